@@ -1,0 +1,1 @@
+//! End-to-end tests on the real programs; see `e2e/README.md`.

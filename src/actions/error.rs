@@ -1,0 +1,49 @@
+//! What can go wrong with a remote call, with all that the next decision needs.
+
+use std::{fmt, time::Duration};
+
+/// A failed call to the Actions cache.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct Error {
+    /// The kind, on which decisions are made.
+    pub kind: Kind,
+    /// The remote call in words: "reserve", "upload part", "lookup".
+    pub call: &'static str,
+    /// Scheme, host and port of the service; never a path or a query.
+    pub origin: String,
+    /// The service's own words, or the transport's.
+    pub message: String,
+}
+
+/// The kinds of failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// The key is there already (409).
+    AlreadyExists,
+    /// The service refuses (401, 403, "cache write denied"); not an expired URL.
+    Denied,
+    /// A signed URL is no longer valid (403 of the blob store).
+    UrlExpired,
+    /// The entry is not there (404).
+    NotFound,
+    /// Too many requests (429), and how long the service asks to wait.
+    Throttled(Option<Duration>),
+    /// The service failed (5xx).
+    Server(u16),
+    /// The request is wrong (other 4xx).
+    Rejected(u16),
+    /// The connection failed, was reset, or was cut in the middle of a body.
+    Transport,
+    /// The call, or the whole operation, took longer than it may.
+    Timeout,
+    /// The answer is not what the protocol says.
+    Protocol,
+    /// The bytes to send are gone.
+    Source,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.call, self.origin, self.message)
+    }
+}

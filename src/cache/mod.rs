@@ -1,0 +1,1 @@
+//! The layer cache: what an export and an import are, on top of the Actions client.

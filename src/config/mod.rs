@@ -1,0 +1,1 @@
+//! Flags, environment and files become typed values here, and nowhere else.

@@ -1,0 +1,19 @@
+//! buildkit-gha: Docker builds use the GitHub Actions cache as their remote layer cache.
+//!
+//! `docs/ARCHITECTURE.md` is the map: rooms, who may import whom, and one layer followed out and
+//! in.
+
+pub mod actions;
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod content;
+pub mod digest;
+pub mod gateway;
+pub mod lifecycle;
+pub mod proto;
+pub mod protocol;
+pub mod secret;
+pub mod service;
+pub mod telemetry;
+pub mod wire;

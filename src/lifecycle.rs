@@ -1,0 +1,66 @@
+//! Starting and ending: one token says "stop", one tracker knows every task.
+//!
+//! No task is spawned bare. A task has a name and an owner: [`Tasks::spawn`] ties it to the
+//! process, [`TaskGuard`] ties it to a value, and either way it ends with its owner.
+
+use std::{future::Future, time::Duration};
+
+use tokio::task::AbortHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+/// The tasks of the process, and the wish that they end.
+#[derive(Clone, Default, Debug)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Tasks {
+    /// Starts a task that belongs to the process.
+    pub fn spawn<F>(&self, name: &'static str, task: F) -> AbortHandle
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let span = tracing::debug_span!("task", name);
+        self.tracker.spawn(task.instrument(span)).abort_handle()
+    }
+
+    /// Starts a task that ends when the guard is dropped.
+    #[must_use = "the task ends when the guard is dropped"]
+    pub fn spawn_guarded<F>(&self, name: &'static str, task: F) -> TaskGuard
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        TaskGuard(self.spawn(name, task))
+    }
+
+    /// The token that is cancelled when the process should end.
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Asks all tasks to end and waits for them, at most `grace`. True if all have ended.
+    pub async fn drain(&self, grace: Duration) -> bool {
+        self.shutdown.cancel();
+        self.tracker.close();
+        tokio::time::timeout(grace, self.tracker.wait())
+            .await
+            .is_ok()
+    }
+
+    /// How many tasks are running.
+    pub fn count(&self) -> usize {
+        self.tracker.len()
+    }
+}
+
+/// Ends its task when dropped.
+#[derive(Debug)]
+pub struct TaskGuard(AbortHandle);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,94 @@
+//! Keys and version, byte for byte as stock BuildKit writes them
+//! (seen in cache/remotecache/gha of BuildKit v0.32.2).
+
+use crate::digest::Digest;
+
+/// Longest key that the Actions cache accepts, in characters.
+pub const MAX_KEY_CHARS: usize = 512;
+
+/// The text whose sha256 is the version of every entry that BuildKit writes.
+const VERSION_SEED: &str = "|go-actionscache-1.0";
+
+/// What every blob key begins with.
+pub const BLOB_PREFIX: &str = "buildkit-blob-1-";
+
+/// How many hex digits of the scope's hash stand in an index key.
+const SCOPE_HASH_CHARS: usize = 8;
+
+/// The version of every entry that BuildKit writes: 64 hex digits.
+pub fn version() -> String {
+    Digest::of(VERSION_SEED).hex()
+}
+
+/// The key of a layer blob: `buildkit-blob-1-sha256:<hex>`.
+pub fn blob(digest: &Digest) -> String {
+    format!("{BLOB_PREFIX}{digest}")
+}
+
+/// The digest that a blob key names, if the key is one (a signature's key is none).
+pub fn blob_digest(key: &str) -> Option<Digest> {
+    key.strip_prefix(BLOB_PREFIX)?.parse().ok()
+}
+
+/// The keys of one cache-config index: numbered entries `<base>#<n>` of which the newest counts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IndexKey(String);
+
+impl IndexKey {
+    /// The index of the cache scope `scope` (the `scope` attribute) in a GitHub scope such as
+    /// `refs/heads/main`. A signed or verified cache has its own name space.
+    pub fn new(scope: &str, github_scope: &str, signed: bool) -> Self {
+        let hash = &Digest::of(github_scope).hex()[..SCOPE_HASH_CHARS];
+        let suffix = if signed { "-sig" } else { "" };
+        Self(format!("index-{scope}-1-{hash}{suffix}"))
+    }
+
+    /// The key without a number. As a prefix it would also match a signed sibling (`-sig#n`).
+    pub fn base(&self) -> &str {
+        &self.0
+    }
+
+    /// The prefix that matches the numbered entries of this index and of no other.
+    pub fn prefix(&self) -> String {
+        format!("{}#", self.0)
+    }
+
+    /// The key of the `n`-th entry.
+    pub fn entry(&self, n: u64) -> String {
+        format!("{}#{n}", self.0)
+    }
+
+    /// The number in `key`, if it is an entry of this index.
+    pub fn number(&self, key: &str) -> Option<u64> {
+        key.strip_prefix(&self.0)?.strip_prefix('#')?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_is_the_one_that_stock_sends() {
+        assert_eq!(
+            version(),
+            "693bb7016429d80366022f036f84856888c9f13e00145f5f6f4dce303a38d6f2"
+        );
+    }
+
+    #[test]
+    fn index_keys_carry_scope_hash_and_number() {
+        let key = IndexKey::new("buildkit", "refs/heads/main", false);
+        assert_eq!(key.base(), "index-buildkit-1-f921bd05");
+        assert_eq!(key.number(&key.entry(12)), Some(12));
+        let signed = IndexKey::new("buildkit", "refs/heads/main", true);
+        assert_eq!(key.number(&signed.entry(12)), None);
+    }
+
+    #[test]
+    fn blob_keys_name_their_digest() {
+        let digest = Digest::of("layer");
+        assert_eq!(blob_digest(&blob(&digest)), Some(digest));
+        assert_eq!(blob_digest(&format!("{}-sig", blob(&digest))), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! Version 1 of the Actions cache API: GitHub Enterprise Server, act, and BuildKit's loopback.
+//!
+//! All paths lie under `<url>/_apis/artifactcache/`.
+//!
+//! | call | request | answer |
+//! |---|---|---|
+//! | lookup | `GET cache?keys=a,b&version=` | 200 [`Entry`], or 204 for a miss |
+//! | reserve | `POST caches` [`ReserveRequest`] | 201 [`ReserveResponse`], 409 if the key exists |
+//! | upload | `PATCH caches/{id}`, `Content-Range: bytes a-b/*` | 204, any order, in parallel |
+//! | commit | `POST caches/{id}` [`CommitRequest`] | 204, 400 if the size does not match |
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::SecretUrl;
+
+/// The path below the service's URL.
+pub const BASE_PATH: &str = "_apis/artifactcache/";
+
+/// The `Accept` header of every call.
+pub const ACCEPT: &str = "application/json;api-version=6.0-preview.1";
+
+/// Largest body of one `PATCH`; what stock and the npm client send (32 MiB).
+pub const MAX_CHUNK: u64 = 32 << 20;
+
+/// `typeKey` of the error for a key that is there already.
+pub const ALREADY_EXISTS: &str = "ArtifactCacheItemAlreadyExistsException";
+
+/// The answer to a lookup that hit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The full key of the entry that matched.
+    pub cache_key: String,
+    /// The scope it was found in.
+    #[serde(default)]
+    pub scope: String,
+    /// Where its bytes are; no `Authorization` is sent there.
+    #[serde(with = "secret_url")]
+    pub archive_location: SecretUrl,
+}
+
+/// Asks for a key to be reserved.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReserveRequest {
+    /// The key, see [`super::key`].
+    pub key: String,
+    /// The version, see [`super::key::version`].
+    pub version: String,
+    /// The size, where the client knows it (the npm client sends it, BuildKit does not).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_size: Option<u64>,
+}
+
+/// The reservation.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct ReserveResponse {
+    /// The id under which bytes are uploaded and committed.
+    #[serde(rename = "cacheId", alias = "cacheID")]
+    pub cache_id: i64,
+}
+
+/// Finishes an upload.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct CommitRequest {
+    /// The size of the whole entry in bytes.
+    pub size: u64,
+}
+
+/// What an error answer says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ErrorBody {
+    /// The service's own words.
+    pub message: String,
+    /// The kind of exception, e.g. [`ALREADY_EXISTS`].
+    pub type_key: String,
+    /// The exception's full name.
+    pub type_name: String,
+}
+
+mod secret_url {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use url::Url;
+
+    use crate::secret::SecretUrl;
+
+    pub fn serialize<S: Serializer>(url: &SecretUrl, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(url.expose().as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretUrl, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // The text is not quoted in the error: it may hold a signature.
+        let url = Url::parse(&text).map_err(|e| D::Error::custom(format!("not a URL: {e}")))?;
+        Ok(SecretUrl::new(url))
+    }
+}

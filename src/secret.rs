@@ -1,0 +1,83 @@
+//! Values that must never be printed: tokens and signed URLs.
+//!
+//! Neither type has `Display`; `Debug` shows that something is there and nothing of it. The one
+//! way to the value is `expose`, so that `grep expose` lists every place that handles it.
+
+use std::fmt;
+
+use url::Url;
+
+/// A token, or anything else that opens a door.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value that must not be printed.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, to be put on the wire and nowhere else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// True if there is no value at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
+    }
+}
+
+/// A URL whose path or query is a permission, as the signed blob URLs of the Actions cache are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretUrl(Url);
+
+impl SecretUrl {
+    /// Wraps a URL of which only scheme, host and port may be printed.
+    pub fn new(url: Url) -> Self {
+        Self(url)
+    }
+
+    /// The whole URL, to be put on the wire and nowhere else.
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+
+    /// Scheme, host and port: what a message to people may name.
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/[secret]", self.origin())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_secret_is_printed() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "[secret]");
+        let url = Url::parse("https://blobs.example:8443/container/entry?sig=hunter2").unwrap();
+        assert_eq!(
+            format!("{:?}", SecretUrl::new(url)),
+            "https://blobs.example:8443/[secret]"
+        );
+    }
+}
