@@ -1,1 +1,7 @@
 //! The gateway on buildkitd's socket.
+
+pub mod grpc;
+pub mod interceptor;
+
+pub use grpc::{Code, GrpcStatus};
+pub use interceptor::{Finish, Interceptor, Solve, StatusEditor};

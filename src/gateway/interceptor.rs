@@ -1,0 +1,70 @@
+//! What the transport asks of whoever changes calls on their way through.
+//!
+//! The transport knows HTTP/2, gRPC frames and sessions, and none of BuildKit's messages; an
+//! [`Interceptor`] knows the messages, and none of HTTP/2.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::grpc::GrpcStatus;
+use crate::content;
+
+/// Changes the few calls that carry cache options; everything else never reaches it.
+#[async_trait]
+pub trait Interceptor: Send + Sync + 'static {
+    /// A whole request message of `Control.Solve`, its gRPC frame removed.
+    ///
+    /// Dropping the future means that the client has left.
+    async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus>;
+
+    /// A whole request message of `LLBBridge.Solve`, with the build's ref (the metadata
+    /// `buildkit-controlapi-buildid`). It may hold the call; dropping the future means that the
+    /// client has left.
+    async fn llb_solve(&self, build_ref: Option<&str>, request: Bytes)
+    -> Result<Bytes, GrpcStatus>;
+
+    /// A `Control.Status` stream of the build `build_ref` begins.
+    fn status(&self, build_ref: &str) -> Box<dyn StatusEditor>;
+
+    /// The content host behind a store id (the metadata `buildkit-attachable-store-id` of a
+    /// Content call inside a session). None: not one of ours, the call goes to the client.
+    fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>>;
+
+    /// A session is up and spliced: buildkitd's Content calls on it reach
+    /// [`Interceptor::content_host`].
+    fn session_up(&self, session_id: &str);
+
+    /// A session that was up has ended.
+    fn session_down(&self, session_id: &str);
+}
+
+/// What becomes of one `Control.Solve`.
+pub struct Solve {
+    /// The message that buildkitd gets.
+    pub request: Bytes,
+    /// Lives as long as the call.
+    pub finish: Box<dyn Finish>,
+}
+
+/// The end of one `Control.Solve`. Dropped without [`Finish::response`]: the call failed, or the
+/// client left.
+pub trait Finish: Send {
+    /// Edits the response message.
+    fn response(self: Box<Self>, message: Bytes) -> Bytes;
+}
+
+/// Edits one `Control.Status` stream, message by message.
+#[async_trait]
+pub trait StatusEditor: Send {
+    /// Edits a message of buildkitd's.
+    fn edit(&mut self, message: Bytes) -> Bytes;
+
+    /// The next message of ours; pending while there is none. It is polled beside buildkitd's
+    /// stream and must lose nothing when it is dropped.
+    async fn next(&mut self) -> Bytes;
+
+    /// The last message of ours, sent before buildkitd's trailers.
+    fn finish(&mut self) -> Option<Bytes>;
+}
