@@ -1,0 +1,188 @@
+//! What a user wrote for one `type=gha` entry, as types.
+//!
+//! Every attribute of BuildKit's own backend is read with BuildKit's default and meaning. Reading
+//! never stops at the first mistake: one report names them all.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use url::Url;
+
+mod attrs;
+mod read;
+
+pub use attrs::{
+    STORE_PREFIX, canonical, local_export_attrs, loopback_export_attrs, loopback_import_attrs,
+    store_id,
+};
+pub use read::parse;
+
+use crate::{
+    actions::{Api, RestTarget},
+    secret::Secret,
+};
+
+/// The names of the attributes that are read, as users write them.
+pub mod name {
+    #![allow(missing_docs, reason = "each constant is the attribute it names")]
+    pub const SCOPE: &str = "scope";
+    pub const TOKEN: &str = "token";
+    pub const URL: &str = "url";
+    pub const URL_V2: &str = "url_v2";
+    pub const VERSION: &str = "version";
+    pub const TIMEOUT: &str = "timeout";
+    pub const MODE: &str = "mode";
+    pub const IGNORE_ERROR: &str = "ignore-error";
+    pub const REPOSITORY: &str = "repository";
+    pub const GHTOKEN: &str = "ghtoken";
+    pub const COMPRESSION: &str = "compression";
+    pub const COMPRESSION_LEVEL: &str = "compression-level";
+    pub const FORCE_COMPRESSION: &str = "force-compression";
+}
+
+/// BuildKit's default `scope`.
+pub const DEFAULT_SCOPE: &str = "buildkit";
+
+/// BuildKit's default `timeout`.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Where GitHub's REST API is when nothing else is said.
+pub const DEFAULT_GITHUB_API_URL: &str = "https://api.github.com/";
+
+/// Which results an export holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// The layers of the result only. BuildKit's default.
+    #[default]
+    Min,
+    /// The layers of every step.
+    Max,
+}
+
+impl Mode {
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// What the operator set for the whole gateway and what wins over an entry's attributes.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `BUILDKIT_GHA_URL`. The API there is v2 unless the entry says `version=1`.
+    pub url: Option<Url>,
+    /// `BUILDKIT_GHA_TOKEN`.
+    pub token: Option<Secret>,
+    /// `GITHUB_API_URL`.
+    pub github_api_url: Option<Url>,
+}
+
+/// One entry of `--cache-to` or `--cache-from`.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Names the index; entries of different scopes do not see each other's.
+    pub scope: String,
+    /// What an export holds.
+    pub mode: Mode,
+    /// The service and the version of its API.
+    pub api: Api,
+    /// The runtime token, not yet read.
+    pub token: Secret,
+    /// `owner/repo`, for listings.
+    pub repository: Option<String>,
+    /// A GitHub token, for listings.
+    pub ghtoken: Option<Secret>,
+    /// Where listings are asked for.
+    pub github_api_url: Url,
+    /// The time that a whole export or import may take.
+    pub timeout: Duration,
+    /// What the user wrote, if anything: only an explicit `false` makes a fault fatal.
+    pub ignore_error: Option<bool>,
+    /// Attributes that BuildKit's own exporter understands and that go to it as they are.
+    pub passthrough: BTreeMap<String, String>,
+}
+
+impl Spec {
+    /// True unless the user wrote `ignore-error=false`.
+    pub fn ignores_errors(&self) -> bool {
+        self.ignore_error != Some(false)
+    }
+
+    /// The REST API, if the user gave what a listing needs.
+    pub fn rest(&self) -> Option<RestTarget> {
+        Some(RestTarget {
+            base: self.github_api_url.clone(),
+            repository: self.repository.clone()?,
+            token: self.ghtoken.clone()?,
+        })
+    }
+}
+
+/// What came of reading an entry.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The entry, or every mistake in it.
+    pub spec: Result<Spec, SpecError>,
+    /// Attributes that nobody here knows, in order. BuildKit ignores them silently.
+    pub unknown: Vec<String>,
+    /// True unless the user wrote `ignore-error=false`, even where the rest is malformed.
+    pub ignore_error: bool,
+}
+
+/// Every mistake of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecError {
+    /// At least one.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// One attribute that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mistake {
+    /// An attribute that must be there is not.
+    #[error("{name} is not set: {hint}")]
+    Missing {
+        /// The attribute.
+        name: &'static str,
+        /// Where it comes from.
+        hint: &'static str,
+    },
+    /// A value that cannot be used.
+    #[error("{name}={value:?}: {reason}")]
+    Value {
+        /// The attribute.
+        name: &'static str,
+        /// What was written, cut to a length that can be read.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A value that cannot be used and that may hold a secret, so it is not shown.
+    #[error("{name} cannot be used: {reason}")]
+    Hidden {
+        /// The attribute.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("type=gha: ")?;
+        for (i, mistake) in self.mistakes.iter().enumerate() {
+            if i > 0 {
+                f.write_str("; ")?;
+            }
+            mistake.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! [`Spec`] -> the attributes of the entries that take its place.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::{Spec, name};
+use crate::{cache::go_duration, digest::Digest, secret::Secret};
+
+/// BuildKit's `local` exporter asks for the store `local:<dest>`.
+pub const STORE_PREFIX: &str = "local:";
+
+/// The Content store that an export with this `dest` asks for.
+pub fn store_id(dest: &str) -> String {
+    format!("{STORE_PREFIX}{dest}")
+}
+
+/// A text that is equal for equal attributes and shows none of them: they hold tokens.
+pub fn canonical(attrs: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    for (name, value) in attrs {
+        // Lengths keep ("a", "bc") and ("ab", "c") apart.
+        text.push_str(&format!("{}:{name}{}:{value}", name.len(), value.len()));
+    }
+    Digest::of(text).hex()
+}
+
+/// The attributes of the `local` export that takes the place of this entry.
+///
+/// The defaults of `image-manifest` and `oci-mediatypes` differ between BuildKit's versions, so
+/// both are said. An export's error cancels the push beside it, hence `ignore-error=true` unless
+/// the user wants it otherwise.
+pub fn local_export_attrs(spec: &Spec, dest: &str) -> BTreeMap<String, String> {
+    let mut attrs = export_attrs(spec);
+    attrs.extend(spec.passthrough.clone());
+    attrs.insert("dest".to_owned(), dest.to_owned());
+    attrs.insert("image-manifest".to_owned(), "true".to_owned());
+    attrs.insert("oci-mediatypes".to_owned(), "true".to_owned());
+    attrs
+}
+
+/// The attributes of a `gha` import that reads from our own endpoint. Without `url_v2` and
+/// `version` BuildKit speaks v1, on every version of it.
+pub fn loopback_import_attrs(spec: &Spec, url: &Url, token: &Secret) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (name::URL.to_owned(), url.to_string()),
+        (name::TOKEN.to_owned(), token.expose().to_owned()),
+        (name::SCOPE.to_owned(), spec.scope.clone()),
+        (name::TIMEOUT.to_owned(), go_duration::format(spec.timeout)),
+    ])
+}
+
+/// The attributes of a `gha` export that writes to our own endpoint.
+pub fn loopback_export_attrs(spec: &Spec, url: &Url, token: &Secret) -> BTreeMap<String, String> {
+    let mut attrs = loopback_import_attrs(spec, url, token);
+    attrs.extend(export_attrs(spec));
+    attrs
+}
+
+/// What BuildKit itself reads from every export, whatever its type.
+fn export_attrs(spec: &Spec) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (name::MODE.to_owned(), spec.mode.as_str().to_owned()),
+        (
+            name::IGNORE_ERROR.to_owned(),
+            spec.ignores_errors().to_string(),
+        ),
+    ])
+}

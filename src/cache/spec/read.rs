@@ -1,0 +1,294 @@
+//! Attributes -> [`Spec`], with every mistake collected.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::{
+    DEFAULT_GITHUB_API_URL, DEFAULT_SCOPE, DEFAULT_TIMEOUT, Mistake, Mode, Overrides, Parsed, Spec,
+    SpecError, name,
+};
+use crate::{actions::Api, cache::go_duration, protocol::key::MAX_KEY_CHARS, secret::Secret};
+
+/// A URL of this host speaks v2 even where an old client does not say so.
+const V2_HOST: &str = "results-receiver.actions.githubusercontent.com";
+
+/// A scope goes into the key of the index with about 30 other characters; the rest of what a key
+/// may have is left to it.
+const MAX_SCOPE_CHARS: usize = MAX_KEY_CHARS - 32;
+
+/// A mistake quotes no more than this of a value.
+const QUOTED_CHARS: usize = 100;
+
+const COMPRESSIONS: [&str; 4] = ["uncompressed", "gzip", "estargz", "zstd"];
+
+const KNOWN: [&str; 13] = [
+    name::SCOPE,
+    name::TOKEN,
+    name::URL,
+    name::URL_V2,
+    name::VERSION,
+    name::TIMEOUT,
+    name::MODE,
+    name::IGNORE_ERROR,
+    name::REPOSITORY,
+    name::GHTOKEN,
+    name::COMPRESSION,
+    name::COMPRESSION_LEVEL,
+    name::FORCE_COMPRESSION,
+];
+
+/// Reads the attributes of one `type=gha` entry.
+pub fn parse(attrs: &BTreeMap<String, String>, overrides: &Overrides) -> Parsed {
+    let mut reader = Reader {
+        attrs,
+        mistakes: Vec::new(),
+    };
+    let ignore_error = reader.ignore_error();
+    let spec = reader.spec(overrides, ignore_error);
+    Parsed {
+        spec: match spec {
+            Some(spec) if reader.mistakes.is_empty() => Ok(spec),
+            _ => Err(SpecError {
+                mistakes: reader.mistakes,
+            }),
+        },
+        unknown: attrs
+            .keys()
+            .filter(|name| !KNOWN.contains(&name.as_str()))
+            .cloned()
+            .collect(),
+        ignore_error: ignore_error != Some(false),
+    }
+}
+
+/// Reads attributes one by one and remembers what was wrong.
+struct Reader<'a> {
+    attrs: &'a BTreeMap<String, String>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    /// None only if a mistake has been noted.
+    fn spec(&mut self, overrides: &Overrides, ignore_error: Option<bool>) -> Option<Spec> {
+        let scope = self.scope();
+        let mode = self.mode();
+        let timeout = self.timeout();
+        let passthrough = self.passthrough();
+        let token = self.token(overrides);
+        let api = self.api(overrides);
+        Some(Spec {
+            scope,
+            mode,
+            api: api?,
+            token: token?,
+            repository: self.non_empty(name::REPOSITORY),
+            ghtoken: self.non_empty(name::GHTOKEN).map(Secret::new),
+            github_api_url: overrides.github_api_url.clone().unwrap_or_else(|| {
+                Url::parse(DEFAULT_GITHUB_API_URL).expect("a constant that a test parses")
+            }),
+            timeout,
+            ignore_error,
+            passthrough,
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.attrs.get(name).map(String::as_str)
+    }
+
+    fn non_empty(&self, name: &str) -> Option<String> {
+        self.get(name).filter(|v| !v.is_empty()).map(str::to_owned)
+    }
+
+    fn wrong(&mut self, name: &'static str, reason: impl Into<String>) {
+        let value = self.get(name).unwrap_or_default();
+        let value = value.chars().take(QUOTED_CHARS).collect();
+        self.mistakes.push(Mistake::Value {
+            name,
+            value,
+            reason: reason.into(),
+        });
+    }
+
+    fn scope(&mut self) -> String {
+        let scope = self.get(name::SCOPE).unwrap_or(DEFAULT_SCOPE).to_owned();
+        if scope.chars().count() > MAX_SCOPE_CHARS {
+            self.wrong(
+                name::SCOPE,
+                format!("longer than {MAX_SCOPE_CHARS} characters"),
+            );
+        }
+        // v1 looks keys up as a comma-separated list.
+        if scope.contains(',') {
+            self.wrong(name::SCOPE, "keys of the Actions cache cannot hold a comma");
+        }
+        scope
+    }
+
+    fn mode(&mut self) -> Mode {
+        match self.get(name::MODE) {
+            None | Some("" | "min") => Mode::Min,
+            Some("max") => Mode::Max,
+            Some(_) => {
+                self.wrong(name::MODE, "min or max was expected");
+                Mode::Min
+            }
+        }
+    }
+
+    fn ignore_error(&mut self) -> Option<bool> {
+        let value = self.get(name::IGNORE_ERROR)?;
+        let parsed = go_bool(value);
+        if parsed.is_none() {
+            self.wrong(name::IGNORE_ERROR, "true or false was expected");
+        }
+        parsed
+    }
+
+    fn timeout(&mut self) -> std::time::Duration {
+        let Some(text) = self.get(name::TIMEOUT) else {
+            return DEFAULT_TIMEOUT;
+        };
+        match go_duration::parse(text) {
+            Ok(timeout) if timeout.is_zero() => {
+                self.wrong(name::TIMEOUT, "no time at all");
+                DEFAULT_TIMEOUT
+            }
+            Ok(timeout) => timeout,
+            Err(e) => {
+                self.wrong(name::TIMEOUT, e.to_string());
+                DEFAULT_TIMEOUT
+            }
+        }
+    }
+
+    fn token(&mut self, overrides: &Overrides) -> Option<Secret> {
+        let token = overrides
+            .token
+            .clone()
+            .or_else(|| self.non_empty(name::TOKEN).map(Secret::new));
+        if token.is_none() {
+            self.mistakes.push(Mistake::Missing {
+                name: name::TOKEN,
+                hint: "it is ACTIONS_RUNTIME_TOKEN of the job, or BUILDKIT_GHA_TOKEN on the gateway",
+            });
+        }
+        token
+    }
+
+    /// BuildKit's choice: `url_v2` is v2 unless `version=1`; else `url` speaks what `version`
+    /// says, and v1 without one. `BUILDKIT_GHA_URL` stands for a service of today: v2 unless the
+    /// entry says `version=1`.
+    fn api(&mut self, overrides: &Overrides) -> Option<Api> {
+        let version = self.version()?;
+        if let Some(url) = &overrides.url {
+            return Some(if version == Some(1) {
+                Api::V1(url.clone())
+            } else {
+                Api::V2(url.clone())
+            });
+        }
+        let v2 = match version {
+            Some(1) => None,
+            _ => self.get(name::URL_V2),
+        };
+        let (name, text) = match v2.filter(|url| !url.is_empty()) {
+            Some(url) => (name::URL_V2, url),
+            None => (name::URL, self.get(name::URL).unwrap_or_default()),
+        };
+        if text.is_empty() {
+            self.mistakes.push(Mistake::Missing {
+                name: name::URL,
+                hint: "it is ACTIONS_RESULTS_URL (v2) or ACTIONS_CACHE_URL of the job, or \
+                       BUILDKIT_GHA_URL on the gateway",
+            });
+            return None;
+        }
+        let speaks_v2 = match version {
+            _ if v2.is_some() => true,
+            None | Some(0) => text.contains(V2_HOST),
+            Some(version) => version > 1,
+        };
+        let url = match http_url(text) {
+            Ok(url) => url,
+            Err(reason) => {
+                // Such URLs carry what opens the cache on some servers, so it is not shown.
+                self.mistakes.push(Mistake::Hidden { name, reason });
+                return None;
+            }
+        };
+        Some(if speaks_v2 {
+            Api::V2(url)
+        } else {
+            Api::V1(url)
+        })
+    }
+
+    /// The inner None is "not said"; the outer one is a mistake.
+    #[expect(
+        clippy::option_option,
+        reason = "two different absences, both handled at once above"
+    )]
+    fn version(&mut self) -> Option<Option<i64>> {
+        let Some(text) = self.get(name::VERSION) else {
+            return Some(None);
+        };
+        if let Ok(version) = text.parse() {
+            return Some(Some(version));
+        }
+        self.wrong(name::VERSION, "1 or 2 was expected");
+        None
+    }
+
+    /// Checked here, since BuildKit fails the whole build over a bad one.
+    fn passthrough(&mut self) -> BTreeMap<String, String> {
+        let checks: [(&'static str, fn(&str) -> bool, &str); 3] = [
+            (
+                name::COMPRESSION,
+                |v| COMPRESSIONS.contains(&v),
+                "uncompressed, gzip, estargz or zstd was expected",
+            ),
+            (
+                name::COMPRESSION_LEVEL,
+                |v| v.parse::<i64>().is_ok(),
+                "a number was expected",
+            ),
+            (
+                name::FORCE_COMPRESSION,
+                |v| v.is_empty() || go_bool(v).is_some(),
+                "true or false was expected",
+            ),
+        ];
+        let mut passed = BTreeMap::new();
+        for (name, valid, reason) in checks {
+            let Some(value) = self.get(name).map(str::to_owned) else {
+                continue;
+            };
+            if valid(&value) {
+                passed.insert(name.to_owned(), value);
+            } else {
+                self.wrong(name, reason);
+            }
+        }
+        passed
+    }
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        Err("an http:// or https:// URL was expected".to_owned())
+    }
+}
+
+/// Go's `strconv.ParseBool`.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}

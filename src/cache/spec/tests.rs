@@ -1,0 +1,185 @@
+use super::*;
+
+const TOKEN: &str = "header.claims.hunter2";
+
+fn attrs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}
+
+fn read(pairs: &[(&str, &str)]) -> Parsed {
+    let mut attrs = attrs(pairs);
+    attrs.entry("token".to_owned()).or_insert(TOKEN.to_owned());
+    parse(&attrs, &Overrides::default())
+}
+
+fn url(text: &str) -> Url {
+    Url::parse(text).unwrap()
+}
+
+#[test]
+fn the_defaults_are_buildkits() {
+    let parsed = read(&[("url", "http://cache.example/x/")]);
+    let spec = parsed.spec.unwrap();
+    assert_eq!(spec.scope, "buildkit");
+    assert_eq!(spec.mode, Mode::Min);
+    assert_eq!(spec.timeout, Duration::from_secs(600));
+    assert_eq!(spec.api, Api::V1(url("http://cache.example/x/")));
+    assert_eq!(spec.ignore_error, None);
+    assert!(spec.ignores_errors() && parsed.ignore_error);
+    assert!(spec.rest().is_none());
+    assert_eq!(spec.github_api_url.as_str(), DEFAULT_GITHUB_API_URL);
+    assert!(parsed.unknown.is_empty());
+}
+
+#[test]
+fn the_api_is_chosen_as_buildkit_chooses_it() {
+    let one = "http://one.example/";
+    let two = "http://two.example/";
+    let hosted = "https://results-receiver.actions.githubusercontent.com/";
+    let (v1, v2) = (|u| Api::V1(url(u)), |u| Api::V2(url(u)));
+    for (pairs, api) in [
+        (vec![("url", one)], v1(one)),
+        (vec![("url", one), ("url_v2", two)], v2(two)),
+        (
+            vec![("url", one), ("url_v2", two), ("version", "1")],
+            v1(one),
+        ),
+        (
+            vec![("url", one), ("url_v2", two), ("version", "2")],
+            v2(two),
+        ),
+        (vec![("url", one), ("version", "2")], v2(one)),
+        (vec![("url", one), ("version", "0")], v1(one)),
+        (vec![("url", hosted)], v2(hosted)),
+        (vec![("url", hosted), ("version", "1")], v1(hosted)),
+        (vec![("url", one), ("url_v2", "")], v2(one)),
+    ] {
+        assert_eq!(read(&pairs).spec.unwrap().api, api, "{pairs:?}");
+    }
+}
+
+#[test]
+fn the_operators_service_wins() {
+    let overrides = Overrides {
+        url: Some(url("http://ours.example/")),
+        token: Some(Secret::new("ours")),
+        github_api_url: Some(url("https://ghes.example/api/v3/")),
+    };
+    let written = attrs(&[
+        ("url", "http://theirs.example/"),
+        ("token", TOKEN),
+        ("repository", "o/r"),
+        ("ghtoken", "g"),
+    ]);
+    let spec = parse(&written, &overrides).spec.unwrap();
+    assert_eq!(spec.api, Api::V2(url("http://ours.example/")));
+    assert_eq!(spec.token.expose(), "ours");
+    let rest = spec.rest().unwrap();
+    assert_eq!(rest.base.as_str(), "https://ghes.example/api/v3/");
+    assert_eq!(rest.repository, "o/r");
+
+    let v1 = parse(&attrs(&[("version", "1")]), &overrides).spec.unwrap();
+    assert_eq!(v1.api, Api::V1(url("http://ours.example/")));
+}
+
+#[test]
+fn all_mistakes_are_in_one_report_and_no_secret_is() {
+    let parsed = read(&[
+        ("url", "hunter2"),
+        ("mode", "most"),
+        ("timeout", "10"),
+        ("ignore-error", "maybe"),
+        ("compression", "lzma"),
+        ("compression-level", "high"),
+        ("force-compression", "perhaps"),
+        ("scope", "a,b"),
+        ("ghtoken", "hunter2"),
+    ]);
+    let error = parsed.spec.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.mistakes.len(), 8, "{text}");
+    for part in [
+        "mode=\"most\"",
+        "timeout=\"10\"",
+        "ignore-error=\"maybe\"",
+        "url cannot",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(parsed.ignore_error);
+
+    let missing = parse(&BTreeMap::new(), &Overrides::default());
+    assert_eq!(missing.spec.unwrap_err().mistakes.len(), 2);
+    assert!(
+        read(&[("url", "http://a/"), ("version", "two")])
+            .spec
+            .is_err()
+    );
+}
+
+#[test]
+fn an_explicit_false_survives_other_mistakes() {
+    assert!(!read(&[("ignore-error", "false"), ("mode", "x")]).ignore_error);
+}
+
+#[test]
+fn unknown_attributes_are_listed() {
+    let parsed = read(&[("url", "http://a.example/"), ("scoop", "x"), ("ref", "y")]);
+    assert_eq!(parsed.unknown, ["ref", "scoop"]);
+    assert!(parsed.spec.is_ok());
+}
+
+#[test]
+fn the_local_export_says_all_that_versions_disagree_on() {
+    let spec = read(&[
+        ("url", "http://a.example/"),
+        ("mode", "max"),
+        ("compression", "zstd"),
+        ("force-compression", ""),
+        ("ignore-error", "false"),
+    ])
+    .spec
+    .unwrap();
+    let expected = attrs(&[
+        ("compression", "zstd"),
+        ("dest", "store"),
+        ("force-compression", ""),
+        ("ignore-error", "false"),
+        ("image-manifest", "true"),
+        ("mode", "max"),
+        ("oci-mediatypes", "true"),
+    ]);
+    assert_eq!(local_export_attrs(&spec, "store"), expected);
+}
+
+#[test]
+fn the_loopback_entries_hold_nothing_of_the_real_service() {
+    let spec = read(&[("url_v2", "http://real.example/"), ("timeout", "1m30s")])
+        .spec
+        .unwrap();
+    let at = url("http://127.0.0.1:1/handle/");
+    let import = loopback_import_attrs(&spec, &at, &Secret::new("ours"));
+    let expected = attrs(&[
+        ("scope", "buildkit"),
+        ("timeout", "90s"),
+        ("token", "ours"),
+        ("url", at.as_str()),
+    ]);
+    assert_eq!(import, expected);
+    let export = loopback_export_attrs(&spec, &at, &Secret::new("ours"));
+    assert_eq!(export["mode"], "min");
+    assert_eq!(export["ignore-error"], "true");
+    assert!(!format!("{import:?}{export:?}").contains("real.example"));
+}
+
+#[test]
+fn canonical_texts_are_equal_for_equal_attributes_only() {
+    let a = canonical(&attrs(&[("a", "bc"), ("token", TOKEN)]));
+    assert_eq!(a, canonical(&attrs(&[("token", TOKEN), ("a", "bc")])));
+    assert_ne!(a, canonical(&attrs(&[("ab", "c"), ("token", TOKEN)])));
+    assert!(!a.contains("hunter2"));
+}
