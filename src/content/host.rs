@@ -4,7 +4,7 @@
 //! directory store (everything). A method that a host does not have answers
 //! [`Error::Unimplemented`] by default.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, ops::Range, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -102,10 +102,14 @@ pub trait Ingest: Send {
     fn status(&self) -> IngestStatus;
     /// Appends `data`; the service has checked that it starts at the current offset.
     async fn write(&mut self, data: Bytes) -> Result<(), Error>;
-    /// Forgets everything after `size` bytes.
-    async fn truncate(&mut self, size: u64) -> Result<(), Error>;
+    /// The digest of what has been written, if the host knows it before the commit.
+    fn digest(&self) -> Option<Digest> {
+        None
+    }
+    /// Forgets everything that was written.
+    async fn restart(&mut self) -> Result<(), Error>;
     /// Makes the content visible. `total` and `expected`, if given, must agree with what was
-    /// written. After an `Ok` the ingest is gone.
+    /// written. After an `Ok` or [`Error::AlreadyExists`] the ingest is gone.
     async fn commit(&mut self, commit: Commit) -> Result<Digest, Error>;
 }
 
@@ -120,7 +124,34 @@ pub struct Commit {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Content from an offset on, in pieces of any size.
+/// What to do with the labels of committed content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelChange {
+    /// These are all the labels from now on.
+    Replace(BTreeMap<String, String>),
+    /// Sets these labels, removes those without a value, and keeps the rest.
+    Merge(BTreeMap<String, Option<String>>),
+}
+
+impl LabelChange {
+    /// The labels after the change.
+    pub fn apply(self, mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        match self {
+            Self::Replace(all) => return all,
+            Self::Merge(some) => {
+                for (key, value) in some {
+                    match value {
+                        Some(value) => labels.insert(key, value),
+                        None => labels.remove(&key),
+                    };
+                }
+            }
+        }
+        labels
+    }
+}
+
+/// Content in pieces of any size.
 pub type Reader = BoxStream<'static, Result<Bytes, Error>>;
 
 /// Receives content infos one by one; see [`Host::list`].
@@ -135,21 +166,14 @@ pub trait Host: Send + Sync + 'static {
         Err(Error::Unimplemented("Info"))
     }
 
-    /// Replaces labels: all of them if `paths` is empty or holds `labels`, else those named
-    /// `labels.<key>`.
-    async fn update(
-        &self,
-        digest: Digest,
-        labels: BTreeMap<String, String>,
-        paths: Vec<String>,
-    ) -> Result<ContentInfo, Error> {
-        let _ = (digest, labels, paths);
+    /// Changes labels.
+    async fn update(&self, digest: Digest, change: LabelChange) -> Result<ContentInfo, Error> {
+        let _ = (digest, change);
         Err(Error::Unimplemented("Update"))
     }
 
-    /// All committed content that matches one of `filters` (containerd's filter syntax).
-    async fn list(&self, filters: Vec<String>) -> Result<InfoStream, Error> {
-        let _ = filters;
+    /// All committed content; the service filters it.
+    async fn list(&self) -> Result<InfoStream, Error> {
         Err(Error::Unimplemented("List"))
     }
 
@@ -159,9 +183,10 @@ pub trait Host: Send + Sync + 'static {
         Err(Error::Unimplemented("Delete"))
     }
 
-    /// Committed content from `offset` on, at most `size` bytes of it.
-    async fn read(&self, digest: Digest, offset: u64, size: Option<u64>) -> Result<Reader, Error> {
-        let _ = (digest, offset, size);
+    /// One range of committed content; the service has checked with [`Host::info`] that the
+    /// content has it.
+    async fn read(&self, digest: Digest, range: Range<u64>) -> Result<Reader, Error> {
+        let _ = (digest, range);
         Err(Error::Unimplemented("Read"))
     }
 
@@ -171,9 +196,8 @@ pub trait Host: Send + Sync + 'static {
         Err(Error::Unimplemented("Status"))
     }
 
-    /// The states of all ingests that match one of `filters`.
-    async fn list_statuses(&self, filters: Vec<String>) -> Result<Vec<IngestStatus>, Error> {
-        let _ = filters;
+    /// The states of all ingests; the service filters them.
+    async fn list_statuses(&self) -> Result<Vec<IngestStatus>, Error> {
         Err(Error::Unimplemented("ListStatuses"))
     }
 
