@@ -1,0 +1,44 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One set of features and one profile for every cargo call: nothing is compiled twice.
+CARGO_ARGS := --locked --features e2e
+
+.PHONY: help demo test fmt lint unit e2e deny tools clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: tools ## The main job on this machine: build, throw the builder away, build from the cache
+	demo/run.sh
+
+test: tools ## Format, lints, unit, integration and end-to-end tests: what CI runs
+	cargo fmt --check
+	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
+	cargo test $(CARGO_ARGS) --no-fail-fast
+
+unit: ## The tests that need no root and no other program
+	cargo test --locked
+
+e2e: tools ## Only the end-to-end tests (root); one of them: make e2e T=name
+	cargo test $(CARGO_ARGS) --test e2e -- $(T)
+
+fmt: ## Format the code
+	cargo fmt
+
+lint: ## Clippy, warnings denied
+	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
+
+deny: ## Licences, sources, bans and advisories of the dependencies (needs the network)
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check
+
+tools: ## Install and build the programs that the demo and the end-to-end tests run
+	tools/setup.sh
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf .tools e2e/npm/node_modules

@@ -1,0 +1,74 @@
+//! buildkitd, bare or behind the gateway: the same flags start either.
+
+use std::{os::unix::net::UnixStream, path::PathBuf, process::Command, sync::Arc};
+
+use super::{
+    Lab, SOON,
+    process::{Process, command},
+    service::PROGRAM,
+};
+
+/// A running daemon that builders connect to.
+pub struct Daemon {
+    /// The process that listens: buildkitd or the gateway.
+    pub process: Process,
+    root: PathBuf,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    /// Stock buildkitd.
+    pub fn stock(lab: &Arc<Lab>, name: &str) -> Self {
+        Self::start(lab, name, command(lab, "buildkitd"))
+    }
+
+    /// buildkitd behind the gateway.
+    pub fn gateway(lab: &Arc<Lab>, name: &str) -> Self {
+        Self::gateway_with(lab, name, |_| ())
+    }
+
+    /// buildkitd behind the gateway, with more settings.
+    pub fn gateway_with(lab: &Arc<Lab>, name: &str, edit: impl FnOnce(&mut Command)) -> Self {
+        let mut gateway = command(lab, PROGRAM);
+        gateway.env("BUILDKIT_GHA_BUILDKITD", "buildkitd");
+        gateway.env("XDG_RUNTIME_DIR", lab.path(""));
+        edit(&mut gateway);
+        gateway.arg("gateway");
+        Self::start(lab, name, gateway)
+    }
+
+    fn start(lab: &Arc<Lab>, name: &str, mut daemon: Command) -> Self {
+        let root = lab.path(format!("{name}.root"));
+        let socket = lab.path(format!("{name}.sock"));
+        daemon.arg("--root").arg(&root);
+        daemon
+            .arg("--addr")
+            .arg(format!("unix://{}", socket.display()));
+        // Steps need no network of their own, and a network namespace for each costs time.
+        daemon.args(["--oci-worker-net", "host", "--containerd-worker=false"]);
+        let mut process = Process::start(lab, name, daemon);
+        process.until("the socket accepts", SOON, || {
+            UnixStream::connect(&socket).ok()
+        });
+        Self {
+            process,
+            root,
+            socket,
+        }
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// The daemon's state directory.
+    pub fn root(&self) -> &PathBuf {
+        &self.root
+    }
+
+    /// The directory that the daemon lives in.
+    pub fn lab(&self) -> &Arc<Lab> {
+        self.process.lab()
+    }
+}

@@ -1,0 +1,27 @@
+//! What the tests stand on: real daemons and clients, each in a directory of its own.
+//!
+//! Everything here is plain blocking code. Every wait has a deadline, and a test that fails
+//! shows the logs of all programs that it started.
+
+mod build;
+mod context;
+mod daemon;
+mod lab;
+mod process;
+mod progress;
+mod service;
+
+pub use build::{Build, Builder, gha};
+pub use context::Context;
+pub use daemon::Daemon;
+pub use lab::Lab;
+pub use progress::Outcome;
+pub use service::{Api, Service};
+
+use std::time::Duration;
+
+/// How long a program may take to come up or to do one small thing.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// How long one build may take: machines that run tests can be slow and shared.
+pub const BUILD: Duration = Duration::from_secs(300);

@@ -1,0 +1,4 @@
+//! The tests, one file per promise.
+
+mod harness;
+mod stock;
