@@ -42,6 +42,13 @@ pub enum Kind {
     Source,
 }
 
+impl Kind {
+    /// True if the service may have done what it was asked although the call failed.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        matches!(self, Self::Server(_) | Self::Transport | Self::Timeout)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}: {}", self.call, self.origin, self.message)

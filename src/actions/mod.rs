@@ -2,24 +2,47 @@
 //!
 //! A [`Client`] talks to one service with one token. It knows keys, entries, parts and byte
 //! ranges, and nothing of BuildKit.
+//!
+//! | file | what |
+//! |---|---|
+//! | `client` | the calls as others see them; attempts, waits and the deadline |
+//! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
+//! | `http`, `body`, `answer`, `failure` | the one send, and how its outcome is read |
+//! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
+//! | `upload`, `download` | what takes several calls |
+//! | `token`, `config`, `error` | what they say |
 
 use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::time::Instant;
 use url::Url;
 
+mod answer;
+mod azure;
+mod body;
+mod client;
+mod config;
+mod download;
 mod error;
+mod failure;
+mod http;
+mod plan;
+mod rest;
+mod retry;
 mod token;
+mod upload;
+mod v1;
+mod v2;
 
+pub use client::Client;
+pub use config::{ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Unobserved};
+pub use download::{Location, Probe};
 pub use error::{Error, Kind};
+pub use http::{Call, Count, Http, HttpError};
 pub use token::{Token, TokenError};
 
-use crate::{
-    protocol::rest,
-    secret::{Secret, SecretUrl},
-};
+use crate::secret::{Secret, SecretUrl};
 
 /// Which version of the API a service speaks, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,7 +78,21 @@ pub struct Target {
 /// Names a service and the repository and scopes of a token there, without the token: what proofs
 /// of existence are kept under. Equal identities see the same entries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Identity(pub(crate) String);
+pub struct Identity(String);
+
+impl Identity {
+    /// The identity of a token at a service; [`Token::subject`] says what of the token counts.
+    fn new(api: &Api, token: &Token) -> Self {
+        let (version, url) = match api {
+            Api::V1(url) => ("v1", url),
+            Api::V2(url) => ("v2", url),
+        };
+        // GHES and others carry an account in the path, so the path counts.
+        let place = format!("{}{}", url.origin().ascii_serialization(), url.path());
+        let place = place.trim_end_matches('/');
+        Self(format!("{version} {place} {}", token.subject().hex()))
+    }
+}
 
 /// An entry that a lookup found.
 #[derive(Debug, Clone)]
@@ -64,8 +101,8 @@ pub struct Entry {
     pub key: String,
     /// The version that was asked for, so that an expired URL can be renewed.
     pub version: String,
-    /// Where its bytes are.
-    pub location: SecretUrl,
+    /// Where its bytes are. All clones share it, so that one renewal serves them all.
+    pub location: Location,
 }
 
 /// What a reservation came to.
@@ -101,7 +138,13 @@ pub trait Source: Send + Sync {
     /// The bytes of `range`, waiting until all of them are there. An error means that they never
     /// will be.
     async fn read(&self, range: Range<u64>) -> std::io::Result<Bytes>;
+
+    /// Waits until the bytes before `end` are there, and takes no memory for it. A part asks for
+    /// memory after this, so that uploads whose bytes are late do not keep it from others.
+    async fn available(&self, _end: u64) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
-/// Told how many bytes of an upload have been confirmed so far.
+/// Told how many bytes of an upload have been confirmed so far, after each part.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;

@@ -1,8 +1,30 @@
 //! The runtime token, read but not verified: only the service can verify it.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
-use crate::{protocol::scope::Scope, secret::Secret};
+use crate::{
+    digest::Digest,
+    protocol::scope::{self, Scope},
+    secret::Secret,
+};
+
+/// GitHub's tokens are about 2 KiB; a header line longer than this is refused by most servers.
+const MAX_TOKEN_BYTES: usize = 16 << 10;
+
+/// Clocks of two machines may differ by this much.
+const CLOCK_LEEWAY: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+
+/// Claims that name the repository, where the issuer gives them.
+const REPOSITORY_CLAIMS: [&str; 2] = ["repository_id", "repository"];
+
+/// Claims that say, with the repository, what entries a token can see; equal in each token of one
+/// repository and branch.
+const STABLE_CLAIMS: [&str; 5] = ["iss", "aud", "repository_id", "repository", "ac"];
+
+/// Claims that differ between two tokens of one job.
+const PASSING_CLAIMS: [&str; 4] = ["exp", "nbf", "iat", "jti"];
 
 /// A runtime token and what it says of itself.
 #[derive(Debug, Clone)]
@@ -11,12 +33,241 @@ pub struct Token {
     scopes: Vec<Scope>,
     not_before: Timestamp,
     expires: Timestamp,
+    subject: Digest,
 }
 
-/// Why a token cannot be used.
-#[derive(Debug, thiserror::Error)]
+/// Why a token cannot be used. No text of the token is in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not a JWT with the claims that the Actions cache needs.
-    #[error("the token is not a JWT of the Actions cache: {0}")]
+    #[error("the token is not a runtime token of the Actions cache (ACTIONS_RUNTIME_TOKEN): {0}")]
     Malformed(String),
+    /// The time of the token is over.
+    #[error("the token expired at {0}; a runtime token lives for about as long as its job")]
+    Expired(Timestamp),
+    /// The time of the token has not begun.
+    #[error("the token is not valid before {0}; check this machine's clock")]
+    NotYetValid(Timestamp),
+}
+
+impl Token {
+    /// Reads what a token says of itself. Its time is not checked: see [`Token::check`].
+    pub fn parse(raw: Secret) -> Result<Self, TokenError> {
+        let claims = claims(raw.expose())?;
+        let ac = text(&claims, "ac")?;
+        let scopes = scope::parse(ac).map_err(|e| TokenError::Malformed(e.to_string()))?;
+        Ok(Self {
+            scopes,
+            not_before: time(&claims, "nbf")?,
+            expires: time(&claims, "exp")?,
+            subject: subject(&claims),
+            raw,
+        })
+    }
+
+    /// The token itself.
+    pub fn raw(&self) -> &Secret {
+        &self.raw
+    }
+
+    /// All scopes in the token's order.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// The scopes that lookups go through, in order.
+    pub fn readable(&self) -> impl Iterator<Item = &Scope> {
+        self.scopes
+            .iter()
+            .filter(|scope| scope.permission.readable())
+    }
+
+    /// The scope that the service writes to.
+    pub fn first_writable(&self) -> Option<&Scope> {
+        self.scopes.iter().find(|scope| scope.permission.writable())
+    }
+
+    /// The scope whose hash stock puts in the key of an index that it writes.
+    pub fn last_writable(&self) -> Option<&Scope> {
+        self.scopes
+            .iter()
+            .rfind(|scope| scope.permission.writable())
+    }
+
+    /// When the token ends.
+    pub fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// When the token begins.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    /// Whether the token can be used at `now`.
+    pub fn check(&self, now: Timestamp) -> Result<(), TokenError> {
+        if now
+            .saturating_sub(CLOCK_LEEWAY)
+            .is_ok_and(|now| now >= self.expires)
+        {
+            return Err(TokenError::Expired(self.expires));
+        }
+        if now
+            .saturating_add(CLOCK_LEEWAY)
+            .is_ok_and(|now| now < self.not_before)
+        {
+            return Err(TokenError::NotYetValid(self.not_before));
+        }
+        Ok(())
+    }
+
+    /// A hash of whose token this is: equal for two tokens that see the same entries, as far as
+    /// the claims can tell.
+    ///
+    /// Where the repository is named, repository and scopes decide, so that all jobs of a branch
+    /// agree. GitHub's tokens have not always named it; then all claims decide except those of
+    /// time, which ties the answer to one job: two repositories are never taken for one.
+    pub(crate) fn subject(&self) -> Digest {
+        self.subject
+    }
+}
+
+/// The claims of an unverified JWT.
+fn claims(raw: &str) -> Result<Map<String, Value>, TokenError> {
+    let malformed = |why: &str| TokenError::Malformed(why.to_owned());
+    if raw.is_empty() {
+        return Err(malformed("it is empty"));
+    }
+    if raw.len() > MAX_TOKEN_BYTES {
+        return Err(malformed("it is longer than 16 KiB"));
+    }
+    let parts: Vec<&str> = raw.split('.').collect();
+    let [_, payload, _] = parts.as_slice() else {
+        return Err(malformed("a JWT has three parts with dots between them"));
+    };
+    let payload = URL_SAFE_NO_PAD
+        .decode(payload)
+        .map_err(|_| malformed("its second part is not base64"))?;
+    // serde's error may quote a value, so it is left out.
+    serde_json::from_slice(&payload).map_err(|_| malformed("its second part is not a JSON object"))
+}
+
+fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<&'a str, TokenError> {
+    claims.get(name).and_then(Value::as_str).ok_or_else(|| {
+        TokenError::Malformed(format!("its claim {name:?} is missing or not a text"))
+    })
+}
+
+fn time(claims: &Map<String, Value>, name: &str) -> Result<Timestamp, TokenError> {
+    claims
+        .get(name)
+        .and_then(Value::as_f64)
+        // A cast of a float saturates, and out of jiff's range is an error.
+        .and_then(|seconds| {
+            #[allow(clippy::cast_possible_truncation, reason = "whole seconds are enough")]
+            Timestamp::from_second(seconds as i64).ok()
+        })
+        .ok_or_else(|| {
+            TokenError::Malformed(format!("its claim {name:?} is missing or not a time"))
+        })
+}
+
+fn subject(claims: &Map<String, Value>) -> Digest {
+    let named = REPOSITORY_CLAIMS
+        .iter()
+        .any(|name| claims.contains_key(*name));
+    let mut deciding: Vec<(&String, &Value)> = claims
+        .iter()
+        .filter(|(name, _)| match named {
+            true => STABLE_CLAIMS.contains(&name.as_str()),
+            false => !PASSING_CLAIMS.contains(&name.as_str()),
+        })
+        .collect();
+    deciding.sort_by_key(|(name, _)| name.as_str());
+    Digest::of(serde_json::to_vec(&deciding).expect("JSON values can be written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jwt(claims: &Value) -> Secret {
+        let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
+        Secret::new(format!("eyJhbGciOiJIUzI1NiJ9.{payload}.c2ln"))
+    }
+
+    fn with(extra: &Value) -> Value {
+        let ac = r#"[{"Scope":"refs/pull/7/merge","Permission":3},{"Scope":"refs/heads/main","Permission":1}]"#;
+        let mut claims = serde_json::json!({"ac": ac, "nbf": 1_000, "exp": 2_000.0});
+        let object = claims.as_object_mut().unwrap();
+        object.extend(extra.as_object().unwrap().clone());
+        claims
+    }
+
+    fn parse(extra: &Value) -> Result<Token, TokenError> {
+        Token::parse(jwt(&with(extra)))
+    }
+
+    #[test]
+    fn scopes_and_times_are_read() {
+        let token = parse(&serde_json::json!({})).unwrap();
+        assert_eq!(token.readable().count(), 2);
+        assert_eq!(token.first_writable().unwrap().name, "refs/pull/7/merge");
+        assert_eq!(token.last_writable().unwrap().name, "refs/pull/7/merge");
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(token.check(at(1_500)), Ok(()));
+        assert_eq!(
+            token.check(at(900)),
+            Err(TokenError::NotYetValid(at(1_000)))
+        );
+        assert_eq!(token.check(at(2_100)), Err(TokenError::Expired(at(2_000))));
+    }
+
+    #[test]
+    fn malformed_tokens_are_refused_without_their_text() {
+        let no_json = format!("a.{}.c", URL_SAFE_NO_PAD.encode("hunter2"));
+        let long = "x".repeat(MAX_TOKEN_BYTES + 1);
+        for raw in [
+            "",
+            "hunter2",
+            "hunter2.hunter2",
+            "a.hunter2!.c",
+            &no_json,
+            &long,
+        ] {
+            let error = Token::parse(Secret::new(raw)).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        for (name, value) in [
+            ("ac", serde_json::json!(7)),
+            ("ac", serde_json::json!("{}")),
+            ("exp", serde_json::json!("hunter2")),
+            ("nbf", serde_json::json!(1e300)),
+        ] {
+            let error = parse(&serde_json::json!({name: value}))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(name) && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_subject_outlives_a_renewal_and_tells_repositories_apart() {
+        let subject = |extra: &Value| parse(extra).unwrap().subject();
+        let named = |id, run, exp| serde_json::json!({"repository_id": id, "scp": run, "exp": exp});
+        assert_eq!(
+            subject(&named("1", "run1", 5)),
+            subject(&named("1", "run2", 6))
+        );
+        assert_ne!(
+            subject(&named("1", "run1", 5)),
+            subject(&named("2", "run1", 5))
+        );
+        let unnamed = |run, exp| serde_json::json!({"scp": run, "exp": exp});
+        assert_eq!(subject(&unnamed("run1", 5)), subject(&unnamed("run1", 6)));
+        assert_ne!(subject(&unnamed("run1", 5)), subject(&unnamed("run2", 5)));
+    }
 }

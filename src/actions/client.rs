@@ -1,0 +1,253 @@
+//! The client as others see it: attempts, waits between them, and the deadline over all.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::{
+    Api, ClientConfig, Entry, Error, Identity, Kind, Reserved, RestTarget, Target, Token,
+    answer::Answer,
+    http::{Call, Http, Limit, Request},
+    rest,
+    retry::{self, Decision, Failed},
+    v1, v2,
+};
+use crate::protocol;
+
+/// Calls one service with one token. A clone shares all but the deadline.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    deadline: Option<Instant>,
+}
+
+struct Shared {
+    http: Http,
+    target: Target,
+    identity: Identity,
+    config: ClientConfig,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("identity", self.identity())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client without a deadline.
+    pub fn new(http: Http, target: Target, config: ClientConfig) -> Self {
+        let identity = Identity::new(&target.api, &target.token);
+        let shared = Shared {
+            http,
+            target,
+            identity,
+            config,
+        };
+        Self {
+            shared: Arc::new(shared),
+            deadline: None,
+        }
+    }
+
+    /// The same client, whose calls and waits all end by `deadline`, with [`Kind::Timeout`]. A
+    /// wait that would end later is not begun.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Instant) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            deadline: Some(deadline),
+        }
+    }
+
+    /// The token that calls are made with.
+    pub fn token(&self) -> &Token {
+        &self.shared.target.token
+    }
+
+    /// Whose entries this client sees.
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// Finds the entry with this key, or else the newest whose key begins with it.
+    pub async fn lookup(&self, key: &str, version: &str) -> Result<Option<Entry>, Error> {
+        self.retrying(Call::Lookup, || async move {
+            match self.api() {
+                Api::V1(base) => v1::lookup(self, base, key, version).await,
+                Api::V2(base) => v2::lookup(self, base, key, version).await,
+            }
+        })
+        .await
+    }
+
+    /// Reserves a key. If an earlier attempt was cut off, [`Reserved::Exists`] may mean a
+    /// reservation of our own whose answer was lost: no one can fill that one, and the service
+    /// forgets it in time.
+    pub async fn reserve(&self, key: &str, version: &str) -> Result<Reserved, Error> {
+        let attempt = || async move {
+            match self.api() {
+                Api::V1(base) => v1::reserve(self, base, key, version).await,
+                Api::V2(base) => v2::reserve(self, base, key, version).await,
+            }
+        };
+        match self.retrying(Call::Reserve, attempt).await {
+            Ok(reservation) => Ok(Reserved::Created(reservation)),
+            Err(error) if error.kind == Kind::AlreadyExists => Ok(Reserved::Exists),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All entries of the repository whose keys begin with `prefix`, through the REST API.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<protocol::rest::Cache>, Error> {
+        let Some(target) = self.rest() else {
+            let message = "no repository and GitHub token were given (repository, ghtoken)";
+            return Err(self.error(Call::List, Kind::Denied, message));
+        };
+        rest::list(self, target, prefix).await
+    }
+
+    pub(super) fn api(&self) -> &Api {
+        &self.shared.target.api
+    }
+
+    pub(super) fn rest(&self) -> Option<&RestTarget> {
+        self.shared.target.rest.as_ref()
+    }
+
+    pub(super) fn config(&self) -> &ClientConfig {
+        &self.shared.config
+    }
+
+    pub(super) fn http(&self) -> &Http {
+        &self.shared.http
+    }
+
+    /// One attempt of a call to an API.
+    pub(super) async fn call(&self, request: Request) -> Result<Answer, Error> {
+        let limit = Limit::Total(self.config().call_timeout);
+        self.http().send(request, limit).await
+    }
+
+    /// One attempt to move bytes to or from a blob.
+    pub(super) async fn transfer(&self, request: Request) -> Result<Answer, Error> {
+        let limit = Limit::NoProgress(self.config().no_progress);
+        self.http().send(request, limit).await
+    }
+
+    /// Makes attempts until one succeeds, [`retry::decide`] gives up, or the deadline is there.
+    pub(super) async fn retrying<T, F, Fut>(&self, call: Call, attempt: F) -> Result<T, Error>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        let started = Instant::now();
+        let mut attempts = 0;
+        let mut last = None;
+        loop {
+            attempts += 1;
+            let error = match self.in_time(attempt()).await {
+                Some(Ok(value)) => return Ok(value),
+                Some(Err(error)) => error,
+                None => return Err(self.out_of_time(call, last.as_ref())),
+            };
+            let failed = Failed {
+                attempt: attempts,
+                elapsed: started.elapsed(),
+                jitter: (self.config().jitter)(),
+            };
+            match retry::decide(&self.config().retry, &error.kind, failed) {
+                Decision::Retry(wait) => self.wait(call, wait, &error).await?,
+                Decision::GiveUp => return Err(error),
+            }
+            last = Some(error);
+        }
+    }
+
+    /// Waits for something, at most until the deadline.
+    pub(super) async fn in_time<F: Future>(&self, work: F) -> Option<F::Output> {
+        match self.deadline {
+            Some(deadline) => timeout_at(deadline, work).await.ok(),
+            None => Some(work.await),
+        }
+    }
+
+    /// Waits before the next attempt, where people can see it.
+    async fn wait(&self, call: Call, wait: Duration, reason: &Error) -> Result<(), Error> {
+        let now = Instant::now();
+        if let Some(deadline) = self.deadline
+            && now + wait > deadline
+        {
+            let left = deadline.saturating_duration_since(now);
+            let message = format!(
+                "the next attempt is due in {:.1} s, but only {:.1} s are left; the last one failed: {}",
+                wait.as_secs_f64(),
+                left.as_secs_f64(),
+                reason.message,
+            );
+            return Err(self.error(call, Kind::Timeout, &message));
+        }
+        tracing::info!(
+            call = reason.call,
+            origin = reason.origin,
+            ?wait,
+            message = reason.message,
+            "waiting to try again"
+        );
+        self.config().observer.waiting(call, wait, reason);
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    pub(super) fn out_of_time(&self, call: Call, last: Option<&Error>) -> Error {
+        let message = match last {
+            Some(last) => format!(
+                "the time for the whole operation is over; the last attempt failed: {}",
+                last.message
+            ),
+            None => "no answer before the time for the whole operation was over".to_owned(),
+        };
+        self.error(call, Kind::Timeout, &message)
+    }
+
+    /// An error of this client's own.
+    pub(super) fn error(&self, call: Call, kind: Kind, message: &str) -> Error {
+        let (Api::V1(url) | Api::V2(url)) = self.api();
+        Error {
+            kind,
+            call: call.words(),
+            origin: url.origin().ascii_serialization(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// A URL below `base`, whose path may or may not end with a slash.
+pub(super) fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url.set_query(None);
+    url.set_fragment(None);
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_with_one_slash() {
+        for base in [
+            "http://h:1/a/b",
+            "http://h:1/a/b/",
+            "http://h:1/a/b//?x=y#z",
+        ] {
+            let url = below(&Url::parse(base).unwrap(), "c/d");
+            assert_eq!(url.as_str(), "http://h:1/a/b/c/d");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The client's limits and defaults, each with its reason, and what is injected into it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Error, http::Call};
+
+/// How long a connection may take to be made, TLS included: a healthy far side needs well below
+/// a second, a dropped packet is sent again after 1 and 3 seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one API call may take. GitHub answers in a fraction of a second; its front end gives
+/// up by itself after 60 seconds at the latest.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a transfer may go without moving one byte. A transfer has no limit in all: a slow
+/// link is no fault.
+const NO_PROGRESS: Duration = Duration::from_secs(30);
+
+/// Size of an upload's parts. At 25 ms per part, 4 in flight move well above 1 GB/s, so latency
+/// does not matter; smaller parts lose less when one must be sent again.
+pub const PART_BYTES: u64 = 8 << 20;
+
+/// Parts in flight for one entry. Four layers are exported at once, so 16 in all, as many
+/// connections as one blob store address serves well.
+const PARTS_PER_UPLOAD: usize = 4;
+
+/// Bytes of parts that all uploads of the process together may hold in memory. It is what keeps
+/// the memory of the gateway flat whatever the size of a layer.
+const PART_MEMORY: u64 = 96 << 20;
+
+/// The first wait after a failure; doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// The longest wait that is not asked for by the service.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// How often a call is made before its failure counts, throttling apart.
+const ATTEMPTS: u32 = 5;
+
+/// For how long a throttled call is tried again where no deadline is set: stock's `timeout`.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// The shared part: connections and memory of the process.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// Bytes of parts in flight, over all uploads.
+    pub part_memory: u64,
+    /// What the program calls itself.
+    pub user_agent: String,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+            part_memory: PART_MEMORY,
+            user_agent: concat!("buildkit-gha/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// How calls are repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryPolicy {
+    /// The first wait after a failure; doubled each time.
+    pub first_wait: Duration,
+    /// The longest wait that is not asked for by the service.
+    pub longest_wait: Duration,
+    /// How often a call is made before its failure counts, throttling apart.
+    pub attempts: u32,
+    /// How long all attempts and waits of one call may take together.
+    pub patience: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            first_wait: FIRST_WAIT,
+            longest_wait: LONGEST_WAIT,
+            attempts: ATTEMPTS,
+            patience: PATIENCE,
+        }
+    }
+}
+
+/// Gives numbers from 0 (included) to 1 (not included); random ones, but in tests.
+pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// Told what a client is doing when it does not move.
+pub trait Observer: Send + Sync {
+    /// A call failed with `reason` and is made again after `wait`.
+    fn waiting(&self, call: Call, wait: Duration, reason: &Error);
+}
+
+/// An observer that looks away; the log still tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn waiting(&self, _: Call, _: Duration, _: &Error) {}
+}
+
+/// How one client works.
+#[derive(Clone)]
+pub struct ClientConfig {
+    /// How long one API call may take.
+    pub call_timeout: Duration,
+    /// How long a transfer may go without moving one byte.
+    pub no_progress: Duration,
+    /// Size of an upload's parts; see [`super::plan::Plan`] for when they are larger.
+    pub part_bytes: u64,
+    /// Parts in flight for one entry.
+    pub parts_per_upload: usize,
+    /// How calls are repeated.
+    pub retry: RetryPolicy,
+    /// Spreads the waits, so that many clients do not come back at once.
+    pub jitter: Jitter,
+    /// Told of waits.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            call_timeout: CALL_TIMEOUT,
+            no_progress: NO_PROGRESS,
+            part_bytes: PART_BYTES,
+            parts_per_upload: PARTS_PER_UPLOAD,
+            retry: RetryPolicy::default(),
+            jitter: Arc::new(rand::random::<f64>),
+            observer: Arc::new(Unobserved),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Reading the bytes of an entry: whole or a range, through a signed URL that may expire.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use http::{Method, StatusCode, header};
+use tokio::sync::Mutex;
+
+use super::{
+    Client, Entry, Error, Kind,
+    answer::Answer,
+    http::{Call, Request},
+};
+use crate::{protocol::range::ContentRange, secret::SecretUrl};
+
+/// Where an entry's bytes are: a signed URL, which is replaced when it has expired. Clones share
+/// it.
+#[derive(Clone)]
+pub struct Location(Arc<Mutex<SecretUrl>>);
+
+impl Location {
+    /// A location that was just learnt.
+    pub fn new(url: SecretUrl) -> Self {
+        Self(Arc::new(Mutex::new(url)))
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// What the first bytes of an entry tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The size of the whole entry.
+    pub total: u64,
+    /// Its first bytes: as many as were asked for, or all if there are fewer.
+    pub head: Bytes,
+}
+
+impl Client {
+    /// Reads the first `head` bytes in one request, which also proves that the entry can be read
+    /// and how large it is.
+    pub async fn probe(&self, entry: &Entry, head: u64) -> Result<Probe, Error> {
+        // No range is empty, so at least one byte is asked for.
+        let asked = 0..head.max(1);
+        self.with_url(entry, |url| {
+            let asked = asked.clone();
+            async move {
+                let answer = self.get(url, Some(asked.clone())).await?;
+                let total = total(&answer)?;
+                let length = asked.end.min(total).min(head);
+                Ok(Probe {
+                    total,
+                    head: first(answer, length).await?,
+                })
+            }
+        })
+        .await
+    }
+
+    /// Reads a range in one request. The stream ends after the last byte of the range; if the
+    /// connection ends earlier, its last item is the error.
+    pub async fn read(
+        &self,
+        entry: &Entry,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+        if range.is_empty() {
+            return Ok(stream::empty().boxed());
+        }
+        let asked = &range;
+        let open = |url| async move {
+            let answer = self.get(url, Some(asked.clone())).await?;
+            check_range(&answer, asked)?;
+            Ok(answer)
+        };
+        let answer = self.with_url(entry, open).await?;
+        let body = Body {
+            client: self.clone(),
+            answer,
+            left: range.end - range.start,
+        };
+        let stream = stream::try_unfold(body, |mut body| async move {
+            let next = body.next().await?;
+            Ok(next.map(|bytes| (bytes, body)))
+        });
+        Ok(stream.boxed())
+    }
+
+    /// Reads all of an entry, which may have `limit` bytes.
+    pub async fn read_all(&self, entry: &Entry, limit: u64) -> Result<Bytes, Error> {
+        self.with_url(entry, |url| async move {
+            let answer = self.get(url, None).await?;
+            let total = total(&answer)?;
+            if total > limit {
+                return Err(answer.protocol(&format!(
+                    "the entry has {total} bytes, more than the {limit} that are read"
+                )));
+            }
+            first(answer, total).await
+        })
+        .await
+    }
+
+    /// Makes attempts with the entry's URL, and once it has expired with a renewed one.
+    async fn with_url<T, F, Fut>(&self, entry: &Entry, attempt: F) -> Result<T, Error>
+    where
+        F: Fn(SecretUrl) -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        let url = entry.location.0.lock().await.clone();
+        let first = self.retrying(Call::Download, || attempt(url.clone())).await;
+        match first {
+            Err(error) if error.kind == Kind::UrlExpired => {
+                let url = self.renewed(entry, &url).await?;
+                self.retrying(Call::Download, || attempt(url.clone())).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A URL that is not the expired one. The lock is held meanwhile: many readers of one entry
+    /// make one lookup.
+    async fn renewed(&self, entry: &Entry, expired: &SecretUrl) -> Result<SecretUrl, Error> {
+        let mut location = entry.location.0.lock().await;
+        if *location == *expired {
+            let found = self.lookup(&entry.key, &entry.version).await?;
+            let Some(found) = found.filter(|found| found.key == entry.key) else {
+                let message = "the entry is gone: its URL had expired and it is not found again";
+                return Err(self.error(Call::Lookup, Kind::NotFound, message));
+            };
+            *location = found.location.0.lock().await.clone();
+        }
+        Ok(location.clone())
+    }
+
+    async fn get(&self, url: SecretUrl, range: Option<Range<u64>>) -> Result<Answer, Error> {
+        let mut request = Request::blob(Call::Download, Method::GET, url);
+        if let Some(range) = range {
+            let text = format!("bytes={}-{}", range.start, range.end - 1);
+            request = request.header_text(header::RANGE, &text);
+        }
+        self.transfer(request).await
+    }
+}
+
+/// The rest of a ranged answer.
+struct Body {
+    client: Client,
+    answer: Answer,
+    left: u64,
+}
+
+impl Body {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let chunk = self.client.in_time(self.answer.chunk()).await;
+        let chunk = chunk.ok_or_else(|| self.client.out_of_time(Call::Download, None))??;
+        let Some(mut chunk) = chunk else {
+            return Err(cut_off(&self.answer, self.left));
+        };
+        // More than was asked for: a service that does not know ranges sends everything.
+        chunk.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= chunk.len() as u64;
+        Ok(Some(chunk))
+    }
+}
+
+/// Exactly the first `length` bytes of a body.
+async fn first(mut answer: Answer, length: u64) -> Result<Bytes, Error> {
+    let mut bytes = BytesMut::new();
+    loop {
+        let left = length - bytes.len() as u64;
+        if left == 0 {
+            return Ok(bytes.freeze());
+        }
+        let Some(mut chunk) = answer.chunk().await? else {
+            return Err(cut_off(&answer, left));
+        };
+        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        bytes.extend_from_slice(&chunk);
+    }
+}
+
+fn cut_off(answer: &Answer, missing: u64) -> Error {
+    let message = format!("the body ended {missing} bytes too early");
+    answer.context().error(Kind::Transport, &message)
+}
+
+/// The `Content-Range` of a partial answer.
+fn content_range(answer: &Answer) -> Option<ContentRange> {
+    let text = answer.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
+    ContentRange::parse(text).ok()
+}
+
+/// The size of the whole entry.
+fn total(answer: &Answer) -> Result<u64, Error> {
+    let total = match answer.status() {
+        StatusCode::PARTIAL_CONTENT => content_range(answer).and_then(|range| range.total),
+        // The first byte was asked for and there is none.
+        StatusCode::RANGE_NOT_SATISFIABLE => Some(0),
+        _ => answer.content_length(),
+    };
+    total.ok_or_else(|| answer.protocol("the answer does not say how large the entry is"))
+}
+
+/// Whether an answer holds what was asked for.
+fn check_range(answer: &Answer, asked: &Range<u64>) -> Result<(), Error> {
+    let fits = match answer.status() {
+        StatusCode::PARTIAL_CONTENT => content_range(answer).is_some_and(|got| got.range == *asked),
+        StatusCode::RANGE_NOT_SATISFIABLE => false,
+        // A service that does not know ranges: all that is asked for is at the front.
+        _ => asked.start == 0 && answer.content_length().is_none_or(|all| all >= asked.end),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(answer.protocol(&format!(
+        "bytes {} to {} were asked for and not given ({})",
+        asked.start,
+        asked.end,
+        answer.status(),
+    )))
+}

@@ -1,0 +1,333 @@
+//! From an answer that is no success, or none at all, to an [`Error`] in the service's own words.
+
+use std::{error::Error as StdError, time::Duration};
+
+use http::{HeaderMap, StatusCode, header};
+use jiff::{Timestamp, fmt::rfc2822};
+use serde::Deserialize;
+
+use super::{
+    Error, Kind,
+    http::{Call, Limit, Request, Side},
+};
+use crate::protocol::{v1, v2};
+
+/// Most characters of an answer that is no JSON, such as a proxy's page, in a message.
+const MAX_QUOTED_CHARS: usize = 300;
+
+/// Values shorter than this are not worth hiding, and hiding them would garble words.
+const MIN_SECRET_CHARS: usize = 6;
+
+/// What an error needs to know of the request it belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub call: Call,
+    pub origin: String,
+    /// What an answer may repeat of the request and a message must not.
+    hidden: Hidden,
+}
+
+/// Texts that must not show up in a message.
+#[derive(Clone)]
+struct Hidden(Vec<String>);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl Hidden {
+    fn of(request: &Request) -> Self {
+        let url = request.url.expose();
+        let mut texts: Vec<String> = Vec::new();
+        if let Some(value) = request.headers.get(header::AUTHORIZATION)
+            && let Ok(value) = value.to_str()
+        {
+            texts.push(value.trim_start_matches("Bearer ").to_owned());
+        }
+        if request.side == Side::Blob {
+            texts.push(url.path().to_owned());
+            texts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
+            let raw = url.query().unwrap_or_default().split('&');
+            texts.extend(raw.filter_map(|pair| Some(pair.split_once('=')?.1.to_owned())));
+        }
+        texts.retain(|text| text.chars().count() >= MIN_SECRET_CHARS);
+        // The longest first, lest a part of it be cut out and the rest shown.
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        Self(texts)
+    }
+
+    fn scrub(&self, message: &str) -> String {
+        let hide = |message: String, text: &String| message.replace(text, "[secret]");
+        self.0.iter().fold(message.to_owned(), hide)
+    }
+}
+
+impl Context {
+    pub fn of(request: &Request) -> Self {
+        Self {
+            call: request.call,
+            origin: request.url.origin(),
+            hidden: Hidden::of(request),
+        }
+    }
+
+    /// An error of this call.
+    pub fn error(&self, kind: Kind, message: &str) -> Error {
+        Error {
+            kind,
+            call: self.call.words(),
+            origin: self.origin.clone(),
+            message: self.hidden.scrub(message),
+        }
+    }
+
+    pub fn transport(&self, error: reqwest::Error) -> Error {
+        let kind = match error.is_timeout() {
+            true => Kind::Timeout,
+            false => Kind::Transport,
+        };
+        self.error(kind, &words(&error.without_url()))
+    }
+
+    pub fn too_slow(&self, limit: Limit) -> Error {
+        let message = match limit {
+            Limit::Total(time) => format!("no answer within {time:?}"),
+            Limit::NoProgress(time) => format!("nothing moved for {time:?}"),
+        };
+        self.error(Kind::Timeout, &message)
+    }
+
+    /// Reads a failed answer.
+    pub fn answered(
+        &self,
+        side: Side,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Error {
+        let said = Said::read(body);
+        let kind = kind(side, status, headers, &said, Timestamp::now());
+        let message = match said.message {
+            message if message.is_empty() => format!("the service answered {status}"),
+            message => message,
+        };
+        let message = match &kind {
+            Kind::Protocol => format!("unexpected answer {status}: {message}"),
+            _ => message,
+        };
+        self.error(kind, &message)
+    }
+}
+
+/// An error and all its causes in one line.
+pub(crate) fn words(error: &dyn StdError) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !words.ends_with(&next) {
+            words.push_str(": ");
+            words.push_str(&next);
+        }
+        cause = error.source();
+    }
+    words
+}
+
+fn kind(side: Side, status: StatusCode, headers: &HeaderMap, said: &Said, now: Timestamp) -> Kind {
+    let wait = retry_after(headers, now);
+    match (side, status.as_u16()) {
+        (Side::Api, 409) => Kind::AlreadyExists,
+        (Side::Api, 400..=499) if said.exists => Kind::AlreadyExists,
+        // 503 with a date is what busy services say instead of 429.
+        (_, 429) => Kind::Throttled(wait),
+        (_, 503) if wait.is_some() => Kind::Throttled(wait),
+        // GitHub's REST API refuses by pace with a 403.
+        (Side::Api, 403) if wait.is_some() => Kind::Throttled(wait),
+        (Side::Api, 401 | 403) => Kind::Denied,
+        (Side::Blob, 401 | 403) => Kind::UrlExpired,
+        (_, 404) => Kind::NotFound,
+        (_, 408) => Kind::Timeout,
+        (_, code @ 400..=499) => Kind::Rejected(code),
+        (_, code @ 500..=599) => Kind::Server(code),
+        // A redirect that is not followed, or a status that no one knows.
+        _ => Kind::Protocol,
+    }
+}
+
+/// The wait that an answer asks for: seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}
+
+/// What an answer's body says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    message: String,
+    /// It says that the key is there already.
+    exists: bool,
+}
+
+/// The members by which v1, Twirp, GitHub's REST API and others tell what is wrong.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonError {
+    message: String,
+    msg: String,
+    error: String,
+    code: serde_json::Value,
+    type_key: String,
+}
+
+impl Said {
+    fn read(body: &[u8]) -> Self {
+        // GHES begins its answers with a byte order mark.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        if let Ok(error) = serde_json::from_slice::<JsonError>(body) {
+            let code = error.code.as_str().unwrap_or_default();
+            let words = [
+                error.message.as_str(),
+                &error.msg,
+                &error.error,
+                code,
+                &error.type_key,
+            ];
+            let message = words.into_iter().find(|text| !text.is_empty());
+            return Self {
+                message: message.unwrap_or_default().to_owned(),
+                exists: error.type_key == v1::ALREADY_EXISTS || code == v2::ALREADY_EXISTS,
+            };
+        }
+        let text = String::from_utf8_lossy(body);
+        let message = match (element(&text, "Code"), element(&text, "Message")) {
+            // Azure's first line says it; the rest are ids.
+            (Some(code), Some(message)) => {
+                format!("{code}: {}", message.lines().next().unwrap_or_default())
+            }
+            (Some(code), None) => code.to_owned(),
+            (None, _) => element(&text, "title").unwrap_or(&text).to_owned(),
+        };
+        let message: String = message.trim().chars().take(MAX_QUOTED_CHARS).collect();
+        Self {
+            message: message.split_whitespace().collect::<Vec<_>>().join(" "),
+            exists: false,
+        }
+    }
+}
+
+/// The text of the first element of a name in XML or HTML that is only looked at by people.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(inner.trim()).filter(|inner| !inner.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use url::Url;
+
+    use super::*;
+    use crate::secret::{Secret, SecretUrl};
+
+    fn said(body: &str) -> String {
+        Said::read(body.as_bytes()).message
+    }
+
+    #[test]
+    fn each_service_is_quoted_in_its_own_words() {
+        assert_eq!(
+            said(r#"{"message":"Cache is full","typeKey":"X"}"#),
+            "Cache is full"
+        );
+        assert_eq!(
+            said("\u{feff}{\"message\":\"Cache is full\"}"),
+            "Cache is full"
+        );
+        assert_eq!(said(r#"{"code":"internal","msg":"oh no"}"#), "oh no");
+        assert_eq!(said(r#"{"code":"internal"}"#), "internal");
+        let azure = "<?xml version=\"1.0\"?><Error><Code>ServerBusy</Code><Message>The server is \
+                     busy.\nRequestId:1\nTime:2</Message></Error>";
+        assert_eq!(said(azure), "ServerBusy: The server is busy.");
+        assert_eq!(
+            said("<html><head><title>502 Bad Gateway</title></head>"),
+            "502 Bad Gateway"
+        );
+        assert_eq!(
+            said("  upstream\n connect error "),
+            "upstream connect error"
+        );
+        assert_eq!(said(&"x".repeat(1000)).len(), MAX_QUOTED_CHARS);
+    }
+
+    fn kind_of(side: Side, status: u16, retry_after: Option<&str>, body: &str) -> Kind {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+        }
+        let now = "2026-01-16T00:00:00Z".parse().unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
+        kind(side, status, &headers, &Said::read(body.as_bytes()), now)
+    }
+
+    #[test]
+    fn a_status_means_what_its_side_means_by_it() {
+        let throttled = |seconds| Kind::Throttled(Some(Duration::from_secs(seconds)));
+        let date = Some("Fri, 16 Jan 2026 00:01:30 GMT");
+        let past = Some("Thu, 15 Jan 2026 00:01:30 GMT");
+        let exists = r#"{"typeKey":"ArtifactCacheItemAlreadyExistsException"}"#;
+        for (side, status, wait, body, expected) in [
+            (Side::Api, 409, None, "", Kind::AlreadyExists),
+            (Side::Api, 400, None, exists, Kind::AlreadyExists),
+            (Side::Api, 400, None, "", Kind::Rejected(400)),
+            (Side::Api, 403, None, "", Kind::Denied),
+            (Side::Api, 403, Some("7"), "", throttled(7)),
+            (Side::Blob, 403, None, "", Kind::UrlExpired),
+            (Side::Blob, 409, None, "", Kind::Rejected(409)),
+            (Side::Api, 429, None, "", Kind::Throttled(None)),
+            (Side::Api, 429, Some("soon"), "", Kind::Throttled(None)),
+            (Side::Api, 429, Some("0"), "", throttled(0)),
+            (Side::Api, 429, date, "", throttled(90)),
+            (Side::Api, 429, past, "", throttled(0)),
+            (Side::Blob, 503, Some("3"), "", throttled(3)),
+            (Side::Blob, 503, None, "", Kind::Server(503)),
+            (Side::Api, 302, None, "", Kind::Protocol),
+        ] {
+            assert_eq!(
+                kind_of(side, status, wait, body),
+                expected,
+                "{side:?} {status} {wait:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_answer_repeats_of_the_request_is_hidden() {
+        let url = Url::parse("https://blobs.example/c/entry-7?se=2026&sig=hun%2Bter2").unwrap();
+        let url = SecretUrl::new(url);
+        let context = Context::of(&Request::blob(Call::Download, Method::GET, url));
+        let page = "<title>no /c/entry-7?se=2026&amp;sig=hun%2Bter2 hun+ter2</title>";
+        let error = context.answered(
+            Side::Blob,
+            StatusCode::NOT_FOUND,
+            &HeaderMap::new(),
+            page.as_bytes(),
+        );
+        assert_eq!(
+            error.message,
+            "no [secret]?se=2026&amp;sig=[secret] [secret]"
+        );
+
+        let url = Url::parse("https://cache.example/").unwrap();
+        let request = Request::api(Call::Lookup, Method::GET, url, &Secret::new("hunter2"));
+        let error = Context::of(&request).error(Kind::Denied, "bad token hunter2");
+        assert_eq!(error.message, "bad token [secret]");
+    }
+}

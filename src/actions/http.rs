@@ -1,0 +1,390 @@
+//! The one send: every remote call goes out here, is counted here, and fails here with a typed
+//! error that holds no URL.
+//!
+//! Trust and proxies are what the environment says when [`Http::new`] is called. Roots are the
+//! system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where set (rustls-native-certs, which
+//! rustls-platform-verifier asks on Linux, reads both and then leaves the system's out, as OpenSSL
+//! does). `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` in either case are reqwest's
+//! doing. A loopback address never goes through a proxy, as in Go and so in stock `BuildKit`.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use reqwest::redirect;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::{Host, Url};
+
+use super::{
+    Error, Kind,
+    answer::Answer,
+    body::{Sent, SlicedBody},
+    config::HttpConfig,
+    failure,
+};
+use crate::secret::{Secret, SecretUrl};
+
+/// Redirects that a download follows; blob stores behind a load balancer use one.
+const MAX_REDIRECTS: usize = 5;
+
+/// Idle connections kept per host: those of the parts in flight.
+const IDLE_CONNECTIONS: usize = 16;
+
+/// Memory is handed out in pieces of this size, since a semaphore counts in 32 bits.
+const MEMORY_UNIT: u64 = 4 << 10;
+
+/// The remote calls there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// Looking a key up.
+    Lookup,
+    /// Reserving a key.
+    Reserve,
+    /// Sending one part, or all of a small entry.
+    UploadPart,
+    /// Making one blob of the parts (v2).
+    JoinParts,
+    /// Making an uploaded entry visible.
+    Finish,
+    /// Reading bytes of an entry.
+    Download,
+    /// Listing entries through the REST API.
+    List,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Lookup,
+        Self::Reserve,
+        Self::UploadPart,
+        Self::JoinParts,
+        Self::Finish,
+        Self::Download,
+        Self::List,
+    ];
+
+    /// The call in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Reserve => "reserve",
+            Self::UploadPart => "upload part",
+            Self::JoinParts => "join parts",
+            Self::Finish => "finish upload",
+            Self::Download => "download",
+            Self::List => "list",
+        }
+    }
+}
+
+/// Who answers, since the same status means different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The cache service or the REST API: a token is sent.
+    Api,
+    /// The blob store: the URL is the permission, no token is sent.
+    Blob,
+}
+
+/// One request, ready to be sent.
+pub(crate) struct Request {
+    pub call: Call,
+    pub side: Side,
+    pub method: Method,
+    pub url: SecretUrl,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Request {
+    /// A call to a service, with its token.
+    pub fn api(call: Call, method: Method, url: Url, token: &Secret) -> Self {
+        let mut request = Self::new(call, Side::Api, method, SecretUrl::new(url));
+        // A token of other characters than a header can carry goes out as none and is refused.
+        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
+            value.set_sensitive(true);
+            request.headers.insert(header::AUTHORIZATION, value);
+        }
+        request
+    }
+
+    /// A call to a signed URL, which gets no token.
+    pub fn blob(call: Call, method: Method, url: SecretUrl) -> Self {
+        Self::new(call, Side::Blob, method, url)
+    }
+
+    fn new(call: Call, side: Side, method: Method, url: SecretUrl) -> Self {
+        Self {
+            call,
+            side,
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// A header whose value is made of digits and plain ASCII.
+    pub fn header_text(mut self, name: HeaderName, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).expect("digits and ASCII punctuation");
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub fn json(self, value: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_vec(value).expect("protocol types are plain");
+        self.header(header::CONTENT_TYPE, "application/json")
+            .body(body)
+    }
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Limit {
+    /// In all, up to the answer's head.
+    Total(Duration),
+    /// Without moving one byte.
+    NoProgress(Duration),
+}
+
+/// How often a call has been made, and how often it failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Requests sent.
+    pub sent: u64,
+    /// Of these, those that ended in an error.
+    pub failed: u64,
+}
+
+#[derive(Default)]
+struct Counter {
+    sent: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Connections, counters and the memory of parts in flight: one per process, cheap to clone.
+#[derive(Clone)]
+pub struct Http(Arc<Shared>);
+
+struct Shared {
+    api: Route,
+    blob: Route,
+    memory: Arc<Semaphore>,
+    memory_units: u32,
+    counters: [Counter; Call::ALL.len()],
+}
+
+/// Two clients: with the environment's proxies, and for loopback addresses.
+struct Route {
+    proxied: reqwest::Client,
+    direct: reqwest::Client,
+}
+
+impl Route {
+    fn new(builder: impl Fn() -> reqwest::ClientBuilder) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            proxied: builder().build()?,
+            direct: builder().no_proxy().build()?,
+        })
+    }
+
+    fn client(&self, url: &Url) -> &reqwest::Client {
+        if is_loopback(url) {
+            &self.direct
+        } else {
+            &self.proxied
+        }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The connections could not be set up: no usable root certificates, or a proxy that is no URL.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up TLS connections (see SSL_CERT_FILE and the system's CA certificates): {0}")]
+pub struct HttpError(String);
+
+impl Http {
+    /// Sets the connections up.
+    pub fn new(config: &HttpConfig) -> Result<Self, HttpError> {
+        // No redirect with a token: the other host would get the call, if not the token. None with
+        // a Referer either, since it would tell the next host the signed URL.
+        let base = || {
+            reqwest::Client::builder()
+                .connect_timeout(config.connect_timeout)
+                .user_agent(config.user_agent.clone())
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .referer(false)
+        };
+        let api = Route::new(|| base().redirect(redirect::Policy::none()));
+        // Parts in flight have a connection each: over HTTP/2 they would share one window.
+        let blob = Route::new(|| {
+            base()
+                .http1_only()
+                .redirect(redirect::Policy::limited(MAX_REDIRECTS))
+        });
+        let words = |error: reqwest::Error| HttpError(failure::words(&error.without_url()));
+        let memory_units = units(config.part_memory);
+        Ok(Self(Arc::new(Shared {
+            api: api.map_err(words)?,
+            blob: blob.map_err(words)?,
+            memory: Arc::new(Semaphore::new(memory_units as usize)),
+            memory_units,
+            counters: Default::default(),
+        })))
+    }
+
+    /// How often `call` has been made.
+    pub fn count(&self, call: Call) -> Count {
+        let counter = self.counter(call);
+        Count {
+            sent: counter.sent.load(Ordering::Relaxed),
+            failed: counter.failed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until `bytes` of a part may be held in memory. A part larger than all there is gets
+    /// all there is.
+    pub(crate) async fn memory(&self, bytes: u64) -> OwnedSemaphorePermit {
+        let wanted = units(bytes).min(self.0.memory_units);
+        let memory = Arc::clone(&self.0.memory);
+        memory
+            .acquire_many_owned(wanted)
+            .await
+            .expect("the semaphore is never closed")
+    }
+
+    /// Sends a request and waits for the head of a good answer; any other is an error.
+    pub(crate) async fn send(&self, request: Request, limit: Limit) -> Result<Answer, Error> {
+        let counter = self.counter(request.call);
+        counter.sent.fetch_add(1, Ordering::Relaxed);
+        let result = self.exchange(request, limit).await;
+        if let Err(error) = &result {
+            counter.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(call = error.call, origin = error.origin, kind = ?error.kind,
+                message = error.message, "call failed");
+        }
+        result
+    }
+
+    async fn exchange(&self, request: Request, limit: Limit) -> Result<Answer, Error> {
+        let sent = Sent::default();
+        let context = failure::Context::of(&request);
+        tracing::debug!(
+            call = request.call.words(),
+            origin = context.origin,
+            bytes = request.body.len(),
+            "call"
+        );
+        let route = match request.side {
+            Side::Api => &self.0.api,
+            Side::Blob => &self.0.blob,
+        };
+        let url = request.url.expose();
+        let response = route
+            .client(url)
+            .request(request.method, url.clone())
+            .headers(request.headers)
+            .body(reqwest::Body::wrap(SlicedBody::new(
+                request.body,
+                sent.clone(),
+            )))
+            .send();
+        let response = within(limit, &sent, response)
+            .await
+            .ok_or_else(|| context.too_slow(limit))?
+            .map_err(|error| context.transport(error))?;
+        let answer = Answer::new(response, context, limit);
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            // The one failure that a download understands: there are fewer bytes than asked for.
+            StatusCode::RANGE_NOT_SATISFIABLE if request.call == Call::Download => Ok(answer),
+            _ => Err(answer.into_failure(request.side).await),
+        }
+    }
+
+    fn counter(&self, call: Call) -> &Counter {
+        &self.0.counters[call as usize]
+    }
+}
+
+/// Runs a transfer within its limit.
+async fn within<F: Future>(limit: Limit, sent: &Sent, transfer: F) -> Option<F::Output> {
+    let stalled = async {
+        match limit {
+            Limit::Total(time) => tokio::time::sleep(time).await,
+            Limit::NoProgress(time) => sent.stalled(time).await,
+        }
+    };
+    tokio::select! {
+        output = pin!(transfer) => Some(output),
+        () = stalled => None,
+    }
+}
+
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(MEMORY_UNIT))
+        .unwrap_or(u32::MAX)
+        .max(1)
+}
+
+/// The error for bytes that cannot be had from the caller's source.
+pub(crate) fn source_error(call: Call, error: &std::io::Error) -> Error {
+    Error {
+        kind: Kind::Source,
+        call: call.words(),
+        origin: "this machine".to_owned(),
+        message: format!("the bytes to send are gone: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_known_by_name_and_number() {
+        for (url, expected) in [
+            ("http://localhost:1/", true),
+            ("http://LOCALHOST./", true),
+            ("http://127.8.9.1/", true),
+            ("http://[::1]:80/", true),
+            ("http://10.0.0.1/", false),
+            ("https://localhost.example/", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn calls_index_their_counters() {
+        for (index, call) in Call::ALL.into_iter().enumerate() {
+            assert_eq!(call as usize, index);
+        }
+    }
+}

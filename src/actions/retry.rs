@@ -1,0 +1,136 @@
+//! Whether a failed call is made again, and when: one pure decision.
+
+use std::time::Duration;
+
+use super::{Kind, config::RetryPolicy};
+
+/// Statuses that mean "not now" rather than "never".
+const PASSING: [u16; 4] = [500, 502, 503, 504];
+
+/// By how much at most a wait that the service asked for is stretched, so that all who were
+/// refused together do not return together.
+const STRETCH: f64 = 0.1;
+
+/// What to do after a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Call again after this long.
+    Retry(Duration),
+    /// The failure counts.
+    GiveUp,
+}
+
+/// A call that failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failed {
+    /// How often it has been made, at least 1.
+    pub attempt: u32,
+    /// How long ago it was made first.
+    pub elapsed: Duration,
+    /// Between 0 and 1.
+    pub jitter: f64,
+}
+
+/// Decides. Every call that gets here may be repeated: lookups, parts and reads by nature, a
+/// reservation since a second one says "exists" at worst, a finish since it looks before it
+/// repeats.
+pub(crate) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decision {
+    let again = failed.attempt < policy.attempts;
+    let wait = match kind {
+        // A refusal by the pace costs the service nothing: patience ends it, not a count.
+        Kind::Throttled(Some(asked)) => {
+            asked.saturating_add(asked.mul_f64(STRETCH * failed.jitter))
+        }
+        Kind::Throttled(None) => backoff(policy, failed),
+        Kind::Server(status) if again && PASSING.contains(status) => backoff(policy, failed),
+        Kind::Transport | Kind::Timeout if again => backoff(policy, failed),
+        Kind::Server(_)
+        | Kind::Transport
+        | Kind::Timeout
+        | Kind::AlreadyExists
+        | Kind::Denied
+        | Kind::UrlExpired
+        | Kind::NotFound
+        | Kind::Rejected(_)
+        | Kind::Protocol
+        | Kind::Source => return Decision::GiveUp,
+    };
+    if failed.elapsed.saturating_add(wait) > policy.patience {
+        return Decision::GiveUp;
+    }
+    Decision::Retry(wait)
+}
+
+/// Doubles with each attempt; half of it is certain and half is jitter.
+fn backoff(policy: &RetryPolicy, failed: Failed) -> Duration {
+    let doublings = failed.attempt.saturating_sub(1).min(31);
+    let whole = policy
+        .first_wait
+        .saturating_mul(1 << doublings)
+        .min(policy.longest_wait);
+    whole.mul_f64(0.5 + 0.5 * failed.jitter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        first_wait: Duration::from_secs(1),
+        longest_wait: Duration::from_secs(8),
+        attempts: 5,
+        patience: Duration::from_mins(10),
+    };
+
+    fn after(kind: &Kind, attempt: u32, jitter: f64) -> Decision {
+        let failed = Failed {
+            attempt,
+            elapsed: Duration::ZERO,
+            jitter,
+        };
+        decide(&POLICY, kind, failed)
+    }
+
+    fn seconds(wait: f64) -> Decision {
+        Decision::Retry(Duration::from_secs_f64(wait))
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_jitter_moves_half() {
+        for (attempt, whole) in [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0)] {
+            assert_eq!(after(&Kind::Transport, attempt, 1.0), seconds(whole));
+            assert_eq!(after(&Kind::Timeout, attempt, 0.0), seconds(whole / 2.0));
+        }
+        assert_eq!(after(&Kind::Throttled(None), 100, 1.0), seconds(8.0));
+    }
+
+    #[test]
+    fn a_count_ends_faults_and_patience_ends_throttling() {
+        assert_eq!(after(&Kind::Server(503), 5, 0.0), Decision::GiveUp);
+        let asked = Kind::Throttled(Some(Duration::from_mins(5)));
+        assert_eq!(after(&asked, 50, 0.0), seconds(300.0));
+        assert_eq!(after(&asked, 1, 1.0), seconds(330.0));
+        let late = Failed {
+            attempt: 2,
+            elapsed: Duration::from_mins(6),
+            jitter: 0.0,
+        };
+        assert_eq!(decide(&POLICY, &asked, late), Decision::GiveUp);
+    }
+
+    #[test]
+    fn what_will_not_pass_is_not_repeated() {
+        for kind in [
+            Kind::AlreadyExists,
+            Kind::Denied,
+            Kind::UrlExpired,
+            Kind::NotFound,
+            Kind::Rejected(400),
+            Kind::Server(501),
+            Kind::Protocol,
+            Kind::Source,
+        ] {
+            assert_eq!(after(&kind, 1, 0.0), Decision::GiveUp, "{kind:?}");
+        }
+    }
+}

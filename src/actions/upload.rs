@@ -1,0 +1,208 @@
+//! Filling a reserved key: parts in parallel, then the confirmation.
+
+use std::{
+    io,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    Api, Client, Error, Kind, Progress, Reservation, Source, UploadTarget, azure,
+    http::{Call, source_error},
+    plan::{Part, Plan},
+    v1, v2,
+};
+
+impl Client {
+    /// Fills a reserved key with the `size` bytes of `source` and makes the entry visible. `Ok`
+    /// means that the service has confirmed it.
+    ///
+    /// An expired upload URL ([`Kind::UrlExpired`]) ends the upload: the service gives another one
+    /// only with another reservation, and refuses that while the first is open.
+    pub async fn upload(
+        &self,
+        reservation: &Reservation,
+        size: u64,
+        source: Arc<dyn Source>,
+        progress: Progress,
+    ) -> Result<(), Error> {
+        let plan = Plan::new(size, self.config().part_bytes).ok_or_else(|| {
+            let message = format!("{size} bytes are more than one entry can have");
+            self.error(Call::UploadPart, Kind::Rejected(413), &message)
+        })?;
+        let upload = Upload {
+            client: self,
+            target: &reservation.upload,
+            source: &*source,
+            progress: &progress,
+            confirmed: AtomicU64::new(0),
+        };
+        upload.run(plan).await?;
+        self.finish(reservation, size).await
+    }
+
+    /// Fills a reserved key with bytes in memory.
+    pub async fn upload_bytes(
+        &self,
+        reservation: &Reservation,
+        content: Bytes,
+    ) -> Result<(), Error> {
+        let size = content.len() as u64;
+        let source = Arc::new(InMemory(content));
+        self.upload(reservation, size, source, Arc::new(|_| {}))
+            .await
+    }
+
+    /// Makes the entry visible. After an answer that was lost the entry is looked for before the
+    /// call is repeated: a second finish of a finished entry is an error that says nothing.
+    async fn finish(&self, reservation: &Reservation, size: u64) -> Result<(), Error> {
+        let in_doubt = AtomicBool::new(false);
+        let in_doubt = &in_doubt;
+        self.retrying(Call::Finish, || async move {
+            if in_doubt.load(Ordering::Relaxed) && self.is_there(reservation, size).await? {
+                return Ok(());
+            }
+            let Err(error) = self.finish_once(reservation, size).await else {
+                return Ok(());
+            };
+            if error.kind.leaves_doubt() {
+                in_doubt.store(true, Ordering::Relaxed);
+            } else if in_doubt.load(Ordering::Relaxed) && self.is_there(reservation, size).await? {
+                return Ok(());
+            }
+            Err(error)
+        })
+        .await
+    }
+
+    async fn finish_once(&self, reservation: &Reservation, size: u64) -> Result<(), Error> {
+        match (self.api(), &reservation.upload) {
+            (Api::V1(base), UploadTarget::V1 { cache_id }) => {
+                v1::commit(self, base, *cache_id, size).await
+            }
+            (Api::V2(base), UploadTarget::V2 { .. }) => {
+                v2::finalize(self, base, reservation, size).await
+            }
+            _ => Err(self.foreign()),
+        }
+    }
+
+    /// Whether the entry can be found under its exact key with its size. An equal entry of another
+    /// scope would do as well: it holds what was to be saved.
+    async fn is_there(&self, reservation: &Reservation, size: u64) -> Result<bool, Error> {
+        let found = self.lookup(&reservation.key, &reservation.version).await?;
+        match found.filter(|entry| entry.key == reservation.key) {
+            Some(entry) => Ok(self.probe(&entry, 1).await?.total == size),
+            None => Ok(false),
+        }
+    }
+
+    fn foreign(&self) -> Error {
+        let message = "the reservation was made with a client of the other API version";
+        self.error(Call::UploadPart, Kind::Protocol, message)
+    }
+}
+
+/// One upload under way.
+struct Upload<'a> {
+    client: &'a Client,
+    target: &'a UploadTarget,
+    source: &'a dyn Source,
+    progress: &'a Progress,
+    confirmed: AtomicU64,
+}
+
+impl Upload<'_> {
+    async fn run(&self, plan: Plan) -> Result<(), Error> {
+        match (self.client.api(), self.target) {
+            (Api::V1(base), &UploadTarget::V1 { cache_id }) => {
+                self.parts(plan, |part, bytes| {
+                    v1::upload_part(self.client, base, cache_id, part.range, bytes)
+                })
+                .await
+            }
+            (Api::V2(_), UploadTarget::V2 { url }) if plan.is_single() => {
+                self.part(plan.whole(), |_, bytes| {
+                    azure::put_blob(self.client, url, bytes)
+                })
+                .await
+            }
+            (Api::V2(_), UploadTarget::V2 { url }) => {
+                self.parts(plan, |part, bytes| {
+                    azure::put_block(self.client, url, part.index, bytes)
+                })
+                .await?;
+                let count = plan.count();
+                let join = || azure::put_block_list(self.client, url, count);
+                self.client.retrying(Call::JoinParts, join).await
+            }
+            _ => Err(self.client.foreign()),
+        }
+    }
+
+    /// Sends all parts, some at a time. The first that fails for good ends the others.
+    async fn parts<S, Fut>(&self, plan: Plan, send: S) -> Result<(), Error>
+    where
+        S: Fn(Part, Bytes) -> Fut + Copy,
+        Fut: Future<Output = Result<(), Error>>,
+    {
+        let in_flight = self.client.config().parts_per_upload.max(1);
+        stream::iter(plan.parts())
+            .map(|part| self.part(part, send))
+            .buffer_unordered(in_flight)
+            .try_collect()
+            .await
+    }
+
+    /// Sends one part. Each attempt takes memory and reads the bytes anew, so that a part that
+    /// waits for its next attempt holds neither.
+    async fn part<S, Fut>(&self, part: Part, send: S) -> Result<(), Error>
+    where
+        S: Fn(Part, Bytes) -> Fut,
+        Fut: Future<Output = Result<(), Error>>,
+    {
+        let length = part.range.end - part.range.start;
+        let (part, send) = (&part, &send);
+        self.client
+            .retrying(Call::UploadPart, || async move {
+                let gone = |error| source_error(Call::UploadPart, &error);
+                self.source.available(part.range.end).await.map_err(gone)?;
+                let _memory = self.client.http().memory(length).await;
+                let bytes = self.read(part.range.clone()).await.map_err(gone)?;
+                send(part.clone(), bytes).await
+            })
+            .await?;
+        let confirmed = self.confirmed.fetch_add(length, Ordering::Relaxed) + length;
+        (self.progress)(confirmed);
+        Ok(())
+    }
+
+    async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let length = range.end - range.start;
+        let bytes = self.source.read(range).await?;
+        if bytes.len() as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(bytes)
+    }
+}
+
+struct InMemory(Bytes);
+
+#[async_trait]
+impl Source for InMemory {
+    async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let index = |at| usize::try_from(at).map_err(io::Error::other);
+        Ok(self.0.slice(index(range.start)?..index(range.end)?))
+    }
+}
