@@ -43,7 +43,7 @@ pub mod name {
 pub const DEFAULT_SCOPE: &str = "buildkit";
 
 /// BuildKit's default `timeout`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Where GitHub's REST API is when nothing else is said.
 pub const DEFAULT_GITHUB_API_URL: &str = "https://api.github.com/";

@@ -37,7 +37,7 @@ pub enum WireError {
     FieldNumber(u64),
     /// Wire types 6 and 7 do not exist.
     #[error("a field has the unknown wire type {0}")]
-    WireType(u8),
+    WireType(u64),
     /// A group that ends without a beginning, or with another one's number.
     #[error("a group ends where none began")]
     Group,
@@ -243,7 +243,7 @@ impl Cursor<'_> {
             3 => Tag::Field(WireType::Group),
             4 => Tag::End,
             5 => Tag::Field(WireType::Fixed32),
-            other => return Err(WireError::WireType(other as u8)),
+            other => return Err(WireError::WireType(other)),
         };
         Ok((number, tag))
     }

@@ -1,6 +1,6 @@
 //! [`Spec`] -> the attributes of the entries that take its place.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use url::Url;
 
@@ -20,7 +20,7 @@ pub fn canonical(attrs: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (name, value) in attrs {
         // Lengths keep ("a", "bc") and ("ab", "c") apart.
-        text.push_str(&format!("{}:{name}{}:{value}", name.len(), value.len()));
+        let _infallible = write!(text, "{}:{name}{}:{value}", name.len(), value.len());
     }
     Digest::of(text).hex()
 }

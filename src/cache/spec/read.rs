@@ -38,6 +38,9 @@ const KNOWN: [&str; 13] = [
     name::FORCE_COMPRESSION,
 ];
 
+/// An attribute, what its value must be, and how to say so.
+type Check = (&'static str, fn(&str) -> bool, &'static str);
+
 /// Reads the attributes of one `type=gha` entry.
 pub fn parse(attrs: &BTreeMap<String, String>, overrides: &Overrides) -> Parsed {
     let mut reader = Reader {
@@ -243,7 +246,7 @@ impl Reader<'_> {
 
     /// Checked here, since BuildKit fails the whole build over a bad one.
     fn passthrough(&mut self) -> BTreeMap<String, String> {
-        let checks: [(&'static str, fn(&str) -> bool, &str); 3] = [
+        let checks: [Check; 3] = [
             (
                 name::COMPRESSION,
                 |v| COMPRESSIONS.contains(&v),

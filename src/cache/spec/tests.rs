@@ -25,7 +25,7 @@ fn the_defaults_are_buildkits() {
     let spec = parsed.spec.unwrap();
     assert_eq!(spec.scope, "buildkit");
     assert_eq!(spec.mode, Mode::Min);
-    assert_eq!(spec.timeout, Duration::from_secs(600));
+    assert_eq!(spec.timeout, Duration::from_mins(10));
     assert_eq!(spec.api, Api::V1(url("http://cache.example/x/")));
     assert_eq!(spec.ignore_error, None);
     assert!(spec.ignores_errors() && parsed.ignore_error);

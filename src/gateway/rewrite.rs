@@ -1,0 +1,285 @@
+//! Rewrites the cache options of a build on the wire, and reads what is needed to decide.
+//!
+//! Exports travel only in `Control.Solve`. Imports travel in four places, and all four must say
+//! the same, since BuildKit recognises an import by a hash of its type and attributes:
+//! `Cache.Imports` and `FrontendAttrs["cache-imports"]` of `Control.Solve`, `CacheImports` and
+//! `FrontendOpt["cache-imports"]` of `LLBBridge.Solve`. Field numbers are those of BuildKit's
+//! `control.proto` and `gateway.proto`; the deprecated fields beside them pass untouched.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    digest::Digest,
+    wire::{self, Field, Fields, MapEntry, WireError},
+};
+
+mod imports_json;
+
+/// `Control.SolveRequest`.
+mod solve {
+    pub const REF: u32 = 1;
+    pub const SESSION: u32 = 5;
+    pub const FRONTEND: u32 = 6;
+    pub const FRONTEND_ATTRS: u32 = 7;
+    pub const CACHE: u32 = 8;
+    pub const CACHE_EXPORTS: u32 = 4;
+    pub const CACHE_IMPORTS: u32 = 5;
+}
+
+/// `LLBBridge.SolveRequest`.
+mod llb {
+    pub const FRONTEND_OPT: u32 = 3;
+    pub const CACHE_IMPORTS: u32 = 12;
+}
+
+/// `CacheOptionsEntry`, the same in both.
+mod entry {
+    pub const TYPE: u32 = 1;
+    pub const ATTRS: u32 = 2;
+}
+
+/// `SolveResponse.ExporterResponse`.
+const EXPORTER_RESPONSE: u32 = 1;
+
+/// The key of a frontend's options that holds imports as JSON.
+const CACHE_IMPORTS: &str = "cache-imports";
+
+/// The key under which an exporter answers the descriptor of the manifest that it wrote.
+const CACHE_MANIFEST: &str = "cache.manifest";
+
+/// One cache export or import.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entry {
+    /// `gha`, `local`, `registry`, …
+    pub kind: String,
+    /// What the user wrote and the client added. Holds tokens: never print it.
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// What becomes of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Its bytes stay as they are.
+    Keep,
+    /// Another entry takes its place.
+    Replace(Entry),
+    /// It is left out.
+    Remove,
+}
+
+/// What a `Control.Solve` request says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SolveRequest {
+    /// Names the build.
+    pub build_ref: String,
+    /// The session that the build uses.
+    pub session: String,
+    /// Empty where the client drives the frontend through `LLBBridge`.
+    pub frontend: String,
+    /// `Cache.Exports`, in order.
+    pub exports: Vec<Entry>,
+    /// `Cache.Imports`, in order.
+    pub imports: Vec<Entry>,
+}
+
+/// Reads a `Control.Solve` request.
+pub fn read_solve(request: &[u8]) -> Result<SolveRequest, WireError> {
+    let mut read = SolveRequest::default();
+    for field in Fields::new(request) {
+        let field = field?;
+        match field.number {
+            solve::REF => field.text()?.clone_into(&mut read.build_ref),
+            solve::SESSION => field.text()?.clone_into(&mut read.session),
+            solve::FRONTEND => field.text()?.clone_into(&mut read.frontend),
+            solve::CACHE => {
+                for option in Fields::new(field.payload()?) {
+                    let option = option?;
+                    match option.number {
+                        solve::CACHE_EXPORTS => read.exports.push(read_entry(&option)?),
+                        solve::CACHE_IMPORTS => read.imports.push(read_entry(&option)?),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(read)
+}
+
+/// Rewrites a `Control.Solve` request.
+///
+/// Replaced exports stand first among the exports: BuildKit merges what exporters answer, the last
+/// one wins, and that must be the user's own.
+pub fn rewrite_solve(
+    request: &[u8],
+    mut export: impl FnMut(&Entry) -> Edit,
+    mut import: impl FnMut(&Entry) -> Edit,
+) -> Result<Vec<u8>, WireError> {
+    // First the decisions, since the first Cache field takes the replacements of all of them.
+    let mut ours = Vec::new();
+    let mut others = Vec::new();
+    for entry in read_solve(request)?.exports {
+        match export(&entry) {
+            Edit::Replace(entry) => {
+                wire::append(&mut ours, solve::CACHE_EXPORTS, &write_entry(&entry));
+                others.push(wire::Edit::Remove);
+            }
+            Edit::Remove => others.push(wire::Edit::Remove),
+            Edit::Keep => others.push(wire::Edit::Keep),
+        }
+    }
+    let mut others = others.into_iter();
+    wire::edit(request, |field| match field.number {
+        solve::CACHE => {
+            let mut cache = std::mem::take(&mut ours);
+            cache.extend(wire::edit(field.payload()?, |option| {
+                match option.number {
+                    // Both passes see the same exports.
+                    solve::CACHE_EXPORTS => Ok(others.next().unwrap_or(wire::Edit::Keep)),
+                    solve::CACHE_IMPORTS => edit_import(option, &mut import),
+                    _ => Ok(wire::Edit::Keep),
+                }
+            })?);
+            Ok(replace_if_changed(field, cache))
+        }
+        solve::FRONTEND_ATTRS => edit_frontend_option(field, &mut import),
+        _ => Ok(wire::Edit::Keep),
+    })
+}
+
+/// Rewrites an `LLBBridge.Solve` request.
+pub fn rewrite_llb_solve(
+    request: &[u8],
+    mut import: impl FnMut(&Entry) -> Edit,
+) -> Result<Vec<u8>, WireError> {
+    wire::edit(request, |field| match field.number {
+        llb::FRONTEND_OPT => edit_frontend_option(field, &mut import),
+        llb::CACHE_IMPORTS => edit_import(field, &mut import),
+        _ => Ok(wire::Edit::Keep),
+    })
+}
+
+/// All imports of an `LLBBridge.Solve` request: first those of `FrontendOpt`, then `CacheImports`.
+pub fn read_llb_imports(request: &[u8]) -> Result<Vec<Entry>, WireError> {
+    let mut in_options = Vec::new();
+    let mut in_imports = Vec::new();
+    for field in Fields::new(request) {
+        let field = field?;
+        match field.number {
+            llb::FRONTEND_OPT => {
+                let option = MapEntry::read(field.payload()?)?;
+                if option.key == CACHE_IMPORTS {
+                    in_options = imports_json::read(option.value);
+                }
+            }
+            llb::CACHE_IMPORTS => in_imports.push(read_entry(&field)?),
+            _ => {}
+        }
+    }
+    in_options.append(&mut in_imports);
+    Ok(in_options)
+}
+
+/// Takes the manifest that our export wrote out of a `SolveResponse`.
+///
+/// The caller decides by the manifest's digest: a user's own `local` export of the same build may
+/// have written the very same manifest, and clients put its digest into files.
+pub fn strip_cache_manifest(
+    response: &[u8],
+    ours: impl Fn(Digest) -> bool,
+) -> Result<Vec<u8>, WireError> {
+    wire::edit(response, |field| {
+        if field.number != EXPORTER_RESPONSE {
+            return Ok(wire::Edit::Keep);
+        }
+        let answer = MapEntry::read(field.payload()?)?;
+        let strip =
+            answer.key == CACHE_MANIFEST && descriptor_digest(answer.value).is_some_and(&ours);
+        Ok(if strip {
+            wire::Edit::Remove
+        } else {
+            wire::Edit::Keep
+        })
+    })
+}
+
+fn descriptor_digest(json: &str) -> Option<Digest> {
+    #[derive(serde::Deserialize)]
+    struct Descriptor {
+        digest: Digest,
+    }
+    let descriptor: Descriptor = serde_json::from_str(json).ok()?;
+    Some(descriptor.digest)
+}
+
+fn edit_import(
+    field: &Field<'_>,
+    import: &mut impl FnMut(&Entry) -> Edit,
+) -> Result<wire::Edit, WireError> {
+    Ok(match import(&read_entry(field)?) {
+        Edit::Keep => wire::Edit::Keep,
+        Edit::Replace(entry) => wire::Edit::Replace(write_entry(&entry)),
+        Edit::Remove => wire::Edit::Remove,
+    })
+}
+
+/// Edits the imports inside one entry of a frontend's options; other options stay.
+fn edit_frontend_option(
+    field: &Field<'_>,
+    import: &mut impl FnMut(&Entry) -> Edit,
+) -> Result<wire::Edit, WireError> {
+    const VALUE: u32 = 2;
+    let option = MapEntry::read(field.payload()?)?;
+    if option.key != CACHE_IMPORTS {
+        return Ok(wire::Edit::Keep);
+    }
+    let Some(json) = imports_json::edit(option.value, import) else {
+        return Ok(wire::Edit::Keep);
+    };
+    let payload = wire::edit::<WireError>(field.payload()?, |part| {
+        Ok(match part.number {
+            VALUE => wire::Edit::Replace(json.clone().into_bytes()),
+            _ => wire::Edit::Keep,
+        })
+    })?;
+    Ok(wire::Edit::Replace(payload))
+}
+
+/// Keeps the field's own encoding of tag and length where its payload is the same.
+fn replace_if_changed(field: &Field<'_>, payload: Vec<u8>) -> wire::Edit {
+    if payload == field.value {
+        wire::Edit::Keep
+    } else {
+        wire::Edit::Replace(payload)
+    }
+}
+
+fn read_entry(field: &Field<'_>) -> Result<Entry, WireError> {
+    let mut read = Entry::default();
+    for part in Fields::new(field.payload()?) {
+        let part = part?;
+        match part.number {
+            entry::TYPE => part.text()?.clone_into(&mut read.kind),
+            entry::ATTRS => {
+                let attr = MapEntry::read(part.payload()?)?;
+                read.attrs
+                    .insert(attr.key.to_owned(), attr.value.to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(read)
+}
+
+fn write_entry(entry: &Entry) -> Vec<u8> {
+    let mut payload = Vec::new();
+    wire::append(&mut payload, entry::TYPE, entry.kind.as_bytes());
+    for (name, value) in &entry.attrs {
+        wire::append(&mut payload, entry::ATTRS, &wire::map_entry(name, value));
+    }
+    payload
+}
+
+#[cfg(test)]
+mod tests;
