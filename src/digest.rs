@@ -22,6 +22,11 @@ impl Digest {
         Self(Sha256::digest(content.as_ref()).into())
     }
 
+    /// The 32 bytes of the hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The 64 hex digits without the algorithm.
     pub fn hex(&self) -> String {
         hex::encode(self.0)
