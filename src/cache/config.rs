@@ -158,6 +158,10 @@ pub struct Link {
 
 impl CacheConfig {
     /// The JSON as Go writes it.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "it never does, as the words below say"
+    )]
     pub fn to_json(&self) -> Vec<u8> {
         let text = serde_json::to_string(self).expect("texts, numbers and lists are always JSON");
         escape_as_go(text).into_bytes()

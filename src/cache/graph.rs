@@ -4,7 +4,7 @@
 //! layer is its chain of digests, a record its key with its inputs and results; both are hashed
 //! from the bottom up, which is linear in the index and needs no text chains. Times do not count.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, hash::BuildHasher};
 
 use super::config::{CacheConfig, ConfigError, NO_PARENT, layer_order, record_order};
 use crate::digest::{Digest, Hasher};
@@ -28,7 +28,10 @@ impl Graph {
 
 /// The index without some blobs: every layer of theirs is left out with all layers upon it, and
 /// records lose the results that name one of those. Records, keys and links stay.
-pub fn without(config: &CacheConfig, failed: &HashSet<Digest>) -> Result<CacheConfig, ConfigError> {
+pub fn without(
+    config: &CacheConfig,
+    failed: &HashSet<Digest, impl BuildHasher>,
+) -> Result<CacheConfig, ConfigError> {
     config.check()?;
     let mut stays = vec![false; config.layers.len()];
     for at in layer_order(config)? {
@@ -39,10 +42,9 @@ pub fn without(config: &CacheConfig, failed: &HashSet<Digest>) -> Result<CacheCo
     let mut left = config.clone();
     // The new place of each layer that stays.
     let mut places = vec![None; stays.len()];
-    let mut next: u32 = 0;
-    for (place, _) in places.iter_mut().zip(&stays).filter(|(_, stays)| **stays) {
+    let staying = places.iter_mut().zip(&stays).filter(|(_, stays)| **stays);
+    for (next, (place, _)) in (0..).zip(staying) {
         *place = Some(next);
-        next += 1;
     }
     let mut at = stays.iter();
     left.layers.retain(|_| at.next() == Some(&true));

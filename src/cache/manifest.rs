@@ -18,7 +18,7 @@
 //! An OCI image index, which older daemons write, has config and layers side by side in
 //! `manifests`; it is read too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -181,6 +181,10 @@ impl Manifest {
     }
 
     /// The bytes of the manifest.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "it never does, as the words below say"
+    )]
     pub fn to_json(&self) -> Vec<u8> {
         let document = Document {
             schema_version: 2,
@@ -205,12 +209,12 @@ pub struct LocalCache {
 impl LocalCache {
     /// The local cache that says what an index says.
     pub fn of(index: &CacheConfig) -> Result<Self, ManifestError> {
-        let mut described = HashMap::new();
+        let mut described = HashSet::new();
         let mut layers = Vec::new();
         let mut bare = index.clone();
         for layer in &mut bare.layers {
             let annotations = layer.annotations.take();
-            if described.insert(layer.blob, ()).is_none() {
+            if described.insert(layer.blob) {
                 layers.push(descriptor(layer.blob, annotations)?);
             }
         }
