@@ -1,6 +1,9 @@
 //! The command line: one thin file per subcommand.
 
-use std::process::ExitCode;
+mod serve;
+mod token;
+
+use std::{fmt::Display, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -28,7 +31,10 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Serve(serve::Serve),
+    Token(token::Token),
+}
 
 impl Cli {
     /// Runs the command; the exit code is 0 for success, 1 for failure, 2 for wrong usage.
@@ -37,6 +43,25 @@ impl Cli {
             eprintln!("buildkit-gha: --log {:?}: {error}", self.log);
             return ExitCode::from(2);
         }
-        match self.command {}
+        match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::Token(token) => token.run(),
+        }
     }
+}
+
+/// Says why a command failed.
+fn fail(error: &dyn Display) -> ExitCode {
+    eprintln!("buildkit-gha: {error}");
+    ExitCode::FAILURE
+}
+
+/// A duration of the command line, e.g. `10m` or `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| "write it as 10m or 6h")?;
+    let duration = Duration::try_from(duration).map_err(|_| "it must not be negative")?;
+    if duration.is_zero() {
+        return Err("it must not be zero".to_owned());
+    }
+    Ok(duration)
 }

@@ -1,1 +1,178 @@
-//! The embedded Actions cache service.
+//! The embedded Actions cache service: what GitHub's does, on a disk of one's own.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`surface`] | one file per protocol (v1, v2, Azure blobs, REST): parse, call, answer |
+//! | `entries` | the rules, without protocol and without SQL |
+//! | `registry`, `upload` | uploads in progress, in memory |
+//! | `db`, `blobs` | what was committed: SQLite and content files |
+//! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
+//! | `transfer` | bodies to files and back, in bounded memory |
+//! | `gc`, `metrics`, `server` | garbage, counters, connections |
+//!
+//! [`Service::open`] and [`serve`] are all that a program or a test needs.
+
+mod auth;
+mod blobs;
+mod clock;
+pub mod config;
+mod db;
+mod entries;
+mod error;
+mod gc;
+mod key;
+mod metrics;
+mod registry;
+mod server;
+mod sign;
+mod surface;
+mod transfer;
+mod upload;
+
+use std::{
+    fs::{DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+
+use self::{auth::Tokens, entries::Entries, key::MasterKey, sign::Signer};
+pub use self::{
+    auth::{DEFAULT_REPOSITORY, MintError},
+    clock::{Clock, system as system_clock},
+    config::Config,
+    error::Error,
+    metrics::Metrics,
+    server::serve,
+};
+use crate::{protocol::scope::Scope, secret::Secret};
+
+/// An open service. Clones are cheap and share everything.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    clock: Clock,
+    tokens: Tokens,
+    signer: Signer,
+    metrics: Metrics,
+    entries: Entries,
+    /// Held for as long as the service is open: two processes on one directory would not know of
+    /// each other's uploads.
+    _lock: File,
+}
+
+/// Why a data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the data directory {0} is in use by another process")]
+    InUse(String),
+    /// It cannot be read or written.
+    #[error("the data directory {path} cannot be used: {error}")]
+    Unusable {
+        /// The directory.
+        path: String,
+        /// What happened.
+        error: Error,
+    },
+}
+
+impl Service {
+    /// Opens a data directory, creating it if there is none. Blocks for a moment.
+    pub fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
+        let path = config.data_dir.display().to_string();
+        let unusable = |error: Error| OpenError::Unusable {
+            path: path.clone(),
+            error,
+        };
+        let lock = lock_dir(&config.data_dir).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => OpenError::InUse(path.clone()),
+            _ => unusable(error.into()),
+        })?;
+        let master =
+            MasterKey::load_or_create(&config.data_dir).map_err(|error| unusable(error.into()))?;
+        let entries = Entries::open(&config.data_dir, Arc::clone(&clock)).map_err(unusable)?;
+        Ok(Self(Arc::new(Inner {
+            tokens: Tokens::new(&master),
+            signer: Signer::new(&master),
+            metrics: Metrics::default(),
+            entries,
+            config,
+            clock,
+            _lock: lock,
+        })))
+    }
+
+    /// A token that this service accepts, from now on for `ttl`.
+    pub fn mint_token(
+        &self,
+        repository: &str,
+        scopes: &[Scope],
+        ttl: Duration,
+    ) -> Result<Secret, MintError> {
+        self.0.tokens.mint(repository, scopes, ttl, self.now())
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    fn signer(&self) -> &Signer {
+        &self.0.signer
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.0.clock)()
+    }
+
+    /// Runs `work` where it may block. It runs to its end even if nobody waits for it any more, so
+    /// a client that leaves cannot interrupt a commit.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Entries) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let service = self.clone();
+        tokio::task::spawn_blocking(move || work(&service.0.entries))
+            .await
+            .map_err(|error| io::Error::other(error.to_string()))?
+    }
+}
+
+/// Mints a token for the service of `data_dir`, whether it is running or not.
+pub fn mint_token(
+    data_dir: &Path,
+    repository: &str,
+    scopes: &[Scope],
+    ttl: Duration,
+) -> Result<Secret, MintError> {
+    create_dir(data_dir)?;
+    let master = MasterKey::load_or_create(data_dir)?;
+    Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
+}
+
+fn create_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn lock_dir(data_dir: &Path) -> io::Result<File> {
+    create_dir(data_dir)?;
+    let file = File::create(data_dir.join("lock"))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}

@@ -1,0 +1,100 @@
+//! `buildkit-gha serve`: the embedded Actions cache service.
+
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Args;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use url::Url;
+
+use super::duration;
+use crate::{
+    lifecycle::Tasks,
+    service::{
+        self, Config, Service,
+        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL},
+    },
+};
+
+/// How long transfers in flight may take once the service was asked to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs an Actions cache service of its own: v1, v2, signed blob URLs and the REST listing.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where to listen; port 0 takes a free one. The address is printed when it is bound.
+    #[arg(long, env = "BUILDKIT_GHA_LISTEN", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+
+    /// Where entries and the secret are kept; created when missing.
+    #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// The URL under which clients reach the service, for signed URLs (default: each request's Host).
+    #[arg(long, env = "BUILDKIT_GHA_BASE_URL", value_name = "URL", value_parser = base_url)]
+    base_url: Option<Url>,
+
+    /// How long a signed URL is good for (default: 1h).
+    #[arg(long, env = "BUILDKIT_GHA_URL_TTL", value_name = "DURATION", value_parser = duration)]
+    url_ttl: Option<Duration>,
+
+    /// After how long without activity an unfinished upload is given up (default: 24h).
+    #[arg(long, env = "BUILDKIT_GHA_RESERVATION_AGE", value_name = "DURATION", value_parser = duration)]
+    reservation_age: Option<Duration>,
+}
+
+impl Serve {
+    /// Serves until SIGTERM or SIGINT.
+    pub fn run(self) -> ExitCode {
+        let runtime = match tokio::runtime::Runtime::new() {
+            Ok(runtime) => runtime,
+            Err(error) => return super::fail(&error),
+        };
+        match runtime.block_on(self.serve()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => super::fail(&error),
+        }
+    }
+
+    async fn serve(self) -> io::Result<()> {
+        let listen = self.listen;
+        let config = Config {
+            data_dir: self.data_dir,
+            base_url: self.base_url,
+            url_ttl: self.url_ttl.unwrap_or(DEFAULT_URL_TTL),
+            reservation_age: self.reservation_age.unwrap_or(DEFAULT_RESERVATION_AGE),
+        };
+        let service = Service::open(config, service::system_clock()).map_err(io::Error::other)?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|error| io::Error::other(format!("cannot listen on {listen}: {error}")))?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        println!("listening on http://{}", listener.local_addr()?);
+
+        let tasks = Tasks::default();
+        tokio::select! {
+            served = service::serve(listener, service, &tasks) => served?,
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::select! {
+            drained = tasks.drain(GRACE) => if !drained {
+                tracing::warn!("some transfers were cut off");
+            },
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let usable = matches!(url.scheme(), "http" | "https") && url.query().is_none();
+    usable
+        .then_some(url)
+        .ok_or_else(|| "it must be an http or https URL without a query".to_owned())
+}

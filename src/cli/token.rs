@@ -1,0 +1,75 @@
+//! `buildkit-gha token`: a token for the embedded service, on standard output.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Args;
+
+use super::duration;
+use crate::{
+    protocol::scope::{Permission, Scope},
+    service::{DEFAULT_REPOSITORY, mint_token},
+};
+
+/// Mints a token for the service of a data directory, whether it is running or not.
+#[derive(Debug, Args)]
+pub struct Token {
+    /// The service's data directory.
+    #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// A scope and what may be done in it (r, w or rw); the first writable one takes the writes.
+    #[arg(long = "scope", value_name = "REF=rw", required = true, value_parser = scope)]
+    scopes: Vec<Scope>,
+
+    /// The repository whose entries the token sees.
+    #[arg(long, env = "GITHUB_REPOSITORY", value_name = "OWNER/REPO", default_value = DEFAULT_REPOSITORY)]
+    repository: String,
+
+    /// How long the token is good for; GitHub's are good for about six hours.
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
+    ttl: Duration,
+}
+
+impl Token {
+    /// Prints the token.
+    pub fn run(self) -> ExitCode {
+        match mint_token(&self.data_dir, &self.repository, &self.scopes, self.ttl) {
+            Ok(token) => {
+                println!("{}", token.expose());
+                ExitCode::SUCCESS
+            }
+            Err(error) => super::fail(&error),
+        }
+    }
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let wrong = || format!("{text:?} is not of the form REF=r, REF=w or REF=rw");
+    let (name, permission) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let permission = match permission {
+        "r" => Permission::READ,
+        "w" => Permission::WRITE,
+        "rw" => Permission::READ_WRITE,
+        _ => return Err(wrong()),
+    };
+    if name.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Scope::new(name, permission))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_name_their_permission() {
+        let main = Scope::new("refs/heads/main", Permission::READ_WRITE);
+        assert_eq!(scope("refs/heads/main=rw"), Ok(main));
+        let odd = Scope::new("refs/heads/a=b", Permission::READ);
+        assert_eq!(scope("refs/heads/a=b=r"), Ok(odd));
+        for wrong in ["refs/heads/main", "=rw", "refs/heads/main=x"] {
+            assert!(scope(wrong).is_err(), "{wrong}");
+        }
+    }
+}

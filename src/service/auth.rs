@@ -1,0 +1,264 @@
+//! Runtime tokens: minted and verified here, with the claims that GitHub's have.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use super::key::MasterKey;
+use crate::{
+    protocol::scope::{self, Scope},
+    secret::Secret,
+};
+
+const ISSUER: &str = "buildkit-gha";
+
+/// How far the clock of whoever minted a token may be ahead of ours.
+const CLOCK_LEEWAY_SECS: i64 = 60;
+
+/// The repository of tokens that name none.
+pub const DEFAULT_REPOSITORY: &str = "local/cache";
+
+/// Longest `owner/repo`: GitHub allows 39 and 100 characters.
+const MAX_REPOSITORY_CHARS: usize = 140;
+
+/// Who calls, as its verified token says.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// `owner/repo`: entries of other repositories do not exist for this caller.
+    pub repository: String,
+    /// What it may read and write, in order.
+    pub scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// The scopes whose entries it may read, in the token's order.
+    pub fn readable(&self) -> impl Iterator<Item = &str> {
+        let readable = self.scopes.iter().filter(|s| s.permission.readable());
+        readable.map(|scope| scope.name.as_str())
+    }
+
+    /// The one scope in which it creates entries: the first that is writable.
+    pub fn write_scope(&self) -> Option<&str> {
+        let writable = self.scopes.iter().find(|s| s.permission.writable());
+        writable.map(|scope| scope.name.as_str())
+    }
+}
+
+/// Why a caller is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No `Authorization: Bearer …`.
+    #[error("the request has no bearer token")]
+    Missing,
+    /// Not a token of this service.
+    #[error("the token was not issued by this service, or was altered")]
+    Invalid,
+    /// A token whose time is over.
+    #[error("the token expired at {0}")]
+    Expired(Timestamp),
+    /// A token whose time has not come.
+    #[error("the token is not valid before {0}")]
+    NotYet(Timestamp),
+}
+
+/// Why a token cannot be minted.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// Nothing to grant.
+    #[error("a token needs at least one scope")]
+    NoScope,
+    /// More than any reader accepts.
+    #[error("a token may have at most {} scopes", scope::MAX_SCOPES)]
+    TooManyScopes,
+    /// Not of the form `owner/repo`.
+    #[error("{0:?} is not a repository of the form owner/repo")]
+    Repository(String),
+    /// A life that ends beyond what a timestamp can hold.
+    #[error("the token's life is too long")]
+    Ttl,
+    /// The service's secret cannot be read or made.
+    #[error("the service's secret cannot be read: {0}")]
+    Secret(#[from] std::io::Error),
+    /// The signing library refused.
+    #[error("the token cannot be signed: {0}")]
+    Sign(#[from] jsonwebtoken::errors::Error),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    ac: String,
+    repository: String,
+    iss: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+}
+
+/// Mints and verifies tokens.
+pub struct Tokens {
+    encode: EncodingKey,
+    decode: DecodingKey,
+    validation: Validation,
+}
+
+impl Tokens {
+    /// Tokens signed with a key derived from the service's secret.
+    pub fn new(master: &MasterKey) -> Self {
+        let key = master.derive("runtime token");
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        // Time is checked against the service's own clock, which tests can move.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Self {
+            encode: EncodingKey::from_secret(&key),
+            decode: DecodingKey::from_secret(&key),
+            validation,
+        }
+    }
+
+    /// A token for `scopes` of `repository`, valid from `now` on for `ttl`.
+    pub fn mint(
+        &self,
+        repository: &str,
+        scopes: &[Scope],
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Secret, MintError> {
+        if scopes.is_empty() {
+            return Err(MintError::NoScope);
+        }
+        if scopes.len() > scope::MAX_SCOPES {
+            return Err(MintError::TooManyScopes);
+        }
+        if !is_repository(repository) {
+            return Err(MintError::Repository(repository.to_owned()));
+        }
+        let expires = now.checked_add(ttl).map_err(|_| MintError::Ttl)?;
+        let claims = Claims {
+            ac: scope::format(scopes),
+            repository: repository.to_owned(),
+            iss: ISSUER.to_owned(),
+            iat: now.as_second(),
+            nbf: now.as_second(),
+            exp: expires.as_second(),
+        };
+        let header = Header::new(Algorithm::HS256);
+        Ok(jsonwebtoken::encode(&header, &claims, &self.encode)?.into())
+    }
+
+    /// Reads the value of an `Authorization` header.
+    pub fn verify(&self, header: Option<&str>, now: Timestamp) -> Result<Caller, AuthError> {
+        let token = header.and_then(bearer).ok_or(AuthError::Missing)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decode, &self.validation)
+            .map_err(|_| AuthError::Invalid)?
+            .claims;
+        let time = |secs| Timestamp::from_second(secs).map_err(|_| AuthError::Invalid);
+        let (starts, expires) = (time(claims.nbf)?, time(claims.exp)?);
+        if expires <= now {
+            return Err(AuthError::Expired(expires));
+        }
+        if starts.as_second() > now.as_second().saturating_add(CLOCK_LEEWAY_SECS) {
+            return Err(AuthError::NotYet(starts));
+        }
+        Ok(Caller {
+            repository: claims.repository,
+            scopes: scope::parse(&claims.ac).map_err(|_| AuthError::Invalid)?,
+        })
+    }
+}
+
+/// GitHub's REST clients say `Bearer` or `token`; the scheme's case does not matter.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let known = ["bearer", "token"];
+    known
+        .iter()
+        .any(|name| scheme.eq_ignore_ascii_case(name))
+        .then(|| token.trim())
+}
+
+fn is_repository(text: &str) -> bool {
+    let part = |part: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !part.is_empty() && part != "." && part != ".." && part.chars().all(allowed)
+    };
+    let split = text.split_once('/');
+    text.len() <= MAX_REPOSITORY_CHARS
+        && split.is_some_and(|(owner, name)| part(owner) && part(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::scope::Permission;
+
+    fn tokens() -> (tempfile::TempDir, Tokens) {
+        let dir = tempfile::tempdir().unwrap();
+        let master = MasterKey::load_or_create(dir.path()).unwrap();
+        (dir, Tokens::new(&master))
+    }
+
+    fn header(token: &Secret) -> String {
+        format!("Bearer {}", token.expose())
+    }
+
+    fn time(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_time_only() {
+        let (_dir, tokens) = tokens();
+        let scopes = [
+            Scope::new("refs/pull/7/merge", Permission::READ),
+            Scope::new("refs/heads/main", Permission::READ_WRITE),
+        ];
+        let ttl = Duration::from_secs(100);
+        let token = header(&tokens.mint("o/r", &scopes, ttl, time(0)).unwrap());
+        let caller = tokens.verify(Some(&token), time(99)).unwrap();
+        assert_eq!(caller.repository, "o/r");
+        assert_eq!(caller.write_scope(), Some("refs/heads/main"));
+        assert_eq!(caller.readable().count(), 2);
+        let late = tokens.verify(Some(&token), time(100)).unwrap_err();
+        assert_eq!(late, AuthError::Expired(time(100)));
+        let early = tokens.verify(Some(&token), time(-61)).unwrap_err();
+        assert_eq!(early, AuthError::NotYet(time(0)));
+    }
+
+    #[test]
+    fn a_token_of_another_service_is_refused() {
+        let (_dir, ours) = tokens();
+        let (_other_dir, theirs) = tokens();
+        let scopes = [Scope::new("x", Permission::READ)];
+        let ttl = Duration::from_secs(100);
+        let token = header(&theirs.mint("o/r", &scopes, ttl, time(0)).unwrap());
+        let refused = ours.verify(Some(&token), time(0)).unwrap_err();
+        assert_eq!(refused, AuthError::Invalid);
+        for junk in [None, Some("Basic abc"), Some("Bearer")] {
+            assert_eq!(ours.verify(junk, time(0)).unwrap_err(), AuthError::Missing);
+        }
+    }
+
+    #[test]
+    fn what_no_reader_could_use_is_not_minted() {
+        let (_dir, tokens) = tokens();
+        let scopes = [Scope::new("x", Permission::READ)];
+        let mint = |repository: &str, scopes: &[Scope], ttl| {
+            tokens.mint(repository, scopes, Duration::from_secs(ttl), time(0))
+        };
+        assert!(matches!(mint("o/r", &[], 1), Err(MintError::NoScope)));
+        assert!(matches!(
+            mint("o/r", &scopes, u64::MAX),
+            Err(MintError::Ttl)
+        ));
+        for bad in ["", "o", "/r", "o/", "o/r/x", "o/..", "o/a b"] {
+            assert!(matches!(
+                mint(bad, &scopes, 1),
+                Err(MintError::Repository(_))
+            ));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Content files: `uploads/<id>` while bytes arrive, `blobs/<id>` from the commit on.
+//!
+//! The order of a commit is what makes a crash harmless: the file is synced, renamed, its directory
+//! synced, and only then the entry is put into the database. A file without an entry is garbage, and
+//! an entry without its file cannot come to be.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Nobody but the service's user has business in its files.
+const DIR_MODE: u32 = 0o700;
+
+/// The content files of one data directory.
+#[derive(Debug)]
+pub struct Blobs {
+    uploads: PathBuf,
+    blobs: PathBuf,
+}
+
+impl Blobs {
+    /// Opens the directories. Whatever was being uploaded when the last process ended is removed:
+    /// nobody can finish it any more.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let this = Self {
+            uploads: data_dir.join("uploads"),
+            blobs: data_dir.join("blobs"),
+        };
+        for dir in [&this.uploads, &this.blobs] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIR_MODE)
+                .create(dir)?;
+        }
+        for file in fs::read_dir(&this.uploads)? {
+            fs::remove_file(file?.path())?;
+        }
+        Ok(this)
+    }
+
+    /// A new file that takes the bytes of an upload.
+    pub fn create(&self, id: i64) -> io::Result<File> {
+        let path = self.upload_path(id);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).open(path)
+    }
+
+    /// Makes an uploaded file permanent. After this it survives a loss of power.
+    pub fn publish(&self, id: i64, file: &File) -> io::Result<()> {
+        file.sync_all()?;
+        fs::rename(self.upload_path(id), self.path(id))?;
+        File::open(&self.blobs)?.sync_all()
+    }
+
+    /// Takes a published file back: its entry could not be written.
+    pub fn unpublish(&self, id: i64) -> io::Result<()> {
+        fs::rename(self.path(id), self.upload_path(id))
+    }
+
+    /// Opens a permanent file for reading; it stays readable when it is deleted meanwhile.
+    pub fn read(&self, id: i64) -> io::Result<File> {
+        File::open(self.path(id))
+    }
+
+    /// Removes a permanent file, if it is there.
+    pub fn remove(&self, id: i64) -> io::Result<()> {
+        gone_is_fine(fs::remove_file(self.path(id)))
+    }
+
+    /// Removes the file of an upload, if it is there.
+    pub fn discard(&self, id: i64) -> io::Result<()> {
+        gone_is_fine(fs::remove_file(self.upload_path(id)))
+    }
+
+    /// The ids of all permanent files.
+    pub fn ids(&self) -> io::Result<Vec<i64>> {
+        let id = |file: io::Result<fs::DirEntry>| {
+            let file = file.map(|file| file.file_name());
+            file.map(|name| name.to_str().and_then(|name| name.parse().ok()))
+        };
+        fs::read_dir(&self.blobs)?
+            .map(id)
+            .filter_map(Result::transpose)
+            .collect()
+    }
+
+    fn path(&self, id: i64) -> PathBuf {
+        self.blobs.join(id.to_string())
+    }
+
+    fn upload_path(&self, id: i64) -> PathBuf {
+        self.uploads.join(id.to_string())
+    }
+}
+
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,270 @@
+//! The rules of the Actions cache, without any protocol.
+//!
+//! - An entry is named by repository, scope, version and key, and never changes.
+//! - A lookup goes through the token's readable scopes in order; in each it tries every key in
+//!   order, first exactly and then as a prefix of which the newest entry counts. That is the order
+//!   that GitHub documents: all keys on the own branch come before the default branch.
+//! - Writes go to the first writable scope. A key is taken from its reservation on.
+//! - Nothing is visible before its commit, and a commit must name the exact size.
+//!
+//! Everything here blocks: call it from a blocking thread only.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    auth::Caller,
+    blobs::Blobs,
+    clock::Clock,
+    config::MAX_LOOKUP_KEYS,
+    db::{AFTER_ALL_KEYS, Db, Entry, Filter, Page},
+    error::Error,
+    registry::Registry,
+    upload::{Name, Upload},
+};
+use crate::protocol::key::MAX_KEY_CHARS;
+
+/// Ids are random, so that no id of an upload that died with its process is ever given again, and
+/// have at most 52 bits, since JavaScript's numbers hold no more.
+const ID_BITS: u32 = 52;
+
+/// All entries of a data directory.
+pub struct Entries {
+    db: Db,
+    blobs: Blobs,
+    uploads: Registry,
+    clock: Clock,
+}
+
+impl Entries {
+    /// Opens a data directory and removes what a crash has left in it.
+    pub fn open(data_dir: &Path, clock: Clock) -> Result<Self, Error> {
+        let this = Self {
+            db: Db::open(&data_dir.join("entries.db"))?,
+            blobs: Blobs::open(data_dir)?,
+            uploads: Registry::default(),
+            clock,
+        };
+        this.collect_files()?;
+        Ok(this)
+    }
+
+    /// The best entry for any of `keys`.
+    pub fn lookup(
+        &self,
+        caller: &Caller,
+        keys: &[String],
+        version: &str,
+    ) -> Result<Option<Entry>, Error> {
+        if keys.is_empty() || keys.len() > MAX_LOOKUP_KEYS {
+            return Err(Error::KeyCount);
+        }
+        for key in keys {
+            check_name(key, version)?;
+        }
+        for scope in caller.readable() {
+            for key in keys {
+                let name = name(caller, scope, key, version);
+                let found = match self.db.exact(&name)? {
+                    None => self.db.newest(&name)?,
+                    exact => exact,
+                };
+                if let Some(entry) = found {
+                    self.db.touch(entry.id, (self.clock)())?;
+                    return Ok(Some(entry));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a key for an upload.
+    pub fn reserve(&self, caller: &Caller, key: &str, version: &str) -> Result<Arc<Upload>, Error> {
+        check_name(key, version)?;
+        let scope = caller.write_scope().ok_or(Error::ReadOnly)?;
+        let name = name(caller, scope, key, version);
+        self.uploads.insert(&name, || {
+            if self.db.exact(&name)?.is_some() {
+                return Err(Error::Exists);
+            }
+            let id = (rand::random::<u64>() >> (u64::BITS - ID_BITS)).cast_signed();
+            let file = self.blobs.create(id)?;
+            Ok(Upload::new(id, name.clone(), file, (self.clock)()))
+        })
+    }
+
+    /// The upload `id`, for whoever was trusted with the id.
+    pub fn upload(&self, id: i64) -> Result<Arc<Upload>, Error> {
+        self.uploads.by_id(id).ok_or(Error::NotFound)
+    }
+
+    /// The upload `id`, if it is the caller's.
+    pub fn upload_of(&self, caller: &Caller, id: i64) -> Result<Arc<Upload>, Error> {
+        let upload = self.upload(id)?;
+        if !may_write(caller, &upload.name) {
+            return Err(Error::NotFound);
+        }
+        Ok(upload)
+    }
+
+    /// Commits the upload `id`. Answers the entry's id.
+    pub fn commit(&self, caller: &Caller, id: i64, size: u64) -> Result<i64, Error> {
+        match self.uploads.by_id(id) {
+            Some(upload) if may_write(caller, &upload.name) => self.finish(&upload, size),
+            Some(_) => Err(Error::NotFound),
+            None => committed(caller, self.db.by_id(id)?, size),
+        }
+    }
+
+    /// Commits the upload of a key. Answers the entry's id.
+    pub fn commit_key(
+        &self,
+        caller: &Caller,
+        key: &str,
+        version: &str,
+        size: u64,
+    ) -> Result<i64, Error> {
+        check_name(key, version)?;
+        let scope = caller.write_scope().ok_or(Error::ReadOnly)?;
+        let name = name(caller, scope, key, version);
+        match self.uploads.by_name(&name) {
+            Some(upload) => self.finish(&upload, size),
+            None => committed(caller, self.db.exact(&name)?, size),
+        }
+    }
+
+    fn finish(&self, upload: &Upload, size: u64) -> Result<i64, Error> {
+        let extents = upload.seal(size)?;
+        let now = (self.clock)();
+        let entry = Entry {
+            id: upload.id,
+            name: upload.name.clone(),
+            size,
+            extents,
+            created: now,
+            accessed: now,
+        };
+        self.persist(&entry, upload.file())
+            .inspect_err(|_| upload.unseal())?;
+        self.uploads.remove(upload);
+        Ok(entry.id)
+    }
+
+    fn persist(&self, entry: &Entry, file: &File) -> Result<(), Error> {
+        self.blobs.publish(entry.id, file)?;
+        if let Err(error) = self.db.insert(entry) {
+            self.blobs.unpublish(entry.id)?;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// The entry `id` and its file, for whoever was trusted with the id.
+    pub fn content(&self, id: i64) -> Result<(Entry, File), Error> {
+        let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
+        let file = self.blobs.read(id)?;
+        Ok((entry, file))
+    }
+
+    /// How many entries match, and one page of them.
+    pub fn list(&self, filter: &Filter, page: Page) -> Result<(u64, Vec<Entry>), Error> {
+        Ok((self.db.count(filter)?, self.db.list(filter, page)?))
+    }
+
+    /// Deletes the entries with exactly this key, in one scope or in all. Answers what is gone.
+    pub fn delete_key(&self, filter: &Filter) -> Result<Vec<Entry>, Error> {
+        let all = Page {
+            sort: super::db::SortBy::CreatedAt,
+            direction: super::db::Direction::Asc,
+            skip: 0,
+            take: u32::MAX,
+        };
+        let mut entries = self.db.list(filter, all)?;
+        entries.retain(|entry| entry.name.key == filter.key_prefix);
+        for entry in &entries {
+            self.remove(entry.id)?;
+        }
+        Ok(entries)
+    }
+
+    /// Deletes the entry `id` of a repository.
+    pub fn delete(&self, repository: &str, id: i64) -> Result<(), Error> {
+        match self.db.by_id(id)? {
+            Some(entry) if entry.name.repository == repository => self.remove(id),
+            _ => Err(Error::NotFound),
+        }
+    }
+
+    /// The entry first: a file without an entry is garbage, the opposite would be damage.
+    fn remove(&self, id: i64) -> Result<(), Error> {
+        self.db.delete(id)?;
+        Ok(self.blobs.remove(id)?)
+    }
+
+    /// Gives up the reservations that nothing has happened to since `before`. Answers how many.
+    pub fn expire_uploads(&self, before: Timestamp) -> Result<usize, Error> {
+        let mut expired = 0;
+        for upload in self.uploads.all() {
+            // One that is being committed has no idle time; one that seals itself right now fails
+            // its commit when the file is gone, before anything becomes visible.
+            if upload.idle_since().is_some_and(|since| since < before) {
+                self.uploads.remove(&upload);
+                self.blobs.discard(upload.id)?;
+                expired += 1;
+            }
+        }
+        Ok(expired)
+    }
+
+    /// Removes files that no entry needs. Answers how many.
+    pub fn collect_files(&self) -> Result<usize, Error> {
+        let mut removed = 0;
+        for id in self.blobs.ids()? {
+            // In this order: an upload leaves the registry only after its entry is there.
+            if self.uploads.by_id(id).is_none() && self.db.by_id(id)?.is_none() {
+                self.blobs.remove(id)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Fails if the database cannot be read.
+    pub fn ping(&self) -> Result<(), Error> {
+        Ok(self.db.ping()?)
+    }
+}
+
+/// A commit that is repeated, since its answer was lost, is a success.
+fn committed(caller: &Caller, entry: Option<Entry>, size: u64) -> Result<i64, Error> {
+    match entry {
+        Some(entry) if may_write(caller, &entry.name) && entry.size == size => Ok(entry.id),
+        Some(entry) if may_write(caller, &entry.name) => Err(Error::Exists),
+        _ => Err(Error::NotFound),
+    }
+}
+
+fn may_write(caller: &Caller, name: &Name) -> bool {
+    name.repository == caller.repository && caller.write_scope() == Some(&name.scope)
+}
+
+fn name(caller: &Caller, scope: &str, key: &str, version: &str) -> Name {
+    Name {
+        repository: caller.repository.clone(),
+        scope: scope.to_owned(),
+        key: key.to_owned(),
+        version: version.to_owned(),
+    }
+}
+
+fn check_name(key: &str, version: &str) -> Result<(), Error> {
+    let fits = |text: &str| !text.is_empty() && text.chars().count() <= MAX_KEY_CHARS;
+    if !fits(key) || key.contains([',', AFTER_ALL_KEYS]) {
+        return Err(Error::InvalidKey);
+    }
+    if !fits(version) {
+        return Err(Error::InvalidVersion);
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! What can go wrong inside the service. Each surface has one function that turns this into its own
+//! protocol's answer.
+
+use super::config::{MAX_OPEN_UPLOADS, MAX_PARTS};
+use crate::protocol::key::MAX_KEY_CHARS;
+
+/// Why the service does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A key that no entry can have.
+    #[error("a key must have 1 to {MAX_KEY_CHARS} characters and no comma")]
+    InvalidKey,
+    /// A version that no entry can have.
+    #[error("a version must have 1 to {MAX_KEY_CHARS} characters")]
+    InvalidVersion,
+    /// Too few or too many keys in a lookup.
+    #[error("a lookup must have 1 to {} keys", super::config::MAX_LOOKUP_KEYS)]
+    KeyCount,
+    /// The key is taken, by an entry or by an upload in progress.
+    #[error("cache entry already exists")]
+    Exists,
+    /// The token has no scope with write permission.
+    #[error("cache write denied: the token has no scope with write permission")]
+    ReadOnly,
+    /// No such entry or reservation, as far as the caller may know.
+    #[error("no such cache entry")]
+    NotFound,
+    /// The upload is being committed.
+    #[error("the upload is being committed")]
+    Sealed,
+    /// The size that was said is not the size that was uploaded.
+    #[error("the size of the entry was said to be {said} bytes, but {uploaded} were uploaded")]
+    Size {
+        /// What the commit said.
+        said: u64,
+        /// What had come in.
+        uploaded: u64,
+    },
+    /// Some bytes were never uploaded.
+    #[error("the bytes from {offset} on were not uploaded")]
+    Gap {
+        /// The first that is missing.
+        offset: u64,
+    },
+    /// A part overlaps another one.
+    #[error("the range overlaps one that was uploaded before")]
+    Overlap,
+    /// A block list names a block that was not uploaded.
+    #[error("the block list names a block that was not uploaded")]
+    UnknownBlock,
+    /// Too many parts.
+    #[error("an upload may have at most {MAX_PARTS} parts")]
+    TooManyParts,
+    /// More bytes than can be numbered.
+    #[error("the upload is too large")]
+    TooLarge,
+    /// Too many reservations.
+    #[error("{MAX_OPEN_UPLOADS} uploads are in progress; try again later")]
+    TooManyUploads,
+    /// The body ended early, went on too long, stalled or broke.
+    #[error("the request's body could not be read: {0}")]
+    Body(String),
+    /// The disk failed us.
+    #[error("the service's storage failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// The database failed us.
+    #[error("the service's database failed: {0}")]
+    Db(#[from] rusqlite::Error),
+}

@@ -1,0 +1,41 @@
+//! Collects what was abandoned: reservations that nobody finishes and files that no entry needs.
+
+use jiff::Timestamp;
+use tokio::time::MissedTickBehavior;
+
+use super::{Service, config::COLLECT_INTERVAL, error::Error};
+
+impl Service {
+    /// Collects once.
+    pub async fn collect(&self) -> Result<(), Error> {
+        let now = self.now();
+        let before = now
+            .checked_sub(self.config().reservation_age)
+            .unwrap_or(Timestamp::MIN);
+        let (uploads, files) = self
+            .blocking(move |entries| {
+                Ok((entries.expire_uploads(before)?, entries.collect_files()?))
+            })
+            .await?;
+        if uploads + files > 0 {
+            tracing::info!(
+                uploads,
+                files,
+                "collected abandoned uploads and stray files"
+            );
+        }
+        Ok(())
+    }
+
+    /// Collects again and again, for as long as it is polled.
+    pub async fn collect_forever(&self) {
+        let mut interval = tokio::time::interval(COLLECT_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            if let Err(error) = self.collect().await {
+                tracing::warn!(%error, "collecting garbage failed; it is tried again later");
+            }
+        }
+    }
+}

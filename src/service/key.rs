@@ -1,0 +1,86 @@
+//! The service's one secret: a file in the data directory, created once, readable by its owner.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+};
+
+use aws_lc_rs::{hmac, rand};
+
+/// The file's name in the data directory.
+const FILE: &str = "secret";
+
+/// As long as the output of the hash that uses it.
+const BYTES: usize = 32;
+
+/// The secret from which the keys of tokens and of signed URLs are derived.
+pub struct MasterKey(hmac::Key);
+
+impl MasterKey {
+    /// Reads the secret of `data_dir`, which must be there, or makes one.
+    pub fn load_or_create(data_dir: &Path) -> io::Result<Self> {
+        let path = data_dir.join(FILE);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create(data_dir, &path)?;
+                fs::read_to_string(&path)?
+            }
+            other => other?,
+        };
+        let mut bytes = [0; BYTES];
+        hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| {
+            let path = path.display();
+            io::Error::other(format!("{path} does not hold {BYTES} bytes in hex"))
+        })?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+    }
+
+    /// A key for one purpose: knowing it tells nothing of the others.
+    pub fn derive(&self, purpose: &str) -> [u8; BYTES] {
+        let tag = hmac::sign(&self.0, purpose.as_bytes());
+        let mut key = [0; BYTES];
+        key.copy_from_slice(tag.as_ref());
+        key
+    }
+}
+
+/// The file appears whole or not at all; of two processes that create it at once one wins and both
+/// read the winner's.
+fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
+    let mut bytes = [0; BYTES];
+    rand::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    // Made with mode 0600, which linking it under its final name keeps.
+    let mut file = tempfile::NamedTempFile::new_in(data_dir)?;
+    writeln!(file, "{}", hex::encode(bytes))?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(lost) if lost.error.kind() != io::ErrorKind::AlreadyExists => Err(lost.error),
+        _ => File::open(data_dir)?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_secret_is_made_once_and_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = MasterKey::load_or_create(dir.path()).unwrap();
+        let again = MasterKey::load_or_create(dir.path()).unwrap();
+        assert_eq!(first.derive("a"), again.derive("a"));
+        assert_ne!(first.derive("a"), first.derive("b"));
+        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_secret_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), "short").unwrap();
+        assert!(MasterKey::load_or_create(dir.path()).is_err());
+    }
+}

@@ -1,0 +1,247 @@
+//! How Azure Blob storage words things: block lists, headers and errors
+//! (what the clients send and need was seen in azblob v1.5.0 for Go).
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
+
+use super::log_internal;
+use crate::service::{
+    config::{MAX_BLOCK_ID_BYTES, MAX_PARTS},
+    error::Error,
+    sign::Denied,
+};
+
+/// The version of the protocol that answers name; clients only show it.
+const VERSION: HeaderValue = HeaderValue::from_static("2024-11-04");
+
+const X_MS_VERSION: HeaderName = HeaderName::from_static("x-ms-version");
+const X_MS_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+const X_MS_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+const X_MS_ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+
+/// The headers that stand on every answer, good or bad.
+pub fn identify(response: &mut Response, request: &HeaderMap) {
+    let id = format!("{:032x}", rand::random::<u128>());
+    let headers = response.headers_mut();
+    headers.insert(X_MS_VERSION, VERSION);
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.insert(X_MS_REQUEST_ID, id);
+    }
+    if let Some(id) = request.get(X_MS_CLIENT_REQUEST_ID) {
+        headers.insert(X_MS_CLIENT_REQUEST_ID, id.clone());
+    }
+}
+
+/// The headers that describe a blob: entity tag and time.
+pub fn describe(id: i64, modified: Timestamp) -> [(HeaderName, String); 2] {
+    let modified = modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    [
+        (header::ETAG, format!("\"0x{id:X}\"")),
+        (header::LAST_MODIFIED, modified),
+    ]
+}
+
+/// Reads the ids of `<BlockList><Latest>…</Latest>…</BlockList>` in their order. `Committed` and
+/// `Uncommitted` mean the same here, since a blob is committed once.
+pub fn parse_block_list(xml: &str) -> Result<Vec<String>, Failure> {
+    let malformed = || Failure::InvalidBlockList("the body is not a block list");
+    let mut rest = xml.trim_start_matches('\u{feff}').trim();
+    if rest.starts_with("<?xml") {
+        rest = rest.split_once("?>").ok_or_else(malformed)?.1.trim();
+    }
+    if rest == "<BlockList/>" || rest == "<BlockList />" {
+        return Ok(Vec::new());
+    }
+    rest = rest.strip_prefix("<BlockList>").ok_or_else(malformed)?;
+    rest = rest.strip_suffix("</BlockList>").ok_or_else(malformed)?;
+    let mut ids = Vec::new();
+    while let Some(element) = rest.trim_start().strip_prefix('<') {
+        let (kind, content) = element.split_once('>').ok_or_else(malformed)?;
+        if !matches!(kind, "Latest" | "Committed" | "Uncommitted") {
+            return Err(malformed());
+        }
+        let (id, after) = content.split_once("</").ok_or_else(malformed)?;
+        rest = after
+            .strip_prefix(kind)
+            .and_then(|after| after.strip_prefix('>'))
+            .ok_or_else(malformed)?;
+        ids.push(check_block_id(id.trim())?.to_owned());
+        if ids.len() > MAX_PARTS {
+            return Err(Failure::InvalidBlockList("the list is too long"));
+        }
+    }
+    if rest.trim().is_empty() {
+        Ok(ids)
+    } else {
+        Err(malformed())
+    }
+}
+
+/// A block id is base64 of at most 64 bytes.
+pub fn check_block_id(id: &str) -> Result<&str, Failure> {
+    let decoded = BASE64_STANDARD.decode(id).unwrap_or_default();
+    if decoded.is_empty() || decoded.len() > MAX_BLOCK_ID_BYTES {
+        return Err(Failure::InvalidBlockId);
+    }
+    Ok(id)
+}
+
+/// Why a blob operation is refused.
+#[derive(Debug)]
+pub enum Failure {
+    /// The URL opens nothing, or not this.
+    Denied(Denied),
+    /// A query parameter is missing or makes no sense.
+    Query(&'static str),
+    /// A header makes no sense.
+    Header(&'static str),
+    /// A block id that is none.
+    InvalidBlockId,
+    /// A body that is no block list.
+    InvalidBlockList(&'static str),
+    /// No `Content-Length`.
+    LengthRequired,
+    /// Too long.
+    TooLarge,
+    /// A range outside of the blob, which has this many bytes.
+    Range(u64),
+    /// From the service itself.
+    Service(Error),
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl Failure {
+    fn classify(&self) -> (StatusCode, &'static str, String) {
+        match self {
+            Self::Denied(denied @ Denied::Permission) => (
+                StatusCode::FORBIDDEN,
+                "AuthorizationPermissionMismatch",
+                denied.to_string(),
+            ),
+            Self::Denied(denied) => (
+                StatusCode::FORBIDDEN,
+                "AuthenticationFailed",
+                denied.to_string(),
+            ),
+            Self::Query(message) => bad("InvalidQueryParameterValue", message),
+            Self::Header(message) => bad("InvalidHeaderValue", message),
+            Self::InvalidBlockId => bad("InvalidBlockId", "the block id is not valid"),
+            Self::InvalidBlockList(message) => bad("InvalidBlockList", message),
+            Self::LengthRequired => (
+                StatusCode::LENGTH_REQUIRED,
+                "MissingContentLengthHeader",
+                "the header Content-Length is missing".to_owned(),
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "RequestBodyTooLarge",
+                "the body is larger than one request may be".to_owned(),
+            ),
+            Self::Range(_) => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "InvalidRange",
+                "the range lies outside of the blob".to_owned(),
+            ),
+            Self::Service(error) => service(error),
+        }
+    }
+}
+
+fn bad(code: &'static str, message: &str) -> (StatusCode, &'static str, String) {
+    (StatusCode::BAD_REQUEST, code, message.to_owned())
+}
+
+fn service(error: &Error) -> (StatusCode, &'static str, String) {
+    if log_internal(error) {
+        let message = "the service's storage failed".to_owned();
+        return (StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message);
+    }
+    let (status, code) = match error {
+        Error::NotFound => (StatusCode::NOT_FOUND, "BlobNotFound"),
+        Error::Sealed => (StatusCode::CONFLICT, "BlobImmutableDueToPolicy"),
+        Error::UnknownBlock => (StatusCode::BAD_REQUEST, "InvalidBlockList"),
+        Error::TooManyParts => (StatusCode::CONFLICT, "BlockCountExceedsLimit"),
+        Error::Body(_) => (StatusCode::BAD_REQUEST, "IncompleteBody"),
+        _ => (StatusCode::BAD_REQUEST, "InvalidInput"),
+    };
+    (status, code, error.to_string())
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, code, message) = self.classify();
+        // No message holds a character that XML would want escaped.
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
+             <Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        );
+        let headers = [
+            (header::CONTENT_TYPE, "application/xml"),
+            (X_MS_ERROR_CODE, code),
+        ];
+        let mut response = (status, headers, body).into_response();
+        if let Self::Range(size) = self
+            && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
+        {
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_lists_of_both_clients_are_read() {
+        let go = "<BlockList><Latest>YQ==</Latest><Latest>Yg==</Latest></BlockList>";
+        let js = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<BlockList>\n  \
+                  <Uncommitted>YQ==</Uncommitted>\n<Committed>Yg==</Committed>\n</BlockList>\n";
+        for xml in [go, js] {
+            assert_eq!(parse_block_list(xml).unwrap(), ["YQ==", "Yg=="]);
+        }
+        assert!(
+            parse_block_list("<BlockList></BlockList>")
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn other_bodies_are_refused() {
+        for xml in [
+            "",
+            "{}",
+            "<BlockList><Latest>YQ==</Latest>",
+            "<BlockList><Latest>YQ==</Uncommitted></BlockList>",
+            "<BlockList><Other>YQ==</Other></BlockList>",
+            "<BlockList><Latest>not base64!</Latest></BlockList>",
+            "<BlockList>text</BlockList>",
+            "<BlockList><Latest></Latest></BlockList>",
+        ] {
+            assert!(parse_block_list(xml).is_err(), "{xml}");
+        }
+    }
+
+    #[test]
+    fn block_ids_have_at_most_64_bytes() {
+        assert!(check_block_id(&BASE64_STANDARD.encode([7; 64])).is_ok());
+        assert!(check_block_id(&BASE64_STANDARD.encode([7; 65])).is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! The signed blob URLs: Azure Blob's Put Blob, Put Block, Put Block List, Get Blob and Get Blob
+//! Properties. v1 downloads come here too; they are plain GETs.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http_body_util::{BodyExt as _, Limited};
+use serde::Deserialize;
+
+use super::{
+    Context, answer,
+    azure::{self, Failure},
+};
+use crate::{
+    protocol::range::{self, ContentRange, RangeError},
+    service::{
+        config::{MAX_PART_BYTES, MAX_PUT_BYTES},
+        metrics::Operation,
+        sign::{BLOB_PATH, Denied, Grant, Permission},
+        upload::Upload,
+    },
+};
+
+/// Largest block list: 50,000 ids of 88 characters with their elements have 5.5 MB, indented 7 MB.
+const MAX_BLOCK_LIST_BYTES: usize = 8 << 20;
+
+const X_MS_RANGE: HeaderName = HeaderName::from_static("x-ms-range");
+
+/// Azure's own range header wins over HTTP's.
+const RANGE_HEADERS: [HeaderName; 2] = [X_MS_RANGE, header::RANGE];
+
+pub(super) fn routes() -> Router<Context> {
+    Router::new().route(&format!("{BLOB_PATH}{{id}}"), get(read).put(write))
+}
+
+/// A query without a grant is answered like one with a wrong grant.
+type Granted = Result<Query<Grant>, axum::extract::rejection::QueryRejection>;
+
+#[derive(Deserialize)]
+struct PutQuery {
+    comp: Option<String>,
+    blockid: Option<String>,
+}
+
+async fn read(
+    State(context): State<Context>,
+    Path(id): Path<i64>,
+    grant: Granted,
+    headers: HeaderMap,
+) -> Response {
+    let found = async {
+        check(&context, id, Permission::Read, grant)?;
+        let (entry, file) = context
+            .service
+            .blocking(move |entries| entries.content(id))
+            .await?;
+        let wanted = wanted_range(&headers, entry.size)?;
+        let range = wanted.clone().unwrap_or(0..entry.size);
+        let mut response = Response::new(Body::empty());
+        let map = response.headers_mut();
+        set(
+            map,
+            header::CONTENT_LENGTH,
+            &(range.end - range.start).to_string(),
+        );
+        set(map, header::CONTENT_TYPE, "application/octet-stream");
+        set(map, header::ACCEPT_RANGES, "bytes");
+        set(map, HeaderName::from_static("x-ms-blob-type"), "BlockBlob");
+        for (name, value) in azure::describe(id, entry.created) {
+            set(map, name, &value);
+        }
+        if wanted.is_some() {
+            let total = Some(entry.size);
+            let content_range = ContentRange {
+                range: range.clone(),
+                total,
+            };
+            set(map, header::CONTENT_RANGE, &content_range.to_string());
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        *response.body_mut() = context.service.send(file, &entry.extents, range);
+        Ok::<_, Failure>(response)
+    };
+    let mut response = found.await.into_response();
+    azure::identify(&mut response, &headers);
+    answer(Operation::Download, response)
+}
+
+async fn write(
+    State(context): State<Context>,
+    Path(id): Path<i64>,
+    grant: Granted,
+    Query(query): Query<PutQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let operation = match query.comp.as_deref() {
+        None => Operation::PutBlob,
+        Some("block") => Operation::UploadPart,
+        Some("blocklist") => Operation::PutBlockList,
+        Some(_) => Operation::Other,
+    };
+    let written = async {
+        check(&context, id, Permission::Write, grant)?;
+        let upload = context
+            .service
+            .blocking(move |entries| entries.upload(id))
+            .await?;
+        match operation {
+            Operation::PutBlob => put_blob(&context, &upload, &headers, body).await?,
+            Operation::UploadPart => {
+                put_block(&context, &upload, query.blockid, &headers, body).await?;
+            }
+            Operation::PutBlockList => put_block_list(&upload, body).await?,
+            _ => return Err(Failure::Query("comp must be block or blocklist")),
+        }
+        let description = azure::describe(id, context.service.now());
+        Ok((StatusCode::CREATED, description))
+    };
+    let mut response = written.await.into_response();
+    azure::identify(&mut response, &headers);
+    answer(operation, response)
+}
+
+async fn put_blob(
+    context: &Context,
+    upload: &Upload,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(), Failure> {
+    let len = content_length(headers, MAX_PUT_BYTES)?;
+    let region = upload.allocate(len, context.service.now())?;
+    context.service.receive(body, upload.file(), region).await?;
+    Ok(upload.set_content(region)?)
+}
+
+async fn put_block(
+    context: &Context,
+    upload: &Upload,
+    block_id: Option<String>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(), Failure> {
+    let block_id = block_id.ok_or(Failure::Query("blockid is missing"))?;
+    // base64 has no space: it was a plus that the client did not escape.
+    let block_id = block_id.replace(' ', "+");
+    azure::check_block_id(&block_id)?;
+    let len = content_length(headers, MAX_PART_BYTES)?;
+    let region = upload.allocate(len, context.service.now())?;
+    context.service.receive(body, upload.file(), region).await?;
+    Ok(upload.add_block(block_id, region)?)
+}
+
+async fn put_block_list(upload: &Upload, body: Body) -> Result<(), Failure> {
+    let body = Limited::new(body, MAX_BLOCK_LIST_BYTES).collect().await;
+    let body = body.map_err(|_| Failure::InvalidBlockList("the body cannot be read"))?;
+    let body = body.to_bytes();
+    let xml = str::from_utf8(&body)
+        .map_err(|_| Failure::InvalidBlockList("the body is not UTF-8 text"))?;
+    Ok(upload.set_blocks(&azure::parse_block_list(xml)?)?)
+}
+
+fn check(context: &Context, id: i64, wanted: Permission, grant: Granted) -> Result<(), Failure> {
+    let Query(grant) = grant.map_err(|_| Denied::Signature)?;
+    let service = &context.service;
+    Ok(service.signer().check(id, wanted, &grant, service.now())?)
+}
+
+fn content_length(headers: &HeaderMap, limit: u64) -> Result<u64, Failure> {
+    let text = headers.get(header::CONTENT_LENGTH);
+    let len = text.and_then(|value| value.to_str().ok()?.parse().ok());
+    let len = len.ok_or(Failure::LengthRequired)?;
+    if len > limit {
+        return Err(Failure::TooLarge);
+    }
+    Ok(len)
+}
+
+fn wanted_range(headers: &HeaderMap, size: u64) -> Result<Option<std::ops::Range<u64>>, Failure> {
+    let Some(text) = RANGE_HEADERS.iter().find_map(|name| headers.get(name)) else {
+        return Ok(None);
+    };
+    let malformed = Failure::Header("the range is not a single byte range");
+    let Ok(text) = text.to_str() else {
+        return Err(malformed);
+    };
+    match range::parse_request(text, size) {
+        Ok(range) => Ok(Some(range)),
+        Err(RangeError::Malformed(_)) => Err(malformed),
+        Err(RangeError::Unsatisfiable { size }) => Err(Failure::Range(size)),
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // Numbers, dates and constants: always valid.
+    if let Ok(value) = value.parse() {
+        headers.insert(name, value);
+    }
+}

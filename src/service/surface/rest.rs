@@ -1,0 +1,224 @@
+//! GitHub's REST API for caches, see [`crate::protocol::rest`]. A runtime token of the same
+//! repository is accepted in place of a GitHub token; deleting needs one that may write.
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+
+use super::{Context, answer, log_internal};
+use crate::{
+    protocol::rest::{Cache, List, MAX_PER_PAGE},
+    service::{
+        auth::{AuthError, Caller},
+        db::{Direction, Entry, Filter, Page, SortBy},
+        error::Error,
+        metrics::Operation,
+    },
+};
+
+/// How many entries GitHub gives to those who do not say.
+const DEFAULT_PER_PAGE: u32 = 30;
+
+pub(super) fn routes() -> Router<Context> {
+    const CACHES: &str = "/repos/{owner}/{repo}/actions/caches";
+    Router::new()
+        .route(CACHES, get(list).delete(delete_key))
+        .route(&format!("{CACHES}/{{id}}"), axum::routing::delete(delete))
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    #[serde(default)]
+    key: String,
+    #[serde(rename = "ref")]
+    git_ref: Option<String>,
+    per_page: Option<u32>,
+    page: Option<u32>,
+    #[serde(default)]
+    sort: SortBy,
+    #[serde(default)]
+    direction: Direction,
+}
+
+#[derive(Deserialize)]
+struct DeleteQuery {
+    key: String,
+    #[serde(rename = "ref")]
+    git_ref: Option<String>,
+}
+
+async fn list(
+    State(context): State<Context>,
+    Path((owner, repo)): Path<(String, String)>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let listed = async {
+        let caller = caller(&context, &headers, &owner, &repo)?;
+        let Query(query) = query?;
+        let take = query
+            .per_page
+            .unwrap_or(DEFAULT_PER_PAGE)
+            .clamp(1, MAX_PER_PAGE);
+        let pages_before = query.page.unwrap_or(1).max(1) - 1;
+        let page = Page {
+            sort: query.sort,
+            direction: query.direction,
+            skip: u64::from(pages_before) * u64::from(take),
+            take,
+        };
+        let filter = Filter {
+            repository: caller.repository,
+            key_prefix: query.key,
+            scope: query.git_ref,
+        };
+        let (total_count, entries) = context
+            .service
+            .blocking(move |entries| entries.list(&filter, page))
+            .await?;
+        Ok::<_, Failure>(Json(to_list(total_count, entries)))
+    };
+    answer(Operation::List, listed.await)
+}
+
+async fn delete_key(
+    State(context): State<Context>,
+    Path((owner, repo)): Path<(String, String)>,
+    query: Result<Query<DeleteQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let deleted = async {
+        let caller = writer(&context, &headers, &owner, &repo)?;
+        let Query(query) = query?;
+        let filter = Filter {
+            repository: caller.repository,
+            key_prefix: query.key,
+            scope: query.git_ref,
+        };
+        let entries = context
+            .service
+            .blocking(move |entries| entries.delete_key(&filter))
+            .await?;
+        if entries.is_empty() {
+            return Err(Failure::Service(Error::NotFound));
+        }
+        Ok(Json(to_list(entries.len() as u64, entries)))
+    };
+    answer(Operation::Delete, deleted.await)
+}
+
+async fn delete(
+    State(context): State<Context>,
+    Path((owner, repo, id)): Path<(String, String, i64)>,
+    headers: HeaderMap,
+) -> Response {
+    let deleted = async {
+        let caller = writer(&context, &headers, &owner, &repo)?;
+        let delete = move |entries: &crate::service::entries::Entries| {
+            entries.delete(&caller.repository, id)
+        };
+        context.service.blocking(delete).await?;
+        Ok::<_, Failure>(StatusCode::NO_CONTENT)
+    };
+    answer(Operation::Delete, deleted.await)
+}
+
+fn to_list(total_count: u64, entries: Vec<Entry>) -> List {
+    let cache = |entry: Entry| Cache {
+        id: entry.id,
+        git_ref: entry.name.scope,
+        key: entry.name.key,
+        version: entry.name.version,
+        last_accessed_at: entry.accessed,
+        created_at: entry.created,
+        size_in_bytes: entry.size,
+    };
+    List {
+        total_count,
+        actions_caches: entries.into_iter().map(cache).collect(),
+    }
+}
+
+/// The caller, if its token is for this repository; as on GitHub, others learn nothing of it.
+fn caller(
+    context: &Context,
+    headers: &HeaderMap,
+    owner: &str,
+    repo: &str,
+) -> Result<Caller, Failure> {
+    let caller = context.caller(headers)?;
+    if !caller
+        .repository
+        .eq_ignore_ascii_case(&format!("{owner}/{repo}"))
+    {
+        return Err(Failure::Service(Error::NotFound));
+    }
+    Ok(caller)
+}
+
+fn writer(
+    context: &Context,
+    headers: &HeaderMap,
+    owner: &str,
+    repo: &str,
+) -> Result<Caller, Failure> {
+    let caller = caller(context, headers, owner, repo)?;
+    if caller.write_scope().is_none() {
+        return Err(Failure::Service(Error::ReadOnly));
+    }
+    Ok(caller)
+}
+
+enum Failure {
+    Auth(AuthError),
+    Query(QueryRejection),
+    Service(Error),
+}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(error: QueryRejection) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, message) = match self {
+            Self::Auth(error) => (
+                StatusCode::UNAUTHORIZED,
+                format!("Bad credentials: {error}"),
+            ),
+            Self::Query(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.body_text()),
+            Self::Service(error) => (classify(&error), error.to_string()),
+        };
+        (status, Json(serde_json::json!({ "message": message }))).into_response()
+    }
+}
+
+fn classify(error: &Error) -> StatusCode {
+    if log_internal(error) {
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    match error {
+        Error::NotFound => StatusCode::NOT_FOUND,
+        Error::ReadOnly => StatusCode::FORBIDDEN,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}

@@ -1,0 +1,207 @@
+//! Version 1, see [`crate::protocol::v1`]. Errors are JSON with `message` and `typeKey`.
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, patch, post},
+};
+use serde::Deserialize;
+
+use super::{Context, answer, log_internal};
+use crate::{
+    protocol::{
+        range::ContentRange,
+        v1::{ALREADY_EXISTS, CommitRequest, Entry, ErrorBody, ReserveRequest, ReserveResponse},
+    },
+    service::{
+        auth::AuthError, config::MAX_PART_BYTES, error::Error, metrics::Operation, sign::Permission,
+    },
+};
+
+pub(super) fn routes() -> Router<Context> {
+    Router::new()
+        .route("/_apis/artifactcache/cache", get(lookup))
+        .route("/_apis/artifactcache/caches", post(reserve))
+        .route(
+            "/_apis/artifactcache/caches/{id}",
+            patch(upload).post(commit),
+        )
+}
+
+#[derive(Deserialize)]
+struct LookupQuery {
+    keys: String,
+    version: String,
+}
+
+async fn lookup(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    query: Result<Query<LookupQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let found = async {
+        let caller = context.caller(&headers)?;
+        let Query(query) = query.map_err(|error| Failure::Request(error.body_text()))?;
+        let keys: Vec<String> = query
+            .keys
+            .split(',')
+            .map(|key| key.trim().to_owned())
+            .collect();
+        let find = move |entries: &crate::service::entries::Entries| {
+            entries.lookup(&caller, &keys, &query.version)
+        };
+        let Some(entry) = context.service.blocking(find).await? else {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        };
+        let archive_location = context.signed_url(&headers, entry.id, Permission::Read);
+        let entry = Entry {
+            cache_key: entry.name.key,
+            scope: entry.name.scope,
+            archive_location,
+        };
+        Ok::<_, Failure>(Json(entry).into_response())
+    };
+    answer(Operation::Lookup, found.await)
+}
+
+async fn reserve(State(context): State<Context>, headers: HeaderMap, body: Bytes) -> Response {
+    let reserved = async {
+        let caller = context.caller(&headers)?;
+        let request: ReserveRequest = parse(&body)?;
+        let upload = context
+            .service
+            .blocking(move |entries| entries.reserve(&caller, &request.key, &request.version))
+            .await?;
+        let reserved = ReserveResponse {
+            cache_id: upload.id,
+        };
+        Ok::<_, Failure>((StatusCode::CREATED, Json(reserved)))
+    };
+    answer(Operation::Reserve, reserved.await)
+}
+
+async fn upload(
+    State(context): State<Context>,
+    Path(id): Path<i64>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let uploaded = async {
+        let caller = context.caller(&headers)?;
+        let upload = context
+            .service
+            .blocking(move |entries| entries.upload_of(&caller, id))
+            .await?;
+        let range = content_range(&headers)?;
+        upload.check_chunk(&range)?;
+        let region = upload.allocate(range.end - range.start, context.service.now())?;
+        context.service.receive(body, upload.file(), region).await?;
+        upload.add_chunk(&range, region)?;
+        Ok::<_, Failure>(StatusCode::NO_CONTENT)
+    };
+    answer(Operation::UploadPart, uploaded.await)
+}
+
+async fn commit(
+    State(context): State<Context>,
+    Path(id): Path<i64>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let committed = async {
+        let caller = context.caller(&headers)?;
+        let request: CommitRequest = parse(&body)?;
+        let commit = move |entries: &crate::service::entries::Entries| {
+            entries.commit(&caller, id, request.size)
+        };
+        context.service.blocking(commit).await?;
+        Ok::<_, Failure>(StatusCode::NO_CONTENT)
+    };
+    answer(Operation::Commit, committed.await)
+}
+
+fn content_range(headers: &HeaderMap) -> Result<std::ops::Range<u64>, Failure> {
+    let header = headers
+        .get(header::CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| Failure::Request("the header Content-Range is missing".to_owned()))?;
+    let range = ContentRange::parse(header)
+        .map_err(|error| Failure::Request(format!("Content-Range: {error}")))?
+        .range;
+    if range.end - range.start > MAX_PART_BYTES {
+        return Err(Failure::Request(format!(
+            "a part may have at most {MAX_PART_BYTES} bytes"
+        )));
+    }
+    Ok(range)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::Request(error.to_string()))
+}
+
+enum Failure {
+    Auth(AuthError),
+    Request(String),
+    Service(Error),
+}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, type_key, message) = match self {
+            Self::Auth(error) => (
+                StatusCode::UNAUTHORIZED,
+                "AuthenticationException",
+                error.to_string(),
+            ),
+            Self::Request(message) => (StatusCode::BAD_REQUEST, "InvalidRequestException", message),
+            Self::Service(error) => {
+                let (status, type_key) = classify(&error);
+                (status, type_key, error.to_string())
+            }
+        };
+        let body = ErrorBody {
+            message,
+            type_key: type_key.to_owned(),
+            type_name: format!("GitHub.Actions.ArtifactCache.{type_key}"),
+        };
+        (status, Json(body)).into_response()
+    }
+}
+
+fn classify(error: &Error) -> (StatusCode, &'static str) {
+    log_internal(error);
+    match error {
+        Error::Exists => (StatusCode::CONFLICT, ALREADY_EXISTS),
+        Error::Sealed => (StatusCode::CONFLICT, "InvalidOperationException"),
+        Error::ReadOnly => (StatusCode::FORBIDDEN, "AccessDeniedException"),
+        Error::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
+        Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException"),
+        Error::Io(_) | Error::Db(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalException"),
+        Error::InvalidKey
+        | Error::InvalidVersion
+        | Error::KeyCount
+        | Error::Size { .. }
+        | Error::Gap { .. }
+        | Error::Overlap
+        | Error::UnknownBlock
+        | Error::TooManyParts
+        | Error::TooLarge
+        | Error::Body(_) => (StatusCode::BAD_REQUEST, "InvalidRequestException"),
+    }
+}

@@ -1,0 +1,292 @@
+//! Version 2, see [`crate::protocol::v2`]: Twirp, as JSON or protobuf, whichever the request is.
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use prost::Message;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Context, answer, log_internal};
+use crate::{
+    proto::actions as pb,
+    protocol::v2::{
+        ALREADY_EXISTS, BASE_PATH, CREATE, CreateRequest, CreateResponse, ErrorBody, FINALIZE,
+        FinalizeRequest, FinalizeResponse, LOOKUP, LookupRequest, LookupResponse,
+    },
+    service::{auth::AuthError, error::Error, metrics::Operation, sign::Permission},
+};
+
+pub(super) fn routes() -> Router<Context> {
+    let path = |method| format!("/{BASE_PATH}{method}");
+    Router::new()
+        .route(&path(CREATE), post(create))
+        .route(&path(FINALIZE), post(finalize))
+        .route(&path(LOOKUP), post(lookup))
+}
+
+async fn create(State(context): State<Context>, headers: HeaderMap, body: Bytes) -> Response {
+    let created = async {
+        let caller = context.caller(&headers)?;
+        let encoding = Encoding::of(&headers)?;
+        let request: CreateRequest = encoding.read::<_, pb::CreateCacheEntryRequest>(&body)?;
+        let reserved = context
+            .service
+            .blocking(move |entries| entries.reserve(&caller, &request.key, &request.version))
+            .await;
+        let response = match reserved {
+            Ok(upload) => CreateResponse {
+                ok: true,
+                signed_upload_url: context
+                    .signed_url(&headers, upload.id, Permission::Write)
+                    .expose()
+                    .to_string(),
+                message: String::new(),
+            },
+            // GitHub answers a denied write with a success that says no.
+            Err(error @ Error::ReadOnly) => CreateResponse {
+                message: error.to_string(),
+                ..CreateResponse::default()
+            },
+            Err(error) => return Err(error.into()),
+        };
+        Ok::<_, Failure>(encoding.write::<_, pb::CreateCacheEntryResponse>(response))
+    };
+    answer(Operation::Reserve, created.await)
+}
+
+async fn finalize(State(context): State<Context>, headers: HeaderMap, body: Bytes) -> Response {
+    let finalized = async {
+        let caller = context.caller(&headers)?;
+        let encoding = Encoding::of(&headers)?;
+        let request: FinalizeRequest =
+            encoding.read::<_, pb::FinalizeCacheEntryUploadRequest>(&body)?;
+        let size = u64::try_from(request.size_bytes)
+            .map_err(|_| Failure::Malformed("size_bytes is negative".to_owned()))?;
+        let committed = context
+            .service
+            .blocking(move |entries| {
+                entries.commit_key(&caller, &request.key, &request.version, size)
+            })
+            .await;
+        let response = match committed {
+            Ok(entry_id) => FinalizeResponse {
+                ok: true,
+                entry_id,
+                message: String::new(),
+            },
+            Err(error @ Error::ReadOnly) => FinalizeResponse {
+                message: error.to_string(),
+                ..FinalizeResponse::default()
+            },
+            Err(error) => return Err(error.into()),
+        };
+        Ok::<_, Failure>(encoding.write::<_, pb::FinalizeCacheEntryUploadResponse>(response))
+    };
+    answer(Operation::Commit, finalized.await)
+}
+
+async fn lookup(State(context): State<Context>, headers: HeaderMap, body: Bytes) -> Response {
+    let found = async {
+        let caller = context.caller(&headers)?;
+        let encoding = Encoding::of(&headers)?;
+        let request: LookupRequest =
+            encoding.read::<_, pb::GetCacheEntryDownloadUrlRequest>(&body)?;
+        let mut keys = vec![request.key];
+        keys.extend(request.restore_keys);
+        let found = context
+            .service
+            .blocking(move |entries| entries.lookup(&caller, &keys, &request.version))
+            .await?;
+        let response = found.map_or_else(LookupResponse::default, |entry| LookupResponse {
+            ok: true,
+            signed_download_url: context
+                .signed_url(&headers, entry.id, Permission::Read)
+                .expose()
+                .to_string(),
+            matched_key: entry.name.key,
+        });
+        Ok::<_, Failure>(encoding.write::<_, pb::GetCacheEntryDownloadUrlResponse>(response))
+    };
+    answer(Operation::Lookup, found.await)
+}
+
+/// How a request is written, and so its answer.
+#[derive(Debug, Clone, Copy)]
+enum Encoding {
+    Json,
+    Protobuf,
+}
+
+const PROTOBUF: &str = "application/protobuf";
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+        let content_type = headers.get(header::CONTENT_TYPE);
+        let content_type = content_type
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("");
+        match content_type.split(';').next().map(str::trim) {
+            Some("application/json") => Ok(Self::Json),
+            Some(PROTOBUF) => Ok(Self::Protobuf),
+            _ => Err(Failure::ContentType),
+        }
+    }
+
+    fn read<T, P>(self, body: &Bytes) -> Result<T, Failure>
+    where
+        T: DeserializeOwned + From<P>,
+        P: Message + Default,
+    {
+        match self {
+            Self::Json => serde_json::from_slice(body).map_err(|e| e.to_string()),
+            Self::Protobuf => P::decode(body.as_ref())
+                .map(T::from)
+                .map_err(|e| e.to_string()),
+        }
+        .map_err(Failure::Malformed)
+    }
+
+    fn write<T, P>(self, response: T) -> Response
+    where
+        T: Serialize + Into<P>,
+        P: Message,
+    {
+        match self {
+            Self::Json => Json(response).into_response(),
+            Self::Protobuf => {
+                let content_type = [(header::CONTENT_TYPE, PROTOBUF)];
+                (content_type, response.into().encode_to_vec()).into_response()
+            }
+        }
+    }
+}
+
+impl From<pb::CreateCacheEntryRequest> for CreateRequest {
+    fn from(request: pb::CreateCacheEntryRequest) -> Self {
+        Self {
+            key: request.key,
+            version: request.version,
+        }
+    }
+}
+
+impl From<CreateResponse> for pb::CreateCacheEntryResponse {
+    fn from(response: CreateResponse) -> Self {
+        Self {
+            ok: response.ok,
+            signed_upload_url: response.signed_upload_url,
+            message: response.message,
+        }
+    }
+}
+
+impl From<pb::FinalizeCacheEntryUploadRequest> for FinalizeRequest {
+    fn from(request: pb::FinalizeCacheEntryUploadRequest) -> Self {
+        Self {
+            key: request.key,
+            version: request.version,
+            size_bytes: request.size_bytes,
+        }
+    }
+}
+
+impl From<FinalizeResponse> for pb::FinalizeCacheEntryUploadResponse {
+    fn from(response: FinalizeResponse) -> Self {
+        Self {
+            ok: response.ok,
+            entry_id: response.entry_id,
+            message: response.message,
+        }
+    }
+}
+
+impl From<pb::GetCacheEntryDownloadUrlRequest> for LookupRequest {
+    fn from(request: pb::GetCacheEntryDownloadUrlRequest) -> Self {
+        Self {
+            key: request.key,
+            restore_keys: request.restore_keys,
+            version: request.version,
+        }
+    }
+}
+
+impl From<LookupResponse> for pb::GetCacheEntryDownloadUrlResponse {
+    fn from(response: LookupResponse) -> Self {
+        Self {
+            ok: response.ok,
+            signed_download_url: response.signed_download_url,
+            matched_key: response.matched_key,
+        }
+    }
+}
+
+enum Failure {
+    Auth(AuthError),
+    ContentType,
+    Malformed(String),
+    Service(Error),
+}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+/// Twirp's errors are JSON whatever the request was.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, code, msg) = match self {
+            Self::Auth(error) => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                error.to_string(),
+            ),
+            Self::ContentType => (
+                StatusCode::NOT_FOUND,
+                "bad_route",
+                format!("the content type must be application/json or {PROTOBUF}"),
+            ),
+            Self::Malformed(message) => (StatusCode::BAD_REQUEST, "malformed", message),
+            Self::Service(error) => {
+                let (status, code) = classify(&error);
+                (status, code, error.to_string())
+            }
+        };
+        let code = code.to_owned();
+        (status, Json(ErrorBody { code, msg })).into_response()
+    }
+}
+
+fn classify(error: &Error) -> (StatusCode, &'static str) {
+    log_internal(error);
+    match error {
+        Error::Exists => (StatusCode::CONFLICT, ALREADY_EXISTS),
+        Error::Sealed => (StatusCode::CONFLICT, "aborted"),
+        Error::ReadOnly => (StatusCode::FORBIDDEN, "permission_denied"),
+        Error::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+        Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
+        Error::Io(_) | Error::Db(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        Error::InvalidKey
+        | Error::InvalidVersion
+        | Error::KeyCount
+        | Error::Size { .. }
+        | Error::Gap { .. }
+        | Error::Overlap
+        | Error::UnknownBlock
+        | Error::TooManyParts
+        | Error::TooLarge
+        | Error::Body(_) => (StatusCode::BAD_REQUEST, "invalid_argument"),
+    }
+}

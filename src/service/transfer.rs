@@ -1,0 +1,160 @@
+//! Bodies into files and files into bodies, in bounded memory and off the async threads.
+
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http_body_util::BodyExt as _;
+
+use super::{Service, error::Error, upload::Region};
+
+/// How much of a body is held in memory on its way to or from the disk: large enough that the switch
+/// to a blocking thread does not count, small enough for a thousand transfers at once.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// How long a client may send nothing in the middle of a body.
+const BODY_STALL: Duration = Duration::from_secs(60);
+
+impl Service {
+    /// Writes a body of exactly `region.len` bytes to its place.
+    pub(super) async fn receive(
+        &self,
+        body: Body,
+        file: &Arc<File>,
+        region: Region,
+    ) -> Result<(), Error> {
+        let mut body = body;
+        let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
+        let mut written = 0;
+        while let Some(frame) = next_frame(&mut body).await? {
+            if written + buffer.len() as u64 + frame.len() as u64 > region.len {
+                return Err(Error::Body(format!(
+                    "it has more than {} bytes",
+                    region.len
+                )));
+            }
+            self.metrics().received(frame.len() as u64);
+            buffer.extend_from_slice(&frame);
+            if buffer.len() >= BUFFER_BYTES {
+                let len = buffer.len() as u64;
+                buffer = write(file, region.offset + written, buffer).await?;
+                written += len;
+            }
+        }
+        let len = written + buffer.len() as u64;
+        if len != region.len {
+            let expected = region.len;
+            return Err(Error::Body(format!(
+                "it has {len} bytes instead of {expected}"
+            )));
+        }
+        write(file, region.offset + written, buffer).await?;
+        Ok(())
+    }
+
+    /// A body with the bytes of `range` of the content that lies in `extents`.
+    pub(super) fn send(&self, file: File, extents: &[Region], range: Range<u64>) -> Body {
+        let file = Arc::new(file);
+        let regions = select(extents, range).into_iter();
+        let service = self.clone();
+        let pieces =
+            stream::try_unfold((regions, None::<Region>), move |(mut regions, current)| {
+                let (file, service) = (Arc::clone(&file), service.clone());
+                async move {
+                    let Some(mut region) = current.or_else(|| regions.next()) else {
+                        return Ok::<_, io::Error>(None);
+                    };
+                    let len = region.len.min(BUFFER_BYTES as u64);
+                    let piece = read(file, Region { len, ..region }).await?;
+                    service.metrics().sent(len);
+                    region.offset += len;
+                    region.len -= len;
+                    let rest = (region.len > 0).then_some(region);
+                    Ok(Some((piece, (regions, rest))))
+                }
+            });
+        Body::from_stream(pieces)
+    }
+}
+
+async fn next_frame(body: &mut Body) -> Result<Option<Bytes>, Error> {
+    loop {
+        let frame = tokio::time::timeout(BODY_STALL, body.frame())
+            .await
+            .map_err(|_| Error::Body("it stalled".to_owned()))?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(Error::Body(error.to_string())),
+            // Trailers carry nothing for us.
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// Writes the buffer and gives it back empty.
+async fn write(file: &Arc<File>, offset: u64, mut buffer: BytesMut) -> io::Result<BytesMut> {
+    let file = Arc::clone(file);
+    blocking(move || {
+        file.write_all_at(&buffer, offset)?;
+        buffer.clear();
+        Ok(buffer)
+    })
+    .await
+}
+
+async fn read(file: Arc<File>, region: Region) -> io::Result<Bytes> {
+    blocking(move || {
+        let len = usize::try_from(region.len).map_err(io::Error::other)?;
+        let mut piece = vec![0; len];
+        file.read_exact_at(&mut piece, region.offset)?;
+        Ok(piece.into())
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}
+
+/// The regions that hold `range` of the content in `extents`.
+fn select(extents: &[Region], range: Range<u64>) -> Vec<Region> {
+    let mut selected = Vec::new();
+    let mut position = 0;
+    for extent in extents {
+        let start = range.start.max(position);
+        let end = range.end.min(position + extent.len);
+        if start < end {
+            selected.push(Region {
+                offset: extent.offset + (start - position),
+                len: end - start,
+            });
+        }
+        position += extent.len;
+    }
+    selected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_out_of_the_extents() {
+        let extents = [(100, 10), (50, 5), (0, 20)].map(Region::from);
+        let regions = |range| select(&extents, range);
+        assert_eq!(regions(0..35), extents);
+        assert_eq!(regions(3..4), [(103, 1)].map(Region::from));
+        let across = [(109, 1), (50, 5), (0, 1)].map(Region::from);
+        assert_eq!(regions(9..16), across);
+        assert_eq!(regions(35..40), []);
+    }
+}
