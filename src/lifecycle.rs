@@ -6,7 +6,10 @@
 use std::{future::Future, time::Duration};
 
 use tokio::task::AbortHandle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tracing::Instrument as _;
 
 /// The tasks of the process, and the wish that they end.
@@ -33,6 +36,15 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         TaskGuard(self.spawn(name, task))
+    }
+
+    /// Starts a task whose result its owner waits for; it ends when the handle is dropped.
+    pub fn spawn_joined<F>(&self, name: &'static str, task: F) -> AbortOnDropHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let span = tracing::debug_span!("task", name);
+        AbortOnDropHandle::new(self.tracker.spawn(task.instrument(span)))
     }
 
     /// The token that is cancelled when the process should end.

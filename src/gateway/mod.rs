@@ -1,8 +1,112 @@
-//! The gateway on buildkitd's socket.
+//! The gateway on buildkitd's socket: clients in front, stock buildkitd behind.
+//!
+//! A call comes in at a [`listener`], [`connection`] asks [`routes`] what becomes of it: [`proxy`]
+//! passes it as it is, [`intercept`] lets the [`Interceptor`] change it, [`session`] splices it.
+//! [`pump`] moves the bytes of all of them. [`supervise`] runs buildkitd as a child.
 
+mod connection;
+mod edit;
+mod frame;
 pub mod grpc;
+mod head;
+mod http2;
+mod intercept;
 pub mod interceptor;
-pub mod rewrite;
+mod io;
+mod listener;
+mod proxy;
+mod pump;
+mod routes;
+mod serve;
+mod session;
+mod upstream;
 
+use std::{sync::Arc, time::Duration};
+
+use connection::Shared;
 pub use grpc::{Code, GrpcStatus};
 pub use interceptor::{Finish, Interceptor, Solve, StatusEditor};
+pub use listener::BindError;
+use listener::Listener;
+
+use crate::{
+    config::{Address, Owner, Tls},
+    lifecycle::Tasks,
+};
+
+/// How long to wait after the system refused a connection, most often for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where clients come in, and where buildkitd is.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// Who owns the unix sockets.
+    pub owner: Owner,
+    /// TLS on the TCP addresses.
+    pub tls: Option<Tls>,
+    /// Where buildkitd answers.
+    pub upstream: Address,
+}
+
+/// A gateway whose addresses are bound.
+pub struct Gateway {
+    listeners: Vec<Listener>,
+    shared: Shared,
+}
+
+impl Gateway {
+    /// Binds all addresses. Clients that connect wait until [`Gateway::run`].
+    pub async fn bind(
+        config: Config,
+        interceptor: Arc<dyn Interceptor>,
+        tasks: Tasks,
+    ) -> Result<Self, BindError> {
+        let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
+        let mut listeners = Vec::new();
+        for address in &config.listen {
+            listeners.push(Listener::bind(address, config.owner, tls.as_ref()).await?);
+        }
+        let shared = Shared {
+            upstream: config.upstream,
+            interceptor,
+            tasks,
+        };
+        Ok(Self { listeners, shared })
+    }
+
+    /// The bound addresses, with the ports that the system chose.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.listeners.iter().map(Listener::address)
+    }
+
+    /// Serves until shutdown is asked for; then takes no more connections, and the open ones end
+    /// with their last calls, which [`Tasks::drain`] waits for.
+    pub async fn run(self) {
+        let accepting = self
+            .listeners
+            .iter()
+            .map(|listener| accept(listener, &self.shared));
+        let accepting = futures_util::future::join_all(accepting);
+        tokio::select! {
+            _ = accepting => {}
+            () = self.shared.tasks.shutdown().cancelled() => {}
+        }
+    }
+}
+
+async fn accept(listener: &Listener, shared: &Shared) {
+    loop {
+        match listener.accept().await {
+            Ok((incoming, peer)) => {
+                let serve = connection::serve(incoming.open(), peer, shared.clone());
+                shared.tasks.spawn("client connection", serve);
+            }
+            Err(error) => {
+                tracing::warn!(address = %listener.address(), %error, "cannot accept a client");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The limits of every HTTP/2 connection, and the builders that carry them.
+//!
+//! All four ends are the `h2` crate itself, since no library above it lets us raise the budget
+//! for small DATA frames.
+
+use std::time::Duration;
+
+use h2::{client, server};
+
+/// What one stream may have in flight. It covers a fast loopback's bandwidth-delay product many
+/// times over; 64 KiB would halve the speed of a layer.
+const STREAM_WINDOW: u32 = 4 << 20;
+
+/// What one connection may have in flight: several streams whose receivers have stopped must
+/// leave room for the health checks that keep a session alive.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// The header list that grpc-go accepts. Exclude patterns of a `.dockerignore` travel as metadata.
+const MAX_HEADER_LIST: u32 = 16 << 20;
+
+/// The largest frame that a client of ours accepts. The user's session server fills it; grpc-go
+/// sends 16 KiB whatever it is told. It also divides [`MAX_HEADER_LIST`] into the number of
+/// CONTINUATION frames that h2 tolerates, which is why servers of ours, who receive the long
+/// header lists, keep HTTP/2's own 16 KiB.
+const CLIENT_MAX_FRAME: u32 = 64 << 10;
+
+/// What h2 may hold for small DATA frames that wait unread, in its own unit of (256 − length) per
+/// frame. A build context of 100,000 small files fills its windows with messages of a dozen
+/// bytes, and h2's default would end the connection; the windows bound the memory already, so
+/// this is what they can hold of the smallest messages.
+const DATA_FRAME_BUDGET: usize = (CONNECTION_WINDOW as usize / SMALLEST_MESSAGE) * 256;
+
+/// A gRPC message is never smaller than its prefix.
+const SMALLEST_MESSAGE: usize = 5;
+
+/// How much of a stream may wait for the socket beyond flow control.
+const SEND_BUFFER: usize = 1 << 20;
+
+/// Streams that we reset are remembered for [`RESET_MEMORY`], because a peer may still send a
+/// whole window on them; frames of a forgotten stream count as the peer's errors.
+const REMEMBERED_RESETS: usize = 4096;
+
+/// See [`REMEMBERED_RESETS`].
+const RESET_MEMORY: Duration = Duration::from_secs(30);
+
+/// A build that is cancelled resets all its calls at once, perhaps before we accepted them. h2's
+/// default of 20 is meant for the open internet; whoever reaches this socket may run builds.
+const UNACCEPTED_RESETS: usize = 4096;
+
+/// A server with our limits: for the user's client outside, for buildkitd inside a session.
+pub(super) fn server() -> server::Builder {
+    let mut builder = server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .data_frame_budget(DATA_FRAME_BUDGET)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .reset_stream_duration(RESET_MEMORY)
+        .max_pending_accept_reset_streams(UNACCEPTED_RESETS)
+        // Counted over a connection's whole life, which here may be days of builds.
+        .max_local_error_reset_streams(None);
+    builder
+}
+
+/// A client with our limits: toward buildkitd outside, toward the user's client inside a session.
+pub(super) fn client() -> client::Builder {
+    let mut builder = client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(CLIENT_MAX_FRAME)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .data_frame_budget(DATA_FRAME_BUDGET)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .reset_stream_duration(RESET_MEMORY)
+        .max_pending_accept_reset_streams(UNACCEPTED_RESETS)
+        .max_local_error_reset_streams(None)
+        .enable_push(false);
+    builder
+}

@@ -1,0 +1,97 @@
+//! `Control.Session`: the HTTP/2 connection that buildkitd opens to the user's client through a
+//! stream of `BytesMessage`, ended here on both sides so that calls inside it can be answered.
+
+mod bytes_message;
+mod local;
+mod splice;
+mod tunnel;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::{RecvStream, client::SendRequest};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+
+use super::{
+    head,
+    interceptor::Interceptor,
+    proxy::{self, Respond},
+    routes,
+};
+use crate::lifecycle::Tasks;
+
+/// The session's id.
+const SESSION_ID: HeaderName = HeaderName::from_static("x-docker-expose-session-uuid");
+
+/// One header for each method that the client's side of a session has.
+const SESSION_METHOD: HeaderName = HeaderName::from_static("x-docker-expose-session-grpc-method");
+
+/// Carries a `Control.Session`.
+pub(super) async fn carry(
+    request: Request<RecvStream>,
+    mut respond: Respond,
+    callee: SendRequest<Bytes>,
+    interceptor: &Arc<dyn Interceptor>,
+    tasks: &Tasks,
+) {
+    let mut onward = match head::request(&request) {
+        Ok(onward) => onward,
+        Err(status) => return proxy::answer(&status, &mut respond),
+    };
+    expose_content(onward.headers_mut());
+    let id = onward.headers().get(SESSION_ID);
+    let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let id = id.to_owned();
+    let Some((response, mut send)) = proxy::open(callee, onward, false, &mut respond).await else {
+        return;
+    };
+    // buildkitd answers as soon as it has the session, and then speaks first.
+    match proxy::relay_head(response, &mut respond, |_| ()).await {
+        Ok(Some((body, back))) => {
+            let client = (request.into_body(), back);
+            let session = splice::Session {
+                id,
+                interceptor,
+                tasks,
+            };
+            session.run(client, (body, send)).await;
+        }
+        Ok(None) => {}
+        Err(ended) => proxy::conclude(&ended, &mut send, &mut respond),
+    }
+}
+
+/// Adds the methods of a content store to those that the client has.
+fn expose_content(headers: &mut HeaderMap) {
+    for path in routes::content_paths() {
+        let known = headers.get_all(SESSION_METHOD);
+        // buildkitd compares them in lower case.
+        let same = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(path.as_bytes());
+        if !known.iter().any(same) {
+            let value = HeaderValue::try_from(path).expect("a method's path is plain ASCII");
+            headers.append(SESSION_METHOD, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_methods_of_a_content_store_are_exposed_once() {
+        let mut headers = HeaderMap::new();
+        for method in [
+            "/grpc.health.v1.Health/Check",
+            "/containerd.services.content.v1.Content/Read",
+            "/containerd.services.content.v1.content/write",
+        ] {
+            headers.append(SESSION_METHOD, HeaderValue::from_static(method));
+        }
+        expose_content(&mut headers);
+        let methods: Vec<_> = headers.get_all(SESSION_METHOD).iter().collect();
+        assert_eq!(methods.len(), 3 + 7);
+        expose_content(&mut headers);
+        assert_eq!(headers.get_all(SESSION_METHOD).iter().count(), 3 + 7);
+    }
+}
