@@ -78,7 +78,7 @@ pub struct Target {
 /// Names a service and the repository and scopes of a token there, without the token: what proofs
 /// of existence are kept under. Equal identities see the same entries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Identity(String);
+pub struct Identity(pub(crate) String);
 
 impl Identity {
     /// The identity of a token at a service; [`Token::subject`] says what of the token counts.

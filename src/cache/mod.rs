@@ -1,7 +1,182 @@
 //! The layer cache: what an export and an import are, on top of the Actions client.
+//!
+//! [`Cache`] is what the process shares: two spools, proofs of existence, transfers in flight.
+//! [`ExportJob`] and [`ImportJob`] are one entry of `--cache-to` and `--cache-from` of one build;
+//! [`Relay`] passes on the writes of an export that BuildKit makes itself. Each ends, with all
+//! that it holds, when it is dropped.
 
+use std::{io, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::{sync::Semaphore, time::Instant};
+
+mod blob;
 pub mod config;
+mod content_import;
+mod export;
+mod flight;
 pub mod go_duration;
 pub mod graph;
+mod growing;
+mod import;
+mod index;
 pub mod manifest;
+mod proof;
+mod relay;
+mod report;
+mod settings;
 pub mod spec;
+mod spool;
+
+pub use blob::{Blob, FetchError};
+pub use content_import::ContentImport;
+pub use export::{ExportJob, Failure, Outcome};
+pub use import::ImportJob;
+pub use index::LoadedIndex;
+pub use relay::{Relay, RelayError};
+pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
+pub use settings::Settings;
+pub use spool::SpoolError;
+
+use crate::{
+    actions::{self, Call, Client, Http, Target, Token},
+    digest::Digest,
+    lifecycle::Tasks,
+    protocol::key::{self, IndexKey},
+};
+use spec::Spec;
+use spool::Spool;
+
+/// The cache of one process. A clone is the same cache.
+#[derive(Clone)]
+pub struct Cache(Arc<Shared>);
+
+/// What all jobs share.
+struct Shared {
+    settings: Settings,
+    http: Http,
+    tasks: Tasks,
+    exports: Spool,
+    imports: Spool,
+    proofs: proof::Proofs,
+    damaged: proof::Damaged,
+    uploads: export::Uploads,
+    fetches: flight::Flights<Digest, blob::Fetched>,
+    /// Ranged reads in flight.
+    ranges: Semaphore,
+}
+
+impl Cache {
+    /// Makes the spool directory if it is not there, and tries it.
+    pub fn new(settings: Settings, http: Http, tasks: Tasks) -> io::Result<Self> {
+        let dir = &settings.spool_dir;
+        std::fs::create_dir_all(dir)?;
+        tempfile::tempfile_in(dir)?;
+        Ok(Self(Arc::new(Shared {
+            exports: Spool::new(dir.clone(), settings.export_spool_bytes),
+            imports: Spool::new(dir.clone(), settings.import_spool_bytes),
+            proofs: proof::Proofs::new(settings.proof_age),
+            damaged: proof::Damaged::default(),
+            uploads: export::Uploads::default(),
+            fetches: flight::Flights::default(),
+            ranges: Semaphore::new(settings.ranges_in_flight.max(1)),
+            settings,
+            http,
+            tasks,
+        })))
+    }
+
+    /// An export, whose time begins now.
+    pub fn export(
+        &self,
+        spec: &Spec,
+        reporter: Arc<dyn Reporter>,
+    ) -> Result<Arc<ExportJob>, Refused> {
+        let client = self.client(spec, &reporter)?;
+        // The service writes to the first writable scope; stock BuildKit names the index after
+        // the last, and its importers look for that name.
+        let Some(scope) = client.token().last_writable() else {
+            return Err(Refused::ReadOnly {
+                scopes: scope_names(client.token()),
+            });
+        };
+        let index = IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
+        let cache = Arc::clone(&self.0);
+        Ok(ExportJob::new(
+            cache,
+            &client,
+            spec,
+            index,
+            key::version(),
+            reporter,
+        ))
+    }
+
+    /// An import, which begins at once to load the indexes of all scopes of the token.
+    pub fn import(
+        &self,
+        spec: &Spec,
+        reporter: Arc<dyn Reporter>,
+    ) -> Result<Arc<ImportJob>, Refused> {
+        let client = self.client(spec, &reporter)?;
+        if client.token().readable().next().is_none() {
+            return Err(Refused::Unreadable);
+        }
+        let cache = Arc::clone(&self.0);
+        Ok(ImportJob::new(
+            cache,
+            client,
+            spec,
+            key::version(),
+            reporter,
+        ))
+    }
+
+    /// A relay for an export that BuildKit makes itself, whose time begins now.
+    pub fn relay(&self, spec: &Spec, reporter: Arc<dyn Reporter>) -> Result<Arc<Relay>, Refused> {
+        let client = self.client(spec, &reporter)?;
+        if client.token().first_writable().is_none() {
+            return Err(Refused::ReadOnly {
+                scopes: scope_names(client.token()),
+            });
+        }
+        let deadline = Instant::now() + spec.timeout;
+        Ok(Relay::new(Arc::clone(&self.0), &client, deadline))
+    }
+
+    fn client(&self, spec: &Spec, reporter: &Arc<dyn Reporter>) -> Result<Client, Refused> {
+        let token = Token::parse(spec.token.clone())?;
+        token.check(Timestamp::now())?;
+        let target = Target {
+            api: spec.api.clone(),
+            token,
+            rest: spec.rest(),
+        };
+        let mut config = self.0.settings.client.clone();
+        config.observer = Arc::new(Waits(Arc::clone(reporter)));
+        Ok(Client::new(self.0.http.clone(), target, config))
+    }
+}
+
+fn scope_names(token: &Token) -> ScopeNames {
+    ScopeNames(
+        token
+            .scopes()
+            .iter()
+            .map(|scope| scope.name.clone())
+            .collect(),
+    )
+}
+
+/// Shows in the build's log that a call waits, and why.
+struct Waits(Arc<dyn Reporter>);
+
+impl actions::Observer for Waits {
+    fn waiting(&self, call: Call, wait: std::time::Duration, reason: &actions::Error) {
+        self.0.report(Event::Note(format!(
+            "{}: trying again in {:.1} s ({reason})",
+            call.words(),
+            wait.as_secs_f64(),
+        )));
+    }
+}

@@ -1,0 +1,121 @@
+//! An import as a read-only content store: each index as a manifest and a config, and the layers.
+//!
+//! It is for BuildKit's `local` importer, where a daemon cannot reach our loopback endpoint.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all};
+
+use super::{
+    FetchError, ImportJob,
+    blob::Blob,
+    config::CacheConfig,
+    graph,
+    manifest::{LocalCache, ManifestError},
+};
+use crate::{
+    content::{ContentInfo, Error, Host, Reader},
+    digest::Digest,
+};
+
+/// The content store of one import.
+pub struct ContentImport {
+    job: Arc<ImportJob>,
+    manifests: Vec<Digest>,
+    documents: HashMap<Digest, Bytes>,
+    made_at: SystemTime,
+}
+
+impl ContentImport {
+    /// Makes manifests that name the layers which can be promised now: the importer reads all
+    /// of them, and one that fails spoils the whole import.
+    pub(super) async fn new(job: Arc<ImportJob>) -> Arc<Self> {
+        let mut host = Self {
+            manifests: Vec::new(),
+            documents: HashMap::new(),
+            made_at: SystemTime::now(),
+            job: Arc::clone(&job),
+        };
+        let missing = missing(&job).await;
+        for config in job.configs() {
+            if let Err(error) = host.add(config, &missing) {
+                tracing::warn!(%error, "an index cannot be offered as a local cache");
+            }
+        }
+        Arc::new(host)
+    }
+
+    /// The manifests, one for each index, in the token's order of scopes.
+    pub fn manifests(&self) -> &[Digest] {
+        &self.manifests
+    }
+
+    fn add(
+        &mut self,
+        config: &CacheConfig,
+        missing: &HashSet<Digest>,
+    ) -> Result<(), ManifestError> {
+        let there = graph::without(config, missing)?;
+        let local = LocalCache::of(&there)?;
+        if there.layers.is_empty() || !local.fits_local_import() {
+            return Ok(());
+        }
+        let digest = Digest::of(&local.manifest);
+        self.manifests.push(digest);
+        for document in [local.manifest, local.config] {
+            self.documents
+                .insert(Digest::of(&document), document.into());
+        }
+        Ok(())
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Blob, Error> {
+        match self.documents.get(&digest) {
+            Some(document) => Ok(Blob::in_memory(document.clone())),
+            None => self.job.fetch(digest).await.map_err(|e| match e {
+                FetchError::NotFound(digest) => Error::NotFound(digest.to_string()),
+                error => Error::Internal(error.to_string()),
+            }),
+        }
+    }
+}
+
+/// The layers that the indexes name and that cannot be promised.
+async fn missing(job: &ImportJob) -> HashSet<Digest> {
+    let layers = job.configs().flat_map(|config| &config.layers);
+    let named: HashSet<Digest> = layers.map(|layer| layer.blob).collect();
+    let looks = named.into_iter().map(|digest| async move {
+        let promise = job.promise(digest).await;
+        promise.is_none().then_some(digest)
+    });
+    join_all(looks).await.into_iter().flatten().collect()
+}
+
+#[async_trait]
+impl Host for ContentImport {
+    async fn info(&self, digest: Digest) -> Result<ContentInfo, Error> {
+        let size = match self.documents.get(&digest) {
+            Some(document) => Some(document.len() as u64),
+            None => self.job.promise(digest).await,
+        };
+        Ok(ContentInfo {
+            digest,
+            size: size.ok_or_else(|| Error::NotFound(digest.to_string()))?,
+            created_at: self.made_at,
+            updated_at: self.made_at,
+            labels: BTreeMap::new(),
+        })
+    }
+
+    async fn read(&self, digest: Digest, range: Range<u64>) -> Result<Reader, Error> {
+        let bytes = self.blob(digest).await?.read(range);
+        Ok(bytes.map_err(|e| Error::Internal(e.to_string())).boxed())
+    }
+}

@@ -1,0 +1,212 @@
+//! One export: a content store that BuildKit writes layers, config and manifest to.
+//!
+//! No answer to a layer is ever held: other builds of the daemon wait behind it. Layers go to the
+//! spool and from there to the cache; what fails is left out of the index. Only the COMMIT of the
+//! manifest, the last thing that BuildKit writes, is held until the index is committed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+mod document;
+mod failure;
+mod finish;
+mod layer;
+mod ledger;
+mod upload;
+
+pub use failure::Failure;
+pub(super) use upload::Uploads;
+
+use self::{document::DocumentIngest, layer::LayerIngest, ledger::Ledger};
+use super::{Shared, report::Reporter, spec::Spec};
+use crate::{
+    actions::Client,
+    content::{self, Host, IngestSpec, Opened},
+    digest::Digest,
+    protocol::key::IndexKey,
+};
+
+/// What BuildKit puts between the kind of content and its digest in the ref of a blob:
+/// `layer-sha256:…`. The ref of config and manifest is the bare digest.
+const BLOB_REF: &str = "-sha256:";
+
+/// One entry of `--cache-to` of one build. It is the content host of its store id. Dropping it
+/// ends its uploads and gives back all that it holds.
+pub struct ExportJob(Arc<Core>);
+
+/// What an export has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is under way, or has ended without a manifest: an empty result, nothing written.
+    Open,
+    /// The build left, or was told to.
+    Cancelled,
+    /// The index would say what the newest one says, so it was not written.
+    Unchanged,
+    /// Nothing was left to put in an index; the older one stays.
+    Nothing,
+    /// The index was written.
+    Written {
+        /// Its key.
+        key: String,
+        /// Layers that it names.
+        layers: usize,
+        /// Layers that were left out.
+        left_out: usize,
+    },
+    /// The index was not written. The text is what the error of the manifest's COMMIT said.
+    Failed(String),
+}
+
+/// What an upload needs; it outlives the job that made it if another one waits for it.
+#[derive(Clone)]
+pub(super) struct Lane {
+    pub cache: Arc<Shared>,
+    /// Ends every call at `deadline`.
+    pub client: Client,
+    pub version: String,
+    pub reporter: Arc<dyn Reporter>,
+    /// When uploads that are not confirmed have failed.
+    pub deadline: Instant,
+}
+
+/// The job itself, shared with the writers that are open.
+struct Core {
+    lane: Lane,
+    /// For the index, with the deadline of the whole job.
+    client: Client,
+    index: IndexKey,
+    ledger: Ledger,
+    documents: document::Documents,
+    cancelled: CancellationToken,
+    outcome: Mutex<Outcome>,
+}
+
+impl ExportJob {
+    /// A job whose `client` has no deadline yet; the time of `spec` begins now.
+    pub(super) fn new(
+        cache: Arc<Shared>,
+        client: &Client,
+        spec: &Spec,
+        index: IndexKey,
+        version: String,
+        reporter: Arc<dyn Reporter>,
+    ) -> Arc<Self> {
+        let times = finish::Times::from_now(spec.timeout);
+        Arc::new(Self(Arc::new(Core {
+            lane: Lane {
+                cache,
+                client: client.with_deadline(times.uploads),
+                version,
+                reporter,
+                deadline: times.uploads,
+            },
+            client: client.with_deadline(times.all),
+            index,
+            ledger: Ledger::default(),
+            documents: document::Documents::default(),
+            cancelled: CancellationToken::new(),
+            outcome: Mutex::new(Outcome::Open),
+        })))
+    }
+
+    /// Ends the job: nothing is written any more, and never an index.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    /// What it has come to.
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome()
+    }
+}
+
+impl Drop for ExportJob {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Core {
+    fn cancel(&self) {
+        {
+            let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            if *outcome == Outcome::Open {
+                *outcome = Outcome::Cancelled;
+            }
+        }
+        self.cancelled.cancel();
+        self.release();
+    }
+
+    /// Gives back what the job holds: uploads end, their spool files go.
+    fn release(&self) {
+        self.ledger.clear();
+        self.documents.clear();
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// An error once the job has ended.
+    fn check_open(&self) -> Result<(), content::Error> {
+        if self.cancelled.is_cancelled() {
+            return Err(content::Error::Aborted("the cache export has ended".into()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Host for ExportJob {
+    async fn open(&self, spec: IngestSpec) -> Result<Opened, content::Error> {
+        self.0.check_open()?;
+        let core = Arc::clone(&self.0);
+        match Target::of(&spec)? {
+            Target::Layer(digest) => LayerIngest::open(core, digest, spec).await,
+            Target::Document(digest) => {
+                let ingest = DocumentIngest::open(core, digest, spec)?;
+                Ok(Opened::Ingest(Box::new(ingest)))
+            }
+        }
+    }
+
+    async fn abort(&self, reference: &str) -> Result<(), content::Error> {
+        // Nothing is kept of an ingest that is not open.
+        Err(content::Error::NotFound(reference.into()))
+    }
+}
+
+/// What a ref names.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Layer(Digest),
+    /// Config or manifest.
+    Document(Digest),
+}
+
+impl Target {
+    fn of(spec: &IngestSpec) -> Result<Self, content::Error> {
+        let reference = &spec.reference;
+        let target = match reference.rfind(BLOB_REF) {
+            Some(at) => reference[at + 1..].parse().map(Self::Layer),
+            None => reference.parse().map(Self::Document),
+        };
+        let target = target
+            .map_err(|e| content::Error::InvalidArgument(format!("cache export: ref {e}")))?;
+        let (Self::Layer(digest) | Self::Document(digest)) = &target;
+        if spec.expected.is_some_and(|expected| expected != *digest) {
+            return Err(content::Error::InvalidArgument(format!(
+                "cache export: the ref {reference} is not that of the expected digest"
+            )));
+        }
+        Ok(target)
+    }
+}

@@ -1,0 +1,225 @@
+//! The end of an export: from the manifest to the index, which is committed last of all.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::PoisonError,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Core, Failure, Outcome, ledger::Settled};
+use crate::{
+    cache::{
+        config::{self, CacheConfig},
+        graph::{self, Graph},
+        index,
+        manifest::Manifest,
+        report::Event,
+    },
+    content,
+    digest::Digest,
+};
+
+/// Of an export's time, uploads may not use the last part: the index is still to be written.
+/// One tenth, and no more than four calls need at a slow service.
+const INDEX_SHARE: u32 = 10;
+const INDEX_TIME: Duration = Duration::from_secs(20);
+
+/// A warning names this many layers and counts the rest.
+const MAX_NAMED: usize = 10;
+
+/// When an export's parts must be done.
+pub(super) struct Times {
+    /// Every layer.
+    pub uploads: Instant,
+    /// The index too.
+    pub all: Instant,
+}
+
+impl Times {
+    /// For an export that begins now.
+    pub fn from_now(timeout: Duration) -> Self {
+        let now = Instant::now();
+        let index = (timeout / INDEX_SHARE).min(INDEX_TIME);
+        Self {
+            uploads: now + timeout.saturating_sub(index),
+            all: now + timeout,
+        }
+    }
+}
+
+impl Core {
+    /// Holds the manifest's COMMIT until the index is committed, or is not going to be.
+    pub async fn finish(&self, manifest: &Bytes) -> Result<(), content::Error> {
+        let outcome = match self.outcome() {
+            Outcome::Open => tokio::select! {
+                biased;
+                () = self.cancelled.cancelled() => Outcome::Cancelled,
+                outcome = self.write_index(manifest) => {
+                    self.release();
+                    outcome.unwrap_or_else(Outcome::Failed)
+                }
+            },
+            // The manifest came twice: what it came to does not change.
+            ended => ended,
+        };
+        self.end(outcome)
+    }
+
+    fn end(&self, outcome: Outcome) -> Result<(), content::Error> {
+        self.outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&outcome);
+        match outcome {
+            Outcome::Failed(why) => Err(content::Error::Internal(why)),
+            Outcome::Cancelled => self.check_open(),
+            Outcome::Open | Outcome::Unchanged | Outcome::Nothing | Outcome::Written { .. } => {
+                Ok(())
+            }
+        }
+    }
+
+    async fn write_index(&self, manifest: &Bytes) -> Result<Outcome, String> {
+        let described = self.describe(manifest)?;
+        let settled = self.settle().await;
+        let plan = aside(move || Plan::new(&described, settled)).await?;
+        if let Some(warning) = plan.warning() {
+            self.tell(warning);
+        }
+        let layers = plan.kept.layers.len();
+        if layers == 0 {
+            self.note("no layer to name: the cache index stays as it is".to_owned());
+            return Ok(Outcome::Nothing);
+        }
+
+        let version = &self.lane.version;
+        let newest = index::newest(&self.client, &self.index, version)
+            .await
+            .map_err(|e| format!("the newest cache index could not be read: {e}"))?;
+        if let Some(newest) = &newest
+            && plan.equals(newest.raw.clone()).await
+        {
+            self.note(format!("cache index {} is unchanged", newest.key));
+            return Ok(Outcome::Unchanged);
+        }
+        let newest = newest.as_ref().map(|newest| newest.key.as_str());
+        let content = plan.kept.to_json().into();
+        let key = index::commit(&self.client, &self.index, version, newest, content)
+            .await
+            .map_err(|e| e.to_string())?;
+        self.note(format!("cache index {key} written, {layers} layers"));
+        Ok(Outcome::Written {
+            key,
+            layers,
+            left_out: plan.left_out(),
+        })
+    }
+
+    /// The index that the manifest and the config it names describe.
+    fn describe(&self, manifest: &[u8]) -> Result<CacheConfig, String> {
+        let manifest = Manifest::parse(manifest).map_err(|e| e.to_string())?;
+        let digest = manifest.config.digest;
+        let config = self.documents.get(digest).ok_or_else(|| {
+            format!("the cache manifest names the config {digest}, which was not written")
+        })?;
+        manifest.index(&config).map_err(|e| e.to_string())
+    }
+
+    async fn settle(&self) -> Settled {
+        let uploading = self.ledger.uploading();
+        if uploading > 0 {
+            self.note(format!("waiting for {uploading} layers to be confirmed"));
+        }
+        self.ledger.settle(self.lane.deadline).await
+    }
+
+    fn note(&self, text: String) {
+        self.tell(Event::Note(text));
+    }
+
+    fn tell(&self, event: Event) {
+        self.lane.reporter.report(event);
+    }
+}
+
+/// What the index will say.
+struct Plan {
+    kept: CacheConfig,
+    graph: Graph,
+    /// How many layers the build has.
+    layers: usize,
+    /// The blobs that are not in the cache, and why.
+    failed: Vec<(Digest, Option<Failure>)>,
+}
+
+impl Plan {
+    fn new(described: &CacheConfig, mut settled: Settled) -> Result<Self, String> {
+        let named: BTreeSet<Digest> = described.layers.iter().map(|layer| layer.blob).collect();
+        let missing: HashSet<Digest> = named
+            .into_iter()
+            .filter(|digest| !settled.confirmed.contains(digest))
+            .collect();
+        let kept = graph::without(described, &missing).map_err(|e| e.to_string())?;
+        let mut failed: Vec<_> = missing
+            .into_iter()
+            .map(|digest| (digest, settled.failed.remove(&digest)))
+            .collect();
+        failed.sort_unstable_by_key(|(digest, _)| *digest);
+        Ok(Self {
+            graph: Graph::of(&kept).map_err(|e| e.to_string())?,
+            kept,
+            layers: described.layers.len(),
+            failed,
+        })
+    }
+
+    fn left_out(&self) -> usize {
+        self.layers - self.kept.layers.len()
+    }
+
+    /// Whether an index says the same. One that is not valid says nothing.
+    async fn equals(&self, raw: Bytes) -> bool {
+        let graph = aside(move || {
+            let config = config::parse(&raw).map_err(|e| e.to_string())?;
+            Graph::of(&config).map_err(|e| e.to_string())
+        });
+        graph.await.is_ok_and(|graph| graph == self.graph)
+    }
+
+    /// One warning for all that is lost, in the service's own words.
+    fn warning(&self) -> Option<Event> {
+        if self.failed.is_empty() {
+            return None;
+        }
+        let named = self.failed.iter().take(MAX_NAMED);
+        let mut detail: Vec<String> = named
+            .map(|(digest, failure)| match failure {
+                Some(failure) => format!("{digest}: {failure}"),
+                None => format!("{digest}: the build did not write it"),
+            })
+            .collect();
+        if self.failed.len() > MAX_NAMED {
+            detail.push(format!("and {} more", self.failed.len() - MAX_NAMED));
+        }
+        let short = format!(
+            "cache export: {} of {} layers are left out ({} could not be saved, others build on \
+             them); the steps that made them will run again",
+            self.left_out(),
+            self.layers,
+            self.failed.len(),
+        );
+        Some(Event::Warning { short, detail })
+    }
+}
+
+/// Runs work on a large graph where it does not stop other tasks.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| e.to_string())?
+}

@@ -1,0 +1,172 @@
+//! Takes one layer from BuildKit: hashed and spooled while its upload runs, or swallowed.
+
+use std::{sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Core, Failure, ledger::Layer, upload::Upload};
+use crate::{
+    cache::{
+        growing::{Writer, growing},
+        spool::blocking,
+    },
+    content::{Commit, Error, Ingest, IngestSpec, IngestStatus, Opened},
+    digest::{Digest, Hasher},
+};
+
+/// A layer that is being written.
+pub(super) struct LayerIngest {
+    core: Arc<Core>,
+    digest: Digest,
+    status: IngestStatus,
+    hasher: Hasher,
+    /// `None`: nobody needs the bytes, the rest is swallowed.
+    writer: Option<Writer>,
+}
+
+impl LayerIngest {
+    /// Answers what BuildKit asks first: is it there, or is it to be written.
+    pub async fn open(core: Arc<Core>, digest: Digest, spec: IngestSpec) -> Result<Opened, Error> {
+        let lane = &core.lane;
+        let identity = lane.client.identity();
+        let writer = if lane.cache.damaged.holds(identity, digest) {
+            give_up(&core, digest, Failure::Damaged);
+            None
+        } else if lane.cache.proofs.holds(identity, digest) {
+            core.record_layer(digest, Layer::Proven);
+            return Ok(Opened::Exists(digest));
+        } else if let Some(upload) = lane.cache.uploads.find(identity, digest) {
+            core.record_layer(digest, Layer::Uploading(upload));
+            None
+        } else {
+            start(&core, digest, spec.total).await
+        };
+        let now = SystemTime::now();
+        let status = IngestStatus {
+            spec,
+            offset: 0,
+            started_at: now,
+            updated_at: now,
+        };
+        Ok(Opened::Ingest(Box::new(Self {
+            core,
+            digest,
+            status,
+            hasher: Hasher::default(),
+            writer,
+        })))
+    }
+}
+
+/// Finds room for the layer and starts its upload, which waits for the bytes.
+async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Writer> {
+    let lane = &core.lane;
+    let cache = &lane.cache;
+    let wait = cache.settings.spool_wait;
+    let file = match cache.exports.create_within(total.unwrap_or(0), wait).await {
+        Ok(file) => file,
+        Err(e) => {
+            give_up(core, digest, Failure::Spool(e.to_string()));
+            return None;
+        }
+    };
+    let (writer, source) = growing(file);
+    let identity = lane.client.identity();
+    let (upload, ours) = cache.uploads.join(identity, digest, || {
+        Upload::start(lane, digest, total, source)
+    });
+    core.record_layer(digest, Layer::Uploading(upload));
+    ours.then_some(writer)
+}
+
+fn give_up(core: &Core, digest: Digest, failure: Failure) {
+    tracing::debug!(%digest, %failure, "a layer is given up");
+    core.record_layer(digest, Layer::Failed(failure));
+}
+
+impl Core {
+    fn record_layer(&self, digest: Digest, layer: Layer) {
+        // A job that has ended waits for nothing, and must not hold what it would never let go.
+        if !self.cancelled.is_cancelled() {
+            self.ledger.note(digest, layer);
+        }
+    }
+}
+
+#[async_trait]
+impl Ingest for LayerIngest {
+    fn status(&self) -> IngestStatus {
+        self.status.clone()
+    }
+
+    async fn write(&mut self, data: Bytes) -> Result<(), Error> {
+        self.core.check_open()?;
+        let len = data.len() as u64;
+        let mut hasher = std::mem::take(&mut self.hasher);
+        let piece = data.clone();
+        self.hasher = blocking(move || {
+            hasher.update(&piece);
+            Ok(hasher)
+        })
+        .await
+        .map_err(|e| Error::Internal(format!("cache export: {e}")))?;
+        if let Some(writer) = self.writer.take_if(|writer| writer.is_abandoned()) {
+            // The upload has ended early: the blob is there already, or the service failed.
+            drop(writer);
+        }
+        if let Some(writer) = &self.writer
+            && let Err(e) = writer.append(data).await
+        {
+            self.writer = None;
+            give_up(&self.core, self.digest, Failure::Spool(e.to_string()));
+        }
+        self.status.offset += len;
+        self.status.updated_at = SystemTime::now();
+        Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<(), Error> {
+        // Parts of it may have left, so it cannot be uploaded any more. BuildKit never does this.
+        self.writer = None;
+        give_up(&self.core, self.digest, Failure::Interrupted);
+        self.hasher = Hasher::default();
+        self.status.offset = 0;
+        Ok(())
+    }
+
+    async fn commit(&mut self, commit: Commit) -> Result<Digest, Error> {
+        self.core.check_open()?;
+        let written = std::mem::take(&mut self.hasher).finish();
+        let writer = self.writer.take();
+        let total = commit.total.or(self.status.spec.total);
+        check(self.digest, written, total, self.status.offset, &commit)?;
+        if let Some(writer) = writer {
+            writer.verified();
+        }
+        Ok(written)
+    }
+}
+
+/// That what was written is what was announced.
+pub(super) fn check(
+    named: Digest,
+    written: Digest,
+    total: Option<u64>,
+    size: u64,
+    commit: &Commit,
+) -> Result<(), Error> {
+    if let Some(total) = total.filter(|total| *total != size) {
+        return Err(Error::FailedPrecondition(format!(
+            "cache export: {named} has {size} bytes where {total} were announced"
+        )));
+    }
+    for expected in [Some(named), commit.expected].into_iter().flatten() {
+        if expected != written {
+            return Err(Error::FailedPrecondition(format!(
+                "cache export: the bytes written as {expected} are {written}"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Single flight: one future per key, shared by everybody who wants its outcome at that time.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared, WeakShared},
+};
+
+/// A future that many may await. It is dropped, and what it does ends, with the last clone.
+pub(super) type Flight<T> = Shared<BoxFuture<'static, T>>;
+
+/// The flights that somebody holds.
+pub(super) struct Flights<K, T: Clone>(Mutex<HashMap<K, WeakShared<BoxFuture<'static, T>>>>);
+
+impl<K, T: Clone> Default for Flights<K, T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, T: Clone> Flights<K, T> {
+    /// The flight of `key`: the one that somebody holds, else the one that `start` makes.
+    pub fn join(&self, key: K, start: impl FnOnce() -> BoxFuture<'static, T>) -> Flight<T> {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
+            return flight;
+        }
+        flights.retain(|_, flight| flight.upgrade().is_some());
+        let flight = start().shared();
+        if let Some(weak) = flight.downgrade() {
+            flights.insert(key, weak);
+        }
+        flight
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn holders_share_and_the_last_one_ends_it() {
+        let flights = Flights::<u8, u32>::default();
+        let started = Arc::new(AtomicU32::new(0));
+        let start = || {
+            let started = Arc::clone(&started);
+            async move { started.fetch_add(1, Ordering::Relaxed) + 1 }.boxed()
+        };
+        let first = flights.join(1, start);
+        let second = flights.join(1, start);
+        assert_eq!((first.clone().await, second.await), (1, 1));
+        // Done, but still held: shared as it is.
+        assert_eq!(flights.join(1, start).await, 1);
+        drop(first);
+        assert_eq!(flights.join(1, start).await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_awaits_is_dropped() {
+        let flights = Flights::<u8, ()>::default();
+        let held = Arc::new(());
+        let inside = Arc::clone(&held);
+        let mut flight = flights.join(1, || {
+            async move {
+                let _inside = inside;
+                std::future::pending().await
+            }
+            .boxed()
+        });
+        assert!((&mut flight).now_or_never().is_none());
+        assert_eq!(Arc::strong_count(&held), 2);
+        drop(flight);
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}

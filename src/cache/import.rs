@@ -1,0 +1,211 @@
+//! One import: the indexes of every scope, and the layers that they name.
+//!
+//! BuildKit takes a hit for a promise: a layer that it cannot read afterwards fails the build. So
+//! an index is answered from what is loaded and valid, and a layer only after a look at its bytes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use tokio::{sync::watch, time::Instant};
+
+mod load;
+mod promise;
+
+use self::promise::Promises;
+use super::{
+    Shared,
+    blob::{Blob, Fetch, FetchError},
+    config::CacheConfig,
+    content_import::ContentImport,
+    index::LoadedIndex,
+    report::{Event, Reporter},
+    spec::Spec,
+};
+use crate::{
+    actions::Client,
+    digest::Digest,
+    lifecycle::TaskGuard,
+    protocol::{key::IndexKey, scope::Scope},
+};
+
+/// One entry of `--cache-from` of one build.
+pub struct ImportJob {
+    core: Arc<Core>,
+    _loader: TaskGuard,
+}
+
+/// The job itself, shared with the task that loads.
+struct Core {
+    cache: Arc<Shared>,
+    client: Client,
+    version: String,
+    timeout: std::time::Duration,
+    reporter: Arc<dyn Reporter>,
+    slots: Vec<Slot>,
+    loaded: watch::Receiver<bool>,
+    promises: Promises,
+}
+
+/// The index of one scope; nothing in it until it is loaded, `None` if there is none.
+struct Slot {
+    key: IndexKey,
+    index: OnceLock<Option<Index>>,
+}
+
+/// A valid index.
+struct Index {
+    stored: LoadedIndex,
+    config: CacheConfig,
+    /// The layers that it names, with their sizes where it says them.
+    layers: HashMap<Digest, Option<u64>>,
+    /// The signature over the stored bytes, where signatures are wanted.
+    signature: Option<Signature>,
+}
+
+/// A signature as it is stored.
+struct Signature {
+    key: String,
+    raw: bytes::Bytes,
+}
+
+impl ImportJob {
+    /// A job that begins to load at once.
+    pub(super) fn new(
+        cache: Arc<Shared>,
+        client: Client,
+        spec: &Spec,
+        version: String,
+        reporter: Arc<dyn Reporter>,
+    ) -> Arc<Self> {
+        let signed = cache.settings.signed;
+        let slot = |scope: &Scope| Slot {
+            key: IndexKey::new(&spec.scope, &scope.name, signed),
+            index: OnceLock::new(),
+        };
+        let slots = client.token().readable().map(slot).collect();
+        let (done, loaded) = watch::channel(false);
+        let promises = Promises::new(cache.settings.parallel_lookups);
+        let core = Arc::new(Core {
+            cache,
+            client,
+            version,
+            timeout: spec.timeout,
+            reporter,
+            slots,
+            loaded,
+            promises,
+        });
+        let tasks = core.cache.tasks.clone();
+        let loading = Arc::clone(&core);
+        let task = tasks.spawn_guarded("load indexes", async move {
+            loading.load().await;
+            done.send_replace(true);
+        });
+        Arc::new(Self {
+            core,
+            _loader: task,
+        })
+    }
+
+    /// Waits until all indexes are loaded or known to be missing. False if that took longer.
+    pub async fn ready(&self, deadline: Instant) -> bool {
+        let mut loaded = self.core.loaded.clone();
+        let ready = tokio::time::timeout_at(deadline, loaded.wait_for(|loaded| *loaded)).await;
+        matches!(ready, Ok(Ok(_)))
+    }
+
+    /// The scopes of the token, in its order.
+    pub fn scopes(&self) -> &[Scope] {
+        self.core.client.token().scopes()
+    }
+
+    /// The index whose key without number is `base`, from what has been loaded so far.
+    pub fn index(&self, base: &str) -> Option<LoadedIndex> {
+        let slot = self
+            .core
+            .slots
+            .iter()
+            .find(|slot| slot.key.base() == base)?;
+        Some(slot.get()?.stored.clone())
+    }
+
+    /// The signature of a loaded index by its key (`buildkit-blob-1-<digest>-sig`).
+    pub fn signature(&self, key: &str) -> Option<bytes::Bytes> {
+        let signatures = self.core.indexes().filter_map(|i| i.signature.as_ref());
+        signatures
+            .into_iter()
+            .find(|signature| signature.key == key)
+            .map(|signature| signature.raw.clone())
+    }
+
+    /// The size of a layer if it is there for certain: it was looked up and its URL answers.
+    /// `None` is a cache miss.
+    pub async fn promise(&self, digest: Digest) -> Option<u64> {
+        Some(self.core.promised(digest).await?.size)
+    }
+
+    /// The verified bytes of a layer. One download serves everybody who asks meanwhile; it ends
+    /// when nobody waits any more.
+    pub async fn fetch(&self, digest: Digest) -> Result<Blob, FetchError> {
+        self.core.fetch(digest).await
+    }
+
+    /// The read-only content store of this import, for a daemon that cannot reach our loopback.
+    /// It offers the layers that can be promised now.
+    pub async fn content_host(self: &Arc<Self>) -> Arc<ContentImport> {
+        ContentImport::new(Arc::clone(self)).await
+    }
+
+    /// The valid indexes that have been loaded, in the token's order of scopes.
+    pub(super) fn configs(&self) -> impl Iterator<Item = &CacheConfig> {
+        self.core.indexes().map(|index| &index.config)
+    }
+}
+
+impl Slot {
+    fn get(&self) -> Option<&Index> {
+        self.index.get()?.as_ref()
+    }
+}
+
+impl Core {
+    fn indexes(&self) -> impl Iterator<Item = &Index> {
+        self.slots.iter().filter_map(Slot::get)
+    }
+
+    async fn fetch(&self, digest: Digest) -> Result<Blob, FetchError> {
+        let not_found = FetchError::NotFound(digest);
+        let promised = self.promised(digest).await.ok_or(not_found)?;
+        if let Some(content) = promised.content {
+            return Ok(Blob::in_memory(content));
+        }
+        let deadline = Instant::now() + self.timeout;
+        let fetch = Fetch {
+            cache: Arc::clone(&self.cache),
+            client: self.client.with_deadline(deadline),
+            reporter: Arc::clone(&self.reporter),
+            entry: promised.entry,
+            digest,
+            size: promised.size,
+            deadline,
+        };
+        let flight = self.cache.fetches.join(digest, || fetch.boxed());
+        let fetched = flight.clone().await;
+        if let Err(error) = &fetched {
+            self.warn(
+                "cache import: a layer could not be fetched",
+                error.to_string(),
+            );
+        }
+        Ok(Blob::spooled(promised.size, fetched?, flight))
+    }
+
+    fn warn(&self, short: &str, detail: String) {
+        self.reporter.report(Event::Warning {
+            short: short.to_owned(),
+            detail: vec![detail],
+        });
+    }
+}

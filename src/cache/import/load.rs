@@ -1,0 +1,114 @@
+//! Loads the index of every scope, all at once.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::{Core, Index, Signature, Slot};
+use crate::{
+    actions::{self, Client},
+    cache::{
+        config::{self, CacheConfig, Layer},
+        index,
+        spool::blocking,
+    },
+    digest::Digest,
+    protocol::key,
+};
+
+/// Largest signature bundle that is read; real ones are some 10 KiB.
+const MAX_SIGNATURE_BYTES: u64 = 1 << 20;
+
+impl Core {
+    /// Fills every slot. What cannot be loaded, or is no valid index, is a miss and a warning.
+    pub(super) async fn load(&self) {
+        let client = self.client.with_deadline(Instant::now() + self.timeout);
+        join_all(self.slots.iter().map(|slot| async {
+            let index = self.load_slot(&client, slot).await;
+            // Each slot is loaded once, by the one task that loads.
+            drop(slot.index.set(index));
+        }))
+        .await;
+    }
+
+    async fn load_slot(&self, client: &Client, slot: &Slot) -> Option<Index> {
+        match self.load_index(client, slot).await {
+            Ok(index) => index,
+            Err(error) => {
+                let short = format!("cache import: no use of the index {}", slot.key.base());
+                self.warn(&short, error.to_string());
+                None
+            }
+        }
+    }
+
+    async fn load_index(&self, client: &Client, slot: &Slot) -> Result<Option<Index>, LoadError> {
+        let Some(stored) = index::newest(client, &slot.key, &self.version).await? else {
+            return Ok(None);
+        };
+        let raw = stored.raw.clone();
+        let config = blocking(move || Ok(config::parse(&raw))).await;
+        let invalid = |reason: String| LoadError::Invalid {
+            key: stored.key.clone(),
+            reason,
+        };
+        let config = config
+            .map_err(|e| invalid(e.to_string()))?
+            .map_err(|e| invalid(e.to_string()))?;
+        if let Some(layer) = config.layers.iter().find(|layer| !is_complete(layer)) {
+            // BuildKit refuses the whole index for one such layer.
+            return Err(invalid(format!("the layer {} has no diffID", layer.blob)));
+        }
+        let signature = if self.cache.settings.signed {
+            self.load_signature(client, &stored.raw).await?
+        } else {
+            None
+        };
+        Ok(Some(Index {
+            layers: layers(&config),
+            config,
+            stored,
+            signature,
+        }))
+    }
+
+    /// Signatures are stored beside blobs, under the digest of what they sign.
+    async fn load_signature(
+        &self,
+        client: &Client,
+        raw: &[u8],
+    ) -> Result<Option<Signature>, LoadError> {
+        let key = format!("{}-sig", key::blob(&Digest::of(raw)));
+        match client.lookup(&key, &self.version).await? {
+            Some(entry) if entry.key == key => {
+                let raw = client.read_all(&entry, MAX_SIGNATURE_BYTES).await?;
+                Ok(Some(Signature { key, raw }))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Remote(#[from] actions::Error),
+    #[error("{key} is not a valid cache index: {reason}")]
+    Invalid { key: String, reason: String },
+}
+
+fn is_complete(layer: &Layer) -> bool {
+    let annotations = layer.annotations.as_ref();
+    annotations.is_some_and(|annotations| annotations.diff_id.is_some())
+}
+
+/// The layers of an index, with their sizes; 0 is what stands there when nobody knows.
+fn layers(config: &CacheConfig) -> HashMap<Digest, Option<u64>> {
+    let size = |layer: &Layer| {
+        let size = layer.annotations.as_ref()?.size;
+        u64::try_from(size).ok().filter(|size| *size > 0)
+    };
+    let layers = config.layers.iter();
+    layers.map(|layer| (layer.blob, size(layer))).collect()
+}

@@ -1,0 +1,77 @@
+//! The cache-config index of one scope: the newest entry is found, the next one is written.
+
+use bytes::Bytes;
+
+use super::config;
+use crate::{
+    actions::{self, Client, Reserved},
+    protocol::key::IndexKey,
+};
+
+/// Numbers that are tried for a new index. A number is taken by another export that runs now, or
+/// by one that died between reservation and commit.
+const MAX_ATTEMPTS: usize = 20;
+
+/// An index as it is stored.
+#[derive(Debug, Clone)]
+pub struct LoadedIndex {
+    /// The full key of the entry: `index-…#7`.
+    pub key: String,
+    /// Its bytes, as they are: a signature is over them.
+    pub raw: Bytes,
+}
+
+/// The newest index under `key`.
+pub(super) async fn newest(
+    client: &Client,
+    key: &IndexKey,
+    version: &str,
+) -> Result<Option<LoadedIndex>, actions::Error> {
+    let Some(entry) = client.lookup(&key.prefix(), version).await? else {
+        return Ok(None);
+    };
+    let raw = client.read_all(&entry, config::MAX_BYTES as u64).await?;
+    Ok(Some(LoadedIndex {
+        key: entry.key,
+        raw,
+    }))
+}
+
+/// Why an index was not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    #[error(transparent)]
+    Remote(#[from] actions::Error),
+    #[error(
+        "the cache index could not be written: {base}#{first} and the {MAX_ATTEMPTS} numbers from \
+         there on are reserved already"
+    )]
+    Taken { base: String, first: u64 },
+}
+
+/// Writes `content` under the next free number after that of `newest`; the answer is its key.
+pub(super) async fn commit(
+    client: &Client,
+    key: &IndexKey,
+    version: &str,
+    newest: Option<&str>,
+    content: Bytes,
+) -> Result<String, CommitError> {
+    let first = newest
+        .and_then(|newest| key.number(newest))
+        .unwrap_or(0)
+        .saturating_add(1);
+    for number in (first..).take(MAX_ATTEMPTS) {
+        match client.reserve(&key.entry(number), version).await? {
+            Reserved::Exists => {}
+            Reserved::Created(reservation) => {
+                client.upload_bytes(&reservation, content).await?;
+                return Ok(reservation.key);
+            }
+        }
+    }
+    Err(CommitError::Taken {
+        base: key.base().to_owned(),
+        first,
+    })
+}

@@ -1,0 +1,114 @@
+//! What this process knows to exist in a cache, and since when.
+//!
+//! A blob exists only by proof: a finished upload that was confirmed, a lookup that hit, a row of
+//! a listing. An index that names it proves nothing, since blobs are evicted one by one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{actions::Identity, digest::Digest};
+
+/// Proofs kept at once. One is about 200 bytes; those that no longer count make room.
+const MAX_PROOFS: usize = 50_000;
+
+type Key = (Identity, Digest);
+
+/// The proofs of the process.
+#[derive(Debug)]
+pub(super) struct Proofs {
+    age: Duration,
+    seen: Mutex<HashMap<Key, Instant>>,
+}
+
+impl Proofs {
+    /// Proofs that count for `age`.
+    pub fn new(age: Duration) -> Self {
+        Self {
+            age,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// The blob was proven to exist just now.
+    pub fn note(&self, identity: &Identity, digest: Digest) {
+        let now = Instant::now();
+        let mut seen = self.lock();
+        if seen.len() >= MAX_PROOFS {
+            seen.retain(|_, at| now.duration_since(*at) <= self.age);
+        }
+        if seen.len() < MAX_PROOFS {
+            seen.insert((identity.clone(), digest), now);
+        }
+    }
+
+    /// The blob was looked for and is not there, or is damaged.
+    pub fn revoke(&self, identity: &Identity, digest: Digest) {
+        self.lock().remove(&(identity.clone(), digest));
+    }
+
+    /// Whether the blob was proven to exist not long ago.
+    pub fn holds(&self, identity: &Identity, digest: Digest) -> bool {
+        self.lock()
+            .get(&(identity.clone(), digest))
+            .is_some_and(|at| at.elapsed() <= self.age)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Damaged blobs that are remembered at once; each was a failed build or a warning.
+const MAX_DAMAGED: usize = 10_000;
+
+/// Blobs whose bytes in the cache are not what their names say. Entries never change, so this
+/// holds for the life of the process: they are neither promised nor taken for existing.
+#[derive(Debug, Default)]
+pub(super) struct Damaged(Mutex<HashSet<Key>>);
+
+impl Damaged {
+    /// The blob was read and is damaged.
+    pub fn note(&self, identity: &Identity, digest: Digest) {
+        let mut damaged = self.lock();
+        if damaged.len() < MAX_DAMAGED {
+            damaged.insert((identity.clone(), digest));
+        }
+    }
+
+    /// Whether the blob is damaged.
+    pub fn holds(&self, identity: &Identity, digest: Digest) -> bool {
+        self.lock().contains(&(identity.clone(), digest))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proof_counts_for_its_age_its_identity_and_until_a_miss() {
+        let proofs = Proofs::new(Duration::from_secs(600));
+        let (one, other) = (Identity("one".into()), Identity("other".into()));
+        let digest = Digest::of("layer");
+        proofs.note(&one, digest);
+        assert!(proofs.holds(&one, digest) && !proofs.holds(&other, digest));
+
+        tokio::time::advance(Duration::from_secs(600)).await;
+        assert!(proofs.holds(&one, digest));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!proofs.holds(&one, digest));
+
+        proofs.note(&one, digest);
+        proofs.revoke(&one, digest);
+        assert!(!proofs.holds(&one, digest));
+    }
+}

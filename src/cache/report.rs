@@ -1,0 +1,144 @@
+//! What a job tells the people whose build it serves.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{actions::TokenError, digest::Digest};
+
+/// Takes what a job has to say; the gateway turns it into rows of the build's own log. Called
+/// from any task and must not block.
+pub trait Reporter: Send + Sync {
+    /// One more thing to say.
+    fn report(&self, event: Event);
+}
+
+/// Something that people may want to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Something was lost; the build goes on.
+    Warning {
+        /// One line.
+        short: String,
+        /// More, line by line: what failed where, in the service's own words, and what to do.
+        detail: Vec<String>,
+    },
+    /// One line about what is going on, such as a wait or what the job came to.
+    Note(String),
+    /// Bytes are on their way.
+    Transfer(Transfer),
+}
+
+/// The state of one transfer. The first event of an `id` begins it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// The same in all events of one transfer.
+    pub id: String,
+    /// What is transferred, for people: "uploading sha256:…".
+    pub name: String,
+    /// Bytes that the far side has confirmed.
+    pub current: u64,
+    /// Bytes in all; 0 if it is not known yet.
+    pub total: u64,
+    /// Whether more is to come.
+    pub state: TransferState,
+}
+
+/// Whether more is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferState {
+    /// Under way.
+    Running,
+    /// Done and confirmed.
+    Done,
+    /// Given up; a warning says why.
+    Failed,
+}
+
+/// Why a job was not made. Its text is what the build's log should say.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The token cannot be used at all.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// An export needs a scope to write to.
+    #[error(
+        "the token may only read ({scopes}), so there is no cache export; \
+         pull requests from forks and jobs with a read-only cache mode get such tokens"
+    )]
+    ReadOnly {
+        /// The scopes of the token.
+        scopes: ScopeNames,
+    },
+    /// An import needs a scope to read from.
+    #[error("the token may read no scope, so there is no cache import")]
+    Unreadable,
+}
+
+/// Scope names as people read them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeNames(pub Vec<String>);
+
+impl fmt::Display for ScopeNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("it has no scope");
+        }
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+/// The progress of one transfer. Dropped before [`Bar::done`], it shows that the transfer failed.
+pub(super) struct Bar {
+    reporter: Arc<dyn Reporter>,
+    now: Mutex<Transfer>,
+}
+
+impl Bar {
+    /// Begins to show a transfer of `total` bytes: "`doing` `digest`".
+    pub fn new(reporter: &Arc<dyn Reporter>, doing: &str, digest: Digest, total: u64) -> Arc<Self> {
+        let now = Transfer {
+            id: digest.to_string(),
+            name: format!("{doing} {digest}"),
+            current: 0,
+            total,
+            state: TransferState::Running,
+        };
+        reporter.report(Event::Transfer(now.clone()));
+        Arc::new(Self {
+            reporter: Arc::clone(reporter),
+            now: Mutex::new(now),
+        })
+    }
+
+    /// `current` bytes are confirmed. Parts are confirmed in any order of calls: the bar never
+    /// goes back.
+    pub fn reached(&self, current: u64) {
+        self.change(|now| now.current = now.current.max(current));
+    }
+
+    /// All bytes are confirmed.
+    pub fn done(&self) {
+        self.change(|now| {
+            now.current = now.total;
+            now.state = TransferState::Done;
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Transfer)) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut now);
+        self.reporter.report(Event::Transfer(now.clone()));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        let now = self.now.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if now.state == TransferState::Running {
+            now.state = TransferState::Failed;
+            self.reporter.report(Event::Transfer(now.clone()));
+        }
+    }
+}

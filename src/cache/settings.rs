@@ -1,0 +1,92 @@
+//! The limits of the cache, each with its default and the reason for it.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::actions::ClientConfig;
+
+/// Bytes that exports may keep on disk until the far side has them. A repository's cache holds
+/// 10 GB, so a larger export could not stay there anyway.
+pub const EXPORT_SPOOL_BYTES: u64 = 10 << 30;
+
+/// Bytes of fetched layers that may be on disk until BuildKit has read them. BuildKit pulls four
+/// layers at once, so this allows four of 2 GiB; a larger layer waits for its turn.
+pub const IMPORT_SPOOL_BYTES: u64 = 8 << 30;
+
+/// How long a writer waits for room in the spool before its layer is given up. Other builds of
+/// the daemon wait behind it.
+pub const SPOOL_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a proof that a blob exists is believed. Entries are evicted at any time; this bounds
+/// how old the knowledge is on which an index is built.
+pub const PROOF_AGE: Duration = Duration::from_mins(10);
+
+/// Lookups of one job in flight. BuildKit asks for all layers of a record at once, without a
+/// bound of its own.
+pub const PARALLEL_LOOKUPS: usize = 16;
+
+/// Size of one ranged read. At 25 ms a request, eight in flight move above 1 GB/s.
+pub const RANGE_BYTES: u64 = 4 << 20;
+
+/// Ranged reads of one layer in flight.
+pub const RANGES_PER_FETCH: usize = 8;
+
+/// Ranged reads of the process in flight: with [`RANGE_BYTES`] each, they hold 64 MiB of memory
+/// whatever is imported.
+pub const RANGES_IN_FLIGHT: usize = 16;
+
+/// Content up to this size is fetched whole by the probe that proves it is there: it costs the
+/// same request, and the bytes are verified before the layer is promised.
+pub const SMALL_BYTES: u64 = 256 << 10;
+
+/// Bytes of small content that one import keeps in memory between promise and pull.
+pub const SMALL_MEMORY: u64 = 16 << 20;
+
+/// How the cache works. One for the process.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where spool files are. They have no name there, so nothing is left even after a crash.
+    pub spool_dir: PathBuf,
+    /// See [`EXPORT_SPOOL_BYTES`].
+    pub export_spool_bytes: u64,
+    /// See [`IMPORT_SPOOL_BYTES`].
+    pub import_spool_bytes: u64,
+    /// See [`SPOOL_WAIT`].
+    pub spool_wait: Duration,
+    /// See [`PROOF_AGE`].
+    pub proof_age: Duration,
+    /// See [`PARALLEL_LOOKUPS`].
+    pub parallel_lookups: usize,
+    /// See [`RANGE_BYTES`].
+    pub range_bytes: u64,
+    /// See [`RANGES_PER_FETCH`].
+    pub ranges_per_fetch: usize,
+    /// See [`RANGES_IN_FLIGHT`].
+    pub ranges_in_flight: usize,
+    /// See [`SMALL_BYTES`].
+    pub small_bytes: u64,
+    /// buildkitd signs or verifies (`[cache.gha]` in its configuration): its indexes have names
+    /// of their own.
+    pub signed: bool,
+    /// How the Actions client works.
+    pub client: ClientConfig,
+}
+
+impl Settings {
+    /// The defaults, with spool files in `spool_dir`.
+    pub fn new(spool_dir: PathBuf) -> Self {
+        Self {
+            spool_dir,
+            export_spool_bytes: EXPORT_SPOOL_BYTES,
+            import_spool_bytes: IMPORT_SPOOL_BYTES,
+            spool_wait: SPOOL_WAIT,
+            proof_age: PROOF_AGE,
+            parallel_lookups: PARALLEL_LOOKUPS,
+            range_bytes: RANGE_BYTES,
+            ranges_per_fetch: RANGES_PER_FETCH,
+            ranges_in_flight: RANGES_IN_FLIGHT,
+            small_bytes: SMALL_BYTES,
+            signed: false,
+            client: ClientConfig::default(),
+        }
+    }
+}
