@@ -51,6 +51,15 @@ use spool::Spool;
 #[derive(Clone)]
 pub struct Cache(Arc<Shared>);
 
+/// Bytes on disk between two sides, in whole pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Waiting to be uploaded.
+    pub exports: u64,
+    /// Fetched, and not yet read by all who asked.
+    pub imports: u64,
+}
+
 /// What all jobs share.
 struct Shared {
     settings: Settings,
@@ -133,8 +142,8 @@ impl Cache {
     }
 
     /// A relay for an export that BuildKit makes itself, whose time begins now.
-    pub fn relay(&self, spec: &Spec, reporter: Arc<dyn Reporter>) -> Result<Arc<Relay>, Refused> {
-        let client = self.client(spec, &reporter)?;
+    pub fn relay(&self, spec: &Spec, reporter: &Arc<dyn Reporter>) -> Result<Arc<Relay>, Refused> {
+        let client = self.client(spec, reporter)?;
         if client.token().first_writable().is_none() {
             return Err(Refused::ReadOnly {
                 scopes: scope_names(client.token()),
@@ -142,6 +151,14 @@ impl Cache {
         }
         let deadline = Instant::now() + spec.timeout;
         Ok(Relay::new(Arc::clone(&self.0), &client, deadline))
+    }
+
+    /// How much of the two spools is in use.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            exports: self.0.exports.used(),
+            imports: self.0.imports.used(),
+        }
     }
 
     fn client(&self, spec: &Spec, reporter: &Arc<dyn Reporter>) -> Result<Client, Refused> {

@@ -48,28 +48,28 @@ pub enum SpoolError {
 pub(super) struct Spool {
     dir: Arc<PathBuf>,
     pages: Arc<Semaphore>,
+    total: usize,
     capacity: u64,
 }
 
 impl Spool {
     /// A spool of `capacity` bytes in `dir`, which must exist.
     pub fn new(dir: PathBuf, capacity: u64) -> Self {
-        let pages = usize::try_from(capacity / PAGE).unwrap_or(Semaphore::MAX_PERMITS);
+        let total = usize::try_from(capacity / PAGE)
+            .unwrap_or(usize::MAX)
+            .min(Semaphore::MAX_PERMITS);
         Self {
             dir: Arc::new(dir),
-            pages: Arc::new(Semaphore::new(pages.min(Semaphore::MAX_PERMITS))),
+            pages: Arc::new(Semaphore::new(total)),
+            total,
             capacity,
         }
     }
 
-    /// The whole budget in bytes.
-    pub fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    /// Bytes that are not in use.
-    pub fn available(&self) -> u64 {
-        self.pages.available_permits() as u64 * PAGE
+    /// Bytes that are in use, in whole pages.
+    pub fn used(&self) -> u64 {
+        let free = self.pages.available_permits();
+        (self.total - free) as u64 * PAGE
     }
 
     /// A file with room for `size` bytes, waiting until there is room.
@@ -193,7 +193,7 @@ mod tests {
             Err(SpoolError::Full { .. })
         ));
         drop(first);
-        assert_eq!(spool.available(), spool.capacity());
+        assert_eq!(spool.used(), 0);
         spool.create_within(1, wait).await.unwrap();
         assert!(matches!(
             spool.create(3 * PAGE).await,
@@ -214,6 +214,6 @@ mod tests {
         ));
         drop(other);
         file.write_at(PAGE, page).await.unwrap();
-        assert_eq!(spool.available(), 0);
+        assert_eq!(spool.used(), 2 * PAGE);
     }
 }
