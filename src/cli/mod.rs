@@ -1,5 +1,6 @@
 //! The command line: one thin file per subcommand.
 
+mod content;
 mod serve;
 mod token;
 
@@ -32,6 +33,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Content(content::Content),
     Serve(serve::Serve),
     Token(token::Token),
 }
@@ -44,6 +46,7 @@ impl Cli {
             return ExitCode::from(2);
         }
         match self.command {
+            Command::Content(content) => content.run(),
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
         }

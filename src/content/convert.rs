@@ -129,10 +129,10 @@ mod tests {
             .collect()
     }
 
-    fn mask(paths: &[&str]) -> Option<FieldMask> {
-        Some(FieldMask {
+    fn mask(paths: &[&str]) -> FieldMask {
+        FieldMask {
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-        })
+        }
     }
 
     #[test]
@@ -140,16 +140,20 @@ mod tests {
         let old = sorted(labels(&[("keep", "1"), ("a.b/c", "2"), ("gone", "3")]));
         let new = labels(&[("a.b/c", "new"), ("other", "ignored")]);
 
-        let change = label_change(new.clone(), mask(&["labels.a.b/c", "labels.gone"]));
+        let change = label_change(new.clone(), Some(mask(&["labels.a.b/c", "labels.gone"])));
         let merged = change.expect("a good mask").apply(old.clone());
         assert_eq!(merged, sorted(labels(&[("keep", "1"), ("a.b/c", "new")])));
 
-        for all in [None, mask(&[]), mask(&["labels.gone", "labels"])] {
+        for all in [
+            None,
+            Some(mask(&[])),
+            Some(mask(&["labels.gone", "labels"])),
+        ] {
             let change = label_change(new.clone(), all).expect("a good mask");
             assert_eq!(change.apply(old.clone()), sorted(new.clone()));
         }
         assert!(matches!(
-            label_change(new, mask(&["size"])),
+            label_change(new, Some(mask(&["size"]))),
             Err(Error::InvalidArgument(_))
         ));
     }

@@ -12,10 +12,12 @@ mod convert;
 mod filter;
 mod host;
 mod service;
+mod store;
 mod write;
 
 pub use host::{
     Commit, ContentInfo, Error, Host, InfoStream, Ingest, IngestSpec, IngestStatus, LabelChange,
     Opened, Reader,
 };
-pub use service::{ContentService, service};
+pub use service::{ContentService, Surface, service};
+pub use store::Store;
