@@ -64,10 +64,12 @@ fn block_id(index: u32) -> String {
 }
 
 fn block_list(count: u32) -> String {
-    let blocks: String = (0..count)
-        .map(|index| format!("<Latest>{}</Latest>", block_id(index)))
-        .collect();
-    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{blocks}</BlockList>")
+    let mut xml = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>".to_owned();
+    for index in 0..count {
+        xml.extend(["<Latest>", &block_id(index), "</Latest>"]);
+    }
+    xml.push_str("</BlockList>");
+    xml
 }
 
 fn with_query(url: &SecretUrl, pairs: &[(&str, &str)]) -> SecretUrl {

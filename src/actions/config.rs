@@ -10,7 +10,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one API call may take. GitHub answers in a fraction of a second; its front end gives
 /// up by itself after 60 seconds at the latest.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long a transfer may go without moving one byte. A transfer has no limit in all: a slow
 /// link is no fault.

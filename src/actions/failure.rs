@@ -84,9 +84,10 @@ impl Context {
     }
 
     pub fn transport(&self, error: reqwest::Error) -> Error {
-        let kind = match error.is_timeout() {
-            true => Kind::Timeout,
-            false => Kind::Transport,
+        let kind = if error.is_timeout() {
+            Kind::Timeout
+        } else {
+            Kind::Transport
         };
         self.error(kind, &words(&error.without_url()))
     }
@@ -141,11 +142,10 @@ fn kind(side: Side, status: StatusCode, headers: &HeaderMap, said: &Said, now: T
     match (side, status.as_u16()) {
         (Side::Api, 409) => Kind::AlreadyExists,
         (Side::Api, 400..=499) if said.exists => Kind::AlreadyExists,
-        // 503 with a date is what busy services say instead of 429.
         (_, 429) => Kind::Throttled(wait),
-        (_, 503) if wait.is_some() => Kind::Throttled(wait),
-        // GitHub's REST API refuses by pace with a 403.
-        (Side::Api, 403) if wait.is_some() => Kind::Throttled(wait),
+        // With a wait, a 503 is what busy services say instead of 429, and a 403 is what GitHub's
+        // REST API says.
+        (_, 503) | (Side::Api, 403) if wait.is_some() => Kind::Throttled(wait),
         (Side::Api, 401 | 403) => Kind::Denied,
         (Side::Blob, 401 | 403) => Kind::UrlExpired,
         (_, 404) => Kind::NotFound,

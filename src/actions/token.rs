@@ -178,9 +178,12 @@ fn subject(claims: &Map<String, Value>) -> Digest {
         .any(|name| claims.contains_key(*name));
     let mut deciding: Vec<(&String, &Value)> = claims
         .iter()
-        .filter(|(name, _)| match named {
-            true => STABLE_CLAIMS.contains(&name.as_str()),
-            false => !PASSING_CLAIMS.contains(&name.as_str()),
+        .filter(|(name, _)| {
+            if named {
+                STABLE_CLAIMS.contains(&name.as_str())
+            } else {
+                !PASSING_CLAIMS.contains(&name.as_str())
+            }
         })
         .collect();
     deciding.sort_by_key(|(name, _)| name.as_str());

@@ -1,0 +1,9 @@
+//! The client of the Actions cache against small services that record what they are sent and
+//! misbehave as they are told.
+
+mod environment;
+mod fake;
+mod faults;
+mod secrets;
+mod v1;
+mod v2;
