@@ -238,6 +238,29 @@ pub(super) fn below(base: &Url, path: &str) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actions::{Reservation, Source};
+
+    /// Exports and imports run in tasks, which only futures that are `Send` can; the compiler
+    /// checks that here rather than far from the cause.
+    #[allow(dead_code, reason = "it is enough that it compiles")]
+    fn calls_can_run_in_tasks(client: &Client, entry: &Entry, reservation: &Reservation) {
+        fn send<T: Send>(_: T) {}
+        struct Nothing;
+        #[async_trait::async_trait]
+        impl Source for Nothing {
+            async fn read(&self, _: std::ops::Range<u64>) -> std::io::Result<bytes::Bytes> {
+                Ok(bytes::Bytes::new())
+            }
+        }
+        send(client.lookup("", ""));
+        send(client.reserve("", ""));
+        send(client.list(""));
+        send(client.probe(entry, 0));
+        send(client.read(entry, 0..1));
+        send(client.read_all(entry, 0));
+        send(client.upload(reservation, 0, Arc::new(Nothing), Arc::new(|_| {})));
+        send(client.upload_bytes(reservation, bytes::Bytes::new()));
+    }
 
     #[test]
     fn paths_are_joined_with_one_slash() {

@@ -144,8 +144,12 @@ impl Request {
         self
     }
 
+    /// A body. Its length is said even if it is 0, where HTTP libraries leave it out: Azure
+    /// refuses a `PUT` without it.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
+        let length = HeaderValue::from(self.body.len());
+        self.headers.insert(header::CONTENT_LENGTH, length);
         self
     }
 

@@ -197,7 +197,9 @@ async fn answer(
                 tokio::task::yield_now().await;
                 Err(io::Error::other("cut"))
             });
-            let mut response = Response::new(BodyExt::boxed(StreamBody::new(first.chain(cut))));
+            let mut response = Response::new(http_body_util::BodyExt::boxed(StreamBody::new(
+                first.chain(cut),
+            )));
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_LENGTH, total.into());
             Ok(response)

@@ -5,5 +5,6 @@ mod environment;
 mod fake;
 mod faults;
 mod secrets;
+mod service;
 mod v1;
 mod v2;

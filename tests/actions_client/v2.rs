@@ -159,6 +159,7 @@ async fn an_upload_that_is_not_accepted_is_an_error() {
         (error.kind, &*error.message),
         (Kind::Rejected(200), "size differs")
     );
+    assert_eq!(fake.seen()[1].header("content-length"), "0");
 }
 
 #[tokio::test]
