@@ -18,7 +18,7 @@ use super::{
     blobs::Blobs,
     clock::Clock,
     config::MAX_LOOKUP_KEYS,
-    db::{AFTER_ALL_KEYS, Db, Entry, Filter, Page},
+    db::{AFTER_ALL_KEYS, Db, Direction, Entry, Filter, Page, SortBy},
     error::Error,
     registry::Registry,
     upload::{Name, Upload},
@@ -71,7 +71,10 @@ impl Entries {
                     exact => exact,
                 };
                 if let Some(entry) = found {
-                    self.db.touch(entry.id, (self.clock)())?;
+                    // A full disk must not turn a hit into a failure.
+                    if let Err(error) = self.db.touch(entry.id, (self.clock)()) {
+                        tracing::warn!(%error, "the time of an access could not be noted");
+                    }
                     return Ok(Some(entry));
                 }
             }
@@ -175,8 +178,8 @@ impl Entries {
     /// Deletes the entries with exactly this key, in one scope or in all. Answers what is gone.
     pub fn delete_key(&self, filter: &Filter) -> Result<Vec<Entry>, Error> {
         let all = Page {
-            sort: super::db::SortBy::CreatedAt,
-            direction: super::db::Direction::Asc,
+            sort: SortBy::CreatedAt,
+            direction: Direction::Asc,
             skip: 0,
             take: u32::MAX,
         };

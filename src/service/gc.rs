@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::{Service, config::COLLECT_INTERVAL, error::Error};
 
@@ -27,12 +28,15 @@ impl Service {
         Ok(())
     }
 
-    /// Collects again and again, for as long as it is polled.
-    pub async fn collect_forever(&self) {
+    /// Collects again and again until `shutdown`; one that has begun is finished.
+    pub(super) async fn collect_until(&self, shutdown: CancellationToken) {
         let mut interval = tokio::time::interval(COLLECT_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            interval.tick().await;
+            tokio::select! {
+                _ = interval.tick() => {}
+                () = shutdown.cancelled() => return,
+            }
             if let Err(error) = self.collect().await {
                 tracing::warn!(%error, "collecting garbage failed; it is tried again later");
             }

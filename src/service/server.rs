@@ -1,6 +1,6 @@
 //! Connections: accepted up to a number, each with limits, all drained at the end.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -32,13 +32,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io::Result<()> {
     let local = listener.local_addr()?;
     let router = surface::router(service.clone(), local);
-    let _collector = tasks.spawn_guarded("service gc", async move {
-        service.collect_forever().await;
+    let shutdown = tasks.shutdown().clone();
+    tasks.spawn("service gc", async move {
+        service.collect_until(shutdown).await;
     });
-    let permits = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = async {
-            let permit = std::sync::Arc::clone(&permits).acquire_owned().await;
+            let permit = Arc::clone(&permits).acquire_owned().await;
             (permit, listener.accept().await)
         };
         let (permit, accepted) = tokio::select! {

@@ -4,7 +4,7 @@
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Router<Context> {
 }
 
 /// A query without a grant is answered like one with a wrong grant.
-type Granted = Result<Query<Grant>, axum::extract::rejection::QueryRejection>;
+type Granted = Result<Query<Grant>, QueryRejection>;
 
 #[derive(Deserialize)]
 struct PutQuery {

@@ -109,7 +109,7 @@ async fn count(State(context): State<Context>, request: Request, next: Next) -> 
     response
 }
 
-/// The failures that all protocols word alike; `None` is for each to decide.
+/// Logs a failure of the service itself; true if it is one. All others are the client's to hear.
 fn log_internal(error: &Error) -> bool {
     let internal = matches!(error, Error::Io(_) | Error::Db(_));
     if internal {

@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{self, get},
 };
 use serde::Deserialize;
 
@@ -16,6 +16,7 @@ use crate::{
     service::{
         auth::{AuthError, Caller},
         db::{Direction, Entry, Filter, Page, SortBy},
+        entries::Entries,
         error::Error,
         metrics::Operation,
     },
@@ -28,7 +29,7 @@ pub(super) fn routes() -> Router<Context> {
     const CACHES: &str = "/repos/{owner}/{repo}/actions/caches";
     Router::new()
         .route(CACHES, get(list).delete(delete_key))
-        .route(&format!("{CACHES}/{{id}}"), axum::routing::delete(delete))
+        .route(&format!("{CACHES}/{{id}}"), routing::delete(delete))
 }
 
 #[derive(Deserialize)]
@@ -119,9 +120,7 @@ async fn delete(
 ) -> Response {
     let deleted = async {
         let caller = writer(&context, &headers, &owner, &repo)?;
-        let delete = move |entries: &crate::service::entries::Entries| {
-            entries.delete(&caller.repository, id)
-        };
+        let delete = move |entries: &Entries| entries.delete(&caller.repository, id);
         context.service.blocking(delete).await?;
         Ok::<_, Failure>(StatusCode::NO_CONTENT)
     };

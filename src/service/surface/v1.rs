@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, patch, post},
@@ -17,7 +17,8 @@ use crate::{
         v1::{ALREADY_EXISTS, CommitRequest, Entry, ErrorBody, ReserveRequest, ReserveResponse},
     },
     service::{
-        auth::AuthError, config::MAX_PART_BYTES, error::Error, metrics::Operation, sign::Permission,
+        auth::AuthError, config::MAX_PART_BYTES, entries::Entries, error::Error,
+        metrics::Operation, sign::Permission,
     },
 };
 
@@ -40,19 +41,13 @@ struct LookupQuery {
 async fn lookup(
     State(context): State<Context>,
     headers: HeaderMap,
-    query: Result<Query<LookupQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<LookupQuery>, QueryRejection>,
 ) -> Response {
     let found = async {
         let caller = context.caller(&headers)?;
         let Query(query) = query.map_err(|error| Failure::Request(error.body_text()))?;
-        let keys: Vec<String> = query
-            .keys
-            .split(',')
-            .map(|key| key.trim().to_owned())
-            .collect();
-        let find = move |entries: &crate::service::entries::Entries| {
-            entries.lookup(&caller, &keys, &query.version)
-        };
+        let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
+        let find = move |entries: &Entries| entries.lookup(&caller, &keys, &query.version);
         let Some(entry) = context.service.blocking(find).await? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
@@ -114,9 +109,7 @@ async fn commit(
     let committed = async {
         let caller = context.caller(&headers)?;
         let request: CommitRequest = parse(&body)?;
-        let commit = move |entries: &crate::service::entries::Entries| {
-            entries.commit(&caller, id, request.size)
-        };
+        let commit = move |entries: &Entries| entries.commit(&caller, id, request.size);
         context.service.blocking(commit).await?;
         Ok::<_, Failure>(StatusCode::NO_CONTENT)
     };
