@@ -14,7 +14,7 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Debug, Parser)]
 #[command(name = "buildkit-gha", version)]
 pub struct Cli {
-    /// What to log, in the syntax of RUST_LOG.
+    /// What to log, in the syntax of `RUST_LOG`.
     #[arg(long, env = "BUILDKIT_GHA_LOG", default_value = "info", global = true)]
     log: String,
 

@@ -6,14 +6,14 @@ use url::Url;
 
 /// How long a signed blob URL opens its door. Clients renew an expired one by a new lookup; an hour
 /// lets one URL carry even a slow transfer of a large layer.
-pub const DEFAULT_URL_TTL: Duration = Duration::from_secs(60 * 60);
+pub const DEFAULT_URL_TTL: Duration = Duration::from_hours(1);
 
 /// How long a reservation without any upload activity keeps its key taken. What GitHub waits is
 /// not known; a day is longer than any job that could still finish the upload.
-pub const DEFAULT_RESERVATION_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+pub const DEFAULT_RESERVATION_AGE: Duration = Duration::from_hours(24);
 
 /// How often abandoned reservations and stray files are collected.
-pub const COLLECT_INTERVAL: Duration = Duration::from_secs(10 * 60);
+pub const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Most reservations that are open at once: they live in memory until they are finished.
 pub const MAX_OPEN_UPLOADS: usize = 10_000;

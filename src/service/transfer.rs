@@ -14,7 +14,7 @@ use super::{Service, error::Error, upload::Region};
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// How long a client may send nothing in the middle of a body.
-const BODY_STALL: Duration = Duration::from_secs(60);
+const BODY_STALL: Duration = Duration::from_mins(1);
 
 impl Service {
     /// Writes a body of exactly `region.len` bytes to its place.

@@ -99,9 +99,7 @@ async fn a_killed_program_keeps_what_it_committed() {
         .output()
         .unwrap();
     let token = String::from_utf8(token.stdout).unwrap();
-    let http = Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(60));
+    let http = Client::builder().no_proxy().timeout(Duration::from_mins(1));
     let http = http.build().unwrap();
     let call = async |program: &Program, method: &str, message: Value| -> Value {
         let service = "twirp/github.actions.results.api.v1.CacheService";

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 
 pub const VERSION: &str = "v";
 pub const MAIN: &str = "refs/heads/main";
-pub const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_hours(1);
 const START: i64 = 1_800_000_000;
 
 pub struct Server {

@@ -21,6 +21,7 @@ use url::Url;
 use super::{
     Service,
     auth::{AuthError, Caller},
+    entries::Entries,
     error::Error,
     metrics::Operation,
     sign::Permission,
@@ -119,7 +120,7 @@ fn log_internal(error: &Error) -> bool {
 }
 
 async fn health(State(context): State<Context>) -> Response {
-    match context.service.blocking(|entries| entries.ping()).await {
+    match context.service.blocking(Entries::ping).await {
         Ok(()) => "ok\n".into_response(),
         Err(error) => {
             log_internal(&error);
