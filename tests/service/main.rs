@@ -1,5 +1,10 @@
 //! The embedded Actions cache service over real HTTP.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod blobs;
 mod crash;
 mod harness;
