@@ -1,35 +1,32 @@
-//! Proxies come from the environment, which a test cannot change for itself: each of these tests
-//! runs one of the ignored ones in a process of its own.
+//! Proxies and trust come from the environment, which a test cannot change for itself: each of
+//! these tests runs an ignored one in a process of its own.
 
-use std::process::Stdio;
+use std::{path::Path, process::Stdio, sync::Arc};
 
 use buildkit_gha::actions::Api;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::process::Command;
+use tokio_rustls::TlsAcceptor;
 
 use crate::fake::{Fake, client, quick, say};
 
 const TARGET: &str = "TEST_TARGET";
 
-/// Runs an ignored test of this file with an environment.
-async fn run(name: &str, environment: &[(&str, &str)]) {
+/// Runs the lookup below with an environment. What it prints, and whether it went well.
+async fn look(target: &str, environment: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "--ignored",
-            "--nocapture",
-            &format!("environment::{name}"),
-        ])
+        .args(["--exact", "--ignored", "--nocapture"])
+        .arg("environment::lookup_at_the_target")
+        .env(TARGET, target)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
         .await
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}"
-    );
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    (output.status.success() && text.contains("1 passed"), text)
 }
 
 #[tokio::test]
@@ -48,23 +45,70 @@ async fn lookup_at_the_target() {
 async fn a_proxy_is_used_for_all_but_loopback() {
     let proxy = Fake::start(|_, _| say(204, "")).await;
     let service = Fake::start(|_, _| say(204, "")).await;
-    let through = |target| {
-        let variables = [
-            ("HTTP_PROXY", proxy.base.as_str().to_owned()),
-            (TARGET, target),
-        ];
-        async move {
-            let variables = variables
-                .each_ref()
-                .map(|(name, value)| (*name, value.as_str()));
-            run("lookup_at_the_target", &variables).await;
-        }
-    };
-    through("http://cache.invalid/".to_owned()).await;
+    let environment = [("HTTP_PROXY", proxy.base.as_str())];
+    let (ok, text) = look("http://cache.invalid/", &environment).await;
+    assert!(ok, "{text}");
     let [seen] = &proxy.seen()[..] else {
         panic!("the proxy is asked once")
     };
     assert_eq!(seen.header("host"), "cache.invalid");
-    through(service.base.to_string()).await;
+    let (ok, text) = look(service.base.as_str(), &environment).await;
+    assert!(ok, "{text}");
     assert_eq!((proxy.seen().len(), service.seen().len()), (1, 1));
+}
+
+/// Runs openssl, which every machine with CA certificates has.
+async fn openssl(dir: &Path, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split(' '))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A TLS server for `localhost`, with the certificate of an authority that no system knows and
+/// that is left in `ca.pem`.
+async fn private_authority(dir: &Path) -> TlsAcceptor {
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    std::fs::write(dir.join("names"), "subjectAltName=DNS:localhost").unwrap();
+    openssl(
+        dir,
+        &format!("req -x509 {key} -subj /CN=authority -keyout ca.key -out ca.pem"),
+    )
+    .await;
+    openssl(
+        dir,
+        &format!("req {key} -subj /CN=localhost -keyout key.pem -out request.pem"),
+    )
+    .await;
+    let sign = "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial";
+    openssl(dir, &format!("{sign} -extfile names -out cert.pem")).await;
+    let certificate = CertificateDer::from_pem_file(dir.join("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(dir.join("key.pem")).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_through_ssl_cert_file() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let tls = private_authority(dir.path()).await;
+    let service = Fake::start_tls(tls, |_, _| say(204, "")).await;
+    let (ok, text) = look(service.base.as_str(), &[]).await;
+    assert!(!ok && text.contains("certificate"), "{text}");
+    let ca = dir.path().join("ca.pem");
+    let environment = [("SSL_CERT_FILE", ca.to_str().unwrap())];
+    let (ok, text) = look(service.base.as_str(), &environment).await;
+    assert!(ok, "{text}");
+    assert_eq!(service.seen().len(), 1);
 }

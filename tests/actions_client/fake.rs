@@ -27,6 +27,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 /// Part of each token, and of each signed URL: what must never be seen.
@@ -118,10 +119,29 @@ pub struct Fake {
 impl Fake {
     /// Starts a service. The script gets each request and how many came before it.
     pub async fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(None, script).await
+    }
+
+    /// Starts a service behind TLS, whose certificate is for `localhost`.
+    pub async fn start_tls(
+        tls: TlsAcceptor,
+        script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(Some(tls), script).await
+    }
+
+    async fn start_with(
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}/root/", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let base = match &tls {
+            Some(_) => format!("https://localhost:{}/root/", address.port()),
+            None => format!("http://{address}/root/"),
+        };
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let serve = serve(listener, Arc::new(script), Arc::clone(&seen));
+        let serve = serve(listener, tls, Arc::new(script), Arc::clone(&seen));
         Self {
             base: base.parse().unwrap(),
             seen,
@@ -153,16 +173,27 @@ impl Fake {
     }
 }
 
-async fn serve(listener: TcpListener, script: Arc<Script>, log: Arc<Mutex<Vec<Seen>>>) {
+async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    script: Arc<Script>,
+    log: Arc<Mutex<Vec<Seen>>>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await.unwrap();
-        let (script, log) = (Arc::clone(&script), Arc::clone(&log));
+        let (tls, script, log) = (tls.clone(), Arc::clone(&script), Arc::clone(&log));
         connections.spawn(async move {
             let service = service_fn(|request| answer(request, &*script, &log));
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-            // It ends with an error where the script says so.
-            let _ = connection.await;
+            let http = http1::Builder::new();
+            // A connection ends with an error where the script, or a client without trust, says so.
+            let _ = match tls {
+                None => http.serve_connection(TokioIo::new(socket), service).await,
+                Some(tls) => match tls.accept(socket).await {
+                    Ok(socket) => http.serve_connection(TokioIo::new(socket), service).await,
+                    Err(_) => Ok(()),
+                },
+            };
         });
     }
 }
