@@ -12,11 +12,9 @@ fn block(id: &str) -> String {
     BASE64_STANDARD.encode(id)
 }
 
-fn block_list(ids: &[&str]) -> String {
-    let ids: String = ids
-        .iter()
-        .map(|id| format!("<Latest>{}</Latest>", block(id)))
-        .collect();
+fn block_list<const N: usize>(ids: [&str; N]) -> String {
+    let ids = ids.map(|id| format!("<Latest>{}</Latest>", block(id)));
+    let ids = ids.concat();
     format!("<BlockList>{ids}</BlockList>")
 }
 
@@ -38,12 +36,12 @@ async fn blocks_out_of_order_and_repeated_become_the_entry() {
         assert!(put.headers().contains_key("x-ms-request-id"));
     }
     let unknown = server
-        .put(&url, "&comp=blocklist", block_list(&["1", "9"]))
+        .put(&url, "&comp=blocklist", block_list(["1", "9"]))
         .await;
     assert_eq!(unknown.status(), StatusCode::BAD_REQUEST);
     assert_eq!(unknown.headers()["x-ms-error-code"], "InvalidBlockList");
     let listed = server
-        .put(&url, "&comp=blocklist", block_list(&["1", "2"]))
+        .put(&url, "&comp=blocklist", block_list(["1", "2"]))
         .await;
     assert_eq!(listed.status(), StatusCode::CREATED);
     assert!(listed.headers().contains_key("etag"));
