@@ -72,8 +72,8 @@ mod tests {
         let inside = Arc::clone(&held);
         let mut flight = flights.join(1, || {
             async move {
-                let _inside = inside;
-                std::future::pending().await
+                std::future::pending::<()>().await;
+                drop(inside);
             }
             .boxed()
         });

@@ -89,10 +89,15 @@ impl Growing {
 #[async_trait]
 impl Source for Growing {
     async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
-        // What lies beyond the range tells that the range does not hold the last byte.
-        self.wait_for(|mark| mark.verified || mark.written > range.end)
-            .await?;
+        self.available(range.end).await?;
         self.file.read_at(range).await
+    }
+
+    async fn available(&self, end: u64) -> io::Result<()> {
+        // A byte beyond `end` tells that the last byte is not before it.
+        self.wait_for(|mark| mark.verified || mark.written > end)
+            .await?;
+        Ok(())
     }
 }
 

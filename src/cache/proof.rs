@@ -96,13 +96,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_proof_counts_for_its_age_its_identity_and_until_a_miss() {
-        let proofs = Proofs::new(Duration::from_secs(600));
+        let proofs = Proofs::new(Duration::from_mins(10));
         let (one, other) = (Identity("one".into()), Identity("other".into()));
         let digest = Digest::of("layer");
         proofs.note(&one, digest);
         assert!(proofs.holds(&one, digest) && !proofs.holds(&other, digest));
 
-        tokio::time::advance(Duration::from_secs(600)).await;
+        tokio::time::advance(Duration::from_mins(10)).await;
         assert!(proofs.holds(&one, digest));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(!proofs.holds(&one, digest));

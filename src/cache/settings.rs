@@ -24,6 +24,10 @@ pub const PROOF_AGE: Duration = Duration::from_mins(10);
 /// bound of its own.
 pub const PARALLEL_LOOKUPS: usize = 16;
 
+/// How long BuildKit waits for the answer whether a layer is there. After that it is a miss and
+/// the step runs again, which costs about as much as waiting for a throttled service.
+pub const PROMISE_WAIT: Duration = Duration::from_secs(30);
+
 /// Size of one ranged read. At 25 ms a request, eight in flight move above 1 GB/s.
 pub const RANGE_BYTES: u64 = 4 << 20;
 
@@ -56,6 +60,8 @@ pub struct Settings {
     pub proof_age: Duration,
     /// See [`PARALLEL_LOOKUPS`].
     pub parallel_lookups: usize,
+    /// See [`PROMISE_WAIT`].
+    pub promise_wait: Duration,
     /// See [`RANGE_BYTES`].
     pub range_bytes: u64,
     /// See [`RANGES_PER_FETCH`].
@@ -81,6 +87,7 @@ impl Settings {
             spool_wait: SPOOL_WAIT,
             proof_age: PROOF_AGE,
             parallel_lookups: PARALLEL_LOOKUPS,
+            promise_wait: PROMISE_WAIT,
             range_bytes: RANGE_BYTES,
             ranges_per_fetch: RANGES_PER_FETCH,
             ranges_in_flight: RANGES_IN_FLIGHT,

@@ -66,6 +66,11 @@ impl Spool {
         }
     }
 
+    /// The whole budget in bytes.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
     /// Bytes that are in use, in whole pages.
     pub fn used(&self) -> u64 {
         let free = self.pages.available_permits();
@@ -74,11 +79,23 @@ impl Spool {
 
     /// A file with room for `size` bytes, waiting until there is room.
     pub async fn create(&self, size: u64) -> Result<SpoolFile, SpoolError> {
+        let room = self.room(size).await?;
+        self.file(room).await
+    }
+
+    /// As [`Spool::create`], but waits for room no longer than `wait`.
+    pub async fn create_within(&self, size: u64, wait: Duration) -> Result<SpoolFile, SpoolError> {
+        let room = tokio::time::timeout(wait, self.room(size)).await;
+        self.file(room.map_err(|_| self.full())??).await
+    }
+
+    async fn room(&self, size: u64) -> Result<OwnedSemaphorePermit, SpoolError> {
         let pages = self.pages_of(size)?;
-        let room = Arc::clone(&self.pages)
-            .acquire_many_owned(pages)
-            .await
-            .expect("the semaphore is never closed");
+        let room = Arc::clone(&self.pages).acquire_many_owned(pages).await;
+        Ok(room.expect("the semaphore is never closed"))
+    }
+
+    async fn file(&self, room: OwnedSemaphorePermit) -> Result<SpoolFile, SpoolError> {
         let dir = Arc::clone(&self.dir);
         let file = blocking(move || tempfile::tempfile_in(dir.as_path())).await?;
         Ok(SpoolFile {
@@ -86,13 +103,6 @@ impl Spool {
             room: Mutex::new(room),
             spool: self.clone(),
         })
-    }
-
-    /// As [`Spool::create`], but gives up after `wait`.
-    pub async fn create_within(&self, size: u64, wait: Duration) -> Result<SpoolFile, SpoolError> {
-        tokio::time::timeout(wait, self.create(size))
-            .await
-            .unwrap_or_else(|_| Err(self.full()))
     }
 
     fn pages_of(&self, size: u64) -> Result<u32, SpoolError> {
@@ -205,7 +215,7 @@ mod tests {
     async fn a_file_that_grows_takes_room_as_it_does() {
         let spool = spool(2);
         let file = spool.create(0).await.unwrap();
-        let page = Bytes::from(vec![7; PAGE as usize]);
+        let page = Bytes::from(vec![7; 4 << 10]);
         file.write_at(0, page.clone()).await.unwrap();
         let other = spool.create(1).await.unwrap();
         assert!(matches!(

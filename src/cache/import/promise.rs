@@ -6,14 +6,18 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::{Instant, timeout_at},
+};
 
 use super::Core;
 use crate::{
-    actions::{self, Entry},
+    actions::{self, Entry, Probe},
     cache::settings::SMALL_MEMORY,
     digest::Digest,
     protocol::key,
@@ -71,6 +75,10 @@ impl Promises {
 enum Miss {
     #[error(transparent)]
     Remote(#[from] actions::Error),
+    #[error("the service had not answered after {} s", .0.as_secs())]
+    Late(Duration),
+    #[error("its {total} bytes do not fit in the import spool of {capacity} bytes")]
+    TooLarge { total: u64, capacity: u64 },
     #[error("it is in the index and no longer in the cache (evicted)")]
     Gone,
     #[error("it is damaged in the cache: {0}")]
@@ -103,7 +111,7 @@ impl Core {
                 if let Miss::Damaged(_) = miss {
                     self.cache.damaged.note(identity, digest);
                 }
-                if !matches!(miss, Miss::Remote(_)) {
+                if matches!(miss, Miss::Gone | Miss::Damaged(_)) {
                     self.cache.proofs.revoke(identity, digest);
                 }
                 self.warn_of(digest, &miss);
@@ -113,34 +121,24 @@ impl Core {
     }
 
     async fn try_look(&self, digest: Digest, recorded: Option<u64>) -> Result<Promised, Miss> {
-        let _permit = self
-            .promises
-            .lookups
-            .acquire()
-            .await
+        let wait = self.cache.settings.promise_wait.min(self.timeout);
+        let deadline = Instant::now() + wait;
+        let permit = timeout_at(deadline, self.promises.lookups.acquire()).await;
+        let _permit = permit
+            .map_err(|_| Miss::Late(wait))?
             .expect("the semaphore is never closed");
-        let deadline = tokio::time::Instant::now() + self.timeout;
         let client = self.client.with_deadline(deadline);
         let key = key::blob(&digest);
         let found = client.lookup(&key, &self.version).await?;
         let entry = found.filter(|entry| entry.key == key).ok_or(Miss::Gone)?;
+
         let small = self.cache.settings.small_bytes;
-        let head = if recorded.is_none_or(|size| size <= small) {
-            small
-        } else {
-            1
-        };
-        let probe = client.probe(&entry, head).await?;
-        if let Some(recorded) = recorded.filter(|recorded| *recorded != probe.total) {
-            let total = probe.total;
-            return Err(Miss::Damaged(format!(
-                "it has {total} bytes where the index says {recorded}"
-            )));
-        }
+        let may_be_small = recorded.is_none_or(|size| size <= small);
+        let probe = client
+            .probe(&entry, if may_be_small { small } else { 1 })
+            .await?;
+        self.check(digest, recorded, &probe)?;
         let whole = probe.head.len() as u64 == probe.total;
-        if whole && Digest::of(&probe.head) != digest {
-            return Err(Miss::Damaged("its bytes are not what its name says".into()));
-        }
         Ok(Promised {
             entry,
             size: probe.total,
@@ -148,6 +146,24 @@ impl Core {
                 .then_some(probe.head)
                 .and_then(|all| self.promises.keep(all)),
         })
+    }
+
+    /// What the first bytes tell: the size, and of small content everything.
+    fn check(&self, digest: Digest, recorded: Option<u64>, probe: &Probe) -> Result<(), Miss> {
+        let total = probe.total;
+        if let Some(recorded) = recorded.filter(|recorded| *recorded != total) {
+            return Err(Miss::Damaged(format!(
+                "it has {total} bytes where the index says {recorded}"
+            )));
+        }
+        if probe.head.len() as u64 == total && Digest::of(&probe.head) != digest {
+            return Err(Miss::Damaged("its bytes are not what its name says".into()));
+        }
+        let capacity = self.cache.imports.capacity();
+        if total > capacity {
+            return Err(Miss::TooLarge { total, capacity });
+        }
+        Ok(())
     }
 
     fn warn_of(&self, digest: Digest, miss: &Miss) {

@@ -1,0 +1,383 @@
+//! A service, a cache on top of it, and a build that writes and reads.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use buildkit_gha::{
+    actions::{Api, Client, ClientConfig, Http, HttpConfig, Reserved, Target, Token},
+    cache::{
+        Cache, Event, ExportJob, ImportJob, Outcome, Reporter, Settings,
+        config::{self, CacheConfig},
+        manifest::LocalCache,
+        spec::{Mode, Spec},
+    },
+    content::{Commit, Error, Host, Ingest, IngestSpec, Opened},
+    digest::Digest,
+    lifecycle::Tasks,
+    protocol::{
+        key,
+        scope::{Permission, Scope},
+    },
+    secret::Secret,
+    service::{self, Service},
+};
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
+use url::Url;
+
+/// No wait of a healthy test comes near it.
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub const BRANCH: &str = "refs/heads/main";
+
+/// Which API the client speaks.
+#[derive(Debug, Clone, Copy)]
+pub enum Speaks {
+    V1,
+    V2,
+}
+
+pub struct Bed {
+    pub cache: Cache,
+    pub tasks: Tasks,
+    pub said: Arc<Said>,
+    speaks: Speaks,
+    token: Secret,
+    url: Url,
+    http: Http,
+    dir: TempDir,
+    _serving: buildkit_gha::lifecycle::TaskGuard,
+}
+
+impl Bed {
+    pub async fn new(speaks: Speaks) -> Self {
+        Self::with(speaks, |_| {}).await
+    }
+
+    pub async fn with(speaks: Speaks, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let dir = TempDir::new().unwrap();
+        let config = service::Config::new(dir.path().join("service"));
+        let service = Service::open(config, service::system_clock()).unwrap();
+        let scopes = [Scope::new(BRANCH, Permission::READ_WRITE)];
+        let token = service
+            .mint_token(
+                service::DEFAULT_REPOSITORY,
+                &scopes,
+                Duration::from_hours(1),
+            )
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let serving_tasks = Tasks::default();
+        let serving = serving_tasks.clone().spawn_guarded("service", async move {
+            service::serve(listener, service, &serving_tasks)
+                .await
+                .unwrap();
+        });
+        let http = Http::new(&HttpConfig::default()).unwrap();
+        let tasks = Tasks::default();
+        let mut settings = Settings::new(dir.path().join("spool"));
+        settings.spool_wait = Duration::from_millis(1);
+        adjust(&mut settings);
+        Self {
+            cache: Cache::new(settings, http.clone(), tasks.clone()).unwrap(),
+            tasks,
+            said: Arc::default(),
+            speaks,
+            token,
+            url: url.parse().unwrap(),
+            http,
+            dir,
+            _serving: serving,
+        }
+    }
+
+    /// Another process: it knows nothing of what this one has proven.
+    pub fn restart(&mut self) {
+        let settings = Settings::new(self.dir.path().join("spool"));
+        self.cache = Cache::new(settings, self.http.clone(), self.tasks.clone()).unwrap();
+    }
+
+    fn api(&self) -> Api {
+        match self.speaks {
+            Speaks::V1 => Api::V1(self.url.clone()),
+            Speaks::V2 => Api::V2(self.url.clone()),
+        }
+    }
+
+    pub fn spec(&self, scope: &str) -> Spec {
+        Spec {
+            scope: scope.into(),
+            mode: Mode::Max,
+            api: self.api(),
+            token: self.token.clone(),
+            repository: None,
+            ghtoken: None,
+            github_api_url: "http://127.0.0.1:9/".parse().unwrap(),
+            timeout: SOON,
+            ignore_error: None,
+            passthrough: BTreeMap::new(),
+        }
+    }
+
+    pub fn reporter(&self) -> Arc<dyn Reporter> {
+        self.said.clone()
+    }
+
+    pub fn export(&self, scope: &str) -> Arc<ExportJob> {
+        self.cache
+            .export(&self.spec(scope), self.reporter())
+            .unwrap()
+    }
+
+    pub async fn import(&self, scope: &str) -> Arc<ImportJob> {
+        let job = self
+            .cache
+            .import(&self.spec(scope), self.reporter())
+            .unwrap();
+        assert!(job.ready(Instant::now() + SOON).await);
+        job
+    }
+
+    pub fn client(&self) -> Client {
+        let target = Target {
+            api: self.api(),
+            token: Token::parse(self.token.clone()).unwrap(),
+            rest: None,
+        };
+        Client::new(self.http.clone(), target, ClientConfig::default())
+    }
+
+    /// The newest index of a scope as it is stored, and its key.
+    pub async fn index(&self, scope: &str) -> Option<(String, Bytes)> {
+        let client = self.client();
+        let key = index_key(scope);
+        let entry = client
+            .lookup(&key.prefix(), &key::version())
+            .await
+            .unwrap()?;
+        let raw = client.read_all(&entry, 1 << 20).await.unwrap();
+        Some((entry.key, raw))
+    }
+
+    /// Whether an entry with exactly this key can be found.
+    pub async fn has(&self, key: &str) -> bool {
+        let found = self.client().lookup(key, &key::version()).await.unwrap();
+        found.is_some_and(|entry| entry.key == key)
+    }
+
+    /// Puts an entry there directly.
+    pub async fn put(&self, key: &str, content: impl Into<Bytes>) {
+        let client = self.client();
+        let Reserved::Created(reservation) = client.reserve(key, &key::version()).await.unwrap()
+        else {
+            panic!("{key} exists")
+        };
+        client
+            .upload_bytes(&reservation, content.into())
+            .await
+            .unwrap();
+    }
+
+    /// Changes one byte of this content as the service stores it: the file of the same size, in
+    /// which parts may lie in another order.
+    pub fn damage(&self, content: &[u8]) {
+        let mut damaged = 0;
+        visit(&self.dir.path().join("service"), &mut |path| {
+            let mut wrong = std::fs::read(path).unwrap();
+            if wrong.len() == content.len() {
+                wrong[content.len() / 2] ^= 1;
+                let mut permissions = std::fs::metadata(path).unwrap().permissions();
+                #[allow(clippy::permissions_set_readonly_false, reason = "a test's own file")]
+                permissions.set_readonly(false);
+                std::fs::set_permissions(path, permissions).unwrap();
+                std::fs::write(path, wrong).unwrap();
+                damaged += 1;
+            }
+        });
+        assert_eq!(damaged, 1, "the content is stored once");
+    }
+
+    /// Waits until the cache holds nothing and runs nothing.
+    pub async fn is_at_rest(&self) {
+        let rest = async {
+            while self.tasks.count() > 0
+                || self.cache.usage() != buildkit_gha::cache::Usage::default()
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, rest)
+            .await
+            .expect("all tasks and spool files end with the jobs");
+    }
+}
+
+fn visit(dir: &Path, see: &mut impl FnMut(&Path)) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            visit(&path, see);
+        } else {
+            see(&path);
+        }
+    }
+}
+
+pub fn index_key(scope: &str) -> key::IndexKey {
+    key::IndexKey::new(scope, BRANCH, false)
+}
+
+/// Remembers all that jobs report.
+#[derive(Default)]
+pub struct Said(Mutex<Vec<Event>>);
+
+impl Reporter for Said {
+    fn report(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Said {
+    pub fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// All warnings, each as one text.
+    pub fn warnings(&self) -> Vec<String> {
+        let text = |event| match event {
+            Event::Warning { short, detail } => Some(format!("{short}\n{}", detail.join("\n"))),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(text).collect()
+    }
+}
+
+/// What a build exports: a chain of layers, and the two documents that describe it.
+#[derive(Clone)]
+pub struct Build {
+    pub layers: Vec<Bytes>,
+    pub index: CacheConfig,
+    local: LocalCache,
+}
+
+/// Bytes that do not repeat and that `seed` decides.
+pub fn layer(seed: u8, size: usize) -> Bytes {
+    let mut state = u32::from(seed) + 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+impl Build {
+    /// Each layer stands upon the one before it, and each has a record.
+    pub fn chain(layers: impl IntoIterator<Item = Bytes>) -> Self {
+        let layers: Vec<Bytes> = layers.into_iter().collect();
+        let described = layers.iter().enumerate().map(|(at, layer)| {
+            serde_json::json!({
+                "blob": Digest::of(layer),
+                "parent": i64::try_from(at).unwrap() - 1,
+                "annotations": {
+                    "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                    "diffID": Digest::of([b"diff", &layer[..]].concat()),
+                    "size": layer.len(),
+                    "createdAt": "2026-01-02T03:04:05Z",
+                },
+            })
+        });
+        let described: Vec<_> = described.collect();
+        let records: Vec<_> = (0..layers.len())
+            .map(|at| {
+                serde_json::json!({
+                    "digest": Digest::of(format!("record {at}")),
+                    "layers": [{"layer": at, "createdAt": "2026-01-02T03:04:05Z"}],
+                })
+            })
+            .collect();
+        let json = serde_json::json!({"layers": described, "records": records}).to_string();
+        let index = config::parse(json.as_bytes()).unwrap();
+        let local = LocalCache::of(&index).unwrap();
+        Self {
+            layers,
+            index,
+            local,
+        }
+    }
+
+    pub fn digest(&self, at: usize) -> Digest {
+        Digest::of(&self.layers[at])
+    }
+
+    pub async fn write_layers(&self, job: &ExportJob) {
+        for layer in &self.layers {
+            write(job, &layer_ref(layer), layer).await.unwrap();
+        }
+    }
+
+    /// Config, then manifest, whose answer is that of the whole export.
+    pub async fn write_documents(&self, job: &ExportJob) -> Result<(), Error> {
+        for document in [&self.local.config, &self.local.manifest] {
+            let reference = Digest::of(document).to_string();
+            let written = timeout(SOON, write(job, &reference, document))
+                .await
+                .unwrap()?;
+            assert!(written, "documents are always taken");
+        }
+        Ok(())
+    }
+
+    pub async fn export(&self, job: &ExportJob) -> Outcome {
+        self.write_layers(job).await;
+        self.write_documents(job).await.unwrap();
+        job.outcome()
+    }
+}
+
+pub fn layer_ref(layer: &[u8]) -> String {
+    format!("layer-{}", Digest::of(layer))
+}
+
+/// A writer as BuildKit has it; `None` if the content is there already.
+pub async fn open(
+    job: &ExportJob,
+    reference: &str,
+    size: usize,
+) -> Result<Option<Box<dyn Ingest>>, Error> {
+    let digest = &reference[reference.find("sha256:").unwrap()..];
+    let spec = IngestSpec {
+        reference: reference.to_owned(),
+        total: Some(size as u64),
+        expected: Some(digest.parse().unwrap()),
+    };
+    Ok(match job.open(spec).await? {
+        Opened::Ingest(ingest) => Some(ingest),
+        Opened::Exists(_) => None,
+    })
+}
+
+/// Writes content as BuildKit does; false if it was there already.
+pub async fn write(job: &ExportJob, reference: &str, content: &[u8]) -> Result<bool, Error> {
+    let Some(mut ingest) = open(job, reference, content.len()).await? else {
+        return Ok(false);
+    };
+    for piece in content.chunks(1 << 20) {
+        ingest.write(Bytes::copy_from_slice(piece)).await?;
+    }
+    let commit = Commit {
+        total: Some(content.len() as u64),
+        ..Commit::default()
+    };
+    let digest = ingest.commit(commit).await?;
+    assert_eq!(digest, Digest::of(content));
+    Ok(true)
+}

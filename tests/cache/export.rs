@@ -1,0 +1,284 @@
+//! What an export leaves in the cache, and what it never does.
+
+use buildkit_gha::{
+    cache::{Outcome, config, graph::Graph},
+    content::{Commit, Error},
+    protocol::key,
+};
+use futures_util::FutureExt as _;
+
+use crate::bed::{Bed, Build, Speaks, index_key, layer, layer_ref, open, write};
+
+fn build() -> Build {
+    // Two parts, one part, and a small one.
+    Build::chain([layer(1, 9 << 20), layer(2, 300 << 10), layer(3, 100)])
+}
+
+async fn writes_layers_and_the_index(speaks: Speaks) {
+    let bed = Bed::new(speaks).await;
+    let build = build();
+    let outcome = build.export(&bed.export("a")).await;
+    let first = index_key("a").entry(1);
+    assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
+    assert_eq!(
+        outcome,
+        Outcome::Written {
+            key: first.clone(),
+            layers: 3,
+            left_out: 0
+        }
+    );
+    let (key, raw) = bed.index("a").await.unwrap();
+    assert_eq!(key, first);
+    assert_eq!(raw, build.index.to_json());
+    let client = bed.client();
+    for content in &build.layers {
+        let key = key::blob(&buildkit_gha::digest::Digest::of(content));
+        let entry = client.lookup(&key, &key::version()).await.unwrap().unwrap();
+        assert_eq!(client.read_all(&entry, 16 << 20).await.unwrap(), content);
+    }
+    assert!(bed.said.warnings().is_empty());
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn layers_and_index_are_there_over_v1() {
+    writes_layers_and_the_index(Speaks::V1).await;
+}
+
+#[tokio::test]
+async fn layers_and_index_are_there_over_v2() {
+    writes_layers_and_the_index(Speaks::V2).await;
+}
+
+#[tokio::test]
+async fn an_unchanged_graph_writes_no_index_and_a_changed_one_the_next() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    // The layers are known in this process, and found by another one.
+    for restart in [false, true] {
+        if restart {
+            bed.restart();
+        }
+        let job = bed.export("a");
+        let known = open(&job, &layer_ref(&build.layers[0]), build.layers[0].len())
+            .await
+            .unwrap();
+        assert_eq!(known.is_none(), !restart);
+        drop(known);
+        assert_eq!(build.export(&bed.export("a")).await, Outcome::Unchanged);
+    }
+    assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(1));
+
+    let more = Build::chain(build.layers.iter().cloned().chain([layer(4, 10)]));
+    more.export(&bed.export("a")).await;
+    let (key, raw) = bed.index("a").await.unwrap();
+    assert_eq!(key, index_key("a").entry(2));
+    assert_eq!(raw, more.index.to_json());
+    assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
+}
+
+#[tokio::test]
+async fn a_layer_that_fails_is_left_out_with_those_above() {
+    let bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    let taken = key::blob(&build.digest(1));
+    // A reservation that is never finished: the key exists, and there is no entry.
+    let _reservation = bed.client().reserve(&taken, &key::version()).await.unwrap();
+    let outcome = build.export(&bed.export("a")).await;
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Written {
+                layers: 1,
+                left_out: 2,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
+    let written = config::parse(&bed.index("a").await.unwrap().1).unwrap();
+    assert_eq!(written.layers.len(), 1);
+    assert_eq!(written.layers[0].blob, build.digest(0));
+    assert_eq!(
+        written.records.len(),
+        3,
+        "records stay without their results"
+    );
+    let warnings = bed.said.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains(&build.digest(1).to_string()),
+        "{warnings:?}"
+    );
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn nothing_left_keeps_the_older_index() {
+    let bed = Bed::new(Speaks::V2).await;
+    build().export(&bed.export("a")).await;
+    let other = Build::chain([layer(7, 50)]);
+    let taken = key::blob(&other.digest(0));
+    let _reservation = bed.client().reserve(&taken, &key::version()).await.unwrap();
+    assert_eq!(other.export(&bed.export("a")).await, Outcome::Nothing);
+    let (key, raw) = bed.index("a").await.unwrap();
+    assert_eq!(key, index_key("a").entry(1));
+    let graph = Graph::of(&config::parse(&raw).unwrap()).unwrap();
+    assert_eq!(graph, Graph::of(&build().index).unwrap());
+}
+
+#[tokio::test]
+async fn a_number_that_is_taken_is_passed_over() {
+    let bed = Bed::new(Speaks::V1).await;
+    let key = index_key("a");
+    let _reservation = bed
+        .client()
+        .reserve(&key.entry(1), &key::version())
+        .await
+        .unwrap();
+    build().export(&bed.export("a")).await;
+    assert_eq!(bed.index("a").await.unwrap().0, key.entry(2));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_leaves_no_index() {
+    let bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    let job = bed.export("a");
+    build.write_layers(&job).await;
+    job.cancel();
+    let refused = build.write_documents(&job).await;
+    assert!(matches!(refused, Err(Error::Aborted(_))), "{refused:?}");
+    assert_eq!(job.outcome(), Outcome::Cancelled);
+    bed.is_at_rest().await;
+    assert_eq!(bed.index("a").await, None);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_at_the_manifest_leaves_no_index() {
+    let bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    let job = bed.export("a");
+    // This layer never ends, so the manifest's COMMIT waits for it.
+    let mut stuck = open(&job, &layer_ref(&build.layers[0]), build.layers[0].len())
+        .await
+        .unwrap()
+        .unwrap();
+    stuck.write(build.layers[0].clone()).await.unwrap();
+    {
+        let mut held = Box::pin(build.write_documents(&job));
+        for _ in 0..100 {
+            assert!(held.as_mut().now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+    }
+    drop((stuck, job));
+    bed.is_at_rest().await;
+    assert_eq!(bed.index("a").await, None);
+    assert!(!bed.has(&key::blob(&build.digest(0))).await);
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_what_their_ref_says_are_never_saved() {
+    let bed = Bed::new(Speaks::V1).await;
+    let build = Build::chain([layer(1, 9 << 20)]);
+    let job = bed.export("a");
+    let content = &build.layers[0];
+    let mut ingest = open(&job, &layer_ref(content), content.len())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut wrong = content.to_vec();
+    wrong[5] ^= 1;
+    ingest.write(wrong.into()).await.unwrap();
+    let refused = ingest.commit(Commit::default()).await;
+    assert!(
+        matches!(refused, Err(Error::FailedPrecondition(_))),
+        "{refused:?}"
+    );
+    drop(ingest);
+    build.write_documents(&job).await.unwrap();
+    assert_eq!(job.outcome(), Outcome::Nothing);
+    assert!(!bed.has(&key::blob(&build.digest(0))).await);
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn a_layer_without_room_in_the_spool_is_given_up_and_swallowed() {
+    let bed = Bed::with(Speaks::V2, |settings| {
+        settings.export_spool_bytes = 64 << 10;
+    })
+    .await;
+    let build = Build::chain([layer(1, 100), layer(2, 3 << 20)]);
+    let outcome = build.export(&bed.export("a")).await;
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Written {
+                layers: 1,
+                left_out: 1,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
+    assert!(
+        bed.said.warnings()[0].contains("spool"),
+        "{:?}",
+        bed.said.warnings()
+    );
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn two_exports_share_the_upload_of_one_layer() {
+    let bed = Bed::new(Speaks::V2).await;
+    let build = Build::chain([layer(1, 9 << 20)]);
+    let content = &build.layers[0];
+    let (one, two) = (bed.export("a"), bed.export("b"));
+    let mut first = open(&one, &layer_ref(content), content.len())
+        .await
+        .unwrap()
+        .unwrap();
+    first.write(content.slice(..100)).await.unwrap();
+    // The second export writes the same layer while the first is in the middle of it.
+    assert!(write(&two, &layer_ref(content), content).await.unwrap());
+    first.write(content.slice(100..)).await.unwrap();
+    first.commit(Commit::default()).await.unwrap();
+    // The first is over before the second asks what became of the layer.
+    build.write_documents(&one).await.unwrap();
+    build.write_documents(&two).await.unwrap();
+    for job in [&one, &two] {
+        assert!(matches!(
+            job.outcome(),
+            Outcome::Written {
+                layers: 1,
+                left_out: 0,
+                ..
+            }
+        ));
+    }
+    assert!(bed.said.warnings().is_empty());
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn refs_of_other_kinds_are_refused() {
+    use buildkit_gha::content::{Host as _, IngestSpec};
+    let bed = Bed::new(Speaks::V2).await;
+    let job = bed.export("a");
+    for reference in ["", "layer-sha256:12", "sha512:00", "layer"] {
+        let spec = IngestSpec {
+            reference: reference.into(),
+            total: Some(1),
+            expected: None,
+        };
+        let opened = job.open(spec).await;
+        assert!(
+            matches!(opened, Err(Error::InvalidArgument(_))),
+            "{reference}"
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! What an import promises and serves, and what it never does.
+
+use std::time::Duration;
+
+use buildkit_gha::{
+    cache::{Blob, Event, FetchError, TransferState},
+    content::Host as _,
+    digest::Digest,
+    protocol::key,
+};
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use tokio::time::Instant;
+
+use crate::bed::{Bed, Build, Speaks, index_key, layer};
+
+const LARGE: usize = 9 << 20;
+
+fn build() -> Build {
+    Build::chain([layer(1, LARGE), layer(2, 300 << 10), layer(3, 100)])
+}
+
+async fn bytes(blob: &Blob) -> Bytes {
+    let pieces: Vec<Bytes> = blob.read(0..u64::MAX).try_collect().await.unwrap();
+    pieces.concat().into()
+}
+
+async fn gives_back_what_was_exported(speaks: Speaks) {
+    let mut bed = Bed::new(speaks).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let job = bed.import("a").await;
+    let index = job.index(index_key("a").base()).unwrap();
+    assert_eq!(index.key, index_key("a").entry(1));
+    assert_eq!(index.raw, build.index.to_json());
+    for (at, content) in build.layers.iter().enumerate() {
+        let digest = build.digest(at);
+        assert_eq!(job.promise(digest).await, Some(content.len() as u64));
+        let blob = job.fetch(digest).await.unwrap();
+        assert_eq!(bytes(&blob).await, content);
+    }
+    let blob = job.fetch(build.digest(0)).await.unwrap();
+    let part: Vec<Bytes> = blob.read(5..9).try_collect().await.unwrap();
+    assert_eq!(part.concat(), build.layers[0][5..9]);
+    assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
+    drop((blob, job));
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn an_import_gives_back_what_was_exported_over_v1() {
+    gives_back_what_was_exported(Speaks::V1).await;
+}
+
+#[tokio::test]
+async fn an_import_gives_back_what_was_exported_over_v2() {
+    gives_back_what_was_exported(Speaks::V2).await;
+}
+
+#[tokio::test]
+async fn a_promise_proves_the_layer_for_the_next_export() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let job = bed.import("a").await;
+    job.promise(build.digest(0)).await.unwrap();
+    let content = &build.layers[0];
+    let export = bed.export("a");
+    let known = crate::bed::open(&export, &crate::bed::layer_ref(content), content.len())
+        .await
+        .unwrap();
+    assert!(known.is_none());
+}
+
+#[tokio::test]
+async fn one_download_serves_all_who_ask_meanwhile() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let (one, two) = (bed.import("a").await, bed.import("a").await);
+    let digest = build.digest(0);
+    let (first, second) = tokio::join!(one.fetch(digest), two.fetch(digest));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    // And those who ask while it is still held.
+    let third = two.fetch(digest).await.unwrap();
+    for blob in [&first, &second, &third] {
+        assert_eq!(bytes(blob).await, build.layers[0]);
+    }
+    let begun = bed.said.events().into_iter().filter(|event| {
+        matches!(event, Event::Transfer(t) if t.name.starts_with("fetching")
+            && t.current == 0 && t.state == TransferState::Running)
+    });
+    assert_eq!(begun.count(), 1);
+}
+
+#[tokio::test]
+async fn damaged_bytes_are_never_served_and_denied_from_then_on() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.damage(&build.layers[0]);
+    bed.restart();
+    let job = bed.import("a").await;
+    let digest = build.digest(0);
+    // The size is right, so only reading it all can tell.
+    assert_eq!(job.promise(digest).await, Some(LARGE as u64));
+    let failed = job.fetch(digest).await;
+    assert!(matches!(failed, Err(FetchError::Damaged(d)) if d == digest));
+    assert_eq!(job.promise(digest).await, None);
+    assert_eq!(bed.import("a").await.promise(digest).await, None);
+    drop(job);
+
+    // The next export names it no more.
+    let outcome = build.export(&bed.export("a")).await;
+    assert_eq!(outcome, buildkit_gha::cache::Outcome::Nothing);
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn small_damage_is_found_before_the_promise() {
+    let mut bed = Bed::new(Speaks::V1).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.damage(&build.layers[2]);
+    bed.restart();
+    let job = bed.import("a").await;
+    assert_eq!(job.promise(build.digest(2)).await, None);
+    assert!(
+        bed.said.warnings()[0].contains("damaged"),
+        "{:?}",
+        bed.said.warnings()
+    );
+}
+
+#[tokio::test]
+async fn an_evicted_layer_is_a_miss_and_a_warning() {
+    let bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    // The index is all that is left.
+    bed.put(&index_key("a").entry(1), build.index.to_json())
+        .await;
+    let job = bed.import("a").await;
+    assert_eq!(job.promise(build.digest(0)).await, None);
+    assert!(matches!(
+        job.fetch(build.digest(0)).await,
+        Err(FetchError::NotFound(_))
+    ));
+    assert!(bed.said.warnings()[0].contains("evicted"));
+    // What no index names is not even looked for.
+    assert_eq!(job.promise(Digest::of("other")).await, None);
+    assert_eq!(bed.said.warnings().len(), 1);
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_valid_is_a_miss_and_a_warning() {
+    let bed = Bed::new(Speaks::V2).await;
+    let cycle = br#"{"records":[{"digest":"a","inputs":[[{"link":0}]]}]}"#;
+    for (scope, content) in [("text", &b"not JSON"[..]), ("cycle", cycle)] {
+        let before = bed.said.warnings().len();
+        bed.put(&index_key(scope).entry(1), content.to_vec()).await;
+        let job = bed.import(scope).await;
+        assert!(job.index(index_key(scope).base()).is_none());
+        assert_eq!(bed.said.warnings().len(), before + 1, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn no_index_is_a_silent_miss() {
+    let bed = Bed::new(Speaks::V1).await;
+    let job = bed.import("none").await;
+    assert!(job.index(index_key("none").base()).is_none());
+    assert!(bed.said.warnings().is_empty());
+}
+
+#[tokio::test]
+async fn an_index_that_loads_is_no_answer_yet() {
+    let bed = Bed::new(Speaks::V2).await;
+    build().export(&bed.export("a")).await;
+    let job = bed.cache.import(&bed.spec("a"), bed.reporter()).unwrap();
+    assert!(job.index(index_key("a").base()).is_none());
+    assert!(!job.ready(Instant::now()).await);
+    assert!(job.ready(Instant::now() + Duration::from_secs(20)).await);
+    assert!(job.index(index_key("a").base()).is_some());
+}
+
+#[tokio::test]
+async fn a_signature_is_loaded_beside_its_index() {
+    let bed = Bed::with(Speaks::V1, |settings| settings.signed = true).await;
+    let index = build().index.to_json();
+    let signed = key::IndexKey::new("a", crate::bed::BRANCH, true);
+    bed.put(&signed.entry(1), index.clone()).await;
+    let name = format!("{}-sig", key::blob(&Digest::of(&index)));
+    bed.put(&name, "bundle").await;
+    let job = bed.import("a").await;
+    assert_eq!(job.index(signed.base()).unwrap().raw, index);
+    assert_eq!(job.signature(&name).unwrap(), "bundle");
+}
+
+#[tokio::test]
+async fn the_content_host_offers_what_is_there() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let host = bed.import("a").await.content_host().await;
+    let [manifest] = host.manifests() else {
+        panic!("one index, one manifest")
+    };
+    let info = host.info(*manifest).await.unwrap();
+    let read = host.read(*manifest, 0..info.size).await.unwrap();
+    let pieces: Vec<Bytes> = read.try_collect().await.unwrap();
+    assert_eq!(Digest::of(pieces.concat()), *manifest);
+
+    let digest = build.digest(1);
+    let size = host.info(digest).await.unwrap().size;
+    let read = host.read(digest, 1..size).await.unwrap();
+    let pieces: Vec<Bytes> = read.try_collect().await.unwrap();
+    assert_eq!(pieces.concat(), build.layers[1][1..]);
+    assert!(host.info(Digest::of("other")).await.is_err());
+}

@@ -1,0 +1,8 @@
+//! The cache against the embedded service over HTTP, over both API versions: what an export
+//! leaves behind, and what an import gives back.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bed;
+mod export;
+mod import;
+mod relay;
