@@ -4,8 +4,20 @@
 //! [`ExportJob`] and [`ImportJob`] are one entry of `--cache-to` and `--cache-from` of one build;
 //! [`Relay`] passes on the writes of an export that BuildKit makes itself. Each ends, with all
 //! that it holds, when it is dropped.
+//!
+//! | file | what |
+//! |---|---|
+//! | `spec`, `config`, `manifest`, `graph` | formats, without I/O: attributes, the index, its graph |
+//! | `export` | a layer on its way out: `layer`, `upload`, `ledger`; `finish` writes the index |
+//! | `import` | `load` the indexes, `promise` layers; `blob` fetches and verifies them |
+//! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
+//! | `spool`, `growing`, `flight`, `proof` | what both directions stand on |
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
@@ -170,7 +182,10 @@ impl Cache {
             rest: spec.rest(),
         };
         let mut config = self.0.settings.client.clone();
-        config.observer = Arc::new(Waits(Arc::clone(reporter)));
+        config.observer = Arc::new(Waits {
+            reporter: Arc::clone(reporter),
+            last: Mutex::default(),
+        });
         Ok(Client::new(self.0.http.clone(), target, config))
     }
 }
@@ -185,12 +200,24 @@ fn scope_names(token: &Token) -> ScopeNames {
     )
 }
 
+/// A job says no more often than this that it waits: many calls are throttled at once.
+const WAIT_NOTES: Duration = Duration::from_secs(5);
+
 /// Shows in the build's log that a call waits, and why.
-struct Waits(Arc<dyn Reporter>);
+struct Waits {
+    reporter: Arc<dyn Reporter>,
+    last: Mutex<Option<Instant>>,
+}
 
 impl actions::Observer for Waits {
-    fn waiting(&self, call: Call, wait: std::time::Duration, reason: &actions::Error) {
-        self.0.report(Event::Note(format!(
+    fn waiting(&self, call: Call, wait: Duration, reason: &actions::Error) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < WAIT_NOTES) {
+            return;
+        }
+        *last = Some(Instant::now());
+        drop(last);
+        self.reporter.report(Event::Note(format!(
             "{}: trying again in {:.1} s ({reason})",
             call.words(),
             wait.as_secs_f64(),

@@ -80,6 +80,26 @@ async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Writer
     ours.then_some(writer)
 }
 
+async fn hash(mut hasher: Hasher, data: Bytes) -> std::io::Result<Hasher> {
+    blocking(move || {
+        hasher.update(&data);
+        Ok(hasher)
+    })
+    .await
+}
+
+/// Appends to the spool, as long as somebody reads there and there is room.
+async fn spool(core: &Core, digest: Digest, writer: &mut Option<Writer>, data: Bytes) {
+    let Some(open) = writer else { return };
+    if open.is_abandoned() {
+        // The upload has ended early: the blob is there already, or the service failed.
+        *writer = None;
+    } else if let Err(e) = open.append(data).await {
+        *writer = None;
+        give_up(core, digest, Failure::Spool(e.to_string()));
+    }
+}
+
 fn give_up(core: &Core, digest: Digest, failure: Failure) {
     tracing::debug!(%digest, %failure, "a layer is given up");
     core.record_layer(digest, Layer::Failed(failure));
@@ -103,24 +123,12 @@ impl Ingest for LayerIngest {
     async fn write(&mut self, data: Bytes) -> Result<(), Error> {
         self.core.check_open()?;
         let len = data.len() as u64;
-        let mut hasher = std::mem::take(&mut self.hasher);
-        let piece = data.clone();
-        self.hasher = blocking(move || {
-            hasher.update(&piece);
-            Ok(hasher)
-        })
-        .await
-        .map_err(|e| Error::Internal(format!("cache export: {e}")))?;
-        if let Some(writer) = self.writer.take_if(|writer| writer.is_abandoned()) {
-            // The upload has ended early: the blob is there already, or the service failed.
-            drop(writer);
-        }
-        if let Some(writer) = &self.writer
-            && let Err(e) = writer.append(data).await
-        {
-            self.writer = None;
-            give_up(&self.core, self.digest, Failure::Spool(e.to_string()));
-        }
+        // BuildKit waits for the answer before it sends the next piece, so both run at once.
+        let (hasher, ()) = tokio::join!(
+            hash(std::mem::take(&mut self.hasher), data.clone()),
+            spool(&self.core, self.digest, &mut self.writer, data),
+        );
+        self.hasher = hasher.map_err(|e| Error::Internal(format!("cache export: {e}")))?;
         self.status.offset += len;
         self.status.updated_at = SystemTime::now();
         Ok(())
