@@ -4,6 +4,7 @@
 //! in.
 
 pub mod actions;
+pub mod app;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -3,9 +3,12 @@
 //! No task is spawned bare. A task has a name and an owner: [`Tasks::spawn`] ties it to the
 //! process, [`TaskGuard`] ties it to a value, and either way it ends with its owner.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, time::Duration};
 
-use tokio::task::AbortHandle;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::AbortHandle,
+};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -74,5 +77,30 @@ pub struct TaskGuard(AbortHandle);
 impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// The signals that the process has asked for, in the order in which they come.
+#[derive(Debug)]
+pub struct Signals(Vec<(SignalKind, Signal)>);
+
+impl Signals {
+    /// Begins to listen for `kinds`; from now on they do not end the process by themselves.
+    pub fn listen(kinds: &[SignalKind]) -> io::Result<Self> {
+        let streams = kinds.iter().map(|kind| Ok((*kind, signal(*kind)?)));
+        streams.collect::<io::Result<_>>().map(Self)
+    }
+
+    /// The next signal. Dropping the future loses none.
+    pub async fn next(&mut self) -> SignalKind {
+        std::future::poll_fn(|context| {
+            for (kind, stream) in &mut self.0 {
+                if stream.poll_recv(context).is_ready() {
+                    return std::task::Poll::Ready(*kind);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
     }
 }

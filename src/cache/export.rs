@@ -4,7 +4,7 @@
 //! spool and from there to the cache; what fails is left out of the index. Only the COMMIT of the
 //! manifest, the last thing that BuildKit writes, is held until the index is committed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -81,6 +81,7 @@ struct Core {
     index: IndexKey,
     ledger: Ledger,
     documents: document::Documents,
+    manifest: OnceLock<Digest>,
     cancelled: CancellationToken,
     outcome: Mutex<Outcome>,
 }
@@ -108,6 +109,7 @@ impl ExportJob {
             index,
             ledger: Ledger::default(),
             documents: document::Documents::default(),
+            manifest: OnceLock::new(),
             cancelled: CancellationToken::new(),
             outcome: Mutex::new(Outcome::Open),
         })))
@@ -116,6 +118,11 @@ impl ExportJob {
     /// Ends the job: nothing is written any more, and never an index.
     pub fn cancel(&self) {
         self.0.cancel();
+    }
+
+    /// The digest of the manifest that it took, if it got that far.
+    pub fn manifest(&self) -> Option<Digest> {
+        self.0.manifest.get().copied()
     }
 
     /// What it has come to.

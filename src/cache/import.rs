@@ -24,7 +24,7 @@ use super::{
     spec::Spec,
 };
 use crate::{
-    actions::Client,
+    actions::{Client, Token},
     digest::Digest,
     lifecycle::TaskGuard,
     protocol::{key::IndexKey, scope::Scope},
@@ -114,6 +114,11 @@ impl ImportJob {
         let mut loaded = self.core.loaded.clone();
         let ready = tokio::time::timeout_at(deadline, loaded.wait_for(|loaded| *loaded)).await;
         matches!(ready, Ok(Ok(_)))
+    }
+
+    /// The token of the import.
+    pub fn token(&self) -> &Token {
+        self.core.client.token()
     }
 
     /// The scopes of the token, in its order.

@@ -20,7 +20,7 @@ use super::{
     Shared,
     spool::{SpoolError, SpoolFile},
 };
-use crate::actions::{self, Client, Entry, Reservation, Reserved, Source};
+use crate::actions::{self, Client, Entry, Reservation, Reserved, Source, Token};
 
 /// Entries of one export that are reserved and not yet committed. BuildKit writes one at a time.
 const MAX_OPEN: usize = 64;
@@ -87,6 +87,11 @@ impl Relay {
         })
     }
 
+    /// The token of the export.
+    pub fn token(&self) -> &Token {
+        self.client.token()
+    }
+
     /// The first of `keys` that is found: exactly, or as a prefix, as the service does.
     pub async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Entry>, RelayError> {
         for key in keys {
@@ -95,20 +100,6 @@ impl Relay {
             }
         }
         Ok(None)
-    }
-
-    /// The size of an entry.
-    pub async fn size(&self, entry: &Entry) -> Result<u64, RelayError> {
-        Ok(self.client.probe(entry, 1).await?.total)
-    }
-
-    /// The bytes of an entry in `range`.
-    pub async fn read(
-        &self,
-        entry: &Entry,
-        range: Range<u64>,
-    ) -> Result<BoxStream<'static, Result<Bytes, actions::Error>>, RelayError> {
-        Ok(self.client.read(entry, range).await?)
     }
 
     /// Reserves a key; the answer is the id for [`Relay::write`] and [`Relay::commit`].

@@ -1,6 +1,8 @@
 //! The command line: one thin file per subcommand.
 
+mod child;
 mod content;
+mod gateway;
 mod serve;
 mod token;
 
@@ -15,16 +17,11 @@ use crate::telemetry::{self, LogFormat};
 #[command(name = "buildkit-gha", version)]
 pub struct Cli {
     /// What to log, in the syntax of `RUST_LOG`.
-    #[arg(long, env = "BUILDKIT_GHA_LOG", default_value = "info", global = true)]
+    #[arg(long, env = "BUILDKIT_GHA_LOG", default_value = "info")]
     log: String,
 
     /// How log lines look.
-    #[arg(
-        long,
-        env = "BUILDKIT_GHA_LOG_FORMAT",
-        default_value = "text",
-        global = true
-    )]
+    #[arg(long, env = "BUILDKIT_GHA_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
 
     #[command(subcommand)]
@@ -34,6 +31,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Content(content::Content),
+    Gateway(gateway::Gateway),
+    #[command(name = child::NAME, hide = true)]
+    Child(child::Child),
     Serve(serve::Serve),
     Token(token::Token),
 }
@@ -42,11 +42,12 @@ impl Cli {
     /// Runs the command; the exit code is 0 for success, 1 for failure, 2 for wrong usage.
     pub fn run(self) -> ExitCode {
         if let Err(error) = telemetry::init(&self.log, self.log_format) {
-            eprintln!("buildkit-gha: --log {:?}: {error}", self.log);
-            return ExitCode::from(2);
+            return usage(&format!("--log {:?}: {error}", self.log));
         }
         match self.command {
             Command::Content(content) => content.run(),
+            Command::Gateway(gateway) => gateway.run(),
+            Command::Child(child) => child.run(),
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
         }
@@ -57,6 +58,12 @@ impl Cli {
 fn fail(error: &dyn Display) -> ExitCode {
     eprintln!("buildkit-gha: {error}");
     ExitCode::FAILURE
+}
+
+/// Says what is wrong with the command line or the environment.
+fn usage(error: &dyn Display) -> ExitCode {
+    eprintln!("buildkit-gha: {error}");
+    ExitCode::from(2)
 }
 
 /// A duration of the command line, e.g. `10m` or `1h30m`.

@@ -1,7 +1,18 @@
 //! Flags, environment and files become typed values here, and nowhere else.
 
 pub mod address;
+mod buildkitd_flags;
+mod buildkitd_toml;
+mod defaults;
+mod env;
+mod gateway;
+mod owner;
 mod socket;
 
 pub use address::{Address, AddressError};
+pub use buildkitd_flags::Flags;
+pub use buildkitd_toml::BuildkitdToml;
+pub use defaults::Defaults;
+pub use env::Env;
+pub use gateway::{Buildkitd, ConfigError, GatewayConfig, ImportWay};
 pub use socket::{Owner, Tls};

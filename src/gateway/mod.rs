@@ -4,26 +4,39 @@
 //! passes it as it is, [`intercept`] lets the [`Interceptor`] change it, [`session`] splices it.
 //! [`pump`] moves the bytes of all of them. [`supervise`] runs buildkitd as a child.
 
+mod backends;
+mod board;
+mod builds;
 mod connection;
 mod edit;
+pub mod endpoint;
+mod entry;
+mod exports;
 mod frame;
+pub mod front;
 pub mod grpc;
 mod head;
 mod http2;
+mod imports;
 mod intercept;
 pub mod interceptor;
 mod io;
 mod listener;
 mod proxy;
 mod pump;
+pub mod rewrite;
 mod routes;
 mod serve;
 mod session;
+mod sessions;
+mod status;
+pub mod supervise;
 mod upstream;
 
 use std::{sync::Arc, time::Duration};
 
 use connection::Shared;
+pub use front::{Front, FrontSettings, INDEX_WAIT};
 pub use grpc::{Code, GrpcStatus};
 pub use interceptor::{Finish, Interceptor, Solve, StatusEditor};
 pub use listener::BindError;

@@ -111,6 +111,7 @@ impl Ingest for DocumentIngest {
         let size = content.len() as u64;
         layer::check(self.digest, written, total, size, &commit)?;
         if is_manifest(&content) {
+            self.core.manifest.get_or_init(|| written);
             self.core.finish(&content).await?;
         } else {
             self.core.documents.insert(written, content)?;

@@ -1,0 +1,201 @@
+//! The composition root of the gateway: every part is made here and given what it needs.
+
+use std::{ffi::OsString, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use rustix::process::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    actions::{Http, HttpConfig, HttpError},
+    cache::{Cache, Settings},
+    config::{Address, Buildkitd, GatewayConfig},
+    gateway::{
+        self, BindError, Front, FrontSettings, Gateway, INDEX_WAIT,
+        endpoint::Endpoint,
+        supervise::{Child, Leash, StartError},
+    },
+    lifecycle::{Signals, Tasks},
+};
+
+/// How long calls in flight may take after buildkitd has ended, or after SIGTERM with
+/// `--upstream`: what is left then are answers on their way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Signals that go to buildkitd. It ends its builds at the first two and dumps its state at
+/// others.
+const FORWARDED: [(SignalKind, Signal); 6] = [
+    (SignalKind::terminate(), Signal::TERM),
+    (SignalKind::interrupt(), Signal::INT),
+    (SignalKind::hangup(), Signal::HUP),
+    (SignalKind::quit(), Signal::QUIT),
+    (SignalKind::user_defined1(), Signal::USR1),
+    (SignalKind::user_defined2(), Signal::USR2),
+];
+
+/// Signals that end a gateway whose buildkitd is not its child.
+const ENDING: [SignalKind; 2] = [SignalKind::terminate(), SignalKind::interrupt()];
+
+/// A gateway that is ready to serve, with the buildkitd behind it.
+pub struct App {
+    gateway: Gateway,
+    child: Option<Child>,
+    signals: Signals,
+    tasks: Tasks,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// buildkitd does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// An address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The HTTP client cannot be made.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The spool folder cannot be used.
+    #[error("cannot keep spool files in {0}: {1}; BUILDKIT_GHA_SPOOL_DIR names another folder")]
+    Spool(PathBuf, io::Error),
+    /// The endpoint cannot listen.
+    #[error("cannot listen on {0} for imports: {1}; --import-listen names another address")]
+    Endpoint(SocketAddr, io::Error),
+    /// Signals cannot be listened for.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+}
+
+impl App {
+    /// Makes all parts, starts buildkitd, waits until it answers, and only then binds the
+    /// addresses of clients. `via` is the command that ties buildkitd's life to ours.
+    pub async fn build(config: GatewayConfig, via: &[OsString]) -> Result<Self, BuildError> {
+        let kinds = FORWARDED.map(|(kind, _)| kind);
+        let mut signals = Signals::listen(&kinds).map_err(BuildError::Signals)?;
+        let tasks = Tasks::default();
+        let front = front(&config, &tasks).await?;
+        let mut child = match &config.buildkitd {
+            Buildkitd::Child { program, args } => Some(Child::start(via, program, args)?),
+            Buildkitd::Running(_) => None,
+        };
+        if let Some(child) = &mut child {
+            let leash = child.leash();
+            let answers = child.answers();
+            relaying(&mut signals, answers, |kind| forward(leash, kind)).await?;
+        }
+        let upstream = match (&child, &config.buildkitd) {
+            (Some(child), _) => child.address().clone(),
+            (None, Buildkitd::Running(address)) => address.clone(),
+            (None, Buildkitd::Child { .. }) => unreachable!("a child was started for it"),
+        };
+        let config = gateway::Config {
+            listen: config.listen,
+            owner: config.owner,
+            tls: config.tls,
+            upstream,
+        };
+        let gateway = Gateway::bind(config, Arc::new(front), tasks.clone()).await?;
+        Ok(Self {
+            gateway,
+            child,
+            signals,
+            tasks,
+        })
+    }
+
+    /// Where clients come in.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.gateway.addresses()
+    }
+
+    /// Serves until buildkitd ends; its exit code is the answer. With `--upstream`, until the
+    /// first signal that asks for the end.
+    pub async fn run(self) -> u8 {
+        let Self {
+            gateway,
+            mut child,
+            mut signals,
+            tasks,
+        } = self;
+        let asked = CancellationToken::new();
+        let leash = child.as_ref().map(Child::leash);
+        let on_signal = |kind| match leash {
+            Some(leash) => forward(leash, kind),
+            None if ENDING.contains(&kind) => asked.cancel(),
+            None => {}
+        };
+        let ended = async {
+            tokio::select! {
+                () = gateway.run() => 0,
+                code = ended(child.as_mut()) => code,
+                () = asked.cancelled() => 0,
+            }
+        };
+        let code = relaying(&mut signals, ended, on_signal).await;
+        if !tasks.drain(DRAIN).await {
+            tracing::warn!("some calls were cut off");
+        }
+        code
+    }
+}
+
+/// Runs `work` to its end, and `on_signal` for every signal that comes meanwhile.
+async fn relaying<T>(
+    signals: &mut Signals,
+    work: impl Future<Output = T>,
+    on_signal: impl Fn(SignalKind),
+) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            kind = signals.next() => on_signal(kind),
+        }
+    }
+}
+
+fn forward(leash: Leash, kind: SignalKind) {
+    tracing::info!(
+        signal = kind.as_raw_value(),
+        "passing a signal on to buildkitd"
+    );
+    for (_, signal) in FORWARDED.iter().filter(|(known, _)| *known == kind) {
+        leash.signal(*signal);
+    }
+}
+
+/// The exit code of the child; pending where there is none.
+async fn ended(child: Option<&mut Child>) -> u8 {
+    let Some(child) = child else {
+        return std::future::pending().await;
+    };
+    match child.wait().await {
+        Ok(code) => {
+            tracing::info!(code, "buildkitd has ended");
+            code
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot wait for buildkitd");
+            1
+        }
+    }
+}
+
+async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildError> {
+    let http = Http::new(&HttpConfig::default())?;
+    let mut settings = Settings::new(config.spool_dir.clone());
+    settings.signed = config.signed;
+    let cache = Cache::new(settings, http, tasks.clone())
+        .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))?;
+    let endpoint = Endpoint::bind(config.import_listen, config.import_url.clone(), tasks)
+        .await
+        .map_err(|error| BuildError::Endpoint(config.import_listen, error))?;
+    let settings = FrontSettings {
+        overrides: config.overrides.clone(),
+        signed: config.signed,
+        import: config.import,
+        index_wait: INDEX_WAIT,
+    };
+    Ok(Front::new(settings, cache, endpoint))
+}

@@ -1,0 +1,311 @@
+//! The gateway's configuration: its command line, buildkitd's, the environment and buildkitd.toml.
+
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
+
+use url::Url;
+
+use super::{Address, BuildkitdToml, Defaults, Env, Flags, Owner, Tls, owner};
+use crate::{cache::spec::Overrides, secret::Secret};
+
+/// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
+const IMPORT_LISTEN: &str = "127.0.0.1:0";
+
+/// What runs when `BUILDKIT_GHA_BUILDKITD` does not say.
+const BUILDKITD: &str = "buildkitd";
+
+/// Everything that `buildkit-gha gateway` needs to know.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Where clients come in.
+    pub listen: Vec<Address>,
+    /// Who owns the unix sockets.
+    pub owner: Owner,
+    /// TLS on the TCP addresses.
+    pub tls: Option<Tls>,
+    /// The buildkitd behind.
+    pub buildkitd: Buildkitd,
+    /// Where the loopback endpoint listens.
+    pub import_listen: SocketAddr,
+    /// What buildkitd reaches it by, where that is not its address.
+    pub import_url: Option<Url>,
+    /// How imports reach buildkitd.
+    pub import: ImportWay,
+    /// What wins over the attributes of entries.
+    pub overrides: Overrides,
+    /// buildkitd signs or verifies its indexes.
+    pub signed: bool,
+    /// Where bytes wait on their way out and in.
+    pub spool_dir: PathBuf,
+}
+
+/// The buildkitd behind the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Buildkitd {
+    /// Started by the gateway.
+    Child {
+        /// The program.
+        program: PathBuf,
+        /// Its flags, without an address.
+        args: Vec<OsString>,
+    },
+    /// Running already.
+    Running(Address),
+}
+
+/// How imports reach buildkitd.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ImportWay {
+    /// Over the loopback endpoint, with stock's own importer.
+    #[default]
+    Loopback,
+    /// Over the session, for a buildkitd that cannot reach the endpoint.
+    Content,
+}
+
+/// Every mistake of a configuration.
+#[derive(Debug)]
+pub struct ConfigError(pub Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl GatewayConfig {
+    /// Reads the command line after `gateway`. All mistakes are reported together.
+    pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Self, ConfigError> {
+        let flags = Flags::parse(args).map_err(|error| ConfigError(vec![error.to_string()]))?;
+        let mut mistakes = Mistakes::default();
+        let defaults = Defaults::detect(env);
+        let path = flags.config.as_ref().unwrap_or(&defaults.config);
+        let file = mistakes.take(BuildkitdToml::load(path)).unwrap_or_default();
+        let config = Self {
+            listen: listen(&flags, &file, &defaults, &mut mistakes),
+            owner: Owner {
+                uid: file.grpc.uid,
+                gid: mistakes.take(gid(&flags, &file)).flatten(),
+            },
+            tls: tls(&flags, &file, &mut mistakes),
+            buildkitd: buildkitd(&flags, env, &mut mistakes),
+            import_listen: import_listen(&flags, &mut mistakes),
+            import_url: mistakes.url("--import-url", flags.import_url.as_deref()),
+            import: import_way(env, &mut mistakes),
+            overrides: overrides(env, &mut mistakes),
+            signed: file.signed(),
+            spool_dir: spool_dir(&flags, &file, &defaults, env),
+        };
+        mistakes.none()?;
+        Ok(config)
+    }
+}
+
+/// Collects mistakes, so that one run reports them all.
+#[derive(Default)]
+struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    fn take<T, E: fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.0.push(error.to_string())).ok()
+    }
+
+    /// Reads a URL. Its text is not quoted: it may hold a password.
+    fn url(&mut self, name: &str, text: Option<&str>) -> Option<Url> {
+        let url = Url::parse(text?).map_err(|error| format!("{name} is not a URL: {error}"));
+        let url = url.and_then(|url| match url.scheme() {
+            "http" | "https" => Ok(url),
+            _ => Err(format!("{name} is not an http or https URL")),
+        });
+        self.take(url)
+    }
+
+    fn none(self) -> Result<(), ConfigError> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError(self.0))
+        }
+    }
+}
+
+/// A passed `--addr` overrides the file's addresses, as with buildkitd.
+fn listen(
+    flags: &Flags,
+    file: &BuildkitdToml,
+    defaults: &Defaults,
+    mistakes: &mut Mistakes,
+) -> Vec<Address> {
+    let written = if flags.addr.is_empty() {
+        &file.grpc.address
+    } else {
+        &flags.addr
+    };
+    if written.is_empty() {
+        return vec![defaults.address.clone()];
+    }
+    let addresses = written.iter().map(|text| mistakes.take(text.parse()));
+    addresses
+        .collect::<Vec<_>>()
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn gid(flags: &Flags, file: &BuildkitdToml) -> Result<Option<u32>, owner::GroupError> {
+    match flags.group.as_deref() {
+        Some(group) if !group.is_empty() => owner::gid(group).map(Some),
+        _ => Ok(file.grpc.gid),
+    }
+}
+
+fn tls(flags: &Flags, file: &BuildkitdToml, mistakes: &mut Mistakes) -> Option<Tls> {
+    let tls = &file.grpc.tls;
+    let pick = |flag: &Option<PathBuf>, file: &Option<PathBuf>| {
+        let path = flag.as_ref().or(file.as_ref())?;
+        (!path.as_os_str().is_empty()).then(|| path.clone())
+    };
+    let ca = pick(&flags.tls_ca, &tls.ca);
+    match (
+        pick(&flags.tls_cert, &tls.cert),
+        pick(&flags.tls_key, &tls.key),
+    ) {
+        (Some(cert), Some(key)) => Some(Tls { cert, key, ca }),
+        (None, None) if ca.is_none() => None,
+        _ => {
+            let mistake = "TLS needs both a certificate and a key (--tlscert, --tlskey)";
+            mistakes.0.push(mistake.into());
+            None
+        }
+    }
+}
+
+fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut Mistakes) -> Buildkitd {
+    let upstream = flags.upstream.as_ref().map(|text| text.parse());
+    if let Some(address) = upstream.and_then(|parsed| mistakes.take(parsed)) {
+        if !flags.buildkitd.is_empty() {
+            mistakes.0.push(format!(
+                "--upstream names a buildkitd that is running: {:?} cannot be passed to it",
+                flags.buildkitd
+            ));
+        }
+        return Buildkitd::Running(address);
+    }
+    Buildkitd::Child {
+        program: env
+            .get("BUILDKIT_GHA_BUILDKITD")
+            .unwrap_or(BUILDKITD)
+            .into(),
+        args: flags.buildkitd.clone(),
+    }
+}
+
+fn import_listen(flags: &Flags, mistakes: &mut Mistakes) -> SocketAddr {
+    let text = flags.import_listen.as_deref().unwrap_or(IMPORT_LISTEN);
+    let parsed = text
+        .parse()
+        .map_err(|_| format!("--import-listen {text:?} is not an address such as {IMPORT_LISTEN}"));
+    mistakes
+        .take(parsed)
+        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+fn import_way(env: &Env, mistakes: &mut Mistakes) -> ImportWay {
+    match env.get("BUILDKIT_GHA_IMPORT") {
+        None | Some("loopback") => ImportWay::Loopback,
+        Some("content") => ImportWay::Content,
+        Some(other) => {
+            let mistake = format!("BUILDKIT_GHA_IMPORT={other:?} is neither loopback nor content");
+            mistakes.0.push(mistake);
+            ImportWay::default()
+        }
+    }
+}
+
+fn overrides(env: &Env, mistakes: &mut Mistakes) -> Overrides {
+    Overrides {
+        url: mistakes.url("BUILDKIT_GHA_URL", env.get("BUILDKIT_GHA_URL")),
+        token: env.get("BUILDKIT_GHA_TOKEN").map(Secret::new),
+        github_api_url: mistakes.url("GITHUB_API_URL", env.get("GITHUB_API_URL")),
+    }
+}
+
+/// Beside buildkitd's state, which is on a disk with room; the system's temporary folder may be
+/// memory.
+fn spool_dir(flags: &Flags, file: &BuildkitdToml, defaults: &Defaults, env: &Env) -> PathBuf {
+    if let Some(dir) = env.get("BUILDKIT_GHA_SPOOL_DIR") {
+        return dir.into();
+    }
+    let root = flags.root.as_ref().or(file.root.as_ref());
+    root.unwrap_or(&defaults.root).join("buildkit-gha")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str], env: &[(&str, &str)]) -> Result<GatewayConfig, ConfigError> {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        // A config file of its own keeps the machine's out of the test.
+        let args = ["--config=/does/not/exist.toml"].iter().chain(args);
+        GatewayConfig::parse(args.map(OsString::from), &env.collect())
+    }
+
+    #[test]
+    fn nothing_said_is_buildkitds_default() {
+        let config = parse(&[], &[]).unwrap();
+        assert_eq!(
+            config.listen[0].to_string(),
+            "unix:///run/buildkit/buildkitd.sock"
+        );
+        assert_eq!(
+            config.spool_dir,
+            PathBuf::from("/var/lib/buildkit/buildkit-gha")
+        );
+        let Buildkitd::Child { program, args } = config.buildkitd else {
+            panic!("a child is the default");
+        };
+        assert_eq!(program, PathBuf::from("buildkitd"));
+        assert_eq!(args, ["--config=/does/not/exist.toml"]);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_together() {
+        let error = parse(
+            &[
+                "--addr=fd://3",
+                "--import-listen=x",
+                "--tlscert=/c",
+                "--upstream=/run/x",
+            ],
+            &[
+                ("BUILDKIT_GHA_IMPORT", "magic"),
+                ("BUILDKIT_GHA_URL", "ftp://x"),
+            ],
+        )
+        .unwrap_err();
+        let text = error.to_string();
+        for part in [
+            "fd://3",
+            "--import-listen",
+            "--tlskey",
+            "unix:///run/x",
+            "magic",
+            "_URL",
+        ] {
+            assert!(text.contains(part), "{part} is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn flags_cannot_be_passed_to_a_buildkitd_that_runs() {
+        let args = ["--upstream=unix:///run/x.sock", "--debug"];
+        assert!(
+            parse(&args, &[])
+                .unwrap_err()
+                .to_string()
+                .contains("--debug")
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! The cache's jobs as the loopback endpoint serves them.
+
+use std::{ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::endpoint::{Backend, Body, Failure, Found, Object, Readable};
+use crate::{
+    cache::{Blob, FetchError, ImportJob, Relay, RelayError},
+    digest::Digest,
+    protocol::key,
+};
+
+/// An import: the indexes that were loaded, and layers that were looked up and probed.
+pub struct Import(pub Arc<ImportJob>);
+
+#[async_trait]
+impl Backend for Import {
+    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, Failure> {
+        for key in keys {
+            if let Some(found) = self.find(key).await {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Import {
+    async fn find(&self, key: &str) -> Option<Found> {
+        let object: Arc<dyn Object> = if let Some(digest) = key::blob_digest(key) {
+            self.0.promise(digest).await?;
+            Arc::new(Layer {
+                job: Arc::clone(&self.0),
+                digest,
+            })
+        } else if let Some(signature) = self.0.signature(key) {
+            Arc::new(signature)
+        } else {
+            let index = self.0.index(key)?;
+            return Some(Found {
+                key: index.key,
+                object: Arc::new(index.raw),
+            });
+        };
+        Some(Found {
+            key: key.to_owned(),
+            object,
+        })
+    }
+}
+
+/// A layer that was promised; it is fetched when it is asked for.
+struct Layer {
+    job: Arc<ImportJob>,
+    digest: Digest,
+}
+
+#[async_trait]
+impl Object for Layer {
+    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+        Ok(Box::new(self.job.fetch(self.digest).await?))
+    }
+}
+
+impl Readable for Blob {
+    fn size(&self) -> u64 {
+        Blob::size(self)
+    }
+
+    fn read(self: Box<Self>, range: Range<u64>) -> Body {
+        Blob::read(&self, range)
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Upstream(error.to_string())
+    }
+}
+
+/// An export that BuildKit makes itself: its calls are passed on.
+pub struct Export(pub Arc<Relay>);
+
+#[async_trait]
+impl Backend for Export {
+    async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, Failure> {
+        let Some(entry) = self.0.lookup(keys, version).await? else {
+            return Ok(None);
+        };
+        // BuildKit's exporter asks whether an entry is there and never downloads it.
+        Ok(Some(Found {
+            key: entry.key,
+            object: Arc::new(NotServed),
+        }))
+    }
+
+    async fn reserve(&self, key: &str, version: &str) -> Result<i64, Failure> {
+        Ok(self.0.reserve(key, version).await?)
+    }
+
+    async fn write(&self, id: i64, range: Range<u64>, body: Body) -> Result<(), Failure> {
+        Ok(self.0.write(id, range.start, body).await?)
+    }
+
+    async fn commit(&self, id: i64, size: u64) -> Result<(), Failure> {
+        Ok(self.0.commit(id, size).await?)
+    }
+}
+
+/// An entry that is known to be there, behind a handle that only exports.
+struct NotServed;
+
+#[async_trait]
+impl Object for NotServed {
+    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+        Err(Failure::Invalid(
+            "this is the gateway's export endpoint: nothing can be read here".into(),
+        ))
+    }
+}
+
+impl From<RelayError> for Failure {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Exists(_) => Self::AlreadyExists(error.to_string()),
+            RelayError::Unknown(_)
+            | RelayError::TooMany
+            | RelayError::Incomplete { .. }
+            | RelayError::Body(_) => Self::Invalid(error.to_string()),
+            RelayError::Remote(_) | RelayError::Spool(_) => Self::Upstream(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The board of one build: what its cache jobs have to say, kept for whoever watches the build.
+//!
+//! Status streams come before, during and after the jobs, and more than one may watch, so the
+//! board keeps the state and each stream reads from where it stands. Progress rows are kept once
+//! per transfer, which bounds the board by the number of layers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use prost_types::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    cache::{Event, Reporter, Transfer, TransferState},
+    digest::Digest,
+    proto::control::{StatusResponse, Vertex, VertexStatus, VertexWarning},
+};
+
+/// What users of stock BuildKit read on the export's row.
+const EXPORT_NAME: &str = "exporting to GitHub Actions Cache";
+
+/// The row for what belongs to no row of BuildKit's: imports, and exports that were dropped.
+const OWN_NAME: &str = "GitHub Actions Cache";
+
+/// Warnings kept of one build. A build with more has one cause many times over.
+const MAX_WARNINGS: usize = 200;
+
+/// What is known of a build for those who watch it.
+pub struct Board {
+    own_vertex: String,
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    now: u64,
+    /// BuildKit's rows for exports of ours, and whether BuildKit has started them.
+    exports: HashMap<String, bool>,
+    own_started: Option<Timestamp>,
+    rows: BTreeMap<(String, String), (u64, VertexStatus)>,
+    warnings: Vec<(u64, VertexWarning)>,
+}
+
+impl Board {
+    /// The board of the build `build_ref`.
+    pub fn new(build_ref: &str) -> Self {
+        Self {
+            own_vertex: Digest::of(format!("buildkit-gha-{build_ref}")).to_string(),
+            state: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// BuildKit's row for the `index`-th cache export of a session. BuildKit derives the row's
+    /// digest so (solver/llbsolver/export.go of v0.32.2; older ones have no row).
+    pub fn export_row(self: &Arc<Self>, session: &str, index: usize) -> ExportRow {
+        ExportRow {
+            board: Arc::clone(self),
+            vertex: Digest::of(format!("{session}-cache-{index}")).to_string(),
+        }
+    }
+
+    /// A reporter for everything that has no row of BuildKit's.
+    pub fn reporter(self: &Arc<Self>) -> Arc<dyn Reporter> {
+        Arc::new(OwnRow(Arc::clone(self)))
+    }
+
+    /// Warns people that something was lost.
+    pub fn warn(&self, short: String, detail: Vec<String>) {
+        let event = Event::Warning { short, detail };
+        log(&event);
+        self.take(None, event);
+    }
+
+    /// The name that the row `vertex` should have, if it is an export of ours.
+    pub fn rename(&self, vertex: &str) -> Option<&'static str> {
+        let mut state = self.state();
+        let started = state.exports.get_mut(vertex)?;
+        *started = true;
+        Some(EXPORT_NAME)
+    }
+
+    /// Told of every change.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// All that came after `seen`, and where the board stands now.
+    pub fn since(&self, seen: u64) -> (u64, StatusResponse) {
+        let state = self.state();
+        let newer = |at: u64| at > seen;
+        let mut response = StatusResponse {
+            statuses: (state.rows.values())
+                .filter(|(at, _)| newer(*at))
+                .map(|(_, row)| row.clone())
+                .collect(),
+            warnings: (state.warnings.iter())
+                .filter(|(at, _)| newer(*at))
+                .map(|(_, warning)| warning.clone())
+                .collect(),
+            ..Default::default()
+        };
+        if self.mentions_own(&response) {
+            response.vertexes.push(self.own_vertex(&state, None));
+        }
+        (state.now, response)
+    }
+
+    /// The end of our own row, if it was ever begun.
+    pub fn completed(&self) -> Option<Vertex> {
+        let state = self.state();
+        state
+            .own_started
+            .is_some()
+            .then(|| self.own_vertex(&state, Some(SystemTime::now().into())))
+    }
+
+    fn mentions_own(&self, response: &StatusResponse) -> bool {
+        let rows = response.statuses.iter().map(|row| &row.vertex);
+        let warnings = response.warnings.iter().map(|warning| &warning.vertex);
+        rows.chain(warnings)
+            .any(|vertex| *vertex == self.own_vertex)
+    }
+
+    fn own_vertex(&self, state: &State, completed: Option<Timestamp>) -> Vertex {
+        Vertex {
+            digest: self.own_vertex.clone(),
+            name: OWN_NAME.into(),
+            started: state.own_started,
+            completed,
+            ..Default::default()
+        }
+    }
+
+    /// Takes an event for the row `export`, or for our own where that row has not begun: a viewer
+    /// drops what belongs to a row that it does not know.
+    fn take(&self, export: Option<&str>, event: Event) {
+        let mut state = self.state();
+        state.now += 1;
+        let vertex = match export {
+            Some(vertex) if state.exports.get(vertex) == Some(&true) => vertex.to_owned(),
+            _ => {
+                state.own_started.get_or_insert(SystemTime::now().into());
+                self.own_vertex.clone()
+            }
+        };
+        match event {
+            Event::Warning { short, detail } => state.warn(vertex, &short, detail),
+            Event::Note(text) => state.note(vertex, text),
+            Event::Transfer(transfer) => state.progress(vertex, transfer),
+        }
+        self.changes.send_replace(state.now);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn warn(&mut self, vertex: String, short: &str, detail: Vec<String>) {
+        if self.warnings.len() >= MAX_WARNINGS {
+            return;
+        }
+        let warning = VertexWarning {
+            vertex,
+            level: 1,
+            short: short.as_bytes().to_vec(),
+            detail: detail.into_iter().map(String::into_bytes).collect(),
+            url: String::new(),
+        };
+        self.warnings.push((self.now, warning));
+    }
+
+    fn note(&mut self, vertex: String, text: String) {
+        let now = Some(SystemTime::now().into());
+        let row = VertexStatus {
+            id: text,
+            vertex,
+            timestamp: now,
+            started: now,
+            completed: now,
+            ..Default::default()
+        };
+        self.put(row);
+    }
+
+    /// Viewers show the id of a row, so the name is the id.
+    fn progress(&mut self, vertex: String, transfer: Transfer) {
+        let now = Some(SystemTime::now().into());
+        let key = (vertex, transfer.name);
+        let started = self.rows.get(&key).map_or(now, |(_, row)| row.started);
+        let row = VertexStatus {
+            id: key.1,
+            vertex: key.0,
+            current: transfer.current.try_into().unwrap_or(i64::MAX),
+            total: transfer.total.try_into().unwrap_or(i64::MAX),
+            timestamp: now,
+            started,
+            completed: now.filter(|_| transfer.state != TransferState::Running),
+            ..Default::default()
+        };
+        self.put(row);
+    }
+
+    fn put(&mut self, row: VertexStatus) {
+        let key = (row.vertex.clone(), row.id.clone());
+        self.rows.insert(key, (self.now, row));
+    }
+}
+
+/// Reports on BuildKit's row for an export.
+#[derive(Clone)]
+pub struct ExportRow {
+    board: Arc<Board>,
+    vertex: String,
+}
+
+impl ExportRow {
+    /// Reports here, or on our own row as long as BuildKit has not begun this one.
+    pub fn reporter(&self) -> Arc<dyn Reporter> {
+        Arc::new(self.clone())
+    }
+
+    /// Says that the export will take place: the row is ours.
+    pub fn expect(&self) {
+        self.board
+            .state()
+            .exports
+            .insert(self.vertex.clone(), false);
+    }
+}
+
+impl Reporter for ExportRow {
+    fn report(&self, event: Event) {
+        log(&event);
+        self.board.take(Some(&self.vertex), event);
+    }
+}
+
+/// Reports on our own row.
+struct OwnRow(Arc<Board>);
+
+impl Reporter for OwnRow {
+    fn report(&self, event: Event) {
+        log(&event);
+        self.0.take(None, event);
+    }
+}
+
+/// The gateway's log has it too: not every build is watched.
+fn log(event: &Event) {
+    match event {
+        Event::Warning { short, detail } => tracing::warn!(?detail, "{short}"),
+        Event::Note(text) => tracing::info!("{text}"),
+        Event::Transfer(_) => {}
+    }
+}

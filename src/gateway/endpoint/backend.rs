@@ -1,0 +1,95 @@
+//! What lies behind a handle: a cache to read from, and for a relayed export one to write to.
+
+use std::{io, ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+
+/// Why a backend could not answer, in words that BuildKit passes on to people.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The key is there already.
+    #[error("{0}")]
+    AlreadyExists(String),
+    /// The request cannot be carried out as it is.
+    #[error("{0}")]
+    Invalid(String),
+    /// The cache behind the gateway failed.
+    #[error("{0}")]
+    Upstream(String),
+}
+
+/// An entry that a lookup found.
+pub struct Found {
+    /// Its full key.
+    pub key: String,
+    /// Its content.
+    pub object: Arc<dyn Object>,
+}
+
+/// The Actions cache as buildkitd sees it through one handle.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// The entry that the first matching key of `keys` names, exactly or as a prefix.
+    async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, Failure>;
+
+    /// Reserves a key; the answer is the id under which it is written.
+    async fn reserve(&self, key: &str, version: &str) -> Result<i64, Failure> {
+        let _ = (key, version);
+        Err(Failure::Invalid(READ_ONLY.into()))
+    }
+
+    /// Takes the bytes of `range` of a reserved entry.
+    async fn write(&self, id: i64, range: Range<u64>, body: Body) -> Result<(), Failure> {
+        let _ = (id, range, body);
+        Err(Failure::Invalid(READ_ONLY.into()))
+    }
+
+    /// Makes the entry visible; `Ok` only when the far side has confirmed it.
+    async fn commit(&self, id: i64, size: u64) -> Result<(), Failure> {
+        let _ = (id, size);
+        Err(Failure::Invalid(READ_ONLY.into()))
+    }
+}
+
+const READ_ONLY: &str = "this is the gateway's import endpoint: nothing can be written here";
+
+/// Bytes on their way in or out.
+pub type Body = BoxStream<'static, io::Result<Bytes>>;
+
+/// Content that a lookup promised.
+#[async_trait]
+pub trait Object: Send + Sync {
+    /// Gets the content ready to be read, which for a layer means fetched and verified.
+    async fn open(&self) -> Result<Box<dyn Readable>, Failure>;
+}
+
+/// Content that is ready.
+pub trait Readable: Send {
+    /// Its size in bytes.
+    fn size(&self) -> u64;
+    /// A part of it.
+    fn read(self: Box<Self>, range: Range<u64>) -> Body;
+}
+
+/// Content that is small enough to be held, such as an index.
+#[async_trait]
+impl Object for Bytes {
+    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Readable for Bytes {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read(self: Box<Self>, range: Range<u64>) -> Body {
+        // A range is checked against `size`, which came from a length that fits in memory.
+        #[allow(clippy::cast_possible_truncation, reason = "see above")]
+        let part = self.slice(range.start as usize..range.end as usize);
+        Box::pin(stream::once(async move { Ok(part) }))
+    }
+}

@@ -1,0 +1,147 @@
+//! Handles: the doors through which buildkitd reaches one import or one relayed export.
+//!
+//! A handle is a path that cannot be guessed, with a token that cannot be guessed either. Stock
+//! sends no `Authorization` when it downloads, so every object behind a handle has an unguessable
+//! URL of its own. What is looked up is a hash of the secret, never the secret: the time that a
+//! look-up takes tells nothing about it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use rand::Rng as _;
+use subtle::ConstantTimeEq as _;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::{Backend, Object};
+use crate::{digest::Digest, secret::Secret};
+
+/// Random bytes in a handle and in an object's name: 128 bits cannot be guessed.
+const SECRET_BYTES: usize = 16;
+
+/// A door for buildkitd to one backend.
+pub struct Handle {
+    /// What answers behind it.
+    pub backend: Arc<dyn Backend>,
+    /// Cancelled when the handle is closed: every download through it ends then.
+    pub closed: CancellationToken,
+    token: Secret,
+    expires: Timestamp,
+    objects: Mutex<HashMap<Digest, Arc<dyn Object>>>,
+}
+
+impl Handle {
+    /// True if `bearer` is this handle's token, in constant time.
+    pub fn admits(&self, bearer: &str) -> bool {
+        bearer
+            .as_bytes()
+            .ct_eq(self.token.expose().as_bytes())
+            .into()
+    }
+
+    /// Gives `object` a name that cannot be guessed.
+    pub fn publish(&self, object: Arc<dyn Object>) -> String {
+        let name = random_name();
+        self.objects().insert(Digest::of(&name), object);
+        name
+    }
+
+    /// The object of that name.
+    pub fn object(&self, name: &str) -> Option<Arc<dyn Object>> {
+        self.objects().get(&Digest::of(name)).cloned()
+    }
+
+    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<dyn Object>>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All handles of this gateway.
+///
+/// A step that two builds share keeps the first build's provider, so a handle outlives its build:
+/// it is retired when the build ends and closed when no build is left, or when its real token has
+/// expired and nothing behind it could be reached any more (seen on BuildKit v0.32.2).
+#[derive(Default)]
+pub struct Handles {
+    slots: Mutex<HashMap<Digest, Slot>>,
+    used: AtomicBool,
+}
+
+struct Slot {
+    handle: Arc<Handle>,
+    retired: bool,
+}
+
+impl Handles {
+    /// Opens a handle; the answer is its name in the URL.
+    pub fn open(&self, backend: Arc<dyn Backend>, token: Secret, expires: Timestamp) -> String {
+        let name = random_name();
+        let handle = Arc::new(Handle {
+            backend,
+            closed: CancellationToken::new(),
+            token,
+            expires,
+            objects: Mutex::default(),
+        });
+        let slot = Slot {
+            handle,
+            retired: false,
+        };
+        self.slots().insert(Digest::of(&name), slot);
+        name
+    }
+
+    /// The handle of that name.
+    pub fn get(&self, name: &str) -> Option<Arc<Handle>> {
+        let handle = self
+            .slots()
+            .get(&Digest::of(name))
+            .map(|slot| Arc::clone(&slot.handle))?;
+        self.used.store(true, Ordering::Relaxed);
+        Some(handle)
+    }
+
+    /// True once a handle has been used.
+    pub fn was_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Says that the build behind the handle has ended.
+    pub fn retire(&self, name: &str) {
+        if let Some(slot) = self.slots().get_mut(&Digest::of(name)) {
+            slot.retired = true;
+        }
+    }
+
+    /// Closes retired handles: all of them if the daemon is `idle`, else those that have expired.
+    pub fn sweep(&self, idle: bool, now: Timestamp) {
+        self.slots().retain(|_, slot| {
+            let close = slot.retired && (idle || slot.handle.expires <= now);
+            if close {
+                slot.handle.closed.cancel();
+            }
+            !close
+        });
+    }
+
+    /// How many handles are open.
+    pub fn len(&self) -> usize {
+        self.slots().len()
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name of 32 hex digits from the thread's cryptographic generator.
+fn random_name() -> String {
+    let mut bytes = [0; SECRET_BYTES];
+    rand::rng().fill_bytes(&mut bytes);
+    hex::encode(bytes)
+}

@@ -1,0 +1,120 @@
+//! The loopback endpoint: version 1 of the Actions cache API, for buildkitd alone.
+//!
+//! Stock's own `gha` importer reads from here, so its laziness, names and signature checks are
+//! kept, while the real token never enters buildkitd. Exports that cannot stream over the
+//! Content service (no session, or signing is on) are relayed through here as well.
+//!
+//! ```text
+//! http://127.0.0.1:<port>/<handle>/_apis/artifactcache/…   calls, with the handle's own token
+//! http://127.0.0.1:<port>/<handle>/objects/<name>          downloads, without any
+//! ```
+
+mod api;
+mod backend;
+mod handle;
+mod objects;
+mod token;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use url::Url;
+
+pub use backend::{Backend, Body, Failure, Found, Object, Readable};
+
+use crate::{
+    lifecycle::{TaskGuard, Tasks},
+    protocol::scope::Scope,
+    secret::{Secret, SecretUrl},
+};
+use handle::Handles;
+
+/// The endpoint, listening.
+pub struct Endpoint {
+    handles: Arc<Handles>,
+    url: Url,
+    address: SocketAddr,
+    _server: TaskGuard,
+}
+
+/// What buildkitd is told about a handle.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The `url` attribute.
+    pub url: SecretUrl,
+    /// The `token` attribute.
+    pub token: Secret,
+    name: Secret,
+}
+
+impl Endpoint {
+    /// Binds `listen`. `url` is what buildkitd reaches it by, where that is not the bound address
+    /// (a buildkitd in another network namespace).
+    pub async fn bind(listen: SocketAddr, url: Option<Url>, tasks: &Tasks) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let url = url.unwrap_or_else(|| {
+            Url::parse(&format!("http://{address}/")).expect("a socket address is an authority")
+        });
+        let handles = Arc::new(Handles::default());
+        let router = api::router(Arc::clone(&handles), url.clone());
+        let stop = tasks.shutdown().clone();
+        let server = tasks.spawn_guarded("import endpoint", async move {
+            let serving = axum::serve(listener, router)
+                .with_graceful_shutdown(async move { stop.cancelled().await });
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the loopback endpoint has ended; imports will miss");
+            }
+        });
+        Ok(Self {
+            handles,
+            url,
+            address,
+            _server: server,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Opens a handle in front of `backend`, with a token that shows buildkitd the scopes of the
+    /// real one and nothing else of it.
+    pub fn open(&self, backend: Arc<dyn Backend>, scopes: &[Scope], expires: Timestamp) -> Access {
+        let token = token::mint(scopes, expires);
+        let name = self.handles.open(backend, token.clone(), expires);
+        let mut url = self.url.clone();
+        url.path_segments_mut()
+            .expect("an http URL has a path")
+            .pop_if_empty()
+            .extend([&name, ""]);
+        Access {
+            url: SecretUrl::new(url),
+            token,
+            name: Secret::new(name),
+        }
+    }
+
+    /// Says that the build behind a handle has ended. It stays open for builds that share steps
+    /// with it, until [`Endpoint::sweep`] closes it.
+    pub fn retire(&self, access: &Access) {
+        self.handles.retire(access.name.expose());
+    }
+
+    /// Closes what nobody can need any more; `idle` says that no build is in flight.
+    pub fn sweep(&self, idle: bool) {
+        self.handles.sweep(idle, Timestamp::now());
+    }
+
+    /// How many handles are open.
+    pub fn open_handles(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// True once buildkitd has called: it can reach the endpoint.
+    pub fn was_called(&self) -> bool {
+        self.handles.was_used()
+    }
+}

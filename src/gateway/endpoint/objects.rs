@@ -1,0 +1,88 @@
+//! Downloads: an object's name is all the permission that is asked for, since stock sends none.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt as _;
+use url::Url;
+
+use super::{
+    api::{Refusal, Shared},
+    backend::Readable,
+    handle::Handle,
+};
+use crate::protocol::range::{self, ContentRange, RangeError};
+
+/// The URL of the object `name` behind `handle`.
+pub(super) fn url(base: &Url, handle: &str, name: &str) -> Url {
+    let mut url = base.clone();
+    url.path_segments_mut()
+        .expect("an http URL has a path")
+        .pop_if_empty()
+        .extend([handle, "objects", name]);
+    url
+}
+
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    Path((handle, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let gone = || Refusal::new(StatusCode::NOT_FOUND, "no such object");
+    let handle = shared.handles.get(&handle).ok_or_else(gone)?;
+    let object = handle.object(&name).ok_or_else(gone)?;
+    let content = tokio::select! {
+        content = object.open() => content?,
+        () = handle.closed.cancelled() => return Err(gone()),
+    };
+    answer(&handle, content, &headers)
+}
+
+fn answer(
+    handle: &Handle,
+    content: Box<dyn Readable>,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let size = content.size();
+    let Some(wanted) = headers.get(header::RANGE) else {
+        let headers = [(header::CONTENT_LENGTH, size.to_string())];
+        return Ok((headers, body(handle, content, 0..size)).into_response());
+    };
+    let range =
+        range::parse_request(wanted.to_str().unwrap_or_default(), size).map_err(|error| {
+            let status = match error {
+                RangeError::Malformed(_) => StatusCode::BAD_REQUEST,
+                RangeError::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            };
+            Refusal::new(status, error.to_string())
+        })?;
+    let part = ContentRange {
+        range: range.clone(),
+        total: Some(size),
+    };
+    let headers = [
+        (
+            header::CONTENT_LENGTH,
+            (range.end - range.start).to_string(),
+        ),
+        (header::CONTENT_RANGE, part.to_string()),
+    ];
+    let body = body(handle, content, range);
+    Ok((StatusCode::PARTIAL_CONTENT, headers, body).into_response())
+}
+
+/// The bytes, cut when the handle is closed: buildkitd does not end a download when its client
+/// has been killed, so the endpoint must. A body that is shorter than its `Content-Length` makes
+/// the server break the connection, which the reader sees as an error.
+fn body(handle: &Handle, content: Box<dyn Readable>, range: std::ops::Range<u64>) -> Body {
+    if range.is_empty() {
+        return Body::empty();
+    }
+    let closed = handle.closed.clone().cancelled_owned();
+    Body::from_stream(content.read(range).take_until(closed))
+}

@@ -1,0 +1,53 @@
+//! Reading one `gha` entry, and what people are told where it cannot be used.
+
+use super::{
+    builds::Build,
+    grpc::{Code, GrpcStatus},
+    rewrite::Entry,
+};
+use crate::cache::spec::{self, Overrides, Spec};
+
+/// The type of the entries that the gateway takes over.
+pub const GHA: &str = "gha";
+
+/// A Solve that is refused, because the user wrote `ignore-error=false`.
+pub type Refusal = GrpcStatus;
+
+impl Entry {
+    /// True if the gateway takes this entry over.
+    pub fn is_gha(&self) -> bool {
+        self.kind == GHA
+    }
+}
+
+/// Reads an entry. None: it cannot be used, which the build's log says.
+pub fn read(
+    build: &Build,
+    entry: &Entry,
+    overrides: &Overrides,
+    what: &str,
+) -> Result<Option<Spec>, Refusal> {
+    let parsed = spec::parse(&entry.attrs, overrides);
+    for name in parsed.unknown {
+        if build.first_sight(&name) {
+            let short = format!("type=gha: unknown attribute {name:?} is ignored");
+            build.board.warn(short, Vec::new());
+        }
+    }
+    match parsed.spec {
+        Ok(spec) => Ok(Some(spec)),
+        Err(error) => skip(build, what, &error.to_string(), parsed.ignore_error).map(|()| None),
+    }
+}
+
+/// Leaves an entry out with a warning, or refuses the Solve where the user wants that.
+pub fn skip(build: &Build, what: &str, reason: &str, ignore_error: bool) -> Result<(), Refusal> {
+    if !ignore_error {
+        let message = format!("cache {what}: {reason}");
+        return Err(GrpcStatus::new(Code::InvalidArgument, message));
+    }
+    build
+        .board
+        .warn(format!("cache {what} skipped: {reason}"), Vec::new());
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The gateway's own part of a build: the calls that carry cache options, on their way through.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    builds::{Build, Builds, Import},
+    endpoint::Endpoint,
+    grpc::{Code, GrpcStatus},
+    interceptor::{Finish, Interceptor, Solve, StatusEditor},
+    rewrite::{self, Edit, Entry},
+    sessions::Sessions,
+    status::Viewer,
+};
+use crate::{
+    cache::{
+        Cache,
+        spec::{self, Overrides},
+    },
+    config::ImportWay,
+    content,
+    wire::WireError,
+};
+
+/// How long a build waits for the indexes of its imports. Long enough for a service that answers,
+/// short enough that one that does not costs a build no more than this.
+pub const INDEX_WAIT: Duration = Duration::from_secs(5);
+
+/// What the front is told by the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct FrontSettings {
+    /// What wins over an entry's attributes.
+    pub overrides: Overrides,
+    /// buildkitd signs or verifies its indexes.
+    pub signed: bool,
+    /// How imports reach buildkitd.
+    pub import: ImportWay,
+    /// See [`INDEX_WAIT`].
+    pub index_wait: Duration,
+}
+
+/// Takes over the `gha` entries of builds.
+pub struct Front {
+    pub(super) settings: FrontSettings,
+    pub(super) cache: Cache,
+    pub(super) builds: Arc<Builds>,
+    pub(super) sessions: Sessions,
+}
+
+impl Front {
+    /// A front over `cache`, with `endpoint` for buildkitd to read from.
+    pub fn new(settings: FrontSettings, cache: Cache, endpoint: Endpoint) -> Self {
+        Self {
+            settings,
+            cache,
+            builds: Builds::new(endpoint),
+            sessions: Sessions::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Interceptor for Front {
+    async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus> {
+        let read = rewrite::read_solve(&request).map_err(malformed)?;
+        let build = self.builds.begin(&read.build_ref);
+        let exports = self.plan_exports(&build, &read).await?;
+        let imports = self.plan_imports(&build, &read.imports).await?;
+        let strip = !exports.is_empty() && read.exports.iter().all(Entry::is_gha);
+        let request = if exports.is_empty() && imports.is_empty() {
+            request
+        } else {
+            let export = |entry: &Entry| edit_of(entry, &exports, Clone::clone);
+            rewrite::rewrite_solve(&request, export, |entry| import_edit(entry, &imports))
+                .map_err(malformed)?
+                .into()
+        };
+        let finish = Box::new(InFlight { build, strip });
+        Ok(Solve { request, finish })
+    }
+
+    async fn llb_solve(
+        &self,
+        build_ref: Option<&str>,
+        request: Bytes,
+    ) -> Result<Bytes, GrpcStatus> {
+        let entries = rewrite::read_llb_imports(&request).map_err(malformed)?;
+        if !entries.iter().any(Entry::is_gha) {
+            return Ok(request);
+        }
+        let Some(build) = build_ref.and_then(|build_ref| self.builds.find(build_ref)) else {
+            tracing::warn!(
+                build_ref,
+                "LLBBridge.Solve of no known build is passed on as it is"
+            );
+            return Ok(request);
+        };
+        let imports = self.plan_imports(&build, &entries).await?;
+        self.wait_for_indexes(&build, &imports).await;
+        rewrite::rewrite_llb_solve(&request, |entry| import_edit(entry, &imports))
+            .map(Bytes::from)
+            .map_err(malformed)
+    }
+
+    fn status(&self, build_ref: &str) -> Box<dyn StatusEditor> {
+        Box::new(Viewer::new(self.builds.board(build_ref)))
+    }
+
+    fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>> {
+        self.builds.content_host(store_id)
+    }
+
+    fn session_up(&self, session_id: &str) {
+        self.sessions.up(session_id);
+    }
+
+    fn session_down(&self, session_id: &str) {
+        self.sessions.down(session_id);
+    }
+}
+
+fn edit_of<T>(entry: &Entry, edits: &BTreeMap<String, T>, edit: impl Fn(&T) -> Edit) -> Edit {
+    if !entry.is_gha() {
+        return Edit::Keep;
+    }
+    edits
+        .get(&spec::canonical(&entry.attrs))
+        .map_or(Edit::Keep, edit)
+}
+
+fn import_edit(entry: &Entry, imports: &BTreeMap<String, Import>) -> Edit {
+    edit_of(entry, imports, |import| import.edit.clone())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+fn malformed(error: WireError) -> GrpcStatus {
+    let message = format!("buildkit-gha cannot read the request's cache options: {error}");
+    GrpcStatus::new(Code::InvalidArgument, message)
+}
+
+/// A Control.Solve that buildkitd is working on. Its end is the build's end.
+struct InFlight {
+    build: Arc<Build>,
+    /// No exporter but ours can have answered a manifest.
+    strip: bool,
+}
+
+impl Finish for InFlight {
+    fn response(self: Box<Self>, message: Bytes) -> Bytes {
+        if !self.strip {
+            return message;
+        }
+        rewrite::strip_cache_manifest(&message, |digest| self.build.wrote_manifest(digest))
+            .map_or(message, Bytes::from)
+    }
+}

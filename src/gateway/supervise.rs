@@ -1,0 +1,237 @@
+//! buildkitd as a child of the gateway.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, header};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    process::{self, Command},
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::upstream;
+use crate::config::Address;
+
+/// How often a starting buildkitd is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// How often people are told that it is still starting: opening a large state takes minutes.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// A call that every buildkitd answers; whatever it says, it is there.
+const FIRST_CALL: &str = "http://localhost/moby.buildkit.v1.Control/Info";
+
+/// What a shell adds to the number of the signal that ended a process.
+const SIGNALLED: i32 = 128;
+
+/// A buildkitd that the gateway has started.
+pub struct Child {
+    process: process::Child,
+    leash: Leash,
+    address: Address,
+    _socket_dir: TempDir,
+}
+
+/// Why buildkitd could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No place for the inner socket.
+    #[error("cannot make a folder for buildkitd's inner socket: {0}")]
+    SocketDir(io::Error),
+    /// The program does not run.
+    #[error("cannot start {program}: {error}; BUILDKIT_GHA_BUILDKITD names another buildkitd")]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// It ended before it answered. What it said is on its standard error, which is ours.
+    #[error("buildkitd ended before it answered ({0})")]
+    Ended(ExitStatus),
+    /// Its state is not known any more.
+    #[error("cannot wait for buildkitd: {0}")]
+    Wait(io::Error),
+}
+
+impl Child {
+    /// Starts `program` with `args` on an inner socket. It is killed when the gateway dies: `via`
+    /// is the command that makes sure of it.
+    pub fn start(via: &[OsString], program: &Path, args: &[OsString]) -> Result<Self, StartError> {
+        let socket_dir = private_dir().map_err(StartError::SocketDir)?;
+        let socket = socket_dir.path().join("buildkitd.sock");
+        let address = Address::Unix(socket);
+        let mut words = via.iter().map(OsString::as_os_str);
+        let mut command = match words.next() {
+            Some(first) => {
+                let mut command = Command::new(first);
+                command.args(words).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let process = command
+            .args(args)
+            .arg(format!("--addr={address}"))
+            .spawn()
+            .map_err(|error| StartError::Spawn {
+                program: program.into(),
+                error,
+            })?;
+        let pid = process
+            .id()
+            .and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        Ok(Self {
+            process,
+            leash: Leash(pid.expect("a process that has not been waited for has an id")),
+            address,
+            _socket_dir: socket_dir,
+        })
+    }
+
+    /// Waits until buildkitd answers a call.
+    pub async fn answers(&mut self) -> Result<(), StartError> {
+        let started = Instant::now();
+        let mut tell = tokio::time::interval_at(started + TELL_EVERY, TELL_EVERY);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = answered(&self.address) => return Ok(()),
+                ended = self.process.wait() => {
+                    return Err(ended.map_or_else(StartError::Wait, StartError::Ended));
+                }
+                _ = tell.tick() => {
+                    let seconds = started.elapsed().as_secs();
+                    tracing::info!(seconds, "waiting for buildkitd to answer");
+                }
+            }
+        }
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What passes signals on to it.
+    pub fn leash(&self) -> Leash {
+        self.leash
+    }
+
+    /// Waits for its end; the answer is its exit code, as a shell would give it.
+    pub async fn wait(&mut self) -> io::Result<u8> {
+        self.process.wait().await.map(exit_code)
+    }
+}
+
+/// Passes signals on to a child.
+#[derive(Debug, Clone, Copy)]
+pub struct Leash(Pid);
+
+impl Leash {
+    /// Passes a signal on. A child that has ended gets none.
+    pub fn signal(self, signal: Signal) {
+        if let Err(error) = kill_process(self.0, signal) {
+            tracing::debug!(%error, ?signal, "buildkitd did not get a signal");
+        }
+    }
+}
+
+/// The exit code that stands for `status`.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| Some(SIGNALLED + status.signal()?))
+        .unwrap_or(1);
+    code.try_into().unwrap_or(u8::MAX)
+}
+
+/// A folder for the inner socket that nobody else may enter: whoever reached it would pass the
+/// gateway by. tempfile makes folders with mode 0700.
+fn private_dir() -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("buildkit-gha-");
+    // A user's gateway may not write to /run.
+    builder.tempdir_in("/run").or_else(|_| builder.tempdir())
+}
+
+/// Returns when a buildkitd at `address` has answered a call.
+async fn answered(address: &Address) {
+    let mut every = tokio::time::interval(ASK_EVERY);
+    loop {
+        every.tick().await;
+        match ask(address).await {
+            Ok(()) => return,
+            Err(error) => tracing::trace!(%error, "buildkitd does not answer yet"),
+        }
+    }
+}
+
+async fn ask(address: &Address) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (requests, connection) = upstream::connect(address).await?;
+    let call = async {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = FIRST_CALL.parse()?;
+        let headers = request.headers_mut();
+        let grpc = HeaderValue::from_static("application/grpc");
+        headers.insert(header::CONTENT_TYPE, grpc);
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let (response, mut body) = requests.ready().await?.send_request(request, false)?;
+        // One empty gRPC message.
+        body.send_data(Bytes::from_static(&[0; 5]), true)?;
+        response.await?;
+        Ok(())
+    };
+    tokio::select! {
+        answer = call => answer,
+        ended = connection => {
+            ended?;
+            Err("the connection ended without an answer".into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Child {
+        let args = ["-c".into(), script.into()];
+        Child::start(&[], Path::new("sh"), &args).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_child_that_ends_before_it_answers_is_an_error() {
+        let mut child = shell("exit 7");
+        match child.answers().await {
+            Err(StartError::Ended(status)) => assert_eq!(exit_code(status), 7),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_signal_reaches_the_child_and_shows_in_the_exit_code() {
+        let mut child = shell("while :; do sleep 1; done");
+        child.leash().signal(Signal::KILL);
+        assert_eq!(child.wait().await.unwrap(), 128 + 9);
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_named() {
+        let Err(error) = Child::start(&[], Path::new("/no/buildkitd"), &[]) else {
+            panic!("there is no such program");
+        };
+        assert!(error.to_string().contains("/no/buildkitd"));
+        assert!(error.to_string().contains("BUILDKIT_GHA_BUILDKITD"));
+    }
+}
