@@ -18,7 +18,7 @@ use super::{
     blob::Blob,
     config::CacheConfig,
     graph,
-    manifest::{LocalCache, ManifestError},
+    manifest::{LOCAL_IMPORT_LIMIT, LocalCache, ManifestError},
 };
 use crate::{
     content::{ContentInfo, Error, Host, Reader},
@@ -46,7 +46,7 @@ impl ContentImport {
         let missing = missing(&job).await;
         for config in job.configs() {
             if let Err(error) = host.add(config, &missing) {
-                tracing::warn!(%error, "an index cannot be offered as a local cache");
+                job.warn("cache import: an index cannot be used", error.to_string());
             }
         }
         Arc::new(host)
@@ -57,15 +57,14 @@ impl ContentImport {
         &self.manifests
     }
 
-    fn add(
-        &mut self,
-        config: &CacheConfig,
-        missing: &HashSet<Digest>,
-    ) -> Result<(), ManifestError> {
-        let there = graph::without(config, missing)?;
+    fn add(&mut self, config: &CacheConfig, missing: &HashSet<Digest>) -> Result<(), Unusable> {
+        let there = graph::without(config, missing).map_err(ManifestError::from)?;
         let local = LocalCache::of(&there)?;
-        if there.layers.is_empty() || !local.fits_local_import() {
+        if there.layers.is_empty() {
             return Ok(());
+        }
+        if !local.fits_local_import() {
+            return Err(Unusable::TooLarge);
         }
         let digest = Digest::of(&local.manifest);
         self.manifests.push(digest);
@@ -85,6 +84,18 @@ impl ContentImport {
             }),
         }
     }
+}
+
+/// Why an index is not offered.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(
+        "BuildKit reads no manifest above {LOCAL_IMPORT_LIMIT} bytes over gRPC; the import \
+         through the loopback endpoint has no such limit"
+    )]
+    TooLarge,
 }
 
 /// The layers that the indexes name and that cannot be promised.

@@ -163,6 +163,11 @@ impl ImportJob {
         ContentImport::new(Arc::clone(self)).await
     }
 
+    /// Tells people that something was lost.
+    pub(super) fn warn(&self, short: &str, detail: String) {
+        self.core.warn(short, detail);
+    }
+
     /// The valid indexes that have been loaded, in the token's order of scopes.
     pub(super) fn configs(&self) -> impl Iterator<Item = &CacheConfig> {
         self.core.indexes().map(|index| &index.config)

@@ -134,9 +134,10 @@ impl Relay {
         let pending = self.pending(id)?;
         let mut end = offset;
         while let Some(bytes) = body.try_next().await? {
-            let start = end;
-            end += bytes.len() as u64;
-            pending.file.write_at(start, bytes).await?;
+            let len = bytes.len() as u64;
+            // An offset beyond all sense ends here, since the spool has no room for it.
+            pending.file.write_at(end, bytes).await?;
+            end += len;
         }
         pending.cover(offset..end);
         Ok(())
