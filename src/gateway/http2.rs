@@ -18,6 +18,11 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// The header list that grpc-go accepts. Exclude patterns of a `.dockerignore` travel as metadata.
 const MAX_HEADER_LIST: u32 = 16 << 20;
 
+/// The header list that a server of Go's `net/http2` announces, as every session of a user's
+/// client is. buildkitd must learn it from us: it then refuses one call with clear words, where
+/// the client would end the whole connection.
+const MAX_SESSION_HEADER_LIST: u32 = (1 << 20) + 320;
+
 /// The largest frame that a client of ours accepts. The user's session server fills it; grpc-go
 /// sends 16 KiB whatever it is told. It also divides [`MAX_HEADER_LIST`] into the number of
 /// CONTINUATION frames that h2 tolerates, which is why servers of ours, who receive the long
@@ -47,7 +52,14 @@ const RESET_MEMORY: Duration = Duration::from_secs(30);
 /// default of 20 is meant for the open internet; whoever reaches this socket may run builds.
 const UNACCEPTED_RESETS: usize = 4096;
 
-/// A server with our limits: for the user's client outside, for buildkitd inside a session.
+/// A server for buildkitd inside a session.
+pub(super) fn session_server() -> server::Builder {
+    let mut builder = server();
+    builder.max_header_list_size(MAX_SESSION_HEADER_LIST);
+    builder
+}
+
+/// A server for the user's client outside.
 pub(super) fn server() -> server::Builder {
     let mut builder = server::Builder::new();
     builder
@@ -64,7 +76,7 @@ pub(super) fn server() -> server::Builder {
     builder
 }
 
-/// A client with our limits: toward buildkitd outside, toward the user's client inside a session.
+/// A client: toward buildkitd outside, toward the user's client inside a session.
 pub(super) fn client() -> client::Builder {
     let mut builder = client::Builder::new();
     builder

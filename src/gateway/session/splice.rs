@@ -54,7 +54,7 @@ impl Session<'_> {
     async fn splice(&self, client: Tunnel, daemon: Tunnel) -> Result<(), h2::Error> {
         let (requests, connection) = http2::client().handshake(client).await?;
         let driver = self.tasks.spawn_joined("session client", connection);
-        let server = http2::server().handshake(daemon).await?;
+        let server = http2::session_server().handshake(daemon).await?;
         let _up = Up::new(Arc::clone(self.interceptor), &self.id);
         let call = |request, respond| {
             carry(
