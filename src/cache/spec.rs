@@ -11,8 +11,8 @@ mod attrs;
 mod read;
 
 pub use attrs::{
-    STORE_PREFIX, canonical, local_export_attrs, loopback_export_attrs, loopback_import_attrs,
-    store_id,
+    STORE_PREFIX, canonical, local_export_attrs, local_import_attrs, loopback_export_attrs,
+    loopback_import_attrs, store_id,
 };
 pub use read::parse;
 

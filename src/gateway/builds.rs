@@ -49,6 +49,16 @@ pub struct Import {
     pub job: Option<Arc<ImportJob>>,
 }
 
+impl Import {
+    /// An import that cannot be used; the build's log says why.
+    pub fn dropped() -> Self {
+        Self {
+            edit: Edit::REMOVE,
+            job: None,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Made {
     exports: Vec<Arc<ExportJob>>,
@@ -115,6 +125,11 @@ impl Builds {
 }
 
 impl Build {
+    /// The endpoint that buildkitd reads from.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.builds.endpoint
+    }
+
     /// Answers Content calls for `store_id` with `host` as long as the build lives.
     pub fn serve(&self, store_id: &str, host: Arc<dyn content::Host>) {
         lock(&self.builds.stores).insert(store_id.to_owned(), host);

@@ -37,7 +37,7 @@ impl Front {
                 continue;
             }
             let edit = self.plan_export(build, request, entry, &key, ours).await?;
-            if matches!(edit, Edit::Replace(_)) {
+            if edit != Edit::REMOVE {
                 ours += 1;
             }
             edits.insert(key, edit);
@@ -54,7 +54,7 @@ impl Front {
         index: usize,
     ) -> Result<Edit, Refusal> {
         let Some(spec) = entry::read(build, entry, &self.settings.overrides, "export")? else {
-            return Ok(Edit::Remove);
+            return Ok(Edit::REMOVE);
         };
         let ignore_error = spec.ignores_errors();
         let made = if self.streams(build, request).await {
@@ -63,10 +63,10 @@ impl Front {
             self.relay(build, &spec)
         };
         match made {
-            Ok(entry) => Ok(Edit::Replace(entry)),
+            Ok(entry) => Ok(Edit::Replace(vec![entry])),
             Err(refused) => {
                 entry::skip(build, "export", &refused.to_string(), ignore_error)?;
-                Ok(Edit::Remove)
+                Ok(Edit::REMOVE)
             }
         }
     }

@@ -77,7 +77,11 @@ impl Interceptor for Front {
                 .map_err(malformed)?
                 .into()
         };
-        let finish = Box::new(InFlight { build, strip });
+        let finish = Box::new(InFlight {
+            build,
+            strip,
+            imports,
+        });
         Ok(Solve { request, finish })
     }
 
@@ -145,10 +149,37 @@ struct InFlight {
     build: Arc<Build>,
     /// No exporter but ours can have answered a manifest.
     strip: bool,
+    imports: BTreeMap<String, Import>,
+}
+
+impl InFlight {
+    /// A build that ends well has asked for its imports, if its buildkitd can reach the endpoint.
+    fn check_reach(&self) {
+        let jobs = self
+            .imports
+            .values()
+            .filter_map(|import| import.job.as_ref());
+        let endpoint = self.build.endpoint();
+        if endpoint.was_called() || !jobs.into_iter().any(|job| job.has_index()) {
+            return;
+        }
+        let short = format!(
+            "cache import: buildkitd has never called the endpoint at {}",
+            endpoint.url()
+        );
+        let detail = [
+            "Is it in another network namespace? Then name an address that it can reach with",
+            "--import-listen and --import-url, or set BUILDKIT_GHA_IMPORT=content.",
+        ];
+        self.build
+            .board
+            .warn(short, detail.map(String::from).to_vec());
+    }
 }
 
 impl Finish for InFlight {
     fn response(self: Box<Self>, message: Bytes) -> Bytes {
+        self.check_reach();
         if !self.strip {
             return message;
         }

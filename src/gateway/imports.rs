@@ -15,9 +15,13 @@ use super::{
     entry::{self, Refusal},
     rewrite::{Edit, Entry},
 };
-use crate::cache::{
-    Event, ImportJob, Refused,
-    spec::{self, Spec},
+use crate::{
+    cache::{
+        ImportJob,
+        spec::{self, Spec},
+    },
+    config::ImportWay,
+    digest::Digest,
 };
 
 impl Front {
@@ -33,7 +37,7 @@ impl Front {
             let key = spec::canonical(&entry.attrs);
             let import = match decided.get(&key) {
                 Some(import) => import.clone(),
-                None => self.plan_import(build, entry)?,
+                None => self.plan_import(build, entry).await?,
             };
             decided.insert(key.clone(), import.clone());
             wanted.insert(key, import);
@@ -41,39 +45,56 @@ impl Front {
         Ok(wanted)
     }
 
-    fn plan_import(&self, build: &Build, entry: &Entry) -> Result<Import, Refusal> {
-        let dropped = Import {
-            edit: Edit::Remove,
-            job: None,
-        };
+    async fn plan_import(&self, build: &Build, entry: &Entry) -> Result<Import, Refusal> {
         let Some(spec) = entry::read(build, entry, &self.settings.overrides, "import")? else {
-            return Ok(dropped);
+            return Ok(Import::dropped());
         };
-        // Not even `ignore-error=false` makes an import's fault an error: it is a miss.
-        match self.import(build, &spec) {
-            Ok((entry, job)) => Ok(Import {
-                edit: Edit::Replace(entry),
-                job: Some(job),
-            }),
+        let job = match self.cache.import(&spec, build.board.reporter()) {
+            Ok(job) => job,
+            // Not even `ignore-error=false` makes an import's fault an error: it is a miss.
             Err(refused) => {
                 entry::skip(build, "import", &refused.to_string(), true)?;
-                Ok(dropped)
+                return Ok(Import::dropped());
             }
-        }
+        };
+        let entries = match self.settings.import {
+            ImportWay::Loopback => vec![self.over_loopback(build, &spec, &job)],
+            ImportWay::Content => self.over_content(build, entry, &job).await,
+        };
+        Ok(Import {
+            edit: Edit::Replace(entries),
+            job: Some(job),
+        })
     }
 
-    fn import(&self, build: &Build, spec: &Spec) -> Result<(Entry, Arc<ImportJob>), Refused> {
-        let job = self.cache.import(spec, build.board.reporter())?;
-        let backend = Arc::new(backends::Import(Arc::clone(&job)));
+    /// Stock's own importer, reading from the loopback endpoint.
+    fn over_loopback(&self, build: &Build, spec: &Spec, job: &Arc<ImportJob>) -> Entry {
+        let backend = Arc::new(backends::Import(Arc::clone(job)));
         let expires = job.token().expires();
         let access = self.builds.endpoint().open(backend, job.scopes(), expires);
         let attrs = spec::loopback_import_attrs(spec, access.url.expose(), &access.token);
         build.keep_access(access);
-        let entry = Entry {
+        Entry {
             kind: entry::GHA.into(),
             attrs,
-        };
-        Ok((entry, job))
+        }
+    }
+
+    /// BuildKit's `local` importer, reading from a content store of ours: one entry per index. It
+    /// must be told the manifest's digest, so the indexes are waited for here.
+    async fn over_content(&self, build: &Build, entry: &Entry, job: &Arc<ImportJob>) -> Vec<Entry> {
+        self.wait_for_index(build, [job]).await;
+        let host = job.content_host().await;
+        let key = spec::canonical(&entry.attrs);
+        let store = Digest::of(format!("{}-import-{key}", build.reference)).hex();
+        let entries = (host.manifests().iter())
+            .map(|manifest| Entry {
+                kind: "local".into(),
+                attrs: spec::local_import_attrs(&store, manifest),
+            })
+            .collect();
+        build.serve(&spec::store_id(&store), host);
+        entries
     }
 
     /// Holds a build until the indexes of its imports are in, at most for the index deadline.
@@ -81,18 +102,24 @@ impl Front {
     /// A wait inside buildkitd would stop its scheduler, that is every build: here only the build
     /// that asked waits, and buildkitd's importer is always answered at once.
     pub(super) async fn wait_for_indexes(&self, build: &Build, imports: &BTreeMap<String, Import>) {
-        let deadline = Instant::now() + self.settings.index_wait;
         let jobs = imports.values().filter_map(|import| import.job.as_ref());
-        let waits = jobs.map(|job| job.ready(deadline));
+        self.wait_for_index(build, jobs).await;
+    }
+
+    async fn wait_for_index<'a>(
+        &self,
+        build: &Build,
+        jobs: impl IntoIterator<Item = &'a Arc<ImportJob>>,
+    ) {
+        let deadline = Instant::now() + self.settings.index_wait;
+        let waits = jobs.into_iter().map(|job| job.ready(deadline));
         if join_all(waits).await.contains(&false) {
             let seconds = self.settings.index_wait.as_secs_f32();
-            build.board.reporter().report(Event::Warning {
-                short: format!(
-                    "cache import: the index did not arrive within {seconds} s; the build goes on \
-                     without it"
-                ),
-                detail: Vec::new(),
-            });
+            let short = format!(
+                "cache import: the index did not arrive within {seconds} s; the build goes on \
+                 without it"
+            );
+            build.board.warn(short, Vec::new());
         }
     }
 }

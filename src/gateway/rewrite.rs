@@ -61,10 +61,13 @@ pub struct Entry {
 pub enum Edit {
     /// Its bytes stay as they are.
     Keep,
-    /// Another entry takes its place.
-    Replace(Entry),
-    /// It is left out.
-    Remove,
+    /// Others take its place; none, and it is left out.
+    Replace(Vec<Entry>),
+}
+
+impl Edit {
+    /// The entry is left out.
+    pub const REMOVE: Self = Self::Replace(Vec::new());
 }
 
 /// What a `Control.Solve` request says of itself.
@@ -121,11 +124,12 @@ pub fn rewrite_solve(
     let mut others = Vec::new();
     for entry in read_solve(request)?.exports {
         match export(&entry) {
-            Edit::Replace(entry) => {
-                wire::append(&mut ours, solve::CACHE_EXPORTS, &write_entry(&entry));
+            Edit::Replace(entries) => {
+                for entry in &entries {
+                    wire::append(&mut ours, solve::CACHE_EXPORTS, &write_entry(entry));
+                }
                 others.push(wire::Edit::Remove);
             }
-            Edit::Remove => others.push(wire::Edit::Remove),
             Edit::Keep => others.push(wire::Edit::Keep),
         }
     }
@@ -219,8 +223,7 @@ fn edit_import(
 ) -> Result<wire::Edit, WireError> {
     Ok(match import(&read_entry(field)?) {
         Edit::Keep => wire::Edit::Keep,
-        Edit::Replace(entry) => wire::Edit::Replace(write_entry(&entry)),
-        Edit::Remove => wire::Edit::Remove,
+        Edit::Replace(entries) => wire::Edit::Spread(entries.iter().map(write_entry).collect()),
     })
 }
 

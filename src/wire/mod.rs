@@ -152,6 +152,8 @@ pub enum Edit {
     Keep,
     /// It stays where it is with this payload, as a length-delimited field of the same number.
     Replace(Vec<u8>),
+    /// So many fields of the same number stand in its place, with these payloads.
+    Spread(Vec<Vec<u8>>),
     /// It is left out.
     Remove,
 }
@@ -167,6 +169,11 @@ pub fn edit<E: From<WireError>>(
         match decide(&field)? {
             Edit::Keep => out.extend_from_slice(&message[field.range]),
             Edit::Replace(payload) => append(&mut out, field.number, &payload),
+            Edit::Spread(payloads) => {
+                for payload in payloads {
+                    append(&mut out, field.number, &payload);
+                }
+            }
             Edit::Remove => {}
         }
     }

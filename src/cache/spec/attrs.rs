@@ -39,6 +39,14 @@ pub fn local_export_attrs(spec: &Spec, dest: &str) -> BTreeMap<String, String> {
     attrs
 }
 
+/// The attributes of a `local` import of `manifest` from the content store of `src`.
+pub fn local_import_attrs(src: &str, manifest: &Digest) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("src".to_owned(), src.to_owned()),
+        ("digest".to_owned(), manifest.to_string()),
+    ])
+}
+
 /// The attributes of a `gha` import that reads from our own endpoint. Without `url_v2` and
 /// `version` BuildKit speaks v1, on every version of it.
 pub fn loopback_import_attrs(spec: &Spec, url: &Url, token: &Secret) -> BTreeMap<String, String> {

@@ -129,11 +129,6 @@ impl Handles {
         });
     }
 
-    /// How many handles are open.
-    pub fn len(&self) -> usize {
-        self.slots().len()
-    }
-
     fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

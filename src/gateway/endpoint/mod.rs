@@ -34,7 +34,6 @@ use handle::Handles;
 pub struct Endpoint {
     handles: Arc<Handles>,
     url: Url,
-    address: SocketAddr,
     _server: TaskGuard,
 }
 
@@ -70,14 +69,13 @@ impl Endpoint {
         Ok(Self {
             handles,
             url,
-            address,
             _server: server,
         })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// What buildkitd reaches it by.
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Opens a handle in front of `backend`, with a token that shows buildkitd the scopes of the
@@ -106,11 +104,6 @@ impl Endpoint {
     /// Closes what nobody can need any more; `idle` says that no build is in flight.
     pub fn sweep(&self, idle: bool) {
         self.handles.sweep(idle, Timestamp::now());
-    }
-
-    /// How many handles are open.
-    pub fn open_handles(&self) -> usize {
-        self.handles.len()
     }
 
     /// True once buildkitd has called: it can reach the endpoint.

@@ -43,20 +43,22 @@ pub(super) fn edit(json: &str, import: &mut impl FnMut(&Entry) -> Edit) -> Optio
     for element in elements(json)? {
         match entry(element).map_or(Edit::Keep, |entry| import(&entry)) {
             Edit::Keep => kept.push(element.to_owned()),
-            Edit::Remove => changed = true,
-            Edit::Replace(entry) => {
+            Edit::Replace(entries) => {
                 changed = true;
-                let import = Import {
-                    r#type: entry.kind,
-                    attrs: Some(entry.attrs),
-                };
-                let raw = serde_json::value::to_raw_value(&import);
-                kept.push(raw.expect("text and a map of texts are always JSON"));
+                kept.extend(entries.into_iter().map(element_of));
             }
         }
     }
     let text = || serde_json::to_string(&kept).expect("raw JSON in a list is always JSON");
     changed.then(text)
+}
+
+fn element_of(entry: Entry) -> Box<RawValue> {
+    let import = Import {
+        r#type: entry.kind,
+        attrs: Some(entry.attrs),
+    };
+    serde_json::value::to_raw_value(&import).expect("text and a map of texts are always JSON")
 }
 
 fn elements(json: &str) -> Option<Vec<&RawValue>> {

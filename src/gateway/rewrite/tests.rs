@@ -25,8 +25,8 @@ fn replacement() -> Entry {
 
 fn ours(old: &Entry) -> Edit {
     match old.kind.as_str() {
-        "gha" => Edit::Replace(replacement()),
-        "gone" => Edit::Remove,
+        "gha" => Edit::Replace(vec![replacement()]),
+        "gone" => Edit::REMOVE,
         _ => Edit::Keep,
     }
 }
@@ -81,7 +81,9 @@ fn ours_stand_first_and_all_else_stays() {
     let rewritten = rewrite_solve(
         &solve_message(&cache_message(), JSON),
         |old| match ours(old) {
-            Edit::Replace(_) => Edit::Replace(entry("local", &[("dest", "ours")])),
+            Edit::Replace(new) if !new.is_empty() => {
+                Edit::Replace(vec![entry("local", &[("dest", "ours")])])
+            }
             other => other,
         },
         ours,
