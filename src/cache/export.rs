@@ -4,7 +4,10 @@
 //! spool and from there to the cache; what fails is left out of the index. Only the COMMIT of the
 //! manifest, the last thing that BuildKit writes, is held until the index is committed.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -20,7 +23,7 @@ mod upload;
 pub use failure::Failure;
 pub(super) use upload::Uploads;
 
-use self::{document::DocumentIngest, layer::LayerIngest, ledger::Ledger};
+use self::{document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger};
 use super::{Shared, report::Reporter, spec::Spec};
 use crate::{
     actions::Client,
@@ -65,19 +68,17 @@ pub enum Outcome {
 #[derive(Clone)]
 pub(super) struct Lane {
     pub cache: Arc<Shared>,
-    /// Ends every call at `deadline`.
     pub client: Client,
     pub version: String,
     pub reporter: Arc<dyn Reporter>,
-    /// When uploads that are not confirmed have failed.
-    pub deadline: Instant,
 }
 
 /// The job itself, shared with the writers that are open.
 struct Core {
+    /// Its client has no deadline of its own, see [`Core::times`].
     lane: Lane,
-    /// For the index, with the deadline of the whole job.
-    client: Client,
+    timeout: Duration,
+    begun: OnceLock<Instant>,
     index: IndexKey,
     ledger: Ledger,
     documents: document::Documents,
@@ -87,25 +88,25 @@ struct Core {
 }
 
 impl ExportJob {
-    /// A job whose `client` has no deadline yet; the time of `spec` begins now.
+    /// A job whose time begins when BuildKit first writes: it is made before the build's first
+    /// step, which may take longer than any export.
     pub(super) fn new(
         cache: Arc<Shared>,
-        client: &Client,
+        client: Client,
         spec: &Spec,
         index: IndexKey,
         version: String,
         reporter: Arc<dyn Reporter>,
     ) -> Arc<Self> {
-        let times = finish::Times::from_now(spec.timeout);
         Arc::new(Self(Arc::new(Core {
             lane: Lane {
                 cache,
-                client: client.with_deadline(times.uploads),
+                client,
                 version,
                 reporter,
-                deadline: times.uploads,
             },
-            client: client.with_deadline(times.all),
+            timeout: spec.timeout,
+            begun: OnceLock::new(),
             index,
             ledger: Ledger::default(),
             documents: document::Documents::default(),
@@ -138,6 +139,12 @@ impl Drop for ExportJob {
 }
 
 impl Core {
+    /// When the parts of the export must be done; its time has begun with the first call.
+    fn times(&self) -> Times {
+        let begun = *self.begun.get_or_init(Instant::now);
+        Times::of(begun, self.timeout)
+    }
+
     fn cancel(&self) {
         {
             let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,6 +182,7 @@ impl Core {
 impl Host for ExportJob {
     async fn open(&self, spec: IngestSpec) -> Result<Opened, content::Error> {
         self.0.check_open()?;
+        self.0.times();
         let core = Arc::clone(&self.0);
         match Target::of(&spec)? {
             Target::Layer(digest) => LayerIngest::open(core, digest, spec).await,

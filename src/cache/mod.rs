@@ -107,7 +107,7 @@ impl Cache {
         })))
     }
 
-    /// An export, whose time begins now.
+    /// An export, whose time begins when BuildKit begins to write.
     pub fn export(
         &self,
         spec: &Spec,
@@ -125,7 +125,7 @@ impl Cache {
         let cache = Arc::clone(&self.0);
         Ok(ExportJob::new(
             cache,
-            &client,
+            client,
             spec,
             index,
             key::version(),
@@ -153,7 +153,7 @@ impl Cache {
         ))
     }
 
-    /// A relay for an export that BuildKit makes itself, whose time begins now.
+    /// A relay for an export that BuildKit makes itself, whose time begins with its first call.
     pub fn relay(&self, spec: &Spec, reporter: &Arc<dyn Reporter>) -> Result<Arc<Relay>, Refused> {
         let client = self.client(spec, reporter)?;
         if client.token().first_writable().is_none() {
@@ -161,8 +161,7 @@ impl Cache {
                 scopes: scope_names(client.token()),
             });
         }
-        let deadline = Instant::now() + spec.timeout;
-        Ok(Relay::new(Arc::clone(&self.0), &client, deadline))
+        Ok(Relay::new(Arc::clone(&self.0), client, spec.timeout))
     }
 
     /// How much of the two spools is in use.

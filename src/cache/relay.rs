@@ -8,7 +8,8 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -30,6 +31,8 @@ const MAX_OPEN: usize = 64;
 pub struct Relay {
     cache: Arc<Shared>,
     client: Client,
+    timeout: Duration,
+    timed: OnceLock<Client>,
     open: Mutex<Open>,
 }
 
@@ -78,13 +81,21 @@ pub enum RelayError {
 }
 
 impl Relay {
-    /// A relay whose calls all end by `deadline`.
-    pub(super) fn new(cache: Arc<Shared>, client: &Client, deadline: Instant) -> Arc<Self> {
+    /// A relay whose calls all end `timeout` after the first of them.
+    pub(super) fn new(cache: Arc<Shared>, client: Client, timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             cache,
-            client: client.with_deadline(deadline),
+            client,
+            timeout,
+            timed: OnceLock::new(),
             open: Mutex::default(),
         })
+    }
+
+    /// The client, with the deadline that the first call has set.
+    fn client(&self) -> &Client {
+        self.timed
+            .get_or_init(|| self.client.with_deadline(Instant::now() + self.timeout))
     }
 
     /// The token of the export.
@@ -95,7 +106,7 @@ impl Relay {
     /// The first of `keys` that is found: exactly, or as a prefix, as the service does.
     pub async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Entry>, RelayError> {
         for key in keys {
-            if let Some(entry) = self.client.lookup(key, version).await? {
+            if let Some(entry) = self.client().lookup(key, version).await? {
                 return Ok(Some(entry));
             }
         }
@@ -108,7 +119,7 @@ impl Relay {
             return Err(RelayError::TooMany);
         }
         let file = self.cache.exports.create(0).await?;
-        let reservation = match self.client.reserve(key, version).await? {
+        let reservation = match self.client().reserve(key, version).await? {
             Reserved::Created(reservation) => reservation,
             Reserved::Exists => return Err(RelayError::Exists(key.to_owned())),
         };
@@ -156,7 +167,7 @@ impl Relay {
         }
         self.lock().entries.remove(&id);
         let reservation = pending.reservation.clone();
-        self.client
+        self.client()
             .upload(&reservation, size, pending, Arc::new(|_| {}))
             .await?;
         Ok(())

@@ -7,7 +7,7 @@ use buildkit_gha::{
 };
 use futures_util::FutureExt as _;
 
-use crate::bed::{Bed, Build, Speaks, index_key, layer, layer_ref, open, write};
+use crate::bed::{Bed, Build, SOON, Speaks, index_key, layer, layer_ref, open, write};
 
 fn build() -> Build {
     // Two parts, one part, and a small one.
@@ -49,6 +49,18 @@ async fn layers_and_index_are_there_over_v1() {
 #[tokio::test]
 async fn layers_and_index_are_there_over_v2() {
     writes_layers_and_the_index(Speaks::V2).await;
+}
+
+#[tokio::test]
+async fn the_time_of_an_export_begins_with_its_first_write() {
+    let bed = Bed::new(Speaks::V2).await;
+    let job = bed.export("a");
+    // The build's steps take longer than an export may.
+    tokio::time::pause();
+    tokio::time::advance(SOON * 2).await;
+    tokio::time::resume();
+    let outcome = build().export(&job).await;
+    assert!(matches!(outcome, Outcome::Written { .. }), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -39,13 +39,12 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// For an export that begins now.
-    pub fn from_now(timeout: Duration) -> Self {
-        let now = Instant::now();
+    /// For an export that began at `begun`.
+    pub fn of(begun: Instant, timeout: Duration) -> Self {
         let index = (timeout / INDEX_SHARE).min(INDEX_TIME);
         Self {
-            uploads: now + timeout.saturating_sub(index),
-            all: now + timeout,
+            uploads: begun + timeout.saturating_sub(index),
+            all: begun + timeout,
         }
     }
 }
@@ -96,7 +95,8 @@ impl Core {
         }
 
         let version = &self.lane.version;
-        let newest = index::newest(&self.client, &self.index, version)
+        let client = self.lane.client.with_deadline(self.times().all);
+        let newest = index::newest(&client, &self.index, version)
             .await
             .map_err(|e| format!("the newest cache index could not be read: {e}"))?;
         if let Some(newest) = &newest
@@ -107,7 +107,7 @@ impl Core {
         }
         let newest = newest.as_ref().map(|newest| newest.key.as_str());
         let content = plan.kept.to_json().into();
-        let key = index::commit(&self.client, &self.index, version, newest, content)
+        let key = index::commit(&client, &self.index, version, newest, content)
             .await
             .map_err(|e| e.to_string())?;
         self.note(format!("cache index {key} written, {layers} layers"));
@@ -133,7 +133,7 @@ impl Core {
         if uploading > 0 {
             self.note(format!("waiting for {uploading} layers to be confirmed"));
         }
-        self.ledger.settle(self.lane.deadline).await
+        self.ledger.settle(self.times().uploads).await
     }
 
     fn note(&self, text: String) {

@@ -74,7 +74,7 @@ async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Writer
     let (writer, source) = growing(file);
     let identity = lane.client.identity();
     let (upload, ours) = cache.uploads.join(identity, digest, || {
-        Upload::start(lane, digest, total, source)
+        Upload::start(lane.clone(), core.times().uploads, digest, total, source)
     });
     core.record_layer(digest, Layer::Uploading(upload));
     ours.then_some(writer)

@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Failure, Lane};
 use crate::{
-    actions::{Identity, Progress, Reserved},
+    actions::{Client, Identity, Progress, Reserved},
     cache::{growing::Growing, report::Bar},
     digest::Digest,
     lifecycle::TaskGuard,
@@ -29,13 +29,23 @@ pub(in crate::cache) struct Upload {
 }
 
 impl Upload {
-    /// Starts to upload `source` as the blob `digest`. `total` is its size, if known.
-    pub fn start(lane: &Lane, digest: Digest, total: Option<u64>, source: Growing) -> Self {
+    /// Starts to upload `source` as the blob `digest`, until `deadline`. `total` is its size, if
+    /// known.
+    pub fn start(
+        lane: Lane,
+        deadline: Instant,
+        digest: Digest,
+        total: Option<u64>,
+        source: Growing,
+    ) -> Self {
         let (sender, outcome) = watch::channel(None);
         let tasks = lane.cache.tasks.clone();
-        let lane = lane.clone();
         let task = tasks.spawn_guarded("upload", async move {
-            let outcome = lane.upload(digest, total, source).await;
+            let client = lane.client.with_deadline(deadline);
+            let steps = lane.upload(&client, digest, total, source);
+            let outcome = tokio::time::timeout_at(deadline, steps)
+                .await
+                .unwrap_or(Err(Failure::Late));
             if outcome.is_ok() {
                 lane.cache.proofs.note(lane.client.identity(), digest);
             }
@@ -68,40 +78,35 @@ impl Upload {
 impl Lane {
     async fn upload(
         &self,
+        client: &Client,
         digest: Digest,
         total: Option<u64>,
         source: Growing,
     ) -> Result<(), Failure> {
-        let steps = async {
-            let key = key::blob(&digest);
-            match self.client.reserve(&key, &self.version).await? {
-                Reserved::Exists => self.confirm(&key).await,
-                Reserved::Created(reservation) => {
-                    let size = match total {
-                        Some(total) if total > 0 => total,
-                        _ => source.size().map_err(|_| Failure::Interrupted).await?,
-                    };
-                    let bar = Bar::new(&self.reporter, "uploading", digest, size);
-                    let told: Progress = {
-                        let bar = Arc::clone(&bar);
-                        Arc::new(move |confirmed| bar.reached(confirmed))
-                    };
-                    let source = Arc::new(source);
-                    self.client.upload(&reservation, size, source, told).await?;
-                    bar.done();
-                    Ok(())
-                }
-            }
+        let key = key::blob(&digest);
+        let reservation = match client.reserve(&key, &self.version).await? {
+            Reserved::Exists => return self.confirm(client, &key).await,
+            Reserved::Created(reservation) => reservation,
         };
-        tokio::time::timeout_at(self.deadline, steps)
-            .await
-            .unwrap_or(Err(Failure::Late))
+        let size = match total {
+            Some(total) if total > 0 => total,
+            _ => source.size().map_err(|_| Failure::Interrupted).await?,
+        };
+        let bar = Bar::new(&self.reporter, "uploading", digest, size);
+        let told: Progress = {
+            let bar = Arc::clone(&bar);
+            Arc::new(move |confirmed| bar.reached(confirmed))
+        };
+        let source = Arc::new(source);
+        client.upload(&reservation, size, source, told).await?;
+        bar.done();
+        Ok(())
     }
 
     /// A key that cannot be reserved is an entry, or a reservation that somebody else has not
     /// finished: only a lookup tells.
-    async fn confirm(&self, key: &str) -> Result<(), Failure> {
-        match self.client.lookup(key, &self.version).await? {
+    async fn confirm(&self, client: &Client, key: &str) -> Result<(), Failure> {
+        match client.lookup(key, &self.version).await? {
             Some(entry) if entry.key == key => Ok(()),
             _ => Err(Failure::Unfinished),
         }
