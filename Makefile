@@ -7,17 +7,22 @@ SHELL := bash
 # One set of features and one profile for every cargo call: nothing is compiled twice.
 CARGO_ARGS := --locked --features e2e
 
-.PHONY: help demo test fmt lint unit e2e deny tools clean
+CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
+
+.PHONY: help demo test fmt lint unit e2e conformance deny tools clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: tools ## The main job on this machine: build, throw the builder away, build from the cache
+	cargo build --locked
 	demo/run.sh
 
 test: tools ## Format, lints, unit, integration and end-to-end tests: what CI runs
 	cargo fmt --check
 	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
+	cargo test $(CARGO_ARGS) --no-run
+	$(CONFORMANCE)
 	cargo test $(CARGO_ARGS) --no-fail-fast
 
 unit: ## The tests that need no root and no other program
@@ -25,6 +30,10 @@ unit: ## The tests that need no root and no other program
 
 e2e: tools ## Only the end-to-end tests (root); one of them: make e2e T=name
 	cargo test $(CARGO_ARGS) --test e2e -- $(T)
+
+conformance: ## containerd's own suite for content stores, on `buildkit-gha content`
+	cargo build $(CARGO_ARGS)
+	$(CONFORMANCE)
 
 fmt: ## Format the code
 	cargo fmt

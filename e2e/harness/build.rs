@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command, sync::Arc};
 
 use super::{
-    Api, BUILD, Context, Daemon, Lab, Outcome, SOON, Service,
+    BUILD, Context, Daemon, Lab, Outcome, SOON,
     process::{Process, command, run},
 };
 
@@ -57,6 +57,14 @@ impl Builder {
         }
     }
 
+    /// The name that `buildx` knows it by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Buildctl { address, .. } => address,
+            Self::Buildx { name, .. } => name,
+        }
+    }
+
     /// A `buildx` command in this builder's surroundings.
     pub fn buildx(&self) -> Command {
         let lab = self.lab();
@@ -75,8 +83,7 @@ impl Builder {
 
     /// Runs the build to its end.
     pub fn build(&self, build: &Build) -> Outcome {
-        let finished = run(self.lab(), "build", self.command(build), BUILD);
-        Outcome::read(finished.status.success(), finished.stderr)
+        Outcome::of(run(self.lab(), "build", self.command(build), BUILD))
     }
 
     /// Starts the build; the caller decides how it ends.
@@ -133,7 +140,7 @@ impl Builder {
             let output = format!("type=tar,dest={}", tar.display());
             client.arg("--output").arg(output);
         }
-        client.args(&build.args);
+        client.args(&build.args).envs(build.env.iter().cloned());
         client
     }
 }
@@ -146,6 +153,7 @@ pub struct Build {
     from: Vec<String>,
     tar: Option<PathBuf>,
     args: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 impl Build {
@@ -180,14 +188,10 @@ impl Build {
         self.args.push(arg.into());
         self
     }
-}
 
-/// A cache entry as a user writes it; `more` are attributes with a leading comma, or nothing.
-pub fn gha(service: &Service, api: Api, token: &str, more: &str) -> String {
-    let url = service.url();
-    let (attribute, version) = match api {
-        Api::V1 => ("url", 1),
-        Api::V2 => ("url_v2", 2),
-    };
-    format!("type=gha,{attribute}={url},version={version},token={token}{more}")
+    /// A variable of the client's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
 }

@@ -3,29 +3,32 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::Lab;
+use super::{Lab, SOON, command, run};
 
 /// Where Debian's busybox-static is.
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Three stages, no-op steps, and content that differs in every run of a step: equal bytes can
-/// only come from the cache.
+/// only come from the cache. Times are whole seconds, since layers keep no more than that.
 const MULTI_STAGE: &str = r#"
 FROM scratch AS base
 COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
-RUN mkdir -p /out
+RUN mkdir -p /out && echo NAME > /out/name
 RUN true
 
 FROM base AS left
 RUN head -c 3000000 /dev/urandom > /out/left
 RUN true
 COPY message /out/message
+RUN touch -d @1000000000 /out/* /out
 
 FROM base AS right
 RUN head -c 50000 /dev/urandom > /out/right && cat /proc/sys/kernel/random/uuid > /out/uuid
+RUN touch -d @1000000000 /out/* /out
 
 FROM scratch
 COPY --from=left /out /left
@@ -48,9 +51,10 @@ impl Context {
         context
     }
 
-    /// The multi-stage context that most tests build.
-    pub fn multi_stage(lab: &Lab) -> Self {
-        let context = Self::new(lab, "context", MULTI_STAGE);
+    /// The multi-stage context that most tests build. The name makes its steps differ from those
+    /// of another one.
+    pub fn multi_stage(lab: &Lab, name: &str) -> Self {
+        let context = Self::new(lab, name, &MULTI_STAGE.replace("NAME", name));
         context.write("message", "hello\n");
         context
     }
@@ -58,6 +62,28 @@ impl Context {
     /// Writes a file of the context.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.dir.join(name), content).expect("write a file of the context");
+    }
+
+    /// Copies a program of this machine and the libraries that it is linked to.
+    pub fn program(&self, lab: &Arc<Lab>, name: &str) {
+        let mut which = command(lab, "sh");
+        which.args([
+            "-c",
+            &format!("f=$(command -v {name}) && echo $f && ldd $f"),
+        ]);
+        let listed = run(lab, "ldd", which, SOON).ok(name);
+        let words = listed.split_whitespace();
+        for file in words.filter(|word| word.starts_with('/') && !word.ends_with(':')) {
+            let copy = self.dir.join("root").join(file.trim_start_matches('/'));
+            fs::create_dir_all(copy.parent().expect("a file")).expect("create a directory");
+            fs::copy(file, copy).expect("copy a file");
+        }
+    }
+
+    /// The name of the directory.
+    pub fn name(&self) -> &str {
+        let name = self.dir.file_name().and_then(|name| name.to_str());
+        name.expect("contexts are named in UTF-8")
     }
 
     /// The directory.

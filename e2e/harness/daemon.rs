@@ -30,8 +30,6 @@ impl Daemon {
     /// buildkitd behind the gateway, with more settings.
     pub fn gateway_with(lab: &Arc<Lab>, name: &str, edit: impl FnOnce(&mut Command)) -> Self {
         let mut gateway = command(lab, PROGRAM);
-        gateway.env("BUILDKIT_GHA_BUILDKITD", "buildkitd");
-        gateway.env("XDG_RUNTIME_DIR", lab.path(""));
         edit(&mut gateway);
         gateway.arg("gateway");
         Self::start(lab, name, gateway)
@@ -47,7 +45,7 @@ impl Daemon {
         // Steps need no network of their own, and a network namespace for each costs time.
         daemon.args(["--oci-worker-net", "host", "--containerd-worker=false"]);
         let mut process = Process::start(lab, name, daemon);
-        process.until("the socket accepts", SOON, || {
+        process.until("the socket accepts", SOON, |_| {
             UnixStream::connect(&socket).ok()
         });
         Self {

@@ -10,6 +10,9 @@ use std::{
 /// How much of each log a failed test shows.
 const TAIL: usize = 6000;
 
+/// How many programs of one name a test may start.
+const MAX_LOGS: usize = 1000;
+
 /// A directory for one test. Whatever a test starts holds an `Arc` of it, so that it is the last
 /// thing to go.
 pub struct Lab {
@@ -19,15 +22,32 @@ pub struct Lab {
 impl Lab {
     /// Makes the directory; fails when the machine cannot run the suite.
     pub fn new() -> Arc<Self> {
+        Self::furnish(Self::directory())
+    }
+
+    fn directory() -> tempfile::TempDir {
         assert!(
             rustix::process::geteuid().is_root(),
             "the end-to-end tests need root: they run buildkitd and dockerd"
         );
         // Short, since paths of unix sockets end at 107 characters.
-        let dir = tempfile::Builder::new()
-            .prefix("gha-e2e-")
-            .tempdir()
-            .expect("a temporary directory");
+        let dir = tempfile::Builder::new().prefix("gha-e2e-").tempdir();
+        dir.expect("a temporary directory")
+    }
+
+    /// A directory in memory, for tests with more files than some disks delete in minutes.
+    pub fn in_memory() -> Arc<Self> {
+        let dir = Self::directory();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", "size=4g", "tmpfs"])
+            .arg(dir.path());
+        let status = mount.status().expect("mount is installed");
+        assert!(status.success(), "cannot mount a tmpfs: {status}");
+        Self::furnish(dir)
+    }
+
+    fn furnish(dir: tempfile::TempDir) -> Arc<Self> {
         let lab = Self { dir };
         fs::create_dir(lab.path("logs")).expect("create the log directory");
         Arc::new(lab)
@@ -40,10 +60,10 @@ impl Lab {
 
     /// A new log file. Names may repeat; files do not.
     pub fn log(&self, name: &str) -> PathBuf {
-        (0..)
+        (0..MAX_LOGS)
             .map(|n| self.path(format!("logs/{name}-{n}.log")))
             .find(|path| fs::File::create_new(path).is_ok())
-            .expect("there is always another number")
+            .expect("the log directory takes another file")
     }
 
     /// All logs so far.

@@ -6,22 +6,27 @@
 mod build;
 mod context;
 mod daemon;
+mod docker;
 mod lab;
 mod process;
 mod progress;
 mod service;
+mod site;
 
-pub use build::{Build, Builder, gha};
+pub use build::{Build, Builder};
 pub use context::Context;
 pub use daemon::Daemon;
+pub use docker::{Container, Engine};
 pub use lab::Lab;
+pub use process::{Process, command, run};
 pub use progress::Outcome;
 pub use service::{Api, Service};
+pub use site::Site;
 
 use std::time::Duration;
 
 /// How long a program may take to come up or to do one small thing.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// How long one build may take: machines that run tests can be slow and shared.
-pub const BUILD: Duration = Duration::from_secs(300);
+pub const BUILD: Duration = Duration::from_mins(5);

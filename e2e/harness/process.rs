@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::{
-        Arc,
-        mpsc::{self, Receiver, RecvTimeoutError},
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver},
     },
     thread,
     time::{Duration, Instant},
@@ -48,27 +48,27 @@ pub struct Process {
     name: String,
     pid: Pid,
     log: PathBuf,
-    exit: Receiver<ExitStatus>,
+    // One reader at a time; the lock lets tests share what holds a process.
+    exit: Mutex<Receiver<ExitStatus>>,
     ended: Option<ExitStatus>,
     lab: Arc<Lab>,
 }
 
 impl Process {
-    /// Starts the command; its output goes to a log of this name unless it was directed already.
+    /// Starts the command with a log of this name for all that it writes.
     pub fn start(lab: &Arc<Lab>, name: &str, command: Command) -> Self {
         let log = lab.log(name);
-        let out = File::create(&log).expect("create a log");
-        Self::start_with(lab, name, command, log, out)
+        Self::start_with(lab, name, command, &log, &log)
     }
 
     fn start_with(
         lab: &Arc<Lab>,
         name: &str,
         mut command: Command,
-        log: PathBuf,
-        out: File,
+        stdout: &Path,
+        stderr: &Path,
     ) -> Self {
-        command.stderr(log_handle(&log)).stdout(out);
+        command.stdout(append_to(stdout)).stderr(append_to(stderr));
         let (started, start) = mpsc::sync_channel(1);
         let (done, exit) = mpsc::sync_channel(1);
         // The kernel ties a child to the thread that started it, so one thread stays with it.
@@ -87,35 +87,40 @@ impl Process {
         Self {
             name: name.to_owned(),
             pid: pid.expect("process ids are positive"),
-            log,
-            exit,
+            log: stderr.to_owned(),
+            exit: Mutex::new(exit),
             ended: None,
             lab: Arc::clone(lab),
         }
     }
 
-    /// The process id.
-    pub fn pid(&self) -> Pid {
-        self.pid
+    /// The most memory that the program ever had, in bytes. It must be running.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
+        let status = std::fs::read_to_string(path).expect("the program is running");
+        let mut lines = status.lines();
+        let peak = lines.find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+        let kilobytes: u64 = peak
+            .and_then(|peak| peak.trim().parse().ok())
+            .expect("a size");
+        kilobytes * 1024
     }
 
     /// What the program has written so far.
     pub fn log(&self) -> String {
-        std::fs::read(&self.log)
-            .map(|text| String::from_utf8_lossy(&text).into_owned())
-            .unwrap_or_default()
+        read(&self.log)
     }
 
-    /// Waits until `ready` has something; fails when the program ends first or the time is up.
+    /// Waits until `ready`, given the log so far, has something; fails when the program ends first or the time is up.
     pub fn until<T>(
         &mut self,
         what: &str,
         within: Duration,
-        mut ready: impl FnMut() -> Option<T>,
+        mut ready: impl FnMut(&str) -> Option<T>,
     ) -> T {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(value) = ready() {
+            if let Some(value) = ready(&self.log()) {
                 return value;
             }
             assert!(
@@ -154,14 +159,10 @@ impl Process {
         }
     }
 
-    fn ended_within(&mut self, within: Duration) -> Option<ExitStatus> {
-        if self.ended.is_none() {
-            self.ended = match self.exit.recv_timeout(within) {
-                Ok(status) => Some(status),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => panic!("{}: lost track of it", self.name),
-            };
-        }
+    /// How the program ended, if it does so in time.
+    pub fn ended_within(&mut self, within: Duration) -> Option<ExitStatus> {
+        let exit = self.exit.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.ended = self.ended.or_else(|| exit.recv_timeout(within).ok());
         self.ended
     }
 
@@ -177,7 +178,7 @@ impl Drop for Process {
     }
 }
 
-fn log_handle(log: &Path) -> File {
+fn append_to(log: &Path) -> File {
     File::options()
         .append(true)
         .open(log)
@@ -210,15 +211,17 @@ impl Finished {
 
 /// Runs a program to its end.
 pub fn run(lab: &Arc<Lab>, name: &str, command: Command, within: Duration) -> Finished {
-    let log = lab.log(name);
-    let out = lab.log(&format!("{name}-stdout"));
-    let out_file = File::create(&out).expect("create a log");
-    let mut process = Process::start_with(lab, name, command, log, out_file);
+    let stdout = lab.log(&format!("{name}-stdout"));
+    let mut process = Process::start_with(lab, name, command, &stdout, &lab.log(name));
     let status = process.wait(within);
-    let text = std::fs::read(&out).unwrap_or_default();
     Finished {
         status,
-        stdout: String::from_utf8_lossy(&text).into_owned(),
+        stdout: read(&stdout),
         stderr: process.log(),
     }
+}
+
+fn read(log: &Path) -> String {
+    let text = std::fs::read(log).expect("read a log");
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
@@ -14,6 +14,9 @@ use super::{
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_buildkit-gha");
+
+/// What tokens of the service are for unless another repository is asked for.
+const REPOSITORY: &str = "local/cache";
 
 /// Which protocol of the Actions cache a build is told to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +36,15 @@ pub struct Service {
 impl Service {
     /// Starts the service and waits until it answers.
     pub fn start(lab: &Arc<Lab>) -> Self {
-        let address = free_address();
         let mut serve = command(lab, PROGRAM);
-        serve.arg("serve").arg("--listen").arg(address.to_string());
-        serve.arg("--data-dir").arg(lab.path("cache"));
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        serve.arg(lab.path("cache"));
         let mut process = Process::start(lab, "serve", serve);
-        process.until("/healthz answers", SOON, || get(address, "/healthz"));
+        let address = process.until("it says where it listens", SOON, |log| {
+            let mut lines = log.lines();
+            lines.find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
+        });
+        process.until("/healthz answers", SOON, |_| get(address, "/healthz", None));
         Self { process, address }
     }
 
@@ -58,33 +64,48 @@ impl Service {
         run(lab, "token", mint, SOON).ok("token").trim().to_owned()
     }
 
-    /// The sum of a counter over all its labels, or over those that contain `label`.
-    pub fn count(&self, name: &str, label: &str) -> u64 {
-        let text = get(self.address, "/metrics").expect("the service answers");
-        text.lines()
-            .filter(|line| line.starts_with(name) && line.contains(label))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum()
+    /// The keys of all entries that begin with this, at most a hundred.
+    pub fn keys(&self, token: &str, prefix: &str) -> Vec<String> {
+        #[derive(serde::Deserialize)]
+        struct List {
+            actions_caches: Vec<Entry>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Entry {
+            key: String,
+        }
+        let path = format!("/repos/{REPOSITORY}/actions/caches?key={prefix}&per_page=100");
+        let list = get(self.address, &path, Some(token)).expect("the service lists");
+        let list: List = serde_json::from_str(&list).expect("a list in JSON");
+        list.actions_caches
+            .into_iter()
+            .map(|entry| entry.key)
+            .collect()
+    }
+
+    /// How much content it has sent so far.
+    pub fn sent_bytes(&self) -> u64 {
+        let text = get(self.address, "/metrics", None).expect("the service answers");
+        let mut lines = text.lines();
+        lines
+            .find_map(|line| line.strip_prefix("buildkit_gha_service_sent_bytes_total "))
+            .and_then(|value| value.parse().ok())
+            .expect("the counter is there")
     }
 }
 
-/// A port of loopback that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-}
-
 /// A GET without any library, so that the tests share no code with what they test.
-fn get(address: SocketAddr, path: &str) -> Option<String> {
+fn get(address: SocketAddr, path: &str, token: Option<&str>) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(SOON)).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n").ok()?;
+    if let Some(token) = token {
+        write!(stream, "Authorization: Bearer {token}\r\n").ok()?;
+    }
+    write!(stream, "\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.lines()
-        .next()?
-        .contains(" 200 ")
-        .then(|| body.to_owned())
+    let ok = head.lines().next()?.contains(" 200 ");
+    ok.then(|| body.to_owned())
 }

@@ -7,7 +7,7 @@ use crate::harness::{Build, Builder, Context, Daemon, Lab};
 fn cached_and_not_cached_are_told_apart() {
     let lab = Lab::new();
     let daemon = Daemon::stock(&lab, "buildkitd");
-    let context = Context::multi_stage(&lab);
+    let context = Context::multi_stage(&lab, "context");
     for (name, builder) in [
         ("buildctl", Builder::buildctl(&daemon)),
         ("remote", Builder::remote(&daemon, "remote")),

@@ -1,4 +1,14 @@
 //! The tests, one file per promise.
 
+mod bake;
+mod beside;
 mod harness;
+mod index;
+mod memory;
+mod mixed;
+mod npm;
+mod round_trip;
+mod session;
+mod shared;
 mod stock;
+mod tokens;

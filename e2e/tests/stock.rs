@@ -1,6 +1,6 @@
 //! Stock BuildKit against our Actions cache: a peer that we did not write.
 
-use crate::harness::{Api, Build, Builder, Context, Daemon, Lab, Service, gha};
+use crate::harness::{Api, Build, Builder, Daemon, Site};
 
 #[test]
 fn stock_writes_and_reads_v1() {
@@ -13,26 +13,21 @@ fn stock_writes_and_reads_v2() {
 }
 
 fn stock_writes_and_reads(api: Api) {
-    let lab = Lab::new();
-    let service = Service::start(&lab);
-    let token = service.token(&["refs/heads/main=rw"]);
-    let daemon = Daemon::stock(&lab, "buildkitd");
+    let site = Site::new();
+    let daemon = Daemon::stock(&site.lab, "buildkitd");
     let builder = Builder::buildctl(&daemon);
-    let context = Context::multi_stage(&lab);
-    let (first, second) = (lab.path("1.tar"), lab.path("2.tar"));
+    let build = Build::of(&site.context);
 
-    let export = gha(&service, api, &token, ",mode=max");
+    let export = build.clone().to(site.gha(api, ",mode=max"));
     builder
-        .build(&Build::of(&context).to(export).tar(first.clone()))
+        .build(&export.tar(site.tar("exported")))
         .ok()
         .none_cached();
     builder.prune();
-    let import = gha(&service, api, &token, "");
+    let import = build.from(site.gha(api, ""));
     builder
-        .build(&Build::of(&context).from(import).tar(second.clone()))
+        .build(&import.tar(site.tar("imported")))
         .ok()
         .all_cached();
-
-    let read = |path| std::fs::read(path).expect("read a result");
-    assert_eq!(read(first), read(second), "the same content came back");
+    site.same("exported", "imported");
 }

@@ -1,0 +1,65 @@
+//! What nearly every test needs: a directory, an Actions cache with a token, something to build.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use super::{Api, Context, Lab, Service};
+
+/// The scope that the token of a site may write.
+const MAIN: &str = "refs/heads/main=rw";
+
+/// A directory, a service in it and a context.
+pub struct Site {
+    /// The Actions cache.
+    pub service: Service,
+    /// A token that may read and write one scope.
+    pub token: String,
+    /// Several stages with random content.
+    pub context: Context,
+    /// The directory of all this.
+    pub lab: Arc<Lab>,
+}
+
+impl Site {
+    /// Starts the service and makes the rest.
+    pub fn new() -> Self {
+        let lab = Lab::new();
+        let service = Service::start(&lab);
+        let token = service.token(&[MAIN]);
+        let context = Context::multi_stage(&lab, "context");
+        Self {
+            service,
+            token,
+            context,
+            lab,
+        }
+    }
+
+    /// A cache entry as a user writes it; `more` are attributes with a leading comma, or nothing.
+    pub fn gha(&self, api: Api, more: &str) -> String {
+        let url = self.service.url();
+        let token = &self.token;
+        let (attribute, version) = match api {
+            Api::V1 => ("url", 1),
+            Api::V2 => ("url_v2", 2),
+        };
+        format!("type=gha,{attribute}={url},version={version},token={token}{more}")
+    }
+
+    /// Where a result goes.
+    pub fn tar(&self, name: &str) -> PathBuf {
+        self.lab.path(format!("{name}.tar"))
+    }
+
+    /// Fails unless both files have the same bytes.
+    pub fn same(&self, one: &str, other: &str) {
+        let read = |name| fs::read(self.tar(name)).expect("read a result");
+        let (one_bytes, other_bytes) = (read(one), read(other));
+        assert!(!one_bytes.is_empty(), "{one} is empty");
+        assert!(one_bytes == other_bytes, "{one} and {other} differ");
+    }
+
+    /// The keys of all entries that begin with this.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        self.service.keys(&self.token, prefix)
+    }
+}

@@ -1,0 +1,70 @@
+//! A gha cache beside other caches: none of them may notice the other.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::harness::{Api, Build, Builder, Daemon, Site};
+
+/// What an image with an inline cache has in its configuration.
+const INLINE: &[u8] = b"moby.buildkit.cache.v0";
+
+#[test]
+fn local_and_inline() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    let local = site.lab.path("local-cache");
+    let image = site.lab.path("image.oci");
+    let metadata = site.lab.path("metadata.json");
+    let gha = site.gha(Api::V2, ",mode=max");
+    let build = Build::of(&site.context);
+
+    let export = build
+        .clone()
+        .to(format!("type=local,dest={},mode=max", local.display()))
+        .to(gha)
+        .to("type=inline")
+        .arg(format!("--output=type=oci,dest={}", image.display()))
+        .arg(format!("--metadata-file={}", metadata.display()));
+    builder.build(&export).ok().none_cached().no_warnings();
+
+    let image = fs::read(image).expect("the image");
+    let inline = image.windows(INLINE.len()).any(|window| window == INLINE);
+    assert!(inline, "the image has its inline cache");
+    let user = index_digest(&local);
+    // The daemon tells it as JSON inside a string.
+    let told = json(&metadata)["cache.manifest"]
+        .as_str()
+        .map(str::to_owned);
+    let told: Value = serde_json::from_str(&told.expect("a cache manifest")).expect("JSON");
+    let told = told["digest"].as_str().map(str::to_owned);
+    assert_eq!(
+        told,
+        Some(user),
+        "the manifest of the user's cache is told, not of ours"
+    );
+
+    for (name, cache) in [
+        ("gha", site.gha(Api::V2, "")),
+        ("local", format!("type=local,src={}", local.display())),
+    ] {
+        builder.prune();
+        let import = build.clone().from(cache).tar(site.tar(name));
+        builder.build(&import).ok().all_cached();
+    }
+    site.same("gha", "local");
+}
+
+fn index_digest(dir: &Path) -> String {
+    let index = json(&dir.join("index.json"));
+    index["manifests"][0]["digest"]
+        .as_str()
+        .expect("a digest")
+        .to_owned()
+}
+
+fn json(path: &Path) -> Value {
+    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).expect("JSON")
+}

@@ -1,0 +1,59 @@
+//! When an index is written, and when it is not.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::{Api, BUILD, Build, Builder, Context, Daemon, Site};
+
+/// How soon a client that was told to end must have done so.
+const PROMPTLY: Duration = Duration::from_secs(30);
+
+/// An export that takes long enough to be interrupted.
+const LARGE: &str = r#"
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+RUN head -c 400000000 /dev/urandom > /large
+"#;
+
+/// The configuration that BuildKit marshals differs from run to run when steps change nothing;
+/// the graph does not.
+#[test]
+fn an_unchanged_graph_is_written_once() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    for (api, scope) in [(Api::V1, "one"), (Api::V2, "two")] {
+        let cache = site.gha(api, &format!(",mode=max,scope={scope}"));
+        let build = Build::of(&site.context).to(cache);
+        for _ in 0..3 {
+            builder.build(&build).ok().no_warnings();
+            let keys = site.keys(&format!("index-{scope}-"));
+            assert_eq!(keys.len(), 1, "{api:?}: {keys:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_build_leaves_no_index() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    let context = Context::new(&site.lab, "large", LARGE);
+    let build = Build::of(&context).to(site.gha(Api::V2, ",mode=max"));
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut client = builder.start(&build);
+        client.until("the export begins", BUILD, |log| {
+            log.contains("sending cache export").then_some(())
+        });
+        client.signal(signal);
+        client.wait(PROMPTLY);
+        assert_eq!(site.keys("index-"), Vec::<String>::new(), "{signal:?}");
+    }
+    // The keys that the cancelled uploads had reserved stay taken for a while, which the service
+    // decides; so the next build may save less, but it works, and so does one that imports.
+    builder.build(&build).ok();
+    builder.prune();
+    builder.build(&build.from(site.gha(Api::V2, ""))).ok();
+}
