@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cache::{
-        Cache,
+        Cache, ImportJob,
         spec::{self, Overrides},
     },
     config::ImportWay,
@@ -77,10 +77,14 @@ impl Interceptor for Front {
                 .map_err(malformed)?
                 .into()
         };
+        let served = match self.settings.import {
+            ImportWay::Loopback => imports.into_values().filter_map(|i| i.job).collect(),
+            ImportWay::Content => Vec::new(),
+        };
         let finish = Box::new(InFlight {
             build,
             strip,
-            imports,
+            served,
         });
         Ok(Solve { request, finish })
     }
@@ -149,18 +153,15 @@ struct InFlight {
     build: Arc<Build>,
     /// No exporter but ours can have answered a manifest.
     strip: bool,
-    imports: BTreeMap<String, Import>,
+    /// Imports that buildkitd reads from the endpoint.
+    served: Vec<Arc<ImportJob>>,
 }
 
 impl InFlight {
     /// A build that ends well has asked for its imports, if its buildkitd can reach the endpoint.
     fn check_reach(&self) {
-        let jobs = self
-            .imports
-            .values()
-            .filter_map(|import| import.job.as_ref());
         let endpoint = self.build.endpoint();
-        if endpoint.was_called() || !jobs.into_iter().any(|job| job.has_index()) {
+        if endpoint.was_called() || !self.served.iter().any(|job| job.has_index()) {
             return;
         }
         let short = format!(
