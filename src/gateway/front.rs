@@ -188,3 +188,6 @@ impl Finish for InFlight {
             .map_or(message, Bytes::from)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ mod api;
 mod backend;
 mod handle;
 mod objects;
-mod token;
+pub(super) mod token;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -111,3 +111,6 @@ impl Endpoint {
         self.handles.was_used()
     }
 }
+
+#[cfg(test)]
+mod tests;

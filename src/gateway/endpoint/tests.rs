@@ -1,0 +1,183 @@
+//! The endpoint over real HTTP, in front of a backend that holds one entry.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use jiff::SignedDuration;
+use reqwest::{Client, Response, StatusCode, header};
+
+use super::*;
+use crate::protocol::{scope::Permission, v1};
+
+const CONTENT: &[u8] = b"an index";
+
+/// Has one entry under "key", and one whose bytes never end under "endless".
+struct Fixed;
+
+#[async_trait]
+impl Backend for Fixed {
+    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, Failure> {
+        let object: Arc<dyn Object> = match keys {
+            ["key"] => Arc::new(Bytes::from_static(CONTENT)),
+            ["endless"] => Arc::new(Endless),
+            ["broken"] => return Err(Failure::Upstream("the service said no".into())),
+            _ => return Ok(None),
+        };
+        let key = keys[0].to_owned();
+        Ok(Some(Found { key, object }))
+    }
+}
+
+struct Endless;
+
+#[async_trait]
+impl Object for Endless {
+    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl Readable for Endless {
+    fn size(&self) -> u64 {
+        1 << 40
+    }
+
+    fn read(self: Box<Self>, _range: std::ops::Range<u64>) -> Body {
+        let first = stream::once(async { Ok(Bytes::from_static(b"first")) });
+        first.chain(stream::pending()).boxed()
+    }
+}
+
+struct Bed {
+    endpoint: Endpoint,
+    access: Access,
+    http: Client,
+    _tasks: Tasks,
+}
+
+impl Bed {
+    async fn new() -> Self {
+        let tasks = Tasks::default();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let endpoint = Endpoint::bind(any, None, &tasks).await.unwrap();
+        let access = open(&endpoint, SignedDuration::from_hours(1));
+        Self {
+            endpoint,
+            access,
+            http: Client::builder().no_proxy().build().unwrap(),
+            _tasks: tasks,
+        }
+    }
+
+    async fn lookup(&self, key: &str) -> Response {
+        self.lookup_at(&self.access, key, self.access.token.expose())
+            .await
+    }
+
+    async fn lookup_at(&self, access: &Access, key: &str, token: &str) -> Response {
+        let path = format!("_apis/artifactcache/cache?keys={key}&version=v");
+        let call = self.http.get(access.url.expose().join(&path).unwrap());
+        call.bearer_auth(token).send().await.unwrap()
+    }
+
+    async fn object(&self, key: &str) -> Url {
+        let entry: v1::Entry = self.lookup(key).await.json().await.unwrap();
+        assert_eq!(entry.cache_key, key);
+        entry.archive_location.expose().clone()
+    }
+}
+
+fn open(endpoint: &Endpoint, life: SignedDuration) -> Access {
+    let scopes = [Scope::new("refs/heads/main", Permission::READ)];
+    endpoint.open(Arc::new(Fixed), &scopes, Timestamp::now() + life)
+}
+
+#[tokio::test]
+async fn a_lookup_needs_the_handles_own_token() {
+    let bed = Bed::new().await;
+    assert_eq!(bed.lookup("key").await.status(), StatusCode::OK);
+    assert_eq!(bed.lookup("other").await.status(), StatusCode::NO_CONTENT);
+
+    let other = open(&bed.endpoint, SignedDuration::from_hours(1));
+    for wrong in ["", "x", other.token.expose()] {
+        let answer = bed.lookup_at(&bed.access, "key", wrong).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    }
+    let mut unknown = bed.access.clone();
+    unknown.url = SecretUrl::new(bed.endpoint.url().join("0123456789abcdef/").unwrap());
+    let answer = bed.lookup_at(&unknown, "key", bed.access.token.expose());
+    assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_object_is_served_without_a_token_whole_and_in_parts() {
+    let bed = Bed::new().await;
+    let url = bed.object("key").await;
+    let whole = bed.http.get(url.clone()).send().await.unwrap();
+    assert_eq!(whole.bytes().await.unwrap(), CONTENT);
+    let part = bed.http.get(url.clone()).header(header::RANGE, "bytes=3-");
+    let part = part.send().await.unwrap();
+    assert_eq!(part.headers()[header::CONTENT_RANGE], "bytes 3-7/8");
+    assert_eq!(part.bytes().await.unwrap(), &CONTENT[3..]);
+
+    for (range, status) in [
+        ("bytes=8-", StatusCode::RANGE_NOT_SATISFIABLE),
+        ("bytes=5-3", StatusCode::BAD_REQUEST),
+    ] {
+        let refused = bed.http.get(url.clone()).header(header::RANGE, range);
+        assert_eq!(refused.send().await.unwrap().status(), status, "{range}");
+    }
+    let unknown = url.join("0123456789abcdef").unwrap();
+    let unknown = bed.http.get(unknown).send().await.unwrap();
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_failure_is_told_in_the_services_words() {
+    let bed = Bed::new().await;
+    let answer = bed.lookup("broken").await;
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    let body: v1::ErrorBody = answer.json().await.unwrap();
+    assert_eq!(body.message, "the service said no");
+}
+
+#[tokio::test]
+async fn nothing_can_be_written_through_an_import() {
+    let bed = Bed::new().await;
+    let url = bed.access.url.expose().join("_apis/artifactcache/caches");
+    let call = bed.http.post(url.unwrap()).json(&v1::ReserveRequest {
+        key: "key".into(),
+        version: "v".into(),
+        cache_size: None,
+    });
+    let call = call.bearer_auth(bed.access.token.expose());
+    assert_eq!(call.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_retired_handle_stays_while_a_build_is_in_flight_and_ends_its_downloads_after() {
+    let bed = Bed::new().await;
+    let url = bed.object("endless").await;
+    let mut download = bed.http.get(url).send().await.unwrap();
+    assert_eq!(download.chunk().await.unwrap().unwrap(), "first");
+
+    bed.endpoint.sweep(true);
+    assert_eq!(bed.lookup("key").await.status(), StatusCode::OK, "in use");
+    bed.endpoint.retire(&bed.access);
+    bed.endpoint.sweep(false);
+    assert_eq!(bed.lookup("key").await.status(), StatusCode::OK, "shared");
+    bed.endpoint.sweep(true);
+    let gone = bed.lookup("key").await;
+    assert_eq!(gone.status(), StatusCode::UNAUTHORIZED);
+    assert!(download.chunk().await.is_err(), "the download was cut");
+}
+
+#[tokio::test]
+async fn a_retired_handle_whose_token_has_expired_is_closed_on_a_busy_daemon() {
+    let bed = Bed::new().await;
+    let expired = open(&bed.endpoint, SignedDuration::from_secs(-1));
+    bed.endpoint.retire(&expired);
+    bed.endpoint.sweep(false);
+    let answer = bed.lookup_at(&expired, "key", expired.token.expose());
+    assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
+}

@@ -1,0 +1,241 @@
+//! What becomes of the cache options of builds, without a buildkitd: the end-to-end suite has one.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use jiff::{SignedDuration, Timestamp};
+use prost::Message as _;
+use url::Url;
+
+use super::*;
+use crate::{
+    actions::{Http, HttpConfig},
+    cache::Settings,
+    gateway::{endpoint::token, rewrite::SolveRequest},
+    lifecycle::Tasks,
+    proto::control::{CacheOptionsEntry, StatusResponse},
+    protocol::scope::{Permission, Scope},
+    wire,
+};
+
+/// A service that refuses every connection: nothing here needs one that answers.
+const NOWHERE: &str = "http://127.0.0.1:9/";
+
+struct Bed {
+    front: Front,
+    _spool: tempfile::TempDir,
+}
+
+impl Bed {
+    async fn new(settings: FrontSettings) -> Self {
+        let spool = tempfile::tempdir().unwrap();
+        let tasks = Tasks::default();
+        let http = Http::new(&HttpConfig::default()).unwrap();
+        let settings_of_cache = Settings::new(spool.path().to_owned());
+        let cache = Cache::new(settings_of_cache, http, tasks.clone()).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let endpoint = Endpoint::bind(any, None, &tasks).await.unwrap();
+        Self {
+            front: Front::new(settings, cache, endpoint),
+            _spool: spool,
+        }
+    }
+
+    /// Sends a Solve and reads what buildkitd would get.
+    async fn solve(&self, request: &[u8]) -> (SolveRequest, Box<dyn Finish>) {
+        let solve = self.front.solve(Bytes::copy_from_slice(request)).await;
+        let solve = solve.map_err(|status| status.to_string()).unwrap();
+        (rewrite::read_solve(&solve.request).unwrap(), solve.finish)
+    }
+
+    /// The warnings that a viewer of the build sees.
+    fn warnings(&self) -> Vec<String> {
+        let message = self.front.status("build").finish().unwrap_or_default();
+        let response = StatusResponse::decode(message).unwrap();
+        let shorts = response.warnings.into_iter().map(|warning| warning.short);
+        shorts
+            .map(|short| String::from_utf8(short).unwrap())
+            .collect()
+    }
+}
+
+fn token(permission: Permission) -> String {
+    let soon = Timestamp::now() + SignedDuration::from_hours(1);
+    let scopes = [Scope::new("refs/heads/main", permission)];
+    token::mint(&scopes, soon).expose().to_owned()
+}
+
+fn gha(attrs: &[(&str, &str)]) -> Vec<u8> {
+    let written = token(Permission::READ_WRITE);
+    let mut all = BTreeMap::from([("url", NOWHERE), ("token", &written)]);
+    all.extend(attrs.iter().copied());
+    let attrs = all.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let entry = CacheOptionsEntry {
+        r#type: "gha".into(),
+        attrs: attrs.collect(),
+    };
+    entry.encode_to_vec()
+}
+
+/// A Control.Solve request of the build "build" on the session "session".
+fn request(exports: &[Vec<u8>], imports: &[Vec<u8>]) -> Vec<u8> {
+    let mut cache = Vec::new();
+    for export in exports {
+        wire::append(&mut cache, 4, export);
+    }
+    for import in imports {
+        wire::append(&mut cache, 5, import);
+    }
+    let mut request = Vec::new();
+    wire::append(&mut request, 1, b"build");
+    wire::append(&mut request, 5, b"session");
+    wire::append(&mut request, 8, &cache);
+    request
+}
+
+fn llb_request(imports: &[Vec<u8>]) -> Bytes {
+    let mut request = Vec::new();
+    for import in imports {
+        wire::append(&mut request, 12, import);
+    }
+    request.into()
+}
+
+#[tokio::test]
+async fn an_export_with_a_session_goes_to_a_store_that_lives_as_long_as_the_build() {
+    let bed = Bed::new(FrontSettings::default()).await;
+    bed.front.session_up("session");
+    let export = gha(&[("scope", "a"), ("mode", "max")]);
+    let (sent, finish) = bed.solve(&request(&[export], &[])).await;
+    let [entry] = sent.exports.as_slice() else {
+        panic!("{} exports", sent.exports.len());
+    };
+    assert_eq!(
+        (entry.kind.as_str(), entry.attrs["mode"].as_str()),
+        ("local", "max")
+    );
+    assert!(!entry.attrs.contains_key("token"));
+    let store = spec::store_id(&entry.attrs["dest"]);
+    assert!(bed.front.content_host(&store).is_some());
+    assert!(bed.front.content_host("local:of the user").is_none());
+    drop(finish);
+    assert!(bed.front.content_host(&store).is_none());
+    assert_eq!(bed.warnings(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_without_a_session_goes_to_the_endpoint() {
+    let bed = Bed::new(FrontSettings::default()).await;
+    let (sent, _finish) = bed.solve(&request(&[gha(&[])], &[])).await;
+    let entry = &sent.exports[0];
+    assert_eq!(entry.kind, "gha");
+    assert!(entry.attrs["url"].starts_with("http://127.0.0.1:"));
+    assert_ne!(entry.attrs["url"], NOWHERE);
+    assert_eq!(entry.attrs["ignore-error"], "true");
+}
+
+#[tokio::test]
+async fn an_export_of_a_buildkitd_that_signs_goes_to_the_endpoint() {
+    let settings = FrontSettings {
+        signed: true,
+        ..FrontSettings::default()
+    };
+    let bed = Bed::new(settings).await;
+    bed.front.session_up("session");
+    let (sent, _finish) = bed.solve(&request(&[gha(&[])], &[])).await;
+    assert_eq!(sent.exports[0].kind, "gha");
+}
+
+#[tokio::test]
+async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
+    let bed = Bed::new(FrontSettings::default()).await;
+    let import = gha(&[("scope", "a")]);
+    let (sent, finish) = bed.solve(&request(&[], &[import.clone()])).await;
+    let llb = bed
+        .front
+        .llb_solve(Some("build"), llb_request(&[import.clone()]));
+    let llb = llb.await.map_err(|status| status.to_string()).unwrap();
+    assert_eq!(rewrite::read_llb_imports(&llb).unwrap(), sent.imports);
+    let real = CacheOptionsEntry::decode(import.as_slice()).unwrap();
+    assert_ne!(sent.imports[0].attrs["token"], real.attrs["token"]);
+    assert!(sent.imports[0].attrs["url"].starts_with("http://127.0.0.1:"));
+
+    drop(finish);
+    let late = bed
+        .front
+        .llb_solve(Some("build"), llb_request(&[import.clone()]));
+    let late = late.await.map_err(|status| status.to_string()).unwrap();
+    assert_eq!(
+        late,
+        llb_request(&[import]),
+        "no known build: passed as it is"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_left_out_with_one_warning() {
+    for (export, word) in [
+        (gha(&[("timeout", "soon")]), "timeout"),
+        (gha(&[("token", "no JWT")]), "JWT"),
+        (
+            gha(&[("token", &token(Permission::READ))]),
+            "refs/heads/main",
+        ),
+    ] {
+        let bed = Bed::new(FrontSettings::default()).await;
+        let (sent, _finish) = bed.solve(&request(&[export], &[])).await;
+        assert_eq!(sent.exports, []);
+        let warnings = bed.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(word), "{warnings:?}");
+        assert!(!warnings[0].contains("no JWT"), "it may hold a secret");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
+    let bed = Bed::new(FrontSettings::default()).await;
+    let export = gha(&[("timeout", "soon"), ("ignore-error", "false")]);
+    let refused = bed.front.solve(request(&[export], &[]).into()).await;
+    let status = refused.err().expect("the Solve is refused");
+    assert_eq!(status.code, Code::InvalidArgument);
+    assert!(status.message.contains("timeout"), "{}", status.message);
+}
+
+#[tokio::test]
+async fn an_unknown_attribute_is_one_warning_for_the_whole_build() {
+    let bed = Bed::new(FrontSettings::default()).await;
+    bed.front.session_up("session");
+    let entry = gha(&[("colour", "red")]);
+    let (_, _finish) = bed.solve(&request(&[entry.clone()], &[entry])).await;
+    let warnings = bed.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("colour"));
+}
+
+#[tokio::test]
+async fn the_operators_url_and_token_win() {
+    let overrides = Overrides {
+        url: Some(Url::parse("http://127.0.0.1:10/").unwrap()),
+        token: Some(token(Permission::READ).into()),
+        ..Overrides::default()
+    };
+    let settings = FrontSettings {
+        overrides,
+        ..FrontSettings::default()
+    };
+    let bed = Bed::new(settings).await;
+    let (sent, _finish) = bed.solve(&request(&[gha(&[])], &[])).await;
+    assert_eq!(sent.exports, [], "the operator's token may only read");
+}
+
+#[tokio::test]
+async fn a_build_without_gha_entries_keeps_every_byte() {
+    let bed = Bed::new(FrontSettings::default()).await;
+    let mut sent = request(&[], &[]);
+    sent.extend([0xa0, 0x06, 0x81, 0x80, 0x00]); // an unknown field, oddly encoded
+    let solve = bed.front.solve(sent.clone().into()).await;
+    let solve = solve.map_err(|status| status.to_string()).unwrap();
+    assert_eq!(solve.request, sent);
+    let response = Bytes::from_static(b"\x0a\x00");
+    assert_eq!(solve.finish.response(response.clone()), response);
+}
