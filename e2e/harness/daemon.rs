@@ -1,6 +1,11 @@
 //! buildkitd, bare or behind the gateway: the same flags start either.
 
-use std::{os::unix::net::UnixStream, path::PathBuf, process::Command, sync::Arc};
+use std::{
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
 use super::{
     Lab, SOON,
@@ -30,20 +35,41 @@ impl Daemon {
     /// buildkitd behind the gateway, with more settings.
     pub fn gateway_with(lab: &Arc<Lab>, name: &str, edit: impl FnOnce(&mut Command)) -> Self {
         let mut gateway = command(lab, PROGRAM);
-        edit(&mut gateway);
         gateway.arg("gateway");
+        edit(&mut gateway);
         Self::start(lab, name, gateway)
+    }
+
+    /// Stock buildkitd in a network namespace of its own: it reaches no loopback but its own.
+    pub fn stock_apart(lab: &Arc<Lab>, name: &str) -> Self {
+        let mut daemon = command(lab, "unshare");
+        daemon.args(["--net", "--", "buildkitd"]);
+        Self::start(lab, name, daemon)
+    }
+
+    /// The gateway in front of a daemon that runs already.
+    pub fn in_front_of(daemon: &Self, name: &str, edit: impl FnOnce(&mut Command)) -> Self {
+        let lab = daemon.lab();
+        let mut gateway = command(lab, PROGRAM);
+        gateway.args(["gateway", "--upstream", &daemon.address()]);
+        edit(&mut gateway);
+        gateway.env("BUILDKIT_GHA_SPOOL_DIR", lab.path(format!("{name}.spool")));
+        Self::listening(lab, name, daemon.root.clone(), gateway)
     }
 
     fn start(lab: &Arc<Lab>, name: &str, mut daemon: Command) -> Self {
         let root = lab.path(format!("{name}.root"));
-        let socket = lab.path(format!("{name}.sock"));
         daemon.arg("--root").arg(&root);
+        // Steps need no network of their own, and a network namespace for each costs time.
+        daemon.args(["--oci-worker-net", "host", "--containerd-worker=false"]);
+        Self::listening(lab, name, root, daemon)
+    }
+
+    fn listening(lab: &Arc<Lab>, name: &str, root: PathBuf, mut daemon: Command) -> Self {
+        let socket = lab.path(format!("{name}.sock"));
         daemon
             .arg("--addr")
             .arg(format!("unix://{}", socket.display()));
-        // Steps need no network of their own, and a network namespace for each costs time.
-        daemon.args(["--oci-worker-net", "host", "--containerd-worker=false"]);
         let mut process = Process::start(lab, name, daemon);
         process.until("the socket accepts", SOON, |_| {
             UnixStream::connect(&socket).ok()
@@ -58,6 +84,11 @@ impl Daemon {
     /// Where clients connect.
     pub fn address(&self) -> String {
         format!("unix://{}", self.socket.display())
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The daemon's state directory.

@@ -12,3 +12,5 @@ mod session;
 mod shared;
 mod stock;
 mod tokens;
+mod upstream;
+mod ways;

@@ -126,11 +126,6 @@ impl ImportJob {
         self.core.client.token().scopes()
     }
 
-    /// True if an index was found.
-    pub fn has_index(&self) -> bool {
-        self.core.indexes().next().is_some()
-    }
-
     /// The index whose key without number is `base`, from what has been loaded so far.
     pub fn index(&self, base: &str) -> Option<LoadedIndex> {
         let slot = self

@@ -125,11 +125,6 @@ impl Builds {
 }
 
 impl Build {
-    /// The endpoint that buildkitd reads from.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.builds.endpoint
-    }
-
     /// Answers Content calls for `store_id` with `host` as long as the build lives.
     pub fn serve(&self, store_id: &str, host: Arc<dyn content::Host>) {
         lock(&self.builds.stores).insert(store_id.to_owned(), host);

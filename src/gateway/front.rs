@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use url::Url;
 
 use super::{
     builds::{Build, Builds, Import},
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     cache::{
-        Cache, ImportJob,
+        Cache,
         spec::{self, Overrides},
     },
     config::ImportWay,
@@ -77,15 +78,7 @@ impl Interceptor for Front {
                 .map_err(malformed)?
                 .into()
         };
-        let served = match self.settings.import {
-            ImportWay::Loopback => imports.into_values().filter_map(|i| i.job).collect(),
-            ImportWay::Content => Vec::new(),
-        };
-        let finish = Box::new(InFlight {
-            build,
-            strip,
-            served,
-        });
+        let finish = Box::new(InFlight { build, strip });
         Ok(Solve { request, finish })
     }
 
@@ -113,7 +106,9 @@ impl Interceptor for Front {
     }
 
     fn status(&self, build_ref: &str) -> Box<dyn StatusEditor> {
-        Box::new(Viewer::new(self.builds.board(build_ref)))
+        let builds = Arc::clone(&self.builds);
+        let unreached = move || builds.endpoint().unreached().map(Url::to_string);
+        Box::new(Viewer::new(self.builds.board(build_ref), unreached))
     }
 
     fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>> {
@@ -153,34 +148,10 @@ struct InFlight {
     build: Arc<Build>,
     /// No exporter but ours can have answered a manifest.
     strip: bool,
-    /// Imports that buildkitd reads from the endpoint.
-    served: Vec<Arc<ImportJob>>,
-}
-
-impl InFlight {
-    /// A build that ends well has asked for its imports, if its buildkitd can reach the endpoint.
-    fn check_reach(&self) {
-        let endpoint = self.build.endpoint();
-        if endpoint.was_called() || !self.served.iter().any(|job| job.has_index()) {
-            return;
-        }
-        let short = format!(
-            "cache import: buildkitd has never called the endpoint at {}",
-            endpoint.url()
-        );
-        let detail = [
-            "Is it in another network namespace? Then name an address that it can reach with",
-            "--import-listen and --import-url, or set BUILDKIT_GHA_IMPORT=content.",
-        ];
-        self.build
-            .board
-            .warn(short, detail.map(String::from).to_vec());
-    }
 }
 
 impl Finish for InFlight {
     fn response(self: Box<Self>, message: Bytes) -> Bytes {
-        self.check_reach();
         if !self.strip {
             return message;
         }

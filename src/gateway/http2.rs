@@ -9,11 +9,12 @@ use h2::{client, server};
 
 /// What one stream may have in flight. It covers a fast loopback's bandwidth-delay product many
 /// times over; 64 KiB would halve the speed of a layer.
-const STREAM_WINDOW: u32 = 4 << 20;
+const STREAM_WINDOW: u32 = 2 << 20;
 
-/// What one connection may have in flight: several streams whose receivers have stopped must
-/// leave room for the health checks that keep a session alive.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// What one connection may have in flight. h2 counts bytes against it until the receiver has
+/// taken them, so streams whose receivers have stopped must leave room for the health checks that
+/// keep a session alive: 64 of them would have to stop here, and no client opens as many.
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 
 /// The header list that grpc-go accepts. Exclude patterns of a `.dockerignore` travel as metadata.
 const MAX_HEADER_LIST: u32 = 16 << 20;

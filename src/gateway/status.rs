@@ -20,24 +20,73 @@ const PACE: Duration = Duration::from_millis(100);
 const VERTEXES: u32 = 1;
 const VERTEX_DIGEST: u32 = 1;
 const VERTEX_NAME: u32 = 3;
+const VERTEX_ERROR: u32 = 7;
+
+/// What the name of BuildKit's row for one of our imports begins with.
+const IMPORT_NAME: &str = "importing cache manifest from gha:";
 
 /// One viewer of a build.
 pub struct Viewer {
     board: Arc<Board>,
+    unreached: Box<dyn Fn() -> Option<String> + Send>,
     changes: watch::Receiver<u64>,
     seen: u64,
     not_before: Instant,
 }
 
 impl Viewer {
-    /// Begins to watch `board`.
-    pub fn new(board: Arc<Board>) -> Self {
+    /// Begins to watch `board`. `unreached` tells the import endpoint's URL as long as buildkitd
+    /// has never called it.
+    pub fn new(board: Arc<Board>, unreached: impl Fn() -> Option<String> + Send + 'static) -> Self {
         Self {
+            unreached: Box::new(unreached),
             changes: board.watch(),
             board,
             seen: 0,
             not_before: Instant::now(),
         }
+    }
+
+    /// Gives BuildKit's rows for exports of ours the name that stock's `gha` export has, and looks
+    /// for imports that failed because buildkitd cannot reach us.
+    fn edit_vertexes(&self, message: &[u8]) -> Result<Vec<u8>, WireError> {
+        wire::edit(message, |field| {
+            if field.number != VERTEXES {
+                return Ok(Edit::Keep);
+            }
+            let vertex = field.payload()?;
+            let part = |number| match wire::last(vertex, number)? {
+                Some(field) => field.text().map(str::to_owned),
+                None => Ok(String::new()),
+            };
+            if part(VERTEX_NAME)?.starts_with(IMPORT_NAME) && !part(VERTEX_ERROR)?.is_empty() {
+                self.advise();
+            }
+            let Some(name) = self.board.rename(&part(VERTEX_DIGEST)?) else {
+                return Ok(Edit::Keep);
+            };
+            let renamed = wire::edit(vertex, |field| {
+                Ok::<_, WireError>(match field.number {
+                    VERTEX_NAME => Edit::Replace(name.into()),
+                    _ => Edit::Keep,
+                })
+            })?;
+            Ok(Edit::Replace(renamed))
+        })
+    }
+
+    /// An import of ours has failed. If buildkitd has never called, it is most likely elsewhere.
+    fn advise(&self) {
+        let Some(url) = (self.unreached)() else {
+            return;
+        };
+        let short =
+            format!("cache import: buildkitd has never called the gateway's endpoint at {url}");
+        let detail = [
+            "Is it in another network namespace? Then name an address that it can reach with",
+            "--import-listen and --import-url, or set BUILDKIT_GHA_IMPORT=content.",
+        ];
+        self.board.warn(short, detail.map(String::from).to_vec());
     }
 
     fn news(&mut self) -> Option<StatusResponse> {
@@ -50,7 +99,7 @@ impl Viewer {
 #[async_trait]
 impl StatusEditor for Viewer {
     fn edit(&mut self, message: Bytes) -> Bytes {
-        match rename_exports(&self.board, &message) {
+        match self.edit_vertexes(&message) {
             Ok(edited) => edited.into(),
             Err(error) => {
                 tracing::debug!(%error, "a status message is passed on as it is");
@@ -85,28 +134,6 @@ impl StatusEditor for Viewer {
     }
 }
 
-/// Gives BuildKit's rows for exports of ours the name that stock's `gha` export has.
-fn rename_exports(board: &Board, message: &[u8]) -> Result<Vec<u8>, WireError> {
-    wire::edit(message, |field| {
-        if field.number != VERTEXES {
-            return Ok(Edit::Keep);
-        }
-        let vertex = field.payload()?;
-        let digest = wire::last(vertex, VERTEX_DIGEST)?;
-        let digest = digest.as_ref().map(wire::Field::text).transpose()?;
-        let Some(name) = digest.and_then(|digest| board.rename(digest)) else {
-            return Ok(Edit::Keep);
-        };
-        let renamed = wire::edit(vertex, |field| {
-            Ok::<_, WireError>(match field.number {
-                VERTEX_NAME => Edit::Replace(name.into()),
-                _ => Edit::Keep,
-            })
-        })?;
-        Ok(Edit::Replace(renamed))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +144,10 @@ mod tests {
 
     fn decode(message: &Bytes) -> StatusResponse {
         StatusResponse::decode(message.as_ref()).unwrap()
+    }
+
+    fn viewer(board: &Arc<Board>) -> Viewer {
+        Viewer::new(Arc::clone(board), || None)
     }
 
     fn transfer(current: u64) -> Event {
@@ -136,7 +167,7 @@ mod tests {
         row.expect();
         let export = row.reporter();
         let digest = crate::digest::Digest::of("session-cache-0").to_string();
-        let mut viewer = Viewer::new(Arc::clone(&board));
+        let mut viewer = viewer(&board);
 
         let message = StatusResponse {
             vertexes: vec![Vertex {
@@ -163,9 +194,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_warning_without_a_row_brings_its_own_to_every_viewer() {
         let board = Arc::new(Board::new("build"));
-        let mut early = Viewer::new(Arc::clone(&board));
+        let mut early = viewer(&board);
         board.warn("cache export skipped".into(), vec!["because".into()]);
-        let mut late = Viewer::new(Arc::clone(&board));
+        let mut late = viewer(&board);
 
         for viewer in [&mut early, &mut late] {
             let response = decode(&viewer.next().await);
@@ -177,8 +208,29 @@ mod tests {
     }
 
     #[test]
+    fn an_import_that_fails_at_a_daemon_that_never_called_is_explained() {
+        let message = StatusResponse {
+            vertexes: vec![Vertex {
+                name: "importing cache manifest from gha:1".into(),
+                error: "connection refused".into(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        for (called, warnings) in [(false, 1), (true, 0)] {
+            let board = Arc::new(Board::new("build"));
+            let unreached = move || (!called).then(|| "http://127.0.0.1:1/".to_owned());
+            let mut viewer = Viewer::new(board, unreached);
+            let sent = viewer.edit(message.encode_to_vec().into());
+            assert_eq!(decode(&sent), message);
+            let said = viewer.finish().unwrap_or_default();
+            assert_eq!(decode(&said).warnings.len(), warnings);
+        }
+    }
+
+    #[test]
     fn what_is_no_status_message_passes_as_it_is() {
-        let mut viewer = Viewer::new(Arc::new(Board::new("build")));
+        let mut viewer = viewer(&Arc::new(Board::new("build")));
         let odd = Bytes::from_static(&[0x0a, 0xff]);
         assert_eq!(viewer.edit(odd.clone()), odd);
     }

@@ -73,11 +73,6 @@ impl Endpoint {
         })
     }
 
-    /// What buildkitd reaches it by.
-    pub fn url(&self) -> &Url {
-        &self.url
-    }
-
     /// Opens a handle in front of `backend`, with a token that shows buildkitd the scopes of the
     /// real one and nothing else of it.
     pub fn open(&self, backend: Arc<dyn Backend>, scopes: &[Scope], expires: Timestamp) -> Access {
@@ -106,9 +101,9 @@ impl Endpoint {
         self.handles.sweep(idle, Timestamp::now());
     }
 
-    /// True once buildkitd has called: it can reach the endpoint.
-    pub fn was_called(&self) -> bool {
-        self.handles.was_used()
+    /// What buildkitd should reach the endpoint by, as long as it has never called.
+    pub fn unreached(&self) -> Option<&Url> {
+        (!self.handles.was_used()).then_some(&self.url)
     }
 }
 

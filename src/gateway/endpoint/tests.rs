@@ -104,7 +104,7 @@ async fn a_lookup_needs_the_handles_own_token() {
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     }
     let mut unknown = bed.access.clone();
-    unknown.url = SecretUrl::new(bed.endpoint.url().join("0123456789abcdef/").unwrap());
+    unknown.url = SecretUrl::new(bed.endpoint.url.join("0123456789abcdef/").unwrap());
     let answer = bed.lookup_at(&unknown, "key", bed.access.token.expose());
     assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
 }

@@ -1,6 +1,6 @@
 //! What becomes of the cache options of builds, without a buildkitd: the end-to-end suite has one.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, slice::from_ref};
 
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
@@ -149,10 +149,10 @@ async fn an_export_of_a_buildkitd_that_signs_goes_to_the_endpoint() {
 async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
     let bed = Bed::new(FrontSettings::default()).await;
     let import = gha(&[("scope", "a")]);
-    let (sent, finish) = bed.solve(&request(&[], &[import.clone()])).await;
+    let (sent, finish) = bed.solve(&request(&[], from_ref(&import))).await;
     let llb = bed
         .front
-        .llb_solve(Some("build"), llb_request(&[import.clone()]));
+        .llb_solve(Some("build"), llb_request(from_ref(&import)));
     let llb = llb.await.map_err(|status| status.to_string()).unwrap();
     assert_eq!(rewrite::read_llb_imports(&llb).unwrap(), sent.imports);
     let real = CacheOptionsEntry::decode(import.as_slice()).unwrap();
@@ -162,7 +162,7 @@ async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
     drop(finish);
     let late = bed
         .front
-        .llb_solve(Some("build"), llb_request(&[import.clone()]));
+        .llb_solve(Some("build"), llb_request(from_ref(&import)));
     let late = late.await.map_err(|status| status.to_string()).unwrap();
     assert_eq!(
         late,
@@ -206,7 +206,9 @@ async fn an_unknown_attribute_is_one_warning_for_the_whole_build() {
     let bed = Bed::new(FrontSettings::default()).await;
     bed.front.session_up("session");
     let entry = gha(&[("colour", "red")]);
-    let (_, _finish) = bed.solve(&request(&[entry.clone()], &[entry])).await;
+    let (_, _finish) = bed
+        .solve(&request(from_ref(&entry), from_ref(&entry)))
+        .await;
     let warnings = bed.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("colour"));

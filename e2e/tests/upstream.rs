@@ -1,0 +1,57 @@
+//! The gateway in front of a buildkitd that it did not start.
+
+use crate::harness::{Api, Build, Builder, Daemon, Site};
+
+#[test]
+fn a_daemon_that_runs_already() {
+    let site = Site::new();
+    let stock = Daemon::stock(&site.lab, "stock");
+    let gateway = Daemon::in_front_of(&stock, "gateway", |_| ());
+    main_job(&site, &Builder::buildctl(&gateway));
+}
+
+/// It cannot reach the endpoint on our loopback, so its imports come over the session.
+#[test]
+fn a_daemon_in_another_network_namespace() {
+    let site = Site::new();
+    let stock = Daemon::stock_apart(&site.lab, "stock");
+    let gateway = Daemon::in_front_of(&stock, "gateway", |gateway| {
+        gateway.env("BUILDKIT_GHA_IMPORT", "content");
+    });
+    main_job(&site, &Builder::buildctl(&gateway));
+}
+
+/// Nothing tells the gateway that it cannot be reached but the calls that do not come.
+#[test]
+fn a_daemon_that_never_calls_is_a_warning() {
+    let site = Site::new();
+    let stock = Daemon::stock_apart(&site.lab, "stock");
+    let gateway = Daemon::in_front_of(&stock, "gateway", |_| ());
+    let builder = Builder::buildctl(&gateway);
+    let build = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    builder.build(&build).ok().no_warnings();
+    builder.prune();
+    let warnings = builder
+        .build(&build.from(site.gha(Api::V2, "")))
+        .ok()
+        .warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|text| text.contains("has never called the gateway")),
+        "{warnings:?}"
+    );
+}
+
+fn main_job(site: &Site, builder: &Builder) {
+    let build = Build::of(&site.context);
+    let export = build.clone().to(site.gha(Api::V2, ",mode=max"));
+    builder
+        .build(&export.tar(site.tar("exported")))
+        .ok()
+        .no_warnings();
+    builder.prune();
+    let import = build.from(site.gha(Api::V2, "")).tar(site.tar("imported"));
+    builder.build(&import).ok().no_warnings().all_cached();
+    site.same("exported", "imported");
+}
