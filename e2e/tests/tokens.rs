@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::harness::{Build, Builder, Daemon, Site};
+use crate::harness::{Api, Build, Builder, Daemon, Site};
 
 /// The variables that make buildx speak v1.
 const V1: &[&str] = &["ACTIONS_CACHE_URL"];
@@ -32,6 +32,10 @@ fn no_token_stays_anywhere() {
             builder.prune();
             builder.build(&build).ok().all_cached();
         }
+        // Clients record their command line in the trace that they hand to buildkitd.
+        let written = Build::of(&site.context).to(site.gha(Api::V2, ",scope=written"));
+        Builder::buildctl(daemon).build(&written).ok();
+        builder.build(&written).ok();
     }
     // The signature alone would be enough to make the token again.
     let signature = site

@@ -234,16 +234,29 @@ fn is_loopback(url: &Url) -> bool {
 pub struct HttpError(String);
 
 impl Http {
-    /// Sets the connections up.
+    /// Sets the connections up. Without CA certificates on the machine only `http` services can be
+    /// reached, which is no reason to start nothing.
     pub fn new(config: &HttpConfig) -> Result<Self, HttpError> {
+        Self::with_roots(config, true).or_else(|error| {
+            tracing::warn!(%error, "no https service can be reached");
+            Self::with_roots(config, false)
+        })
+    }
+
+    fn with_roots(config: &HttpConfig, system: bool) -> Result<Self, HttpError> {
         // No redirect with a token: the other host would get the call, if not the token. None with
         // a Referer either, since it would tell the next host the signed URL.
         let base = || {
-            reqwest::Client::builder()
+            let builder = reqwest::Client::builder()
                 .connect_timeout(config.connect_timeout)
                 .user_agent(config.user_agent.clone())
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .referer(false)
+                .referer(false);
+            if system {
+                builder
+            } else {
+                builder.tls_certs_only([])
+            }
         };
         let api = Route::new(|| base().redirect(redirect::Policy::none()));
         // Parts in flight have a connection each: over HTTP/2 they would share one window.
@@ -370,6 +383,11 @@ pub(crate) fn source_error(call: Call, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_without_ca_certificates_still_gets_a_client() {
+        assert!(Http::with_roots(&HttpConfig::default(), false).is_ok());
+    }
 
     #[test]
     fn loopback_is_known_by_name_and_number() {

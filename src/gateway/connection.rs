@@ -96,6 +96,7 @@ impl Client {
             Route::Solve => Method::Solve,
             Route::LlbSolve => Method::LlbSolve,
             Route::Status => Method::Status,
+            Route::Trace => Method::Trace,
         };
         intercept::carry(method, request, respond, callee, self.interceptor.as_ref()).await;
     }

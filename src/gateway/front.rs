@@ -11,7 +11,8 @@ use super::{
     endpoint::Endpoint,
     grpc::{Code, GrpcStatus},
     interceptor::{Finish, Interceptor, Solve, StatusEditor},
-    rewrite::{self, Edit, Entry},
+    rewrite::{self, Edit, Entry, SolveRequest},
+    scrub::Scrubber,
     sessions::Sessions,
     status::Viewer,
 };
@@ -48,6 +49,7 @@ pub struct Front {
     pub(super) cache: Cache,
     pub(super) builds: Arc<Builds>,
     pub(super) sessions: Sessions,
+    pub(super) scrubber: Scrubber,
 }
 
 impl Front {
@@ -58,6 +60,20 @@ impl Front {
             cache,
             builds: Builds::new(endpoint),
             sessions: Sessions::default(),
+            scrubber: Scrubber::default(),
+        }
+    }
+}
+
+impl Front {
+    fn remember_tokens(&self, request: &SolveRequest) {
+        let entries = request.exports.iter().chain(&request.imports);
+        for entry in entries.filter(|entry| entry.is_gha()) {
+            for name in [spec::name::TOKEN, spec::name::GHTOKEN] {
+                if let Some(token) = entry.attrs.get(name) {
+                    self.scrubber.learn(token);
+                }
+            }
         }
     }
 }
@@ -67,6 +83,7 @@ impl Interceptor for Front {
     async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus> {
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
+        self.remember_tokens(&read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;
         let strip = !exports.is_empty() && read.exports.iter().all(Entry::is_gha);
@@ -103,6 +120,10 @@ impl Interceptor for Front {
         rewrite::rewrite_llb_solve(&request, |entry| import_edit(entry, &imports))
             .map(Bytes::from)
             .map_err(malformed)
+    }
+
+    fn trace(&self, request: Bytes) -> Bytes {
+        self.scrubber.scrub(request)
     }
 
     fn status(&self, build_ref: &str) -> Box<dyn StatusEditor> {

@@ -1,5 +1,5 @@
-//! The three calls that the interceptor changes: `Control.Solve`, `LLBBridge.Solve` and
-//! `Control.Status`. Each has one request message, which is read whole before the call is opened.
+//! The calls that the interceptor changes: `Control.Solve`, `LLBBridge.Solve`, `Control.Status`
+//! and `TraceService.Export`. Each has one request message, which is read whole before the call is opened.
 
 use bytes::Bytes;
 use h2::{RecvStream, client::SendRequest};
@@ -20,7 +20,7 @@ use crate::proto::control::StatusRequest;
 /// The metadata that ties a frontend's calls to the `Ref` of its `Control.Solve`.
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
-/// Which of the three a call is.
+/// Which of them a call is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Method {
     /// `Control.Solve`.
@@ -29,6 +29,8 @@ pub(super) enum Method {
     LlbSolve,
     /// `Control.Status`.
     Status,
+    /// `TraceService.Export`.
+    Trace,
 }
 
 /// Carries a call that the interceptor changes.
@@ -100,6 +102,10 @@ async fn change(
                 editor: None,
             }
         }
+        Method::Trace => Changed {
+            message: interceptor.trace(message),
+            editor: None,
+        },
         Method::Status => {
             let decoded = StatusRequest::decode(message.clone()).map_err(|error| {
                 let words = format!("buildkit-gha: Control.Status: {error}");

@@ -25,6 +25,9 @@ pub trait Interceptor: Send + Sync + 'static {
     async fn llb_solve(&self, build_ref: Option<&str>, request: Bytes)
     -> Result<Bytes, GrpcStatus>;
 
+    /// A whole request message of `TraceService.Export`: what a client says of itself.
+    fn trace(&self, request: Bytes) -> Bytes;
+
     /// A `Control.Status` stream of the build `build_ref` begins.
     fn status(&self, build_ref: &str) -> Box<dyn StatusEditor>;
 

@@ -26,6 +26,7 @@ mod proxy;
 mod pump;
 pub mod rewrite;
 mod routes;
+mod scrub;
 mod serve;
 mod session;
 mod sessions;

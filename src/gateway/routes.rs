@@ -4,6 +4,8 @@
 const CONTROL: &str = "/moby.buildkit.v1.Control/";
 /// The package and service of the API that a build's frontend uses.
 const LLB_BRIDGE: &str = "/moby.buildkit.v1.frontend.LLBBridge/";
+/// The call by which clients hand over their traces.
+const TRACE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// The package and service of content stores inside a session.
 const CONTENT: &str = "/containerd.services.content.v1.Content/";
 
@@ -33,6 +35,8 @@ pub(super) enum Route {
     Status,
     /// `Control.Session`.
     Session,
+    /// `TraceService.Export`.
+    Trace,
 }
 
 impl Route {
@@ -47,6 +51,8 @@ impl Route {
             }
         } else if path.strip_prefix(LLB_BRIDGE) == Some("Solve") {
             Self::LlbSolve
+        } else if path == TRACE {
+            Self::Trace
         } else {
             Self::Pass
         }
@@ -70,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_calls_with_cache_options_are_looked_into() {
+    fn only_calls_that_are_changed_are_looked_into() {
         let routes = [
             ("/moby.buildkit.v1.Control/Solve", Route::Solve),
             ("/moby.buildkit.v1.Control/Status", Route::Status),
@@ -81,6 +87,7 @@ mod tests {
                 Route::LlbSolve,
             ),
             ("/moby.buildkit.v1.frontend.LLBBridge/Ping", Route::Pass),
+            (TRACE, Route::Trace),
             ("/grpc.health.v1.Health/Check", Route::Pass),
             ("/", Route::Pass),
         ];
