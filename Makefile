@@ -12,7 +12,7 @@ CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/bui
 .PHONY: help demo test fmt lint unit e2e bench-hop conformance deny tools clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: tools ## The main job on this machine: build, throw the builder away, build from the cache
 	cargo build --locked

@@ -15,7 +15,7 @@ use crate::{
         endpoint::Endpoint,
         supervise::{Child, Leash, StartError},
     },
-    lifecycle::{Signals, Tasks},
+    lifecycle::{ENDING, Signals, Tasks},
 };
 
 /// How long calls in flight may take after buildkitd has ended, or after SIGTERM with
@@ -32,9 +32,6 @@ const FORWARDED: [(SignalKind, Signal); 6] = [
     (SignalKind::user_defined1(), Signal::USR1),
     (SignalKind::user_defined2(), Signal::USR2),
 ];
-
-/// Signals that end a gateway whose buildkitd is not its child.
-const ENDING: [SignalKind; 2] = [SignalKind::terminate(), SignalKind::interrupt()];
 
 /// A gateway that is ready to serve, with the buildkitd behind it.
 pub struct App {

@@ -80,6 +80,9 @@ impl Drop for TaskGuard {
     }
 }
 
+/// The signals that ask a process to end.
+pub const ENDING: [SignalKind; 2] = [SignalKind::terminate(), SignalKind::interrupt()];
+
 /// The signals that the process has asked for, in the order in which they come.
 #[derive(Debug)]
 pub struct Signals(Vec<(SignalKind, Signal)>);

@@ -10,10 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use tokio::{
-    net::{TcpListener, UnixListener, UnixStream},
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Router, Server};
@@ -21,6 +18,7 @@ use tonic::transport::server::{Router, Server};
 use crate::{
     config::Address,
     content::{self, Store},
+    lifecycle::{ENDING, Signals},
 };
 
 /// How long calls in flight may take once the process was asked to end.
@@ -58,7 +56,7 @@ impl Content {
         let store = Store::open(&self.root)
             .map_err(|error| at(&format!("--root {}", self.root.display()), &error))?;
         let router = Server::builder().add_service(content::service(Arc::new(store)));
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::listen(&ENDING)?;
         match &self.addr {
             Address::Unix(path) => {
                 let listener = bind(path).await.map_err(|e| at(&self.addr, &e))?;
@@ -94,7 +92,7 @@ where
     tokio::pin!(serving);
     tokio::select! {
         served = &mut serving => return served.map_err(io::Error::other),
-        () = signals.next() => stop.cancel(),
+        _ = signals.next() => stop.cancel(),
     }
     tokio::select! {
         served = serving => served.map_err(io::Error::other),
@@ -102,7 +100,7 @@ where
             tracing::warn!("some calls were cut off");
             Ok(())
         }
-        () = signals.next() => Ok(()),
+        _ = signals.next() => Ok(()),
     }
 }
 
@@ -122,26 +120,4 @@ async fn bind(path: &Path) -> io::Result<UnixListener> {
 
 fn at(what: &dyn std::fmt::Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
-}
-
-/// The signals that ask the process to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

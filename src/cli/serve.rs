@@ -3,15 +3,12 @@
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use url::Url;
 
 use super::duration;
 use crate::{
-    lifecycle::Tasks,
+    lifecycle::{ENDING, Signals, Tasks},
     service::{
         self, Config, Service,
         config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL},
@@ -70,22 +67,19 @@ impl Serve {
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|error| io::Error::other(format!("cannot listen on {listen}: {error}")))?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signals = Signals::listen(&ENDING)?;
         println!("listening on http://{}", listener.local_addr()?);
 
         let tasks = Tasks::default();
         tokio::select! {
             served = service::serve(listener, service, &tasks) => served?,
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = signals.next() => {}
         }
         tokio::select! {
             drained = tasks.drain(GRACE) => if !drained {
                 tracing::warn!("some transfers were cut off");
             },
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = signals.next() => {}
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Version 2 of the Actions cache API: Twirp, spoken as JSON (here) or protobuf
-//! ([`crate::proto::actions`]).
+//! ([`crate::proto::actions`]). Requests may have protobuf's other JSON names too.
 //!
 //! Calls are `POST <url>/twirp/github.actions.results.api.v1.CacheService/<method>`. Bytes go to
 //! and come from Azure Blob storage on the signed URLs of the answers.
@@ -51,7 +51,7 @@ pub struct FinalizeRequest {
     /// Its version.
     pub version: String,
     /// The size of the uploaded bytes. Protobuf's JSON writes 64-bit numbers as text; both are read.
-    #[serde(with = "int64")]
+    #[serde(with = "int64", alias = "sizeBytes")]
     pub size_bytes: i64,
 }
 
@@ -75,6 +75,7 @@ pub struct LookupRequest {
     /// The key to find exactly, or as a prefix.
     pub key: String,
     /// Further prefixes in order of preference.
+    #[serde(alias = "restoreKeys")]
     pub restore_keys: Vec<String>,
     /// The version.
     pub version: String,
