@@ -2,6 +2,7 @@
 
 mod bake;
 mod beside;
+mod daemon;
 mod harness;
 mod index;
 mod memory;
