@@ -46,6 +46,7 @@ missing_packages() {
     have curl || echo curl
     have jq || echo jq
     have ssh-agent || echo openssh-client
+    have openssl || echo openssl
     { have setpriv && have umount; } || echo util-linux mount
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 }
