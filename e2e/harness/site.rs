@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use super::{Api, Context, Lab, Service};
+use super::{Api, Context, Lab, SOON, Service, command, run};
 
 /// The scope that the token of a site may write.
 const MAIN: &str = "refs/heads/main=rw";
@@ -56,6 +56,26 @@ impl Site {
         let (one_bytes, other_bytes) = (read(one), read(other));
         assert!(!one_bytes.is_empty(), "{one} is empty");
         assert!(one_bytes == other_bytes, "{one} and {other} differ");
+    }
+
+    /// Fails unless both have the same files: a result of several platforms has a folder for each,
+    /// which BuildKit makes anew every time.
+    pub fn same_files(&self, one: &str, other: &str) {
+        let mut diff = command(&self.lab, "diff");
+        diff.arg("-r");
+        for name in [one, other] {
+            let folder = self.lab.path(format!("{name}.files"));
+            fs::create_dir(&folder).expect("create a directory");
+            let mut extract = command(&self.lab, "tar");
+            extract
+                .arg("-xf")
+                .arg(self.tar(name))
+                .arg("-C")
+                .arg(&folder);
+            run(&self.lab, "tar", extract, SOON).ok("tar");
+            diff.arg(folder);
+        }
+        run(&self.lab, "diff", diff, SOON).ok("diff");
     }
 
     /// The keys of all entries that begin with this.

@@ -1,7 +1,7 @@
 //! The main job: export, throw the cache away, import. Every step is cached and the result has
 //! the same bytes, which random content makes a proof.
 
-use crate::harness::{Api, Build, Builder, Container, Daemon, Engine, Outcome, Site};
+use crate::harness::{Api, Build, Builder, Container, Context, Daemon, Engine, Outcome, Site};
 
 /// Both protocols and both modes.
 const CASES: [(Api, &str); 4] = [
@@ -40,6 +40,35 @@ fn buildx_docker_container() {
         let second = Container::create(&site.lab, &engine, &name("second", case));
         import(&site, second.builder(), case);
     }
+}
+
+/// Only the first stage runs programs, and that on the platform of the machine.
+const PLATFORMS: &str = r#"
+FROM --platform=$BUILDPLATFORM scratch AS made
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+ARG TARGETARCH
+RUN mkdir /out && head -c 100000 /dev/urandom > /out/$TARGETARCH
+FROM scratch
+COPY --from=made /out /
+"#;
+
+#[test]
+fn several_platforms() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::remote(&daemon, "platforms");
+    let context = Context::new(&site.lab, "platforms", PLATFORMS);
+    let build = Build::of(&context).arg("--platform=linux/amd64,linux/arm64");
+    let export = build.clone().to(site.gha(Api::V2, ",mode=max"));
+    builder
+        .build(&export.tar(site.tar("exported")))
+        .ok()
+        .no_warnings();
+    builder.prune();
+    let import = build.from(site.gha(Api::V2, "")).tar(site.tar("imported"));
+    builder.build(&import).ok().no_warnings().all_cached();
+    site.same_files("exported", "imported");
 }
 
 fn with_one_daemon(site: &Site, builder: &Builder) {

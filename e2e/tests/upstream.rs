@@ -10,6 +10,19 @@ fn a_daemon_that_runs_already() {
     main_job(&site, &Builder::buildctl(&gateway));
 }
 
+/// The endpoint is where the flags say, and buildkitd is told of it as they say.
+#[test]
+fn a_daemon_that_reaches_imports_elsewhere() {
+    let site = Site::new();
+    let stock = Daemon::stock(&site.lab, "stock");
+    let gateway = Daemon::in_front_of(&stock, "gateway", |gateway| {
+        // All of 127.0.0.0/8 is this machine: an address of our own needs no free port.
+        gateway.args(["--import-listen", "127.77.0.2:4077"]);
+        gateway.args(["--import-url", "http://127.77.0.2:4077/"]);
+    });
+    main_job(&site, &Builder::buildctl(&gateway));
+}
+
 /// It cannot reach the endpoint on our loopback, so its imports come over the session.
 #[test]
 fn a_daemon_in_another_network_namespace() {

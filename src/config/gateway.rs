@@ -271,6 +271,49 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_buildkitd_toml_is_taken_unless_a_flag_says_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("buildkitd.toml");
+        let text = r#"
+            root = "/state"
+            [grpc]
+              address = ["unix:///file.sock", "tcp://0.0.0.0:1234"]
+              uid = 1
+              gid = 5
+              [grpc.tls]
+                cert = "/file.cert"
+                key = "/file.key"
+            [cache.gha.verify]
+              required = true
+        "#;
+        std::fs::write(&path, text).unwrap();
+        let parse = |more: &[&str]| {
+            let mut args = vec![OsString::from("--config"), path.clone().into()];
+            args.extend(more.iter().map(OsString::from));
+            GatewayConfig::parse(args, &Env::default()).unwrap()
+        };
+        let file = parse(&[]);
+        let listen: Vec<_> = file.listen.iter().map(Address::to_string).collect();
+        assert_eq!(listen, ["unix:///file.sock", "tcp://0.0.0.0:1234"]);
+        assert_eq!((file.owner.uid, file.owner.gid), (Some(1), Some(5)));
+        assert_eq!(file.tls.unwrap().cert, PathBuf::from("/file.cert"));
+        assert_eq!(file.spool_dir, PathBuf::from("/state/buildkit-gha"));
+        assert!(file.signed);
+
+        let flags = parse(&[
+            "--addr=unix:///flag.sock",
+            "--group=7",
+            "--tlscert=/flag.cert",
+        ]);
+        let listen: Vec<_> = flags.listen.iter().map(Address::to_string).collect();
+        assert_eq!(listen, ["unix:///flag.sock"]);
+        assert_eq!(flags.owner.gid, Some(7));
+        let tls = flags.tls.unwrap();
+        assert_eq!(tls.cert, PathBuf::from("/flag.cert"));
+        assert_eq!(tls.key, PathBuf::from("/file.key"));
+    }
+
+    #[test]
     fn all_mistakes_are_reported_together() {
         let error = parse(
             &[
