@@ -14,7 +14,7 @@ COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
 
 FROM base AS kept
-RUN mkdir /out && head -c 20000000 /dev/urandom > /out/kept
+RUN mkdir /out && head -c 20000000 /dev/urandom > /out/kept && touch -d @1000000000 /out/kept /out
 
 FROM base AS wait
 ARG FIRST

@@ -37,7 +37,7 @@ pub struct Serve {
     #[arg(long, env = "BUILDKIT_GHA_URL_TTL", value_name = "DURATION", value_parser = duration)]
     url_ttl: Option<Duration>,
 
-    /// After how long without activity an unfinished upload is given up (default: 24h).
+    /// After how long without activity an unfinished upload is given up (default: 15m).
     #[arg(long, env = "BUILDKIT_GHA_RESERVATION_AGE", value_name = "DURATION", value_parser = duration)]
     reservation_age: Option<Duration>,
 }

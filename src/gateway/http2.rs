@@ -24,11 +24,11 @@ const MAX_HEADER_LIST: u32 = 16 << 20;
 /// the client would end the whole connection.
 const MAX_SESSION_HEADER_LIST: u32 = (1 << 20) + 320;
 
-/// The largest frame that a client of ours accepts. The user's session server fills it; grpc-go
-/// sends 16 KiB whatever it is told. It also divides [`MAX_HEADER_LIST`] into the number of
-/// CONTINUATION frames that h2 tolerates, which is why servers of ours, who receive the long
-/// header lists, keep HTTP/2's own 16 KiB.
-const CLIENT_MAX_FRAME: u32 = 64 << 10;
+/// The largest frame that the user's session server may send, which is Go's `net/http2` and fills
+/// it; grpc-go, everywhere else, sends 16 KiB whatever it is told. A frame size also divides
+/// [`MAX_HEADER_LIST`] into the number of CONTINUATION frames that h2 tolerates: header lists of up
+/// to some 300 KiB come through here, and longer ones come from buildkitd or to it only.
+const SESSION_MAX_FRAME: u32 = 1 << 20;
 
 /// What h2 may hold for small DATA frames that wait unread, in its own unit of (256 − length) per
 /// frame. A build context of 100,000 small files fills its windows with messages of a dozen
@@ -77,13 +77,19 @@ pub(super) fn server() -> server::Builder {
     builder
 }
 
-/// A client: toward buildkitd outside, toward the user's client inside a session.
+/// A client toward the user's client inside a session.
+pub(super) fn session_client() -> client::Builder {
+    let mut builder = client();
+    builder.max_frame_size(SESSION_MAX_FRAME);
+    builder
+}
+
+/// A client toward buildkitd outside.
 pub(super) fn client() -> client::Builder {
     let mut builder = client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(CLIENT_MAX_FRAME)
         .max_header_list_size(MAX_HEADER_LIST)
         .data_frame_budget(DATA_FRAME_BUDGET)
         .max_send_buffer_size(SEND_BUFFER)

@@ -9,8 +9,9 @@ use url::Url;
 pub const DEFAULT_URL_TTL: Duration = Duration::from_hours(1);
 
 /// How long a reservation without any upload activity keeps its key taken. What GitHub waits is
-/// not known; a day is longer than any job that could still finish the upload.
-pub const DEFAULT_RESERVATION_AGE: Duration = Duration::from_hours(24);
+/// not known. BuildKit gives a whole export ten minutes, so an upload that has been silent for
+/// longer has lost its owner, and its key is in the way of the next build.
+pub const DEFAULT_RESERVATION_AGE: Duration = Duration::from_mins(15);
 
 /// How often abandoned reservations and stray files are collected.
 pub const COLLECT_INTERVAL: Duration = Duration::from_mins(10);

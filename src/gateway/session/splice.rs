@@ -52,7 +52,7 @@ impl Session<'_> {
 
     /// Runs the inner connections until one of them ends; both are gone when this returns.
     async fn splice(&self, client: Tunnel, daemon: Tunnel) -> Result<(), h2::Error> {
-        let (requests, connection) = http2::client().handshake(client).await?;
+        let (requests, connection) = http2::session_client().handshake(client).await?;
         let driver = self.tasks.spawn_joined("session client", connection);
         let server = http2::session_server().handshake(daemon).await?;
         let _up = Up::new(Arc::clone(self.interceptor), &self.id);
