@@ -1,6 +1,6 @@
 //! What is found, in which scope, and who wins.
 
-use buildkit_gha::protocol::scope::Permission;
+use buildkit_gha::{protocol::scope::Permission, service::config::DEFAULT_RESERVATION_AGE};
 use reqwest::StatusCode;
 
 use crate::harness::{HOUR, MAIN, Server};
@@ -121,18 +121,19 @@ async fn of_many_who_reserve_at_once_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn an_abandoned_reservation_keeps_its_key_for_a_day_of_silence() {
+async fn an_abandoned_reservation_keeps_its_key_until_it_was_silent_for_its_age() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
     let client = server.main();
+    let age = DEFAULT_RESERVATION_AGE;
     let id = client.reserved("key").await;
-    server.advance(5 * HOUR);
+    server.advance(age / 2);
     client.patch(id, "bytes 0-0/*", "x").await;
-    server.advance(20 * HOUR);
+    server.advance(age / 2 + age / 4);
     server.service.collect().await.unwrap();
     let client = server.main();
     assert_eq!(client.reserve("key").await.status(), StatusCode::CONFLICT);
-    server.advance(5 * HOUR);
+    server.advance(age / 2);
     server.service.collect().await.unwrap();
     let client = server.main();
     assert_eq!(client.commit(id, 1).await, StatusCode::NOT_FOUND);
