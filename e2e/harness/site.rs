@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use super::{Api, Context, Lab, SOON, Service, command, run};
+use super::{Api, Build, Builder, Context, Lab, SOON, Service, command, run};
 
 /// The scope that the token of a site may write.
 const MAIN: &str = "refs/heads/main=rw";
@@ -48,6 +48,23 @@ impl Site {
     /// Where a result goes.
     pub fn tar(&self, name: &str) -> PathBuf {
         self.lab.path(format!("{name}.tar"))
+    }
+
+    /// The main job: export, throw the cache away, import. Every step must be cached; the results
+    /// are "exported" and "imported".
+    pub fn main_job(&self, builder: &Builder, build: &Build) {
+        let export = build.clone().to(self.gha(Api::V2, ",mode=max"));
+        builder
+            .build(&export.tar(self.tar("exported")))
+            .ok()
+            .no_warnings();
+        builder.prune();
+        let import = build.clone().from(self.gha(Api::V2, ""));
+        builder
+            .build(&import.tar(self.tar("imported")))
+            .ok()
+            .no_warnings()
+            .all_cached();
     }
 
     /// Fails unless both files have the same bytes.

@@ -60,14 +60,7 @@ fn several_platforms() {
     let builder = Builder::remote(&daemon, "platforms");
     let context = Context::new(&site.lab, "platforms", PLATFORMS);
     let build = Build::of(&context).arg("--platform=linux/amd64,linux/arm64");
-    let export = build.clone().to(site.gha(Api::V2, ",mode=max"));
-    builder
-        .build(&export.tar(site.tar("exported")))
-        .ok()
-        .no_warnings();
-    builder.prune();
-    let import = build.from(site.gha(Api::V2, "")).tar(site.tar("imported"));
-    builder.build(&import).ok().no_warnings().all_cached();
+    site.main_job(&builder, &build);
     site.same_files("exported", "imported");
 }
 

@@ -57,14 +57,6 @@ fn a_daemon_that_never_calls_is_a_warning() {
 }
 
 fn main_job(site: &Site, builder: &Builder) {
-    let build = Build::of(&site.context);
-    let export = build.clone().to(site.gha(Api::V2, ",mode=max"));
-    builder
-        .build(&export.tar(site.tar("exported")))
-        .ok()
-        .no_warnings();
-    builder.prune();
-    let import = build.from(site.gha(Api::V2, "")).tar(site.tar("imported"));
-    builder.build(&import).ok().no_warnings().all_cached();
+    site.main_job(builder, &Build::of(&site.context));
     site.same("exported", "imported");
 }

@@ -76,7 +76,8 @@ impl Board {
         self.take(None, event);
     }
 
-    /// The name that the row `vertex` should have, if it is an export of ours.
+    /// BuildKit shows the row `vertex`: the name that it should have, if it is an export of ours,
+    /// which has begun now.
     pub fn rename(&self, vertex: &str) -> Option<&'static str> {
         let mut state = self.state();
         let started = state.exports.get_mut(vertex)?;
