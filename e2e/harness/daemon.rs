@@ -60,6 +60,10 @@ impl Daemon {
     fn start(lab: &Arc<Lab>, name: &str, mut daemon: Command) -> Self {
         let root = lab.path(format!("{name}.root"));
         daemon.arg("--root").arg(&root);
+        // Its default stands in /run, where two daemons that start at once fight for it.
+        daemon
+            .arg("--otel-socket-path")
+            .arg(lab.path(format!("{name}.otel.sock")));
         // Steps need no network of their own, and a network namespace for each costs time.
         daemon.args(["--oci-worker-net", "host", "--containerd-worker=false"]);
         Self::listening(lab, name, root, daemon)
