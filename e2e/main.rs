@@ -1,4 +1,5 @@
 //! End-to-end tests on the real programs; see `e2e/README.md`.
 
 mod harness;
+mod proxy;
 mod tests;

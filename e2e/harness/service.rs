@@ -1,14 +1,9 @@
 //! `buildkit-gha serve`: the Actions cache of the tests, and what it counts.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    Lab, SOON,
+    Http, Lab, SOON,
     process::{Process, command, run},
 };
 
@@ -44,13 +39,24 @@ impl Service {
             let mut lines = log.lines();
             lines.find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
         });
-        process.until("/healthz answers", SOON, |_| get(address, "/healthz", None));
+        process.until("/healthz answers", SOON, |_| {
+            Http::new(address).text("/healthz")
+        });
         Self { process, address }
     }
 
     /// Where it listens, as a URL that ends with a slash, as the runner's variables do.
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn http(&self) -> Http {
+        Http::new(self.address)
     }
 
     /// Mints a token for scopes like `refs/heads/main=rw`.
@@ -75,7 +81,11 @@ impl Service {
             key: String,
         }
         let path = format!("/repos/{REPOSITORY}/actions/caches?key={prefix}&per_page=100");
-        let list = get(self.address, &path, Some(token)).expect("the service lists");
+        let list = self
+            .http()
+            .token(token)
+            .text(&path)
+            .expect("the service lists");
         let list: List = serde_json::from_str(&list).expect("a list in JSON");
         list.actions_caches
             .into_iter()
@@ -85,27 +95,11 @@ impl Service {
 
     /// How much content it has sent so far.
     pub fn sent_bytes(&self) -> u64 {
-        let text = get(self.address, "/metrics", None).expect("the service answers");
+        let text = self.http().text("/metrics").expect("the service answers");
         let mut lines = text.lines();
         lines
             .find_map(|line| line.strip_prefix("buildkit_gha_service_sent_bytes_total "))
             .and_then(|value| value.parse().ok())
             .expect("the counter is there")
     }
-}
-
-/// A GET without any library, so that the tests share no code with what they test.
-fn get(address: SocketAddr, path: &str, token: Option<&str>) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-    stream.set_read_timeout(Some(SOON)).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n").ok()?;
-    if let Some(token) = token {
-        write!(stream, "Authorization: Bearer {token}\r\n").ok()?;
-    }
-    write!(stream, "\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let ok = head.lines().next()?.contains(" 200 ");
-    ok.then(|| body.to_owned())
 }

@@ -8,6 +8,7 @@ mod index;
 mod memory;
 mod mixed;
 mod npm;
+mod proxy;
 mod round_trip;
 mod session;
 mod shared;

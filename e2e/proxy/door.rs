@@ -1,0 +1,117 @@
+//! The listener of a proxy, which can be closed for a while: connections are then refused.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinSet,
+};
+
+use super::{Shared, line};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// For how long one fault keeps the door closed: longer than it takes to try again at once,
+/// shorter than the second try of a client that waits.
+const CLOSED_FOR: Duration = Duration::from_millis(300);
+
+/// The state of the door.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    ClosedForNow,
+    Closed,
+}
+
+/// The port of a proxy, and whether it listens.
+pub(super) struct Door {
+    address: SocketAddr,
+    state: watch::Sender<State>,
+    /// Bound and never listening: it keeps the port ours while the door is closed.
+    _port: TcpSocket,
+}
+
+impl Door {
+    /// Takes a free port and listens.
+    pub fn open() -> io::Result<(Self, TcpListener)> {
+        let port = socket()?;
+        port.bind(([127, 0, 0, 1], 0).into())?;
+        let address = port.local_addr()?;
+        let door = Self {
+            address,
+            state: watch::Sender::new(State::Open),
+            _port: port,
+        };
+        Ok((door, listen(address)?))
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends all connections and takes no more: for a while, or until the door is opened again.
+    pub fn close(&self, for_good: bool) {
+        let state = if for_good {
+            State::Closed
+        } else {
+            State::ClosedForNow
+        };
+        self.state.send_replace(state);
+    }
+
+    pub fn reopen(&self) {
+        self.state.send_replace(State::Open);
+    }
+}
+
+fn socket() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    Ok(socket)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket()?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves connections while the door is open.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut state = shared.door.state.subscribe();
+    let mut listener = listener;
+    loop {
+        // Dropped at the end of a turn: the connections end with the listener.
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                Ok((stream, _)) = listener.accept() => {
+                    connections.spawn(line::serve(stream, Arc::clone(&shared)));
+                }
+                Some(_) = connections.join_next() => {}
+                Ok(_) = state.wait_for(|state| *state != State::Open) => break,
+            }
+        }
+        drop(listener);
+        connections.shutdown().await;
+        closed(&shared.door, &mut state).await;
+        listener = listen(shared.door.address).expect("the port is still ours");
+    }
+}
+
+/// Until the door is open again.
+async fn closed(door: &Door, state: &mut watch::Receiver<State>) {
+    if *state.borrow() == State::ClosedForNow {
+        let reopened = state.wait_for(|state| *state == State::Open);
+        let _ = tokio::time::timeout(CLOSED_FOR, reopened).await;
+        door.state.send_if_modified(|state| {
+            let over = *state == State::ClosedForNow;
+            *state = if over { State::Open } else { *state };
+            over
+        });
+    }
+    // An error means that the proxy is gone, and this task with it.
+    let _ = state.wait_for(|state| *state == State::Open).await;
+}

@@ -1,0 +1,150 @@
+//! A proxy in front of the Actions cache that makes faults.
+//!
+//! It speaks plain HTTP/1.1, knows which remote operation each request is, and lets a request pass
+//! unless a [`Rule`] says otherwise. Signed URLs lead through it too, since the service names the
+//! `Host` of the request in them. Any number of proxies can stand in front of one service: a test
+//! that has its own is not disturbed by others.
+//!
+//! | file | what |
+//! |---|---|
+//! | `operation` | which remote operation a request is, and for which kind of entry |
+//! | `fault`, `rule` | what goes wrong, and when |
+//! | `door` | the listener, which can be closed for a while |
+//! | `line` | one connection and the ways in which it can end |
+//! | `forward` | one request: passed on, or what happens to it instead |
+//! | `body` | bodies that stall, end or change on their way |
+//!
+//! A simulated link (latency per request, bytes per second) would wrap what `forward` sends and
+//! receives, in its two calls of `body`.
+
+mod body;
+mod door;
+mod fault;
+mod forward;
+mod line;
+mod operation;
+mod rule;
+
+pub use fault::Fault;
+pub use operation::{Operation, Subject};
+pub use rule::{Rule, RuleHandle, When};
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{runtime::Runtime, task::AbortHandle};
+
+use self::{door::Door, operation::Entries, rule::Rules};
+use crate::harness::Service;
+
+/// One runtime for all proxies of the test process: tests themselves are blocking code.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let builder = builder.worker_threads(2).thread_name("proxy").enable_all();
+    builder.build().expect("a runtime for the proxies")
+});
+
+/// A running proxy. It ends with the value, and all its connections with it.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: AbortHandle,
+}
+
+/// What all connections of one proxy share.
+struct Shared {
+    upstream: SocketAddr,
+    door: Door,
+    rules: Rules,
+    entries: Entries,
+    requests: Mutex<HashMap<(Operation, Subject), u64>>,
+    in_flight: AtomicUsize,
+    max_in_flight: AtomicUsize,
+}
+
+impl Proxy {
+    /// Starts a proxy on a free port of loopback.
+    pub fn start(service: &Service) -> Self {
+        let _runtime = RUNTIME.enter();
+        let (door, listener) = Door::open().expect("a free port on loopback");
+        let shared = Arc::new(Shared {
+            upstream: service.address(),
+            door,
+            rules: Rules::default(),
+            entries: Entries::default(),
+            requests: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            max_in_flight: AtomicUsize::new(0),
+        });
+        let serving = door::accept(listener, Arc::clone(&shared));
+        Self {
+            address: shared.door.address(),
+            acceptor: RUNTIME.spawn(serving).abort_handle(),
+            shared,
+        }
+    }
+
+    /// Where it listens, as a URL that ends with a slash.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Adds a rule. A request that several rules fit gets the fault of the first.
+    pub fn rule(&self, rule: Rule) -> RuleHandle {
+        self.shared.rules.add(rule)
+    }
+
+    /// Forgets all rules and takes connections again. What hangs or stalls already stays so.
+    pub fn clear(&self) {
+        self.shared.rules.clear();
+        self.shared.door.reopen();
+    }
+
+    /// How many requests of an operation have come so far, for any entry.
+    pub fn requests(&self, operation: Operation) -> u64 {
+        let requests = lock(&self.shared.requests);
+        let ours = requests.iter().filter(|((of, _), _)| *of == operation);
+        ours.map(|(_, count)| count).sum()
+    }
+
+    /// The most requests that were under way at the same time.
+    pub fn max_in_flight(&self) -> usize {
+        self.shared.max_in_flight.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
+}
+
+/// One request under way.
+struct InFlight(Arc<Shared>);
+
+impl InFlight {
+    fn enter(shared: &Arc<Shared>, operation: Operation, subject: Subject) -> Self {
+        *lock(&shared.requests)
+            .entry((operation, subject))
+            .or_default() += 1;
+        let now = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        shared.max_in_flight.fetch_max(now, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

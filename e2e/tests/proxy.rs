@@ -1,0 +1,244 @@
+//! The proxy that makes faults makes those that it is told to, and no other.
+
+use std::{io::ErrorKind, net::SocketAddr, thread, time::Duration};
+
+use crate::{
+    harness::{Answer, Http, Lab, Service},
+    proxy::{Fault, Operation, Proxy, Rule, Subject, When},
+};
+
+/// More than sockets hold in their buffers, so that a half is less than all.
+const BYTES: usize = 8 << 20;
+
+/// How long a connection that never answers is watched.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// A service with one layer, and a proxy in front of it.
+struct Bed {
+    proxy: Proxy,
+    service: Service,
+    content: Vec<u8>,
+    http: Http,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let lab = Lab::new();
+        let service = Service::start(&lab);
+        let token = service.token(&["refs/heads/main=rw"]);
+        let proxy = Proxy::start(&service);
+        let http = Http::new(address(&proxy)).token(&token);
+        let http = http.header("Content-Type", "application/json");
+        let content = (0..BYTES).map(|i| u8::try_from(i % 251).expect("below 251"));
+        let bed = Self {
+            proxy,
+            service,
+            content: content.collect(),
+            http,
+        };
+        bed.upload("buildkit-blob-1-sha256:1");
+        bed
+    }
+
+    /// v2's own words, with the path of the answered URL.
+    fn call(&self, method: &str, body: &serde_json::Value, url: &str) -> String {
+        let path = format!("/twirp/github.actions.results.api.v1.CacheService/{method}");
+        let answer = self.http.send("POST", &path, body.to_string().as_bytes());
+        let answer = answer.expect("an answer").json();
+        let url = answer[url].as_str().unwrap_or_default();
+        let local = url.strip_prefix(self.proxy.url().trim_end_matches('/'));
+        local.unwrap_or_default().to_owned()
+    }
+
+    fn upload(&self, key: &str) {
+        let named = serde_json::json!({ "key": key, "version": "v" });
+        let url = self.call("CreateCacheEntry", &named, "signed_upload_url");
+        let put = self.http.send("PUT", &url, &self.content);
+        assert_eq!(put.expect("an answer").status, 201);
+        let size = serde_json::json!({ "key": key, "version": "v", "size_bytes": BYTES });
+        self.call("FinalizeCacheEntryUpload", &size, "");
+    }
+
+    fn url(&self) -> String {
+        let named = serde_json::json!({ "key": "buildkit-blob-1-sha256:1", "version": "v" });
+        self.call("GetCacheEntryDownloadURL", &named, "signed_download_url")
+    }
+
+    fn get(&self) -> std::io::Result<Answer> {
+        self.http.send("GET", &self.url(), b"")
+    }
+
+    /// The next GET of a layer has this fault, and the one after it has none.
+    fn once(&self, fault: Fault) -> std::io::Result<Answer> {
+        let rule = Rule::new(fault, When::First(1)).on(Operation::Read);
+        let rule = self.proxy.rule(rule.of(Subject::Layer));
+        let answer = self.get();
+        assert_eq!(rule.hits(), 1, "{fault:?}");
+        assert_eq!(
+            self.get().expect("no fault").body,
+            self.content,
+            "{fault:?}"
+        );
+        self.proxy.clear();
+        answer
+    }
+}
+
+fn address(proxy: &Proxy) -> SocketAddr {
+    let url = proxy.url();
+    let address = url
+        .strip_prefix("http://")
+        .and_then(|url| url.strip_suffix('/'));
+    address.expect("a URL").parse().expect("an address")
+}
+
+fn kind(answer: std::io::Result<Answer>) -> ErrorKind {
+    answer.expect_err("no answer").kind()
+}
+
+#[test]
+fn answers_instead_of_the_operation() {
+    let bed = Bed::new();
+    let said = |fault| bed.once(fault).expect("an answer");
+    assert_eq!(said(Fault::Status(503)).status, 503);
+    let throttled = said(Fault::Throttled(Some(7)));
+    assert_eq!(throttled.status, 429);
+    assert_eq!(throttled.header("retry-after"), Some("7"));
+    assert_eq!(said(Fault::Throttled(None)).header("retry-after"), None);
+    let expired = said(Fault::Expired);
+    assert_eq!(expired.status, 403);
+    assert!(String::from_utf8_lossy(&expired.body).contains("AuthenticationFailed"));
+}
+
+#[test]
+fn connections_end_or_fall_silent() {
+    let bed = Bed::new();
+    for fault in [Fault::ResetAtOnce, Fault::ResetAnswer, Fault::LostAnswer] {
+        assert_eq!(
+            kind(bed.once(fault)),
+            ErrorKind::ConnectionReset,
+            "{fault:?}"
+        );
+    }
+    let silent = Bed {
+        http: bed.http.clone().timeout(SILENCE),
+        ..bed
+    };
+    for fault in [Fault::Hang, Fault::StallAnswer] {
+        assert_eq!(kind(silent.once(fault)), ErrorKind::WouldBlock, "{fault:?}");
+    }
+    // An answer was lost, but not what it was an answer to.
+    assert!(silent.service.sent_bytes() > BYTES as u64);
+}
+
+#[test]
+fn bytes_are_missing_or_wrong() {
+    let bed = Bed::new();
+    let cut = bed.once(Fault::Truncate).expect("a clean end");
+    assert!(!cut.is_whole() && bed.content.starts_with(&cut.body));
+    let short = bed.once(Fault::Short).expect("an answer");
+    assert!(short.is_whole() && short.body.len() == BYTES / 2);
+    let flipped = bed.once(Fault::Flip).expect("an answer");
+    assert!(flipped.is_whole() && flipped.body.len() == BYTES);
+    let differs = flipped
+        .body
+        .iter()
+        .zip(&bed.content)
+        .filter(|(one, other)| one != other);
+    assert_eq!(differs.count(), 1);
+
+    let rule = Rule::new(Fault::WrongTotal, When::Always).on(Operation::Probe);
+    bed.proxy.rule(rule);
+    let probe = bed.http.clone().header("Range", "bytes=0-9");
+    let probe = probe.send("GET", &bed.url(), b"").expect("an answer");
+    let told = format!("bytes 0-9/{}", BYTES + 1);
+    assert_eq!(probe.header("content-range"), Some(told.as_str()));
+}
+
+#[test]
+fn an_upload_ends_in_its_middle_and_leaves_nothing() {
+    let bed = Bed::new();
+    let named = serde_json::json!({ "key": "buildkit-blob-1-sha256:2", "version": "v" });
+    let url = bed.call("CreateCacheEntry", &named, "signed_upload_url");
+    let http = bed.http.clone().timeout(SILENCE);
+    for (fault, expected) in [
+        (
+            Fault::ResetRequest,
+            &[ErrorKind::ConnectionReset, ErrorKind::BrokenPipe][..],
+        ),
+        (Fault::StallRequest, &[ErrorKind::WouldBlock][..]),
+    ] {
+        let rule = Rule::new(fault, When::Always).on(Operation::PutBlob);
+        let rule = bed.proxy.rule(rule.of(Subject::Layer));
+        let ended = kind(http.send("PUT", &url, &bed.content));
+        assert!(expected.contains(&ended), "{fault:?}: {ended:?}");
+        assert_eq!(rule.hits(), 1);
+        bed.proxy.clear();
+    }
+    let put = bed.http.send("PUT", &url, &bed.content);
+    assert_eq!(put.expect("an answer").status, 201);
+}
+
+#[test]
+fn a_closed_door_refuses_and_opens_again() {
+    let bed = Bed::new();
+    let url = bed.url();
+    let get = || bed.http.send("GET", &url, b"");
+    for when in [When::First(1), When::Always] {
+        let rule = bed
+            .proxy
+            .rule(Rule::new(Fault::Refuse, when).on(Operation::Read));
+        assert_eq!(kind(get()), ErrorKind::ConnectionReset);
+        // The listener closes a moment after the reset.
+        let refused = (0..1000)
+            .map(|_| kind(get()))
+            .find(|kind| *kind == ErrorKind::ConnectionRefused);
+        assert!(refused.is_some(), "{when:?}");
+        assert_eq!(rule.hits(), 1);
+        if when == When::Always {
+            bed.proxy.clear();
+        }
+        let opened = std::iter::repeat_with(get)
+            .take(1_000_000)
+            .find_map(Result::ok);
+        assert!(
+            opened.is_some_and(|answer| answer.status == 200),
+            "{when:?}"
+        );
+    }
+}
+
+#[test]
+fn a_share_is_the_same_in_every_run() {
+    let bed = Bed::new();
+    let hits = |seed| {
+        let rule = Rule::new(Fault::Status(500), When::Percent(5, seed));
+        let rule = bed.proxy.rule(rule.on(Operation::List));
+        for _ in 0..200 {
+            bed.http
+                .send("GET", "/repos/local/cache/actions/caches", b"")
+                .expect("an answer");
+        }
+        bed.proxy.clear();
+        rule.hits()
+    };
+    let first = hits(1);
+    assert_eq!(first, hits(1));
+    assert!((2..=25).contains(&first), "{first} of 200");
+}
+
+#[test]
+fn hundreds_of_connections_at_once() {
+    let bed = Bed::new();
+    bed.proxy
+        .rule(Rule::new(Fault::Hang, When::Always).on(Operation::List));
+    let before = bed.proxy.requests(Operation::List);
+    let http = bed.http.clone().timeout(Duration::from_secs(5));
+    thread::scope(|scope| {
+        for _ in 0..300 {
+            scope.spawn(|| http.send("GET", "/repos/local/cache/actions/caches", b""));
+        }
+    });
+    assert_eq!(bed.proxy.requests(Operation::List) - before, 300);
+    assert_eq!(bed.proxy.max_in_flight(), 300);
+}
