@@ -1,6 +1,13 @@
 //! The client as others see it: attempts, waits between them, and the deadline over all.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -14,6 +21,9 @@ use super::{
     v1, v2,
 };
 use crate::protocol;
+
+/// Why there is no REST API.
+const NO_REST: &str = "no repository and GitHub token were given (repository, ghtoken)";
 
 /// Calls one service with one token. A clone shares all but the deadline.
 #[derive(Clone)]
@@ -76,28 +86,42 @@ impl Client {
 
     /// Finds the entry with this key, or else the newest whose key begins with it.
     pub async fn lookup(&self, key: &str, version: &str) -> Result<Option<Entry>, Error> {
+        self.lookup_first(&[key], version).await
+    }
+
+    /// As [`Client::lookup`], for several keys in order of preference and in one call. Each scope
+    /// is asked for all of them before the next one.
+    pub async fn lookup_first(&self, keys: &[&str], version: &str) -> Result<Option<Entry>, Error> {
         self.retrying(Call::Lookup, || async move {
             match self.api() {
-                Api::V1(base) => v1::lookup(self, base, key, version).await,
-                Api::V2(base) => v2::lookup(self, base, key, version).await,
+                Api::V1(base) => v1::lookup(self, base, keys, version).await,
+                Api::V2(base) => v2::lookup(self, base, keys, version).await,
             }
         })
         .await
     }
 
-    /// Reserves a key. If an earlier attempt was cut off, [`Reserved::Exists`] may mean a
-    /// reservation of our own whose answer was lost: no one can fill that one, and the service
-    /// forgets it in time.
+    /// Reserves a key.
     pub async fn reserve(&self, key: &str, version: &str) -> Result<Reserved, Error> {
+        let in_doubt = &AtomicBool::new(false);
         let attempt = || async move {
-            match self.api() {
+            let outcome = match self.api() {
                 Api::V1(base) => v1::reserve(self, base, key, version).await,
                 Api::V2(base) => v2::reserve(self, base, key, version).await,
-            }
+            };
+            outcome.inspect_err(|error| {
+                in_doubt.fetch_or(error.kind.leaves_doubt(), Ordering::Relaxed);
+            })
         };
         match self.retrying(Call::Reserve, attempt).await {
             Ok(reservation) => Ok(Reserved::Created(reservation)),
-            Err(error) if error.kind == Kind::AlreadyExists => Ok(Reserved::Exists),
+            Err(error) if error.kind == Kind::AlreadyExists => {
+                Ok(if in_doubt.load(Ordering::Relaxed) {
+                    Reserved::ExistsAfterDoubt
+                } else {
+                    Reserved::Exists
+                })
+            }
             Err(error) => Err(error),
         }
     }
@@ -105,10 +129,22 @@ impl Client {
     /// All entries of the repository whose keys begin with `prefix`, through the REST API.
     pub async fn list(&self, prefix: &str) -> Result<Vec<protocol::rest::Cache>, Error> {
         let Some(target) = self.rest() else {
-            let message = "no repository and GitHub token were given (repository, ghtoken)";
-            return Err(self.error(Call::List, Kind::Denied, message));
+            return Err(self.error(Call::List, Kind::Denied, NO_REST));
         };
         rest::list(self, target, prefix).await
+    }
+
+    /// Deletes the entry with this id through the REST API. One that is gone already is a success.
+    pub async fn delete(&self, id: i64) -> Result<(), Error> {
+        let Some(target) = self.rest() else {
+            return Err(self.error(Call::Delete, Kind::Denied, NO_REST));
+        };
+        rest::delete(self, target, id).await
+    }
+
+    /// True if there is a REST API to list and delete with.
+    pub fn has_rest(&self) -> bool {
+        self.rest().is_some()
     }
 
     pub(super) fn api(&self) -> &Api {
@@ -253,6 +289,8 @@ mod tests {
             }
         }
         send(client.lookup("", ""));
+        send(client.lookup_first(&[], ""));
+        send(client.delete(0));
         send(client.reserve("", ""));
         send(client.list(""));
         send(client.probe(entry, 0));

@@ -57,11 +57,13 @@ pub enum Call {
     Download,
     /// Listing entries through the REST API.
     List,
+    /// Deleting an entry through the REST API.
+    Delete,
 }
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Lookup,
         Self::Reserve,
         Self::UploadPart,
@@ -69,6 +71,7 @@ impl Call {
         Self::Finish,
         Self::Download,
         Self::List,
+        Self::Delete,
     ];
 
     /// The call in words.
@@ -81,6 +84,7 @@ impl Call {
             Self::Finish => "finish upload",
             Self::Download => "download",
             Self::List => "list",
+            Self::Delete => "delete",
         }
     }
 }

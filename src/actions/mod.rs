@@ -112,6 +112,9 @@ pub enum Reserved {
     Created(Reservation),
     /// The key is taken: by a finished entry or by an unfinished reservation, a lookup tells which.
     Exists,
+    /// The key is taken, and an earlier attempt of this call got no answer: most likely by a
+    /// reservation of our own, which nobody can fill and the service forgets in time.
+    ExistsAfterDoubt,
 }
 
 /// A key that this client may fill: upload parts, then finish.

@@ -1,6 +1,7 @@
-//! GitHub's REST API: listing entries.
+//! GitHub's REST API: listing and deleting entries.
 
 use http::{HeaderName, Method, header};
+use url::Url;
 
 use super::{
     Client, Error, Kind, RestTarget,
@@ -50,8 +51,26 @@ async fn page(
         .append_pair("direction", "asc")
         .append_pair("per_page", &MAX_PER_PAGE.to_string())
         .append_pair("page", &number.to_string());
-    let request = Request::api(Call::List, Method::GET, url, &target.token)
-        .header(header::ACCEPT, "application/vnd.github+json")
-        .header(X_GITHUB_API_VERSION, API_VERSION);
+    let request = request(Call::List, Method::GET, url, target);
     client.call(request).await?.json().await
+}
+
+/// Deletes an entry: 204, or 404 if it is gone already, which a lost answer makes of the first.
+pub(super) async fn delete(client: &Client, target: &RestTarget, id: i64) -> Result<(), Error> {
+    let path = format!("repos/{}/actions/caches/{id}", target.repository);
+    let url = &below(&target.base, &path);
+    let attempt = || async move {
+        let request = request(Call::Delete, Method::DELETE, url.clone(), target);
+        client.call(request).await.map(drop)
+    };
+    match client.retrying(Call::Delete, attempt).await {
+        Err(error) if error.kind == Kind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn request(call: Call, method: Method, url: Url, target: &RestTarget) -> Request {
+    Request::api(call, method, url, &target.token)
+        .header(header::ACCEPT, "application/vnd.github+json")
+        .header(X_GITHUB_API_VERSION, API_VERSION)
 }

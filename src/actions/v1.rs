@@ -20,12 +20,12 @@ use crate::protocol::{
 pub(super) async fn lookup(
     client: &Client,
     base: &Url,
-    key: &str,
+    keys: &[&str],
     version: &str,
 ) -> Result<Option<Entry>, Error> {
     let mut url = below(base, &format!("{BASE_PATH}cache"));
     url.query_pairs_mut()
-        .append_pair("keys", key)
+        .append_pair("keys", &keys.join(","))
         .append_pair("version", version);
     let answer = client
         .call(request(client, Call::Lookup, Method::GET, url))

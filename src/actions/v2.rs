@@ -21,16 +21,18 @@ use crate::{
 /// other mark for it.
 const EXISTS_WORDS: &str = "already exists";
 
-/// Looks a key up. It is sent as a restore key too, as stock does: then it may match as a prefix.
+/// Looks keys up in their order. All are sent as restore keys too, as stock does with its one: then
+/// they may match as prefixes.
 pub(super) async fn lookup(
     client: &Client,
     base: &Url,
-    key: &str,
+    keys: &[&str],
     version: &str,
 ) -> Result<Option<Entry>, Error> {
+    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
     let body = LookupRequest {
-        key: key.to_owned(),
-        restore_keys: vec![key.to_owned()],
+        key: keys.first().cloned().unwrap_or_default(),
+        restore_keys: keys,
         version: version.to_owned(),
     };
     let answer: LookupResponse = twirp(client, base, Call::Lookup, LOOKUP, &body).await?;

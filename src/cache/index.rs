@@ -63,7 +63,7 @@ pub(super) async fn commit(
         .saturating_add(1);
     for number in (first..).take(MAX_ATTEMPTS) {
         match client.reserve(&key.entry(number), version).await? {
-            Reserved::Exists => {}
+            Reserved::Exists | Reserved::ExistsAfterDoubt => {}
             Reserved::Created(reservation) => {
                 client.upload_bytes(&reservation, content).await?;
                 return Ok(reservation.key);

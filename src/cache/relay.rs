@@ -121,7 +121,9 @@ impl Relay {
         let file = self.cache.exports.create(0).await?;
         let reservation = match self.client().reserve(key, version).await? {
             Reserved::Created(reservation) => reservation,
-            Reserved::Exists => return Err(RelayError::Exists(key.to_owned())),
+            Reserved::Exists | Reserved::ExistsAfterDoubt => {
+                return Err(RelayError::Exists(key.to_owned()));
+            }
         };
         let mut open = self.lock();
         open.last_id += 1;

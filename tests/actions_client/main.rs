@@ -6,6 +6,7 @@
 mod environment;
 mod fake;
 mod faults;
+mod lost;
 mod secrets;
 mod service;
 mod v1;

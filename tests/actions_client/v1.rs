@@ -11,7 +11,7 @@ use crate::fake::{Bytewise, Fake, SIGNATURE, range, say, with};
 pub async fn reserve(client: &Client) -> Reservation {
     match client.reserve("key#1", "v").await.unwrap() {
         Reserved::Created(reservation) => reservation,
-        Reserved::Exists => panic!("the key is new"),
+        other => panic!("the key is new: {other:?}"),
     }
 }
 

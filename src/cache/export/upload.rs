@@ -85,7 +85,9 @@ impl Lane {
     ) -> Result<(), Failure> {
         let key = key::blob(&digest);
         let reservation = match client.reserve(&key, &self.version).await? {
-            Reserved::Exists => return self.confirm(client, &key).await,
+            Reserved::Exists | Reserved::ExistsAfterDoubt => {
+                return self.confirm(client, &key).await;
+            }
             Reserved::Created(reservation) => reservation,
         };
         let size = match total {
