@@ -4,7 +4,6 @@ use std::{ffi::OsString, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Du
 
 use rustix::process::Signal;
 use tokio::signal::unix::SignalKind;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     actions::{Http, HttpConfig, HttpError},
@@ -12,18 +11,22 @@ use crate::{
     config::{Address, Buildkitd, GatewayConfig},
     gateway::{
         self, BindError, Front, FrontSettings, Gateway, INDEX_WAIT,
-        endpoint::Endpoint,
+        endpoint::{self, Endpoint},
         supervise::{Child, Leash, StartError},
     },
-    lifecycle::{ENDING, Signals, Tasks},
+    lifecycle::{Signals, Tasks},
 };
 
-/// How long calls in flight may take after buildkitd has ended, or after SIGTERM with
-/// `--upstream`: what is left then are answers on their way.
-const DRAIN: Duration = Duration::from_secs(5);
+mod life;
 
-/// Signals that go to buildkitd. It ends its builds at the first two and dumps its state at
-/// others.
+use life::Life;
+
+/// How long calls may take after the last build and after buildkitd: what is left then are answers
+/// on their way.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Signals that buildkitd may get. The first two ask for the end and come to it last, see
+/// [`life`]; the others go to it as they are.
 const FORWARDED: [(SignalKind, Signal); 6] = [
     (SignalKind::terminate(), Signal::TERM),
     (SignalKind::interrupt(), Signal::INT),
@@ -36,9 +39,7 @@ const FORWARDED: [(SignalKind, Signal); 6] = [
 /// A gateway that is ready to serve, with the buildkitd behind it.
 pub struct App {
     gateway: Gateway,
-    child: Option<Child>,
-    signals: Signals,
-    tasks: Tasks,
+    life: Life,
 }
 
 /// Why the gateway cannot start.
@@ -71,7 +72,7 @@ impl App {
         let kinds = FORWARDED.map(|(kind, _)| kind);
         let mut signals = Signals::listen(&kinds).map_err(BuildError::Signals)?;
         let tasks = Tasks::default();
-        let front = front(&config, &tasks).await?;
+        let front = Arc::new(front(&config, &tasks).await?);
         let mut child = match &config.buildkitd {
             Buildkitd::Child { program, args } => Some(Child::start(via, program, args)?),
             Buildkitd::Running(_) => None,
@@ -86,19 +87,23 @@ impl App {
             (None, Buildkitd::Running(address)) => address.clone(),
             (None, Buildkitd::Child { .. }) => unreachable!("a child was started for it"),
         };
+        let drain = config.limits.drain;
         let config = gateway::Config {
             listen: config.listen,
             owner: config.owner,
             tls: config.tls,
             upstream,
         };
-        let gateway = Gateway::bind(config, Arc::new(front), tasks.clone()).await?;
-        Ok(Self {
-            gateway,
+        let interceptor = Arc::clone(&front);
+        let gateway = Gateway::bind(config, interceptor, tasks.clone()).await?;
+        let life = Life {
             child,
+            front,
             signals,
             tasks,
-        })
+            drain,
+        };
+        Ok(Self { gateway, life })
     }
 
     /// Where clients come in.
@@ -106,31 +111,14 @@ impl App {
         self.gateway.addresses()
     }
 
-    /// Serves until buildkitd ends; its exit code is the answer. With `--upstream`, until the
-    /// first signal that asks for the end.
+    /// Serves until buildkitd ends, by itself or asked to by a signal after its last build; its
+    /// exit code is the answer. With `--upstream`, until that signal and the last build.
     pub async fn run(self) -> u8 {
-        let Self {
-            gateway,
-            mut child,
-            mut signals,
-            tasks,
-        } = self;
-        let asked = CancellationToken::new();
-        let leash = child.as_ref().map(Child::leash);
-        let on_signal = |kind| match leash {
-            Some(leash) => forward(leash, kind),
-            None if ENDING.contains(&kind) => asked.cancel(),
-            None => {}
-        };
-        let ended = async {
-            tokio::select! {
-                () = gateway.run() => 0,
-                code = ended(child.as_mut()) => code,
-                () = asked.cancelled() => 0,
-            }
-        };
-        let code = relaying(&mut signals, ended, on_signal).await;
-        if !tasks.drain(DRAIN).await {
+        let Self { gateway, life } = self;
+        let tasks = life.tasks.clone();
+        tasks.spawn("gateway", gateway.run());
+        let code = life.run().await;
+        if !tasks.drain(LAST_ANSWERS).await {
             tracing::warn!("some calls were cut off");
         }
         code
@@ -162,30 +150,16 @@ fn forward(leash: Leash, kind: SignalKind) {
     }
 }
 
-/// The exit code of the child; pending where there is none.
-async fn ended(child: Option<&mut Child>) -> u8 {
-    let Some(child) = child else {
-        return std::future::pending().await;
-    };
-    match child.wait().await {
-        Ok(code) => {
-            tracing::info!(code, "buildkitd has ended");
-            code
-        }
-        Err(error) => {
-            tracing::error!(%error, "cannot wait for buildkitd");
-            1
-        }
-    }
-}
-
 async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildError> {
     let http = Http::new(&HttpConfig::default())?;
     let mut settings = Settings::new(config.spool_dir.clone());
     settings.signed = config.signed;
+    settings.export_spool_bytes = config.limits.export_spool;
+    settings.import_spool_bytes = config.limits.import_spool;
     let cache = Cache::new(settings, http, tasks.clone())
         .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))?;
-    let endpoint = Endpoint::bind(config.import_listen, config.import_url.clone(), tasks)
+    let (listen, url) = (config.import_listen, config.import_url.clone());
+    let endpoint = Endpoint::bind(listen, url, endpoint::PATIENCE, tasks)
         .await
         .map_err(|error| BuildError::Endpoint(config.import_listen, error))?;
     let settings = FrontSettings {

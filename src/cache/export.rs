@@ -130,6 +130,11 @@ impl ExportJob {
     pub fn outcome(&self) -> Outcome {
         self.0.outcome()
     }
+
+    /// True once BuildKit has begun to write, until it has come to something.
+    pub fn is_under_way(&self) -> bool {
+        self.0.begun.get().is_some() && self.0.outcome() == Outcome::Open
+    }
 }
 
 impl Drop for ExportJob {

@@ -47,7 +47,7 @@ pub use import::ImportJob;
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
 pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
-pub use settings::Settings;
+pub use settings::{EXPORT_SPOOL_BYTES, IMPORT_SPOOL_BYTES, Settings};
 pub use spool::SpoolError;
 
 use crate::{
@@ -91,8 +91,7 @@ impl Cache {
     /// Makes the spool directory if it is not there, and tries it.
     pub fn new(settings: Settings, http: Http, tasks: Tasks) -> io::Result<Self> {
         let dir = &settings.spool_dir;
-        std::fs::create_dir_all(dir)?;
-        tempfile::tempfile_in(dir)?;
+        spool::prepare(dir)?;
         Ok(Self(Arc::new(Shared {
             exports: Spool::new(dir.clone(), settings.export_spool_bytes),
             imports: Spool::new(dir.clone(), settings.import_spool_bytes),

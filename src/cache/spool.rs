@@ -1,25 +1,33 @@
 //! Bytes on disk between two sides of different speed: a budget, and files without a name.
 //!
-//! Room is taken from the budget before a byte is written and given back when the file is
-//! dropped. A spool file has no directory entry, so the kernel removes it whatever happens to
-//! the process.
+//! Room is taken from the budget, and on the disk, before a byte is written, and given back when
+//! the file is dropped. A spool file has no directory entry, so the kernel removes it whatever
+//! happens to the process.
 
 use std::{
     fs::File,
     io,
     ops::Range,
     os::unix::fs::FileExt as _,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+mod disk;
 
 /// The budget is counted in pages, since a semaphore counts to 2^32 at once: this allows files of
 /// 16 TiB.
 const PAGE: u64 = 4 << 10;
+
+/// How often a disk without room is looked at again: others than us may fill and free it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why bytes are not in the spool.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +46,16 @@ pub enum SpoolError {
         /// The whole budget.
         capacity: u64,
     },
+    /// Its disk has less room than that.
+    #[error("{size} bytes do not fit on the disk of the spool {dir}, which has {free} bytes free")]
+    NoDisk {
+        /// What was asked for.
+        size: u64,
+        /// What there is.
+        free: u64,
+        /// Where the spool is.
+        dir: PathBuf,
+    },
     /// The disk failed or is full.
     #[error("the spool on disk failed: {0}")]
     Io(#[from] io::Error),
@@ -45,72 +63,109 @@ pub enum SpoolError {
 
 /// A budget of disk space and the directory where it is used.
 #[derive(Debug, Clone)]
-pub(super) struct Spool {
-    dir: Arc<PathBuf>,
+pub(super) struct Spool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
     pages: Arc<Semaphore>,
     total: usize,
     capacity: u64,
+    /// Somebody waited for room in vain, and none was given back since.
+    stuck: AtomicBool,
+    released: Notify,
 }
 
 impl Spool {
-    /// A spool of `capacity` bytes in `dir`, which must exist.
+    /// A spool of `capacity` bytes in `dir`.
     pub fn new(dir: PathBuf, capacity: u64) -> Self {
         let total = usize::try_from(capacity / PAGE)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
-        Self {
-            dir: Arc::new(dir),
+        Self(Arc::new(Shared {
+            dir,
             pages: Arc::new(Semaphore::new(total)),
             total,
             capacity,
-        }
-    }
-
-    /// The whole budget in bytes.
-    pub fn capacity(&self) -> u64 {
-        self.capacity
+            stuck: AtomicBool::new(false),
+            released: Notify::new(),
+        }))
     }
 
     /// Bytes that are in use, in whole pages.
     pub fn used(&self) -> u64 {
-        let free = self.pages.available_permits();
-        (self.total - free) as u64 * PAGE
+        let free = self.0.pages.available_permits();
+        (self.0.total - free) as u64 * PAGE
     }
 
-    /// A file with room for `size` bytes, waiting until there is room.
+    /// Whether a file of `size` bytes can ever be had, as far as anybody can tell now.
+    pub async fn admits(&self, size: u64) -> Result<(), SpoolError> {
+        self.pages_of(size)?;
+        let spool = Arc::clone(&self.0);
+        let free = blocking(move || disk::free(&spool.dir)).await?;
+        // What the spool itself has on the disk will be free again.
+        if size > free.saturating_add(self.used()) {
+            return Err(SpoolError::NoDisk {
+                size,
+                free,
+                dir: self.0.dir.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A file with room for `size` bytes, waiting until there is room, on a full disk too.
     pub async fn create(&self, size: u64) -> Result<SpoolFile, SpoolError> {
-        let room = self.room(size).await?;
-        self.file(room).await
+        loop {
+            let released = self.0.released.notified();
+            let room = self.room(size).await?;
+            match self.file(room, size).await {
+                Err(SpoolError::Io(error)) if disk::is_full(&error) => {
+                    // Either way it is time to look again.
+                    let _ = tokio::time::timeout(LOOK_AGAIN, released).await;
+                }
+                done => return done,
+            }
+        }
     }
 
-    /// As [`Spool::create`], but waits for room no longer than `wait`.
+    /// As [`Spool::create`], but waits for room no longer than `wait`, and not for a full disk.
+    /// Where somebody has waited in vain the next ones do not wait at all, until room is given
+    /// back: each wait holds up builds that have nothing to do with it.
     pub async fn create_within(&self, size: u64, wait: Duration) -> Result<SpoolFile, SpoolError> {
-        let room = tokio::time::timeout(wait, self.room(size)).await;
-        self.file(room.map_err(|_| self.full())??).await
+        let stuck = &self.0.stuck;
+        let wait = if stuck.load(Ordering::Relaxed) {
+            Duration::ZERO
+        } else {
+            wait
+        };
+        let Ok(room) = tokio::time::timeout(wait, self.room(size)).await else {
+            stuck.store(true, Ordering::Relaxed);
+            return Err(self.full());
+        };
+        self.file(room?, size).await
     }
 
     async fn room(&self, size: u64) -> Result<OwnedSemaphorePermit, SpoolError> {
         let pages = self.pages_of(size)?;
-        let room = Arc::clone(&self.pages).acquire_many_owned(pages).await;
+        let room = Arc::clone(&self.0.pages).acquire_many_owned(pages).await;
         Ok(room.expect("the semaphore is never closed"))
     }
 
-    async fn file(&self, room: OwnedSemaphorePermit) -> Result<SpoolFile, SpoolError> {
-        let dir = Arc::clone(&self.dir);
-        let file = blocking(move || tempfile::tempfile_in(dir.as_path())).await?;
+    async fn file(&self, room: OwnedSemaphorePermit, size: u64) -> Result<SpoolFile, SpoolError> {
+        let spool = Arc::clone(&self.0);
+        let file = blocking(move || disk::file(&spool.dir, size)).await?;
         Ok(SpoolFile {
             file: Arc::new(file),
             room: Mutex::new(room),
-            spool: self.clone(),
+            release: Release(self.clone()),
         })
     }
 
     fn pages_of(&self, size: u64) -> Result<u32, SpoolError> {
-        let too_large = SpoolError::TooLarge {
-            size,
-            capacity: self.capacity,
-        };
-        if size > self.capacity / PAGE * PAGE {
+        let capacity = self.0.capacity;
+        let too_large = SpoolError::TooLarge { size, capacity };
+        if size > capacity / PAGE * PAGE {
             return Err(too_large);
         }
         u32::try_from(size.div_ceil(PAGE)).map_err(|_| too_large)
@@ -118,7 +173,7 @@ impl Spool {
 
     fn full(&self) -> SpoolError {
         SpoolError::Full {
-            capacity: self.capacity,
+            capacity: self.0.capacity,
         }
     }
 }
@@ -128,7 +183,20 @@ impl Spool {
 pub(super) struct SpoolFile {
     file: Arc<File>,
     room: Mutex<OwnedSemaphorePermit>,
-    spool: Spool,
+    /// Declared last: it says that the room is free, which it must be by then.
+    release: Release,
+}
+
+/// Says that room has been given back.
+#[derive(Debug)]
+struct Release(Spool);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        let Spool(spool) = &self.0;
+        spool.stuck.store(false, Ordering::Relaxed);
+        spool.released.notify_waiters();
+    }
 }
 
 impl SpoolFile {
@@ -154,18 +222,24 @@ impl SpoolFile {
     }
 
     fn make_room(&self, size: u64) -> Result<(), SpoolError> {
-        let wanted = self.spool.pages_of(size)? as usize;
+        let Release(spool) = &self.release;
+        let wanted = spool.pages_of(size)? as usize;
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = wanted.saturating_sub(room.num_permits());
         if missing > 0 {
             let missing = u32::try_from(missing).expect("no more than the pages of `size`");
-            let more = Arc::clone(&self.spool.pages)
+            let more = Arc::clone(&spool.0.pages)
                 .try_acquire_many_owned(missing)
-                .map_err(|_| self.spool.full())?;
+                .map_err(|_| spool.full())?;
             room.merge(more);
         }
         Ok(())
     }
+}
+
+/// Makes `dir` if it is not there, and tries it.
+pub(super) fn prepare(dir: &Path) -> io::Result<()> {
+    disk::file(dir, 0).map(drop)
 }
 
 /// Runs disk work where it may block.
@@ -178,52 +252,4 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spool(pages: u64) -> Spool {
-        Spool::new(std::env::temp_dir(), pages * PAGE)
-    }
-
-    #[tokio::test]
-    async fn bytes_come_back() {
-        let file = spool(4).create(3).await.unwrap();
-        file.write_at(0, Bytes::from_static(b"abc")).await.unwrap();
-        assert_eq!(&file.read_at(1..3).await.unwrap()[..], b"bc");
-        assert!(file.read_at(1..4).await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn room_is_taken_before_and_given_back_after() {
-        let spool = spool(2);
-        let first = spool.create(PAGE + 1).await.unwrap();
-        let wait = Duration::from_secs(1);
-        assert!(matches!(
-            spool.create_within(1, wait).await,
-            Err(SpoolError::Full { .. })
-        ));
-        drop(first);
-        assert_eq!(spool.used(), 0);
-        spool.create_within(1, wait).await.unwrap();
-        assert!(matches!(
-            spool.create(3 * PAGE).await,
-            Err(SpoolError::TooLarge { .. })
-        ));
-    }
-
-    #[tokio::test]
-    async fn a_file_that_grows_takes_room_as_it_does() {
-        let spool = spool(2);
-        let file = spool.create(0).await.unwrap();
-        let page = Bytes::from(vec![7; 4 << 10]);
-        file.write_at(0, page.clone()).await.unwrap();
-        let other = spool.create(1).await.unwrap();
-        assert!(matches!(
-            file.write_at(PAGE, page.clone()).await,
-            Err(SpoolError::Full { .. })
-        ));
-        drop(other);
-        file.write_at(PAGE, page).await.unwrap();
-        assert_eq!(spool.used(), 2 * PAGE);
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{Address, BuildkitdToml, Defaults, Env, Flags, Owner, Tls, owner};
+use super::{Address, BuildkitdToml, Defaults, Env, Flags, Limits, Owner, Tls, owner};
 use crate::{cache::spec::Overrides, secret::Secret};
 
 /// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
@@ -36,6 +36,8 @@ pub struct GatewayConfig {
     pub signed: bool,
     /// Where bytes wait on their way out and in.
     pub spool_dir: PathBuf,
+    /// How long to drain, how much disk to use.
+    pub limits: Limits,
 }
 
 /// The buildkitd behind the gateway.
@@ -96,6 +98,7 @@ impl GatewayConfig {
             overrides: overrides(env, &mut mistakes),
             signed: file.signed(),
             spool_dir: spool_dir(&flags, &file, &defaults, env),
+            limits: Limits::read(env, &mut mistakes.0),
         };
         mistakes.none()?;
         Ok(config)

@@ -6,6 +6,7 @@ mod buildkitd_toml;
 mod defaults;
 mod env;
 mod gateway;
+mod limits;
 mod owner;
 mod socket;
 
@@ -15,4 +16,5 @@ pub use buildkitd_toml::BuildkitdToml;
 pub use defaults::Defaults;
 pub use env::Env;
 pub use gateway::{Buildkitd, ConfigError, GatewayConfig, ImportWay};
+pub use limits::Limits;
 pub use socket::{Owner, Tls};

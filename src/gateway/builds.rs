@@ -5,8 +5,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use tokio::sync::watch;
 
 use super::{
     board::Board,
@@ -23,6 +28,9 @@ use crate::{
 pub struct Builds {
     endpoint: Endpoint,
     live: Mutex<HashMap<String, Weak<Build>>>,
+    /// How many are in `live`; changed under its lock.
+    in_flight: watch::Sender<usize>,
+    closed: AtomicBool,
     boards: Mutex<HashMap<String, Weak<Board>>>,
     stores: Mutex<HashMap<String, Arc<dyn content::Host>>>,
 }
@@ -73,6 +81,8 @@ impl Builds {
         Arc::new(Self {
             endpoint,
             live: Mutex::default(),
+            in_flight: watch::Sender::new(0),
+            closed: AtomicBool::new(false),
             boards: Mutex::default(),
             stores: Mutex::default(),
         })
@@ -93,7 +103,35 @@ impl Builds {
             state: Mutex::default(),
         });
         live.insert(build_ref.to_owned(), Arc::downgrade(&build));
+        self.in_flight.send_replace(live.len());
         build
+    }
+
+    /// Takes no builds from now on: [`Builds::is_closed`] says so to whoever begins one.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// True if no build may begin any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Returns when no build is in flight.
+    pub async fn idle(&self) {
+        let mut in_flight = self.in_flight.subscribe();
+        // The sender lives in `self`: this cannot fail.
+        let _ = in_flight.wait_for(|builds| *builds == 0).await;
+    }
+
+    /// How many builds are in flight, and how many of their exports are under way.
+    pub fn count(&self) -> (usize, usize) {
+        let builds: Vec<_> = lock(&self.live)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        let exports = builds.iter().map(|build| build.exports()).sum();
+        (builds.len(), exports)
     }
 
     /// The build of that ref, if it is in flight.
@@ -136,6 +174,12 @@ impl Build {
         lock(&self.state).exports.push(job);
     }
 
+    fn exports(&self) -> usize {
+        let state = lock(&self.state);
+        let under_way = state.exports.iter().filter(|job| job.is_under_way());
+        under_way.count()
+    }
+
     /// Keeps a handle of the endpoint; it is retired when the build ends.
     pub fn keep_access(&self, access: Access) {
         lock(&self.state).accesses.push(access);
@@ -174,6 +218,7 @@ impl Drop for Build {
         let idle = {
             let mut live = lock(&self.builds.live);
             live.retain(|_, build| build.strong_count() > 0);
+            self.builds.in_flight.send_replace(live.len());
             live.is_empty()
         };
         self.builds.endpoint.sweep(idle);

@@ -81,6 +81,10 @@ impl Front {
 #[async_trait]
 impl Interceptor for Front {
     async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus> {
+        if self.builds.is_closed() {
+            let words = "this builder is shutting down and takes no new builds";
+            return Err(GrpcStatus::new(Code::Unavailable, words));
+        }
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
         self.remember_tokens(&read);

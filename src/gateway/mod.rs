@@ -30,6 +30,7 @@ mod scrub;
 mod serve;
 mod session;
 mod sessions;
+mod state;
 mod status;
 pub mod supervise;
 mod upstream;
@@ -42,6 +43,7 @@ pub use grpc::{Code, GrpcStatus};
 pub use interceptor::{Finish, Interceptor, Solve, StatusEditor};
 pub use listener::BindError;
 use listener::Listener;
+pub use state::State;
 
 use crate::{
     config::{Address, Owner, Tls},

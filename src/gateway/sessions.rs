@@ -32,6 +32,11 @@ impl Sessions {
         });
     }
 
+    /// How many are up.
+    pub fn count(&self) -> usize {
+        self.0.borrow().values().sum()
+    }
+
     /// Waits until the session is up; false if it is not after `limit`.
     pub async fn wait(&self, id: &str, limit: Duration) -> bool {
         let mut sessions = self.0.subscribe();

@@ -1,5 +1,7 @@
 //! Logs: `tracing`, to standard error, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// How log lines look.
@@ -19,7 +21,12 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::f
     // A second initialisation only happens in tests, where the first one may stay.
     let _ = match format {
         LogFormat::Text => registry
-            .with(fmt::layer().with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .with_writer(std::io::stderr)
+                    // In a file, colours are noise.
+                    .with_ansi(std::io::stderr().is_terminal()),
+            )
             .try_init(),
         LogFormat::Json => registry
             .with(fmt::layer().json().with_writer(std::io::stderr))

@@ -18,7 +18,7 @@ use tokio::{
 use super::Core;
 use crate::{
     actions::{self, Entry, Probe},
-    cache::settings::SMALL_MEMORY,
+    cache::{SpoolError, settings::SMALL_MEMORY},
     digest::Digest,
     protocol::key,
 };
@@ -77,8 +77,8 @@ enum Miss {
     Remote(#[from] actions::Error),
     #[error("the service had not answered after {} s", .0.as_secs())]
     Late(Duration),
-    #[error("its {total} bytes do not fit in the import spool of {capacity} bytes")]
-    TooLarge { total: u64, capacity: u64 },
+    #[error("there is no room to fetch it: {0}")]
+    NoRoom(#[from] SpoolError),
     #[error("it is in the index and no longer in the cache (evicted)")]
     Gone,
     #[error("it is damaged in the cache: {0}")]
@@ -137,33 +137,18 @@ impl Core {
         let probe = client
             .probe(&entry, if may_be_small { small } else { 1 })
             .await?;
-        self.check(digest, recorded, &probe)?;
+        check(digest, recorded, &probe)?;
         let whole = probe.head.len() as u64 == probe.total;
+        let content = whole.then_some(probe.head);
+        let content = content.and_then(|all| self.promises.keep(all));
+        if content.is_none() {
+            self.cache.imports.admits(probe.total).await?;
+        }
         Ok(Promised {
             entry,
             size: probe.total,
-            content: whole
-                .then_some(probe.head)
-                .and_then(|all| self.promises.keep(all)),
+            content,
         })
-    }
-
-    /// What the first bytes tell: the size, and of small content everything.
-    fn check(&self, digest: Digest, recorded: Option<u64>, probe: &Probe) -> Result<(), Miss> {
-        let total = probe.total;
-        if let Some(recorded) = recorded.filter(|recorded| *recorded != total) {
-            return Err(Miss::Damaged(format!(
-                "it has {total} bytes where the index says {recorded}"
-            )));
-        }
-        if probe.head.len() as u64 == total && Digest::of(&probe.head) != digest {
-            return Err(Miss::Damaged("its bytes are not what its name says".into()));
-        }
-        let capacity = self.cache.imports.capacity();
-        if total > capacity {
-            return Err(Miss::TooLarge { total, capacity });
-        }
-        Ok(())
     }
 
     fn warn_of(&self, digest: Digest, miss: &Miss) {
@@ -178,4 +163,18 @@ impl Core {
             self.warn(short, format!("{digest}: {miss}"));
         }
     }
+}
+
+/// What the first bytes tell: the size, and of small content everything.
+fn check(digest: Digest, recorded: Option<u64>, probe: &Probe) -> Result<(), Miss> {
+    let total = probe.total;
+    if let Some(recorded) = recorded.filter(|recorded| *recorded != total) {
+        return Err(Miss::Damaged(format!(
+            "it has {total} bytes where the index says {recorded}"
+        )));
+    }
+    if probe.head.len() as u64 == total && Digest::of(&probe.head) != digest {
+        return Err(Miss::Damaged("its bytes are not what its name says".into()));
+    }
+    Ok(())
 }

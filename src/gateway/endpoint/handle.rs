@@ -111,6 +111,11 @@ impl Handles {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.slots().len()
+    }
+
     /// Says that the build behind the handle has ended.
     pub fn retire(&self, name: &str) {
         if let Some(slot) = self.slots().get_mut(&Digest::of(name)) {

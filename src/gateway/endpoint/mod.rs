@@ -12,10 +12,11 @@
 mod api;
 mod backend;
 mod handle;
+mod listener;
 mod objects;
 pub(super) mod token;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -29,6 +30,8 @@ use crate::{
     secret::{Secret, SecretUrl},
 };
 use handle::Handles;
+use listener::Listener;
+pub use listener::PATIENCE;
 
 /// The endpoint, listening.
 pub struct Endpoint {
@@ -49,10 +52,17 @@ pub struct Access {
 
 impl Endpoint {
     /// Binds `listen`. `url` is what buildkitd reaches it by, where that is not the bound address
-    /// (a buildkitd in another network namespace).
-    pub async fn bind(listen: SocketAddr, url: Option<Url>, tasks: &Tasks) -> io::Result<Self> {
-        let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
+    /// (a buildkitd in another network namespace). A reader that takes nothing for `patience` (see
+    /// [`PATIENCE`]) loses its connection.
+    pub async fn bind(
+        listen: SocketAddr,
+        url: Option<Url>,
+        patience: Duration,
+        tasks: &Tasks,
+    ) -> io::Result<Self> {
+        let socket = TcpListener::bind(listen).await?;
+        let address = socket.local_addr()?;
+        let listener = Listener { socket, patience };
         let url = url.unwrap_or_else(|| {
             Url::parse(&format!("http://{address}/")).expect("a socket address is an authority")
         });
@@ -99,6 +109,11 @@ impl Endpoint {
     /// Closes what nobody can need any more; `idle` says that no build is in flight.
     pub fn sweep(&self, idle: bool) {
         self.handles.sweep(idle, Timestamp::now());
+    }
+
+    /// How many handles are open.
+    pub fn handles(&self) -> usize {
+        self.handles.count()
     }
 
     /// What buildkitd should reach the endpoint by, as long as it has never called.

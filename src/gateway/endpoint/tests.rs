@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use jiff::SignedDuration;
 use reqwest::{Client, Response, StatusCode, header};
+use tokio::sync::watch;
 
 use super::*;
 use crate::protocol::{scope::Permission, v1};
@@ -48,6 +49,43 @@ impl Readable for Endless {
     }
 }
 
+/// Everything that it is asked for has no end. Whoever reads is counted.
+#[derive(Clone, Default)]
+struct Flood(watch::Sender<()>);
+
+#[async_trait]
+impl Backend for Flood {
+    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, Failure> {
+        Ok(Some(Found {
+            key: keys[0].to_owned(),
+            object: Arc::new(self.clone()),
+        }))
+    }
+}
+
+#[async_trait]
+impl Object for Flood {
+    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Readable for Flood {
+    fn size(&self) -> u64 {
+        1 << 40
+    }
+
+    fn read(self: Box<Self>, _range: std::ops::Range<u64>) -> Body {
+        let reading = self.0.subscribe();
+        let zeros = Bytes::from(vec![0; 64 << 10]);
+        let piece = move || {
+            let _counted = &reading;
+            Ok(zeros.clone())
+        };
+        stream::repeat_with(piece).boxed()
+    }
+}
+
 struct Bed {
     endpoint: Endpoint,
     access: Access,
@@ -57,9 +95,13 @@ struct Bed {
 
 impl Bed {
     async fn new() -> Self {
+        Self::with_patience(PATIENCE).await
+    }
+
+    async fn with_patience(patience: Duration) -> Self {
         let tasks = Tasks::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::bind(any, None, &tasks).await.unwrap();
+        let endpoint = Endpoint::bind(any, None, patience, &tasks).await.unwrap();
         let access = open(&endpoint, SignedDuration::from_hours(1));
         Self {
             endpoint,
@@ -81,15 +123,24 @@ impl Bed {
     }
 
     async fn object(&self, key: &str) -> Url {
-        let entry: v1::Entry = self.lookup(key).await.json().await.unwrap();
+        self.object_at(&self.access, key).await
+    }
+
+    async fn object_at(&self, access: &Access, key: &str) -> Url {
+        let answer = self.lookup_at(access, key, access.token.expose()).await;
+        let entry: v1::Entry = answer.json().await.unwrap();
         assert_eq!(entry.cache_key, key);
         entry.archive_location.expose().clone()
     }
 }
 
 fn open(endpoint: &Endpoint, life: SignedDuration) -> Access {
+    open_before(endpoint, Arc::new(Fixed), life)
+}
+
+fn open_before(endpoint: &Endpoint, backend: Arc<dyn Backend>, life: SignedDuration) -> Access {
     let scopes = [Scope::new("refs/heads/main", Permission::READ)];
-    endpoint.open(Arc::new(Fixed), &scopes, Timestamp::now() + life)
+    endpoint.open(backend, &scopes, Timestamp::now() + life)
 }
 
 #[tokio::test]
@@ -130,6 +181,35 @@ async fn an_object_is_served_without_a_token_whole_and_in_parts() {
     let unknown = url.join("0123456789abcdef").unwrap();
     let unknown = bed.http.get(unknown).send().await.unwrap();
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_loses_its_connection_and_others_go_on() {
+    let bed = Bed::with_patience(Duration::from_millis(100)).await;
+    let flood = Flood::default();
+    let backend = Arc::new(flood.clone());
+    let access = open_before(&bed.endpoint, backend, SignedDuration::from_hours(1));
+    let url = bed.object_at(&access, "flood").await;
+    let mut stalled = bed.http.get(url.clone()).send().await.unwrap();
+    let mut going = bed.http.get(url).send().await.unwrap();
+    assert_eq!(flood.0.receiver_count(), 2);
+
+    let cut = async {
+        while flood.0.receiver_count() == 2 {
+            going.chunk().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), cut)
+        .await
+        .expect("the reader that stalls is cut");
+    going.chunk().await.unwrap().expect("the other one reads");
+    let rest = loop {
+        match stalled.chunk().await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert!(rest.is_err(), "a body that was cut is not a whole one");
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use super::*;
 use crate::{
     actions::{Http, HttpConfig},
     cache::Settings,
-    gateway::{endpoint::token, rewrite::SolveRequest},
+    gateway::{
+        endpoint::{PATIENCE, token},
+        rewrite::SolveRequest,
+    },
     lifecycle::Tasks,
     proto::control::{CacheOptionsEntry, StatusResponse},
     protocol::scope::{Permission, Scope},
@@ -33,7 +36,7 @@ impl Bed {
         let settings_of_cache = Settings::new(spool.path().to_owned());
         let cache = Cache::new(settings_of_cache, http, tasks.clone()).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::bind(any, None, &tasks).await.unwrap();
+        let endpoint = Endpoint::bind(any, None, PATIENCE, &tasks).await.unwrap();
         Self {
             front: Front::new(settings, cache, endpoint),
             _spool: spool,
@@ -240,4 +243,22 @@ async fn a_build_without_gha_entries_keeps_every_byte() {
     assert_eq!(solve.request, sent);
     let response = Bytes::from_static(b"\x0a\x00");
     assert_eq!(solve.finish.response(response.clone()), response);
+}
+
+#[tokio::test]
+async fn a_front_that_is_closed_waits_for_its_builds_and_takes_no_others() {
+    let bed = Bed::new(FrontSettings::default()).await;
+    let request = request(&[], &[]);
+    let (_, build) = bed.solve(&request).await;
+    bed.front.close();
+    let Err(refused) = bed.front.solve(request.into()).await else {
+        panic!("a closed front takes no build");
+    };
+    assert!(refused.to_string().contains("shutting down"), "{refused}");
+    assert_eq!(bed.front.state().builds, 1);
+    let mut idle = std::pin::pin!(bed.front.idle());
+    assert!(futures_util::poll!(idle.as_mut()).is_pending());
+    drop(build);
+    idle.await;
+    assert_eq!(bed.front.state().builds, 0);
 }

@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,6 +18,10 @@ use crate::gateway::{
     proxy::Respond,
     pump::{self, Broken},
 };
+
+/// How long a caller may take nothing of an answer. What it asked for keeps room in the spool
+/// meanwhile; buildkitd writes it to its disk, which may stop for seconds.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Answers a call; a caller who leaves ends the service's work at once.
 pub(super) async fn answer<S, B>(mut service: S, request: Request<RecvStream>, mut respond: Respond)
@@ -60,7 +65,15 @@ where
             frame = body.frame() => frame,
         };
         match frame.map(|frame| frame.map(Frame::into_data)) {
-            Some(Ok(Ok(data))) => pump::send(send, data, false).await?,
+            Some(Ok(Ok(data))) => {
+                let taken = tokio::time::timeout(PATIENCE, pump::send(send, data, false));
+                let Ok(taken) = taken.await else {
+                    tracing::warn!("buildkitd has stopped reading an answer: it is cut off");
+                    send.send_reset(h2::Reason::CANCEL);
+                    return Ok(());
+                };
+                taken?;
+            }
             Some(Ok(Err(other))) => {
                 if let Ok(trailers) = other.into_trailers() {
                     return pump::finish(send, Some(trailers));

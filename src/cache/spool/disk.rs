@@ -1,0 +1,47 @@
+//! The disk under a spool: files without a name, with their blocks reserved.
+
+use std::{fs::File, io, path::Path};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+/// A new file in `dir` with room for `size` bytes on the disk, so that a full disk is met before
+/// the first byte and not in the middle. A directory that somebody has removed is made again.
+pub(super) fn file(dir: &Path, size: u64) -> io::Result<File> {
+    let file = in_dir(dir, || tempfile::tempfile_in(dir))?;
+    reserve(&file, size)?;
+    Ok(file)
+}
+
+/// How many bytes the disk of `dir` has free for us.
+pub(super) fn free(dir: &Path) -> io::Result<u64> {
+    let disk = in_dir(dir, || statvfs(dir).map_err(io::Error::from))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// True if the disk, or our share of it, is full.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+fn in_dir<T>(dir: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match work() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(dir)?;
+            work()
+        }
+        done => done,
+    }
+}
+
+fn reserve(file: &File, size: u64) -> io::Result<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    // The size of the file stays what was written, so that nothing else can be read from it.
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, size).map_err(io::Error::from) {
+        Err(error) if is_full(&error) => Err(error),
+        // Not every file system can; there the disk is met in the middle.
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,102 @@
+//! Tests of the spool.
+
+use super::*;
+
+const WAIT: Duration = Duration::from_secs(1);
+
+fn spool(pages: u64) -> Spool {
+    Spool::new(std::env::temp_dir(), pages * PAGE)
+}
+
+#[tokio::test]
+async fn bytes_come_back() {
+    let file = spool(4).create(3).await.unwrap();
+    file.write_at(0, Bytes::from_static(b"abc")).await.unwrap();
+    assert_eq!(&file.read_at(1..3).await.unwrap()[..], b"bc");
+    assert!(file.read_at(1..4).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_taken_before_and_given_back_after() {
+    let spool = spool(2);
+    let first = spool.create(PAGE + 1).await.unwrap();
+    assert!(matches!(
+        spool.create_within(1, WAIT).await,
+        Err(SpoolError::Full { .. })
+    ));
+    drop(first);
+    assert_eq!(spool.used(), 0);
+    spool.create_within(1, WAIT).await.unwrap();
+    assert!(matches!(
+        spool.create(3 * PAGE).await,
+        Err(SpoolError::TooLarge { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_waits_for_a_spool_that_is_stuck() {
+    let spool = spool(1);
+    let held = spool.create(1).await.unwrap();
+    let start = tokio::time::Instant::now();
+    for _ in 0..100 {
+        assert!(spool.create_within(1, WAIT).await.is_err());
+    }
+    assert_eq!(start.elapsed(), WAIT);
+
+    drop(held);
+    let held = spool.create_within(1, WAIT).await.unwrap();
+    let start = tokio::time::Instant::now();
+    assert!(spool.create_within(1, WAIT).await.is_err());
+    assert_eq!(start.elapsed(), WAIT, "room was given back in between");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_file_that_grows_takes_room_as_it_does() {
+    let spool = spool(2);
+    let file = spool.create(0).await.unwrap();
+    let page = Bytes::from(vec![7; 4 << 10]);
+    file.write_at(0, page.clone()).await.unwrap();
+    let other = spool.create(1).await.unwrap();
+    assert!(matches!(
+        file.write_at(PAGE, page.clone()).await,
+        Err(SpoolError::Full { .. })
+    ));
+    drop(other);
+    file.write_at(PAGE, page).await.unwrap();
+    assert_eq!(spool.used(), 2 * PAGE);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_removed_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("in/it");
+    let spool = Spool::new(dir.clone(), 2 * PAGE);
+    let before = spool.create(1).await.unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    before.write_at(0, Bytes::from_static(b"a")).await.unwrap();
+    spool.admits(1).await.unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    spool.create(1).await.unwrap();
+    assert!(dir.exists());
+}
+
+#[tokio::test]
+async fn what_no_disk_can_hold_is_not_admitted() {
+    let spool = Spool::new(std::env::temp_dir(), u64::MAX);
+    let disk = disk::free(&std::env::temp_dir()).unwrap();
+    spool.admits(1).await.unwrap();
+    assert!(matches!(
+        spool.admits(disk.saturating_mul(2)).await,
+        Err(SpoolError::NoDisk { .. })
+    ));
+}
+
+/// /dev/full stands for a disk that is.
+#[test]
+fn a_full_disk_is_told_from_other_faults() {
+    use std::io::Write as _;
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    assert!(disk::is_full(&(&full).write(b"a").unwrap_err()));
+    assert!(!disk::is_full(&io::ErrorKind::NotFound.into()));
+}
