@@ -5,6 +5,7 @@
 
 use std::{future::Future, io, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::AbortHandle,
@@ -14,6 +15,17 @@ use tokio_util::{
     task::{AbortOnDropHandle, TaskTracker},
 };
 use tracing::Instrument as _;
+
+/// Lets the process have as many open files as the system allows it: the usual soft limit of 1024 is
+/// for programs that cannot deal with more.
+pub fn raise_file_limit() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
+}
 
 /// The tasks of the process, and the wish that they end.
 #[derive(Clone, Default, Debug)]

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::duration;
 use crate::{
-    lifecycle::{ENDING, Signals, Tasks},
+    lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     service::{
         self, Config, Service,
         config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL},
@@ -57,6 +57,9 @@ impl Serve {
 
     async fn serve(self) -> io::Result<()> {
         let listen = self.listen;
+        if let Err(error) = raise_file_limit() {
+            tracing::warn!(%error, "the limit of open files stays");
+        }
         let config = Config {
             data_dir: self.data_dir,
             base_url: self.base_url,

@@ -2,7 +2,7 @@
 //!
 //! The order of a commit is what makes a crash harmless: the file is synced, renamed, its directory
 //! synced, and only then the entry is put into the database. A file without an entry is garbage, and
-//! an entry without its file cannot come to be.
+//! a crash cannot make an entry without its file.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -63,6 +63,14 @@ impl Blobs {
     /// Opens a permanent file for reading; it stays readable when it is deleted meanwhile.
     pub fn read(&self, id: i64) -> io::Result<File> {
         File::open(self.path(id))
+    }
+
+    /// How long a permanent file is, if it is there.
+    pub fn len(&self, id: i64) -> io::Result<Option<u64>> {
+        match fs::metadata(self.path(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => Ok(Some(file?.len())),
+        }
     }
 
     /// Removes a permanent file, if it is there.

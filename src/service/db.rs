@@ -114,8 +114,12 @@ impl Db {
     /// Opens the database, or creates it.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
         let write = connect(path)?;
-        write.execute_batch(SCHEMA)?;
-        write.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        let version: i64 = write.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        // Only what is new is written: a database on a full disk must open.
+        if version != SCHEMA_VERSION {
+            write.execute_batch(SCHEMA)?;
+            write.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
         let read = connect(path)?;
         Ok(Self {
             read: Mutex::new(read),
@@ -192,6 +196,21 @@ impl Db {
         let mut statement =
             read.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?;
         statement.query_row([id], entry).optional()
+    }
+
+    /// All entries: each id, and how long its file must be at least.
+    pub fn lengths(&self) -> rusqlite::Result<Vec<(i64, u64)>> {
+        let read = lock(&self.read);
+        let mut statement = read.prepare(&format!("SELECT {COLUMNS} FROM entries"))?;
+        let rows = statement.query_map([], |row| {
+            let entry = entry(row)?;
+            let ends = entry
+                .extents
+                .iter()
+                .map(|extent| extent.offset + extent.len);
+            Ok((entry.id, ends.max().unwrap_or(0)))
+        })?;
+        rows.collect()
     }
 
     /// Notes that an entry was found. May be lost with the power.

@@ -9,12 +9,13 @@
 //!
 //! Everything here blocks: call it from a blocking thread only.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
     auth::Caller,
+    ballast::Ballast,
     blobs::Blobs,
     clock::Clock,
     config::MAX_LOOKUP_KEYS,
@@ -34,18 +35,24 @@ pub struct Entries {
     db: Db,
     blobs: Blobs,
     uploads: Registry,
+    ballast: Ballast,
     clock: Clock,
 }
 
 impl Entries {
     /// Opens a data directory and removes what a crash has left in it.
     pub fn open(data_dir: &Path, clock: Clock) -> Result<Self, Error> {
+        let ballast = Ballast::of(data_dir);
+        // Opening a database writes, and a full disk must not keep its entries from being read.
+        ballast.release();
         let this = Self {
             db: Db::open(&data_dir.join("entries.db"))?,
             blobs: Blobs::open(data_dir)?,
             uploads: Registry::default(),
+            ballast,
             clock,
         };
+        this.forget_damaged()?;
         this.collect_files()?;
         Ok(this)
     }
@@ -114,7 +121,7 @@ impl Entries {
     /// Commits the upload `id`. Answers the entry's id.
     pub fn commit(&self, caller: &Caller, id: i64, size: u64) -> Result<i64, Error> {
         match self.uploads.by_id(id) {
-            Some(upload) if may_write(caller, &upload.name) => self.finish(&upload, size),
+            Some(upload) if may_write(caller, &upload.name) => self.finish(caller, &upload, size),
             Some(_) => Err(Error::NotFound),
             None => committed(caller, self.db.by_id(id)?, size),
         }
@@ -132,12 +139,17 @@ impl Entries {
         let scope = caller.write_scope().ok_or(Error::ReadOnly)?;
         let name = name(caller, scope, key, version);
         match self.uploads.by_name(&name) {
-            Some(upload) => self.finish(&upload, size),
+            Some(upload) => self.finish(caller, &upload, size),
             None => committed(caller, self.db.exact(&name)?, size),
         }
     }
 
-    fn finish(&self, upload: &Upload, size: u64) -> Result<i64, Error> {
+    fn finish(&self, caller: &Caller, upload: &Upload, size: u64) -> Result<i64, Error> {
+        let _turn = upload.commit_turn();
+        if self.uploads.by_id(upload.id).is_none() {
+            // A commit that was repeated while the first was still under way: as if it came after.
+            return committed(caller, self.db.by_id(upload.id)?, size);
+        }
         let extents = upload.seal(size)?;
         let now = (self.clock)();
         let entry = Entry {
@@ -148,10 +160,29 @@ impl Entries {
             created: now,
             accessed: now,
         };
-        self.persist(&entry, upload.file())
-            .inspect_err(|_| upload.unseal())?;
+        if let Err(error) = self.persist(&entry, upload.file()) {
+            upload.unseal();
+            self.give_up_if_full(upload, &error);
+            return Err(error);
+        }
         self.uploads.remove(upload);
         Ok(entry.id)
+    }
+
+    /// Gives up an upload that the disk has no room for: its bytes would keep the disk full until
+    /// somebody misses it, and they are of no use without the rest.
+    pub fn give_up_if_full(&self, upload: &Upload, error: &Error) {
+        if matches!(error, Error::Full)
+            && upload.abandon()
+            && let Err(error) = self.discard(upload)
+        {
+            tracing::warn!(%error, "the bytes of an upload that was given up stay until the next start");
+        }
+    }
+
+    fn discard(&self, upload: &Upload) -> Result<(), Error> {
+        self.uploads.remove(upload);
+        Ok(self.blobs.discard(upload.id)?)
     }
 
     fn persist(&self, entry: &Entry, file: &File) -> Result<(), Error> {
@@ -166,8 +197,14 @@ impl Entries {
     /// The entry `id` and its file, for whoever was trusted with the id.
     pub fn content(&self, id: i64) -> Result<(Entry, File), Error> {
         let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
-        let file = self.blobs.read(id)?;
-        Ok((entry, file))
+        match self.blobs.read(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // It is being deleted, or somebody has cleared the directory.
+                self.delete_row(id)?;
+                Err(Error::NotFound)
+            }
+            file => Ok((entry, file?)),
+        }
     }
 
     /// How many entries match, and one page of them.
@@ -201,26 +238,52 @@ impl Entries {
 
     /// The entry first: a file without an entry is garbage, the opposite would be damage.
     fn remove(&self, id: i64) -> Result<(), Error> {
-        self.db.delete(id)?;
+        self.delete_row(id)?;
         Ok(self.blobs.remove(id)?)
+    }
+
+    /// Deleting must work on a full disk: it is how room is made.
+    fn delete_row(&self, id: i64) -> Result<bool, Error> {
+        match self.db.delete(id).map_err(Error::from) {
+            Err(Error::Full) => {
+                self.ballast.release();
+                let deleted = self.db.delete(id);
+                self.ballast.restore();
+                Ok(deleted?)
+            }
+            other => other,
+        }
     }
 
     /// Gives up the reservations that nothing has happened to since `before`. Answers how many.
     pub fn expire_uploads(&self, before: Timestamp) -> Result<usize, Error> {
         let mut expired = 0;
         for upload in self.uploads.all() {
-            // One that is being committed has no idle time; one that seals itself right now fails
-            // its commit when the file is gone, before anything becomes visible.
-            if upload.idle_since().is_some_and(|since| since < before) {
-                self.uploads.remove(&upload);
-                self.blobs.discard(upload.id)?;
+            if upload.abandon_if_idle(before) {
+                self.discard(&upload)?;
                 expired += 1;
             }
         }
         Ok(expired)
     }
 
-    /// Removes files that no entry needs. Answers how many.
+    /// Removes the entries whose bytes are not all there: a disk that failed us may leave the row of
+    /// a commit that was answered with an error, and people tidy up by hand.
+    fn forget_damaged(&self) -> Result<(), Error> {
+        let mut forgotten = 0_usize;
+        for (id, len) in self.db.lengths()? {
+            if self.blobs.len(id)?.is_none_or(|is| is < len) {
+                self.delete_row(id)?;
+                forgotten += 1;
+            }
+        }
+        if forgotten > 0 {
+            tracing::warn!(forgotten, "some entries had lost their bytes");
+        }
+        Ok(())
+    }
+
+    /// Removes files that no entry needs, and sees to the ballast. Answers how many.
     pub fn collect_files(&self) -> Result<usize, Error> {
         let mut removed = 0;
         for id in self.blobs.ids()? {
@@ -230,6 +293,7 @@ impl Entries {
                 removed += 1;
             }
         }
+        self.ballast.restore();
         Ok(removed)
     }
 

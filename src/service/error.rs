@@ -60,10 +60,35 @@ pub enum Error {
     /// The body ended early, went on too long, stalled or broke.
     #[error("the request's body could not be read: {0}")]
     Body(String),
+    /// No space is left for this.
+    #[error("the disk of the cache service is full; delete entries or give it more space")]
+    Full,
     /// The disk failed us.
     #[error("the service's storage failed: {0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
     /// The database failed us.
     #[error("the service's database failed: {0}")]
-    Db(#[from] rusqlite::Error),
+    Db(rusqlite::Error),
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
+            ErrorKind::FileTooLarge => Self::TooLarge,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let failure = error.sqlite_error();
+        let full = failure.is_some_and(|failure| {
+            failure.code == rusqlite::ErrorCode::DiskFull
+                || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+        });
+        if full { Self::Full } else { Self::Db(error) }
+    }
 }

@@ -6,13 +6,15 @@
 //! | `entries` | the rules, without protocol and without SQL |
 //! | `registry`, `upload` | uploads in progress, in memory |
 //! | `db`, `blobs` | what was committed: SQLite and content files |
+//! | `ballast` | space that is set aside for a full disk |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
-//! | `transfer` | bodies to files and back, in bounded memory |
+//! | `transfer`, `steady` | bodies to files and back, in bounded memory and time |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
 //!
 //! [`Service::open`] and [`serve`] are all that a program or a test needs.
 
 mod auth;
+mod ballast;
 mod blobs;
 mod clock;
 pub mod config;
@@ -25,6 +27,7 @@ mod metrics;
 mod registry;
 mod server;
 mod sign;
+mod steady;
 mod surface;
 mod transfer;
 mod upload;

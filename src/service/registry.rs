@@ -63,8 +63,10 @@ impl Registry {
     /// Forgets an upload; its name is free again.
     pub fn remove(&self, upload: &Upload) {
         let mut maps = self.lock();
-        maps.by_id.remove(&upload.id);
-        maps.by_name.remove(&upload.name);
+        // A second removal must not free a name that somebody else has taken meanwhile.
+        if maps.by_id.remove(&upload.id).is_some() {
+            maps.by_name.remove(&upload.name);
+        }
     }
 
     /// All uploads.

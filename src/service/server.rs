@@ -9,10 +9,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Service, surface};
+use super::{Service, steady::Steady, surface};
 use crate::lifecycle::Tasks;
 
 /// Most connections at once. A build uses a few dozen; the rest wait in the listen queue.
@@ -48,7 +47,7 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = serve_connection(stream, router.clone(), tasks.shutdown().clone());
+                let connection = serve_connection(stream, router.clone(), tasks.clone());
                 tasks.spawn("service connection", async move {
                     connection.await;
                     drop(permit);
@@ -62,12 +61,15 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn serve_connection(stream: TcpStream, router: Router, tasks: Tasks) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
+    let shutdown = tasks.shutdown().clone();
     let respond = service_fn(move |request: Request<Incoming>| {
-        let response = router.clone().oneshot(request.map(Body::new));
+        let response = router
+            .clone()
+            .oneshot(request.map(|body| Body::new(Steady::new(body, &tasks))));
         async move {
             let response: Result<_, Infallible> = response.await;
             response

@@ -1,30 +1,49 @@
 //! Bodies into files and files into bodies, in bounded memory and off the async threads.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::BodyExt as _;
 
-use super::{Service, error::Error, upload::Region};
+use super::{
+    Service,
+    error::Error,
+    upload::{Region, Upload},
+};
 
 /// How much of a body is held in memory on its way to or from the disk: large enough that the switch
 /// to a blocking thread does not count, small enough for a thousand transfers at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// How long a client may send nothing in the middle of a body.
-const BODY_STALL: Duration = Duration::from_mins(1);
-
 impl Service {
-    /// Writes a body of exactly `region.len` bytes to its place.
+    /// Writes a body of exactly `region.len` bytes to its place in an upload. When there is no room
+    /// for it, the upload is given up.
     pub(super) async fn receive(
         &self,
         body: Body,
+        upload: &Arc<Upload>,
+        region: Region,
+    ) -> Result<(), Error> {
+        let received = self.write_body(body, upload.file(), region).await;
+        if let Err(Error::Full) = received {
+            let upload = Arc::clone(upload);
+            self.blocking(move |entries| {
+                entries.give_up_if_full(&upload, &Error::Full);
+                Ok(())
+            })
+            .await?;
+        }
+        received
+    }
+
+    async fn write_body(
+        &self,
+        mut body: Body,
         file: &Arc<File>,
         region: Region,
     ) -> Result<(), Error> {
-        let mut body = body;
         let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
         let mut written = 0;
         while let Some(frame) = next_frame(&mut body).await? {
@@ -80,10 +99,7 @@ impl Service {
 
 async fn next_frame(body: &mut Body) -> Result<Option<Bytes>, Error> {
     loop {
-        let frame = tokio::time::timeout(BODY_STALL, body.frame())
-            .await
-            .map_err(|_| Error::Body("it stalled".to_owned()))?;
-        match frame {
+        match body.frame().await {
             None => return Ok(None),
             Some(Err(error)) => return Err(Error::Body(error.to_string())),
             // Trailers carry nothing for us.

@@ -59,6 +59,18 @@ pub struct Upload {
     pub name: Name,
     file: Arc<File>,
     state: Mutex<State>,
+    commits: Mutex<()>,
+}
+
+/// Who may still do what with an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Parts are taken.
+    Open,
+    /// Being committed: nothing more is taken.
+    Sealed,
+    /// Given up, as if it had never been.
+    Abandoned,
 }
 
 #[derive(Debug)]
@@ -71,8 +83,7 @@ struct State {
     blocks: HashMap<String, Region>,
     /// v2: what Put Blob or Put Block List last declared to be the content.
     content: Option<Vec<Region>>,
-    /// Being committed: nothing more is taken.
-    sealed: bool,
+    phase: Phase,
     last_active: Timestamp,
 }
 
@@ -84,7 +95,7 @@ impl Upload {
             chunks: BTreeMap::new(),
             blocks: HashMap::new(),
             content: None,
-            sealed: false,
+            phase: Phase::Open,
             last_active: now,
         };
         Self {
@@ -92,6 +103,7 @@ impl Upload {
             name,
             file: Arc::new(file),
             state: Mutex::new(state),
+            commits: Mutex::default(),
         }
     }
 
@@ -100,10 +112,26 @@ impl Upload {
         &self.file
     }
 
-    /// When something last happened to it, or `None` while it is being committed.
-    pub fn idle_since(&self) -> Option<Timestamp> {
-        let state = self.lock();
-        (!state.sealed).then_some(state.last_active)
+    /// Waits for the commit that is under way, if there is one, and for the next one holds back
+    /// all others until the guard goes.
+    pub fn commit_turn(&self) -> MutexGuard<'_, ()> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the upload up unless something has happened to it since `before`, or it is being
+    /// committed: true if that was done.
+    pub fn abandon_if_idle(&self, before: Timestamp) -> bool {
+        let mut state = self.lock();
+        let idle = state.phase == Phase::Open && state.last_active < before;
+        if idle {
+            state.phase = Phase::Abandoned;
+        }
+        idle
+    }
+
+    /// Gives the upload up unless it is being committed: true if that was done.
+    pub fn abandon(&self) -> bool {
+        self.abandon_if_idle(Timestamp::MAX)
     }
 
     /// A place for a part of `len` bytes.
@@ -169,21 +197,22 @@ impl Upload {
                 uploaded,
             });
         }
-        state.sealed = true;
+        state.phase = Phase::Sealed;
         Ok(content)
     }
 
     /// Opens the upload again after its commit has failed.
     pub fn unseal(&self) {
-        self.lock().sealed = false;
+        self.lock().phase = Phase::Open;
     }
 
     fn open(&self) -> Result<MutexGuard<'_, State>, Error> {
         let state = self.lock();
-        if state.sealed {
-            return Err(Error::Sealed);
+        match state.phase {
+            Phase::Open => Ok(state),
+            Phase::Sealed => Err(Error::Sealed),
+            Phase::Abandoned => Err(Error::NotFound),
         }
-        Ok(state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -267,6 +296,20 @@ mod tests {
         let regions = [(5, 5), (0, 5)].map(Region::from);
         assert_eq!(upload.seal(10).unwrap(), regions);
         assert!(matches!(chunk(&upload, 10..11), Err(Error::Sealed)));
+    }
+
+    /// The files of an upload that is being committed are about to become an entry's.
+    #[test]
+    fn an_upload_is_committed_or_given_up_but_not_both() {
+        let upload = upload();
+        upload.seal(0).unwrap();
+        assert!(!upload.abandon());
+        upload.unseal();
+        let now = Timestamp::UNIX_EPOCH;
+        assert!(!upload.abandon_if_idle(now), "just used");
+        assert!(upload.abandon());
+        assert!(matches!(upload.seal(0), Err(Error::NotFound)));
+        assert!(matches!(chunk(&upload, 0..1), Err(Error::NotFound)));
     }
 
     #[test]

@@ -7,7 +7,14 @@
 
 mod blobs;
 mod crash;
+#[cfg(feature = "e2e")] // It mounts file systems: root.
+mod fire_disk;
+mod fire_hostile;
+mod fire_kill;
+mod fire_race;
 mod harness;
+mod hostile;
+mod program;
 mod rest;
 mod rules;
 mod v1;

@@ -173,6 +173,9 @@ fn service(error: &Error) -> (StatusCode, &'static str, String) {
     }
     let (status, code) = match error {
         Error::NotFound => (StatusCode::NOT_FOUND, "BlobNotFound"),
+        // Azure knows no full disk. Its clients repeat a 500 for minutes, but not this.
+        Error::Full => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
+        Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge"),
         Error::Sealed => (StatusCode::CONFLICT, "BlobImmutableDueToPolicy"),
         Error::UnknownBlock => (StatusCode::BAD_REQUEST, "InvalidBlockList"),
         Error::TooManyParts => (StatusCode::CONFLICT, "BlockCountExceedsLimit"),

@@ -1,6 +1,8 @@
 //! The signed blob URLs: Azure Blob's Put Blob, Put Block, Put Block List, Get Blob and Get Blob
 //! Properties. v1 downloads come here too; they are plain GETs.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body,
@@ -129,19 +131,19 @@ async fn write(
 
 async fn put_blob(
     context: &Context,
-    upload: &Upload,
+    upload: &Arc<Upload>,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(), Failure> {
     let len = content_length(headers, MAX_PUT_BYTES)?;
     let region = upload.allocate(len, context.service.now())?;
-    context.service.receive(body, upload.file(), region).await?;
+    context.service.receive(body, upload, region).await?;
     Ok(upload.set_content(region)?)
 }
 
 async fn put_block(
     context: &Context,
-    upload: &Upload,
+    upload: &Arc<Upload>,
     block_id: Option<String>,
     headers: &HeaderMap,
     body: Body,
@@ -152,7 +154,7 @@ async fn put_block(
     azure::check_block_id(&block_id)?;
     let len = content_length(headers, MAX_PART_BYTES)?;
     let region = upload.allocate(len, context.service.now())?;
-    context.service.receive(body, upload.file(), region).await?;
+    context.service.receive(body, upload, region).await?;
     Ok(upload.add_block(block_id, region)?)
 }
 

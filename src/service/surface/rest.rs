@@ -218,6 +218,7 @@ fn classify(error: &Error) -> StatusCode {
     match error {
         Error::NotFound => StatusCode::NOT_FOUND,
         Error::ReadOnly => StatusCode::FORBIDDEN,
+        Error::Full => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

@@ -93,7 +93,7 @@ async fn upload(
         let range = content_range(&headers)?;
         upload.check_chunk(&range)?;
         let region = upload.allocate(range.end - range.start, context.service.now())?;
-        context.service.receive(body, upload.file(), region).await?;
+        context.service.receive(body, &upload, region).await?;
         upload.add_chunk(&range, region)?;
         Ok::<_, Failure>(StatusCode::NO_CONTENT)
     };
@@ -185,6 +185,10 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::ReadOnly => (StatusCode::FORBIDDEN, "AccessDeniedException"),
         Error::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
         Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException"),
+        Error::Full => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            "InsufficientStorageException",
+        ),
         Error::Io(_) | Error::Db(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalException"),
         Error::InvalidKey
         | Error::InvalidVersion

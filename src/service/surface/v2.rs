@@ -277,6 +277,8 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::ReadOnly => (StatusCode::FORBIDDEN, "permission_denied"),
         Error::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
+        // Twirp has no status for it; this one is repeated by no client.
+        Error::Full => (StatusCode::INSUFFICIENT_STORAGE, "resource_exhausted"),
         Error::Io(_) | Error::Db(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         Error::InvalidKey
         | Error::InvalidVersion

@@ -1,0 +1,271 @@
+//! The real program on a data directory, and a client that survives its death.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::harness::{MAIN, VERSION};
+
+/// Distinguishes an answer that is late from one that never comes.
+const HANG: Duration = Duration::from_mins(1);
+
+/// `buildkit-gha serve`; killed when dropped, so that nothing gets a chance to tidy up.
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+    pub url: String,
+}
+
+impl Program {
+    /// Starts it; `log` collects what it says.
+    pub fn start(data_dir: &Path, log: &Path) -> Self {
+        let stderr = File::options().create(true).append(true).open(log).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir)
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let url = line.trim().strip_prefix("listening on ");
+        let url = url.unwrap_or_else(|| panic!("{}", fs::read_to_string(log).unwrap()));
+        Self {
+            url: url.to_owned(),
+            child,
+            log: log.to_owned(),
+        }
+    }
+
+    /// A process id that can be killed while the program is in use.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Fails if the program has ended, has panicked or has failed inside.
+    pub fn is_sound(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "it has ended");
+        let log = fs::read_to_string(&self.log).unwrap();
+        for trouble in ["panicked", "failed inside"] {
+            assert!(!log.contains(trouble), "{log}");
+        }
+    }
+
+    /// A client that may read and write one scope.
+    pub fn client(&self, data_dir: &Path) -> Remote {
+        let token = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
+            .args(["token", "--scope", &format!("{MAIN}=rw"), "--data-dir"])
+            .arg(data_dir)
+            .output()
+            .unwrap();
+        let token = String::from_utf8(token.stdout).unwrap();
+        Remote {
+            http: Client::builder().no_proxy().timeout(HANG).build().unwrap(),
+            url: self.url.clone(),
+            token: token.trim().to_owned(),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = kill_process(self.pid(), Signal::KILL);
+        self.child.wait().unwrap();
+    }
+}
+
+/// The far side is gone, in the middle of a call or before.
+#[derive(Debug)]
+pub struct Gone;
+
+/// An answer that has arrived whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Calls from which nothing is expected: what they answer is for the test to judge.
+#[derive(Clone)]
+pub struct Remote {
+    http: Client,
+    url: String,
+    pub token: String,
+}
+
+impl Remote {
+    /// The same client, for a program that was started again.
+    pub fn at(&self, program: &Program) -> Self {
+        Self {
+            url: program.url.clone(),
+            ..self.clone()
+        }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.url);
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    pub async fn send(request: RequestBuilder) -> Result<Answer, Gone> {
+        let gone = |error: reqwest::Error| {
+            assert!(!error.is_timeout(), "a hang: {error}");
+            Gone
+        };
+        let response = request.send().await.map_err(gone)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(gone)?.to_vec();
+        Ok(Answer { status, body })
+    }
+
+    pub async fn reserve(&self, key: &str) -> Result<Answer, Gone> {
+        let request = self.request(Method::POST, "/_apis/artifactcache/caches");
+        Self::send(request.json(&json!({"key": key, "version": VERSION}))).await
+    }
+
+    pub async fn patch(&self, id: i64, start: usize, part: &[u8]) -> Result<Answer, Gone> {
+        let request = self.request(Method::PATCH, &format!("/_apis/artifactcache/caches/{id}"));
+        let range = format!("bytes {start}-{}/*", start + part.len() - 1);
+        Self::send(request.header("content-range", range).body(part.to_vec())).await
+    }
+
+    pub async fn commit(&self, id: i64, size: usize) -> Result<Answer, Gone> {
+        let request = self.request(Method::POST, &format!("/_apis/artifactcache/caches/{id}"));
+        Self::send(request.json(&json!({ "size": size }))).await
+    }
+
+    async fn twirp(&self, method: &str, message: Value) -> Result<Answer, Gone> {
+        let service = "/twirp/github.actions.results.api.v1.CacheService/";
+        let request = self.request(Method::POST, &format!("{service}{method}"));
+        Self::send(request.json(&message)).await
+    }
+
+    pub async fn create(&self, key: &str) -> Result<Answer, Gone> {
+        let message = json!({"key": key, "version": VERSION});
+        self.twirp("CreateCacheEntry", message).await
+    }
+
+    pub async fn put(&self, url: &str, query: &str, body: Vec<u8>) -> Result<Answer, Gone> {
+        Self::send(self.http.put(format!("{url}{query}")).body(body)).await
+    }
+
+    pub async fn finalize(&self, key: &str, size: usize) -> Result<Answer, Gone> {
+        let message = json!({"key": key, "version": VERSION, "size_bytes": size.to_string()});
+        self.twirp("FinalizeCacheEntryUpload", message).await
+    }
+
+    /// Where the entry with this very key can be read, if it is there.
+    pub async fn find(&self, key: &str) -> Result<Option<String>, Gone> {
+        let message = json!({"key": key, "version": VERSION});
+        let answer = self.twirp("GetCacheEntryDownloadURL", message).await?;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let found = answer.json();
+        let url = found["signed_download_url"].as_str().map(str::to_owned);
+        Ok(url.filter(|_| found["matched_key"] == key))
+    }
+
+    pub async fn get(&self, url: &str) -> Result<Answer, Gone> {
+        Self::send(self.http.get(url)).await
+    }
+
+    /// The content of the entry with this very key, if it is there.
+    pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, Gone> {
+        let Some(url) = self.find(key).await? else {
+            return Ok(None);
+        };
+        let answer = self.get(&url).await?;
+        assert_eq!(answer.status, StatusCode::OK, "{key}: {}", answer.text());
+        Ok(Some(answer.body))
+    }
+
+    /// The keys of all entries.
+    pub async fn list(&self) -> Result<Vec<String>, Gone> {
+        let mut keys = Vec::new();
+        loop {
+            let page = keys.len() / 100 + 1;
+            let path = format!("/repos/local/cache/actions/caches?per_page=100&page={page}");
+            let answer = Self::send(self.request(Method::GET, &path)).await?;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+            let list = answer.json();
+            let entries = list["actions_caches"].as_array().unwrap();
+            keys.extend(
+                entries
+                    .iter()
+                    .map(|e| e["key"].as_str().unwrap().to_owned()),
+            );
+            if keys.len() as u64 >= list["total_count"].as_u64().unwrap() {
+                return Ok(keys);
+            }
+        }
+    }
+}
+
+/// What all that is random in a test comes from: a new one each time, or that of a run that is
+/// looked into. A test that fails shows it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a setting of the test, not of the program"
+)]
+pub fn seed() -> u64 {
+    let given = std::env::var("FIRE_SEED").ok();
+    let seed = given.map_or_else(rand::random, |seed| seed.parse().unwrap());
+    println!("FIRE_SEED={seed}");
+    seed
+}
+
+/// Compares the files of a data directory that no program has open with the rows of its database.
+pub fn audit(data_dir: &Path) {
+    let db = rusqlite::Connection::open(data_dir.join("entries.db")).unwrap();
+    let mut rows = db.prepare("SELECT id, size, extents FROM entries").unwrap();
+    let rows = rows.query_map([], |row| {
+        let extents: String = row.get(2)?;
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?.cast_unsigned(),
+            extents,
+        ))
+    });
+    let mut files = names(&data_dir.join("blobs"));
+    for row in rows.unwrap() {
+        let (id, size, extents) = row.unwrap();
+        let id = id.to_string();
+        let len = fs::metadata(data_dir.join("blobs").join(&id))
+            .unwrap()
+            .len();
+        let extents: Vec<(u64, u64)> = serde_json::from_str(&extents).unwrap();
+        assert_eq!(extents.iter().map(|(_, len)| len).sum::<u64>(), size);
+        assert!(extents.iter().all(|(offset, part)| offset + part <= len));
+        files.retain(|file| *file != id);
+    }
+    assert_eq!(files, Vec::<String>::new(), "files without a row");
+}
+
+/// The names of the files in a directory.
+pub fn names(dir: &Path) -> Vec<String> {
+    let files = fs::read_dir(dir).unwrap();
+    files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
