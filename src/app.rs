@@ -154,8 +154,7 @@ async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildErro
     let http = Http::new(&HttpConfig::default())?;
     let mut settings = Settings::new(config.spool_dir.clone());
     settings.signed = config.signed;
-    settings.export_spool_bytes = config.limits.export_spool;
-    settings.import_spool_bytes = config.limits.import_spool;
+    config.limits.apply(&mut settings);
     let cache = Cache::new(settings, http, tasks.clone())
         .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))?;
     let (listen, url) = (config.import_listen, config.import_url.clone());
@@ -166,7 +165,7 @@ async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildErro
         overrides: config.overrides.clone(),
         signed: config.signed,
         import: config.import,
-        index_wait: INDEX_WAIT,
+        index_wait: config.limits.index_wait.unwrap_or(INDEX_WAIT),
     };
     Ok(Front::new(settings, cache, endpoint))
 }

@@ -23,7 +23,7 @@ pub(super) async fn put_blob(client: &Client, url: &SecretUrl, bytes: Bytes) -> 
         .header(X_MS_BLOB_TYPE, "BlockBlob")
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .body(bytes);
-    client.transfer(request).await.map(drop)
+    client.call(request).await.map(drop)
 }
 
 /// Puts one block, in any order; again is the same.
@@ -38,12 +38,12 @@ pub(super) async fn put_block(
         .header(X_MS_VERSION, VERSION)
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .body(bytes);
-    client.transfer(request).await.map(drop)
+    client.call(request).await.map(drop)
 }
 
 /// Makes the blob of its first `count` blocks in order.
 pub(super) async fn put_block_list(
-    client: &Client,
+    client: Client,
     url: &SecretUrl,
     count: u32,
 ) -> Result<(), Error> {

@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
-    Api, ClientConfig, Entry, Error, Identity, Kind, Reserved, RestTarget, Target, Token,
+    Api, ClientConfig, Entry, Error, Identity, Kind, Reserved, RestTarget, Target, Token, Weight,
     answer::Answer,
-    http::{Call, Http, Limit, Request},
+    http::{Call, Http, Request},
     rest,
     retry::{self, Decision, Failed},
     v1, v2,
@@ -25,11 +25,14 @@ use crate::protocol;
 /// Why there is no REST API.
 const NO_REST: &str = "no repository and GitHub token were given (repository, ghtoken)";
 
-/// Calls one service with one token. A clone shares all but the deadline.
+/// Calls one service with one token. A clone shares all but the deadline and the weight.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
     deadline: Option<Instant>,
+    weight: Weight,
+    /// Which attempt of a call it makes, from 1.
+    attempt: u32,
 }
 
 struct Shared {
@@ -61,6 +64,8 @@ impl Client {
         Self {
             shared: Arc::new(shared),
             deadline: None,
+            weight: Weight::default(),
+            attempt: 1,
         }
     }
 
@@ -69,9 +74,23 @@ impl Client {
     #[must_use]
     pub fn with_deadline(&self, deadline: Instant) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
             deadline: Some(deadline),
+            ..self.clone()
         }
+    }
+
+    /// The same client, whose calls are served by this weight where not all can be.
+    #[must_use]
+    pub fn with_weight(&self, weight: &Weight) -> Self {
+        Self {
+            weight: weight.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// How much its calls are worth.
+    pub fn weight(&self) -> &Weight {
+        &self.weight
     }
 
     /// The token that calls are made with.
@@ -92,10 +111,10 @@ impl Client {
     /// As [`Client::lookup`], for several keys in order of preference and in one call. Each scope
     /// is asked for all of them before the next one.
     pub async fn lookup_first(&self, keys: &[&str], version: &str) -> Result<Option<Entry>, Error> {
-        self.retrying(Call::Lookup, || async move {
+        self.retrying(Call::Lookup, |client| async move {
             match self.api() {
-                Api::V1(base) => v1::lookup(self, base, keys, version).await,
-                Api::V2(base) => v2::lookup(self, base, keys, version).await,
+                Api::V1(base) => v1::lookup(&client, base, keys, version).await,
+                Api::V2(base) => v2::lookup(&client, base, keys, version).await,
             }
         })
         .await
@@ -104,10 +123,10 @@ impl Client {
     /// Reserves a key.
     pub async fn reserve(&self, key: &str, version: &str) -> Result<Reserved, Error> {
         let in_doubt = &AtomicBool::new(false);
-        let attempt = || async move {
+        let attempt = |client: Self| async move {
             let outcome = match self.api() {
-                Api::V1(base) => v1::reserve(self, base, key, version).await,
-                Api::V2(base) => v2::reserve(self, base, key, version).await,
+                Api::V1(base) => v1::reserve(&client, base, key, version).await,
+                Api::V2(base) => v2::reserve(&client, base, key, version).await,
             };
             outcome.inspect_err(|error| {
                 in_doubt.fetch_or(error.kind.leaves_doubt(), Ordering::Relaxed);
@@ -163,22 +182,16 @@ impl Client {
         &self.shared.http
     }
 
-    /// One attempt of a call to an API.
+    /// One attempt of a call.
     pub(super) async fn call(&self, request: Request) -> Result<Answer, Error> {
-        let limit = Limit::Total(self.config().call_timeout);
+        let limit = retry::limit(self.config(), request.call, self.attempt);
         self.http().send(request, limit).await
     }
 
-    /// One attempt to move bytes to or from a blob.
-    pub(super) async fn transfer(&self, request: Request) -> Result<Answer, Error> {
-        let limit = Limit::NoProgress(self.config().no_progress);
-        self.http().send(request, limit).await
-    }
-
-    /// Makes attempts until one succeeds, [`retry::decide`] gives up, or the deadline is there.
+    /// Makes attempts, each with a client that knows which one it is, until one succeeds, [`retry::decide`] gives up, or the deadline is there.
     pub(super) async fn retrying<T, F, Fut>(&self, call: Call, attempt: F) -> Result<T, Error>
     where
-        F: Fn() -> Fut,
+        F: Fn(Self) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
         let started = Instant::now();
@@ -186,7 +199,12 @@ impl Client {
         let mut last = None;
         loop {
             attempts += 1;
-            let error = match self.in_time(attempt()).await {
+            let client = Self {
+                attempt: attempts,
+                ..self.clone()
+            };
+            // Calls are made within calls: boxed, their futures stay small.
+            let error = match self.in_time(Box::pin(attempt(client))).await {
                 Some(Ok(value)) => return Ok(value),
                 Some(Err(error)) => error,
                 None => return Err(self.out_of_time(call, last.as_ref())),

@@ -8,9 +8,20 @@ use super::{Error, http::Call};
 /// a second, a dropped packet is sent again after 1 and 3 seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one API call may take. GitHub answers in a fraction of a second; its front end gives
-/// up by itself after 60 seconds at the latest.
+/// How long one API call may take at most. GitHub answers in a fraction of a second; its front end
+/// gives up by itself after 60 seconds at the latest.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long the first attempt of a lookup, or of a look at a few bytes, may take: a build waits
+/// for the answer, and for its index no longer than 5 seconds in all. Asking twice does no harm.
+pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The same for reserving a key. A reservation whose answer comes too late is lost, so it is
+/// given more time than a healthy service could need.
+pub(crate) const RESERVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for confirming an upload: the service may be putting its parts together.
+pub(crate) const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a transfer may go without moving one byte. A transfer has no limit in all: a slow
 /// link is no fault.
@@ -105,7 +116,7 @@ impl Observer for Unobserved {
 /// How one client works.
 #[derive(Clone)]
 pub struct ClientConfig {
-    /// How long one API call may take.
+    /// How long one API call may take at most; first attempts have less.
     pub call_timeout: Duration,
     /// How long a transfer may go without moving one byte.
     pub no_progress: Duration,

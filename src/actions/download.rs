@@ -17,15 +17,44 @@ use super::{
 };
 use crate::{protocol::range::ContentRange, secret::SecretUrl};
 
-/// Where an entry's bytes are: a signed URL, which is replaced when it has expired. Clones share
-/// it.
+/// Where an entry's bytes are: a signed URL, which is replaced when it has expired or stalls.
+/// Clones share it.
 #[derive(Clone)]
-pub struct Location(Arc<Mutex<SecretUrl>>);
+pub struct Location(Arc<Mutex<Place>>);
+
+#[derive(Clone)]
+struct Place {
+    url: SecretUrl,
+    trust: Trust,
+}
+
+/// What the last read with a URL told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Good,
+    /// Nothing moved: another URL may lead elsewhere.
+    Stalled,
+    Expired,
+}
 
 impl Location {
     /// A location that was just learnt.
     pub fn new(url: SecretUrl) -> Self {
-        Self(Arc::new(Mutex::new(url)))
+        let trust = Trust::Good;
+        Self(Arc::new(Mutex::new(Place { url, trust })))
+    }
+
+    /// Notes that a read with `url` failed, unless it has been replaced since.
+    async fn failed(&self, url: &SecretUrl, kind: &Kind) {
+        let trust = match kind {
+            Kind::UrlExpired => Trust::Expired,
+            Kind::Timeout => Trust::Stalled,
+            _ => return,
+        };
+        let mut place = self.0.lock().await;
+        if place.url == *url {
+            place.trust = trust;
+        }
     }
 }
 
@@ -50,10 +79,10 @@ impl Client {
     pub async fn probe(&self, entry: &Entry, head: u64) -> Result<Probe, Error> {
         // No range is empty, so at least one byte is asked for.
         let asked = 0..head.max(1);
-        self.with_url(entry, |url| {
+        self.with_url(entry, Call::Probe, |client, url| {
             let asked = asked.clone();
             async move {
-                let answer = self.get(url, Some(asked.clone())).await?;
+                let answer = client.get(Call::Probe, url, Some(asked.clone())).await?;
                 let total = total(&answer)?;
                 let length = asked.end.min(total).min(head);
                 Ok(Probe {
@@ -76,14 +105,17 @@ impl Client {
             return Ok(stream::empty().boxed());
         }
         let asked = &range;
-        let open = |url| async move {
-            let answer = self.get(url, Some(asked.clone())).await?;
+        let open = |client: Self, url: SecretUrl| async move {
+            let ranged = Some(asked.clone());
+            let answer = client.get(Call::Download, url.clone(), ranged).await?;
             check_range(&answer, asked)?;
-            Ok(answer)
+            Ok((answer, url))
         };
-        let answer = self.with_url(entry, open).await?;
+        let (answer, url) = self.with_url(entry, Call::Download, open).await?;
         let body = Body {
             client: self.clone(),
+            location: entry.location.clone(),
+            url,
             answer,
             left: range.end - range.start,
         };
@@ -96,8 +128,8 @@ impl Client {
 
     /// Reads all of an entry, which may have `limit` bytes.
     pub async fn read_all(&self, entry: &Entry, limit: u64) -> Result<Bytes, Error> {
-        self.with_url(entry, |url| async move {
-            let answer = self.get(url, None).await?;
+        self.with_url(entry, Call::Probe, |client, url| async move {
+            let answer = client.get(Call::Probe, url, None).await?;
             let total = total(&answer)?;
             if total > limit {
                 return Err(answer.protocol(&format!(
@@ -109,51 +141,71 @@ impl Client {
         .await
     }
 
-    /// Makes attempts with the entry's URL, and once it has expired with a renewed one.
-    async fn with_url<T, F, Fut>(&self, entry: &Entry, attempt: F) -> Result<T, Error>
+    /// Makes attempts with the entry's URL, and with a renewed one once it has expired or stalled.
+    async fn with_url<T, F, Fut>(&self, entry: &Entry, call: Call, attempt: F) -> Result<T, Error>
     where
-        F: Fn(SecretUrl) -> Fut,
+        F: Fn(Client, SecretUrl) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let url = entry.location.0.lock().await.clone();
-        let first = self.retrying(Call::Download, || attempt(url.clone())).await;
-        match first {
-            Err(error) if error.kind == Kind::UrlExpired => {
-                let url = self.renewed(entry, &url).await?;
-                self.retrying(Call::Download, || attempt(url.clone())).await
+        let attempt = &attempt;
+        let attempt = |client: Self| async move {
+            let url = client.url(entry).await?;
+            let outcome = attempt(client, url.clone()).await;
+            if let Err(error) = &outcome {
+                entry.location.failed(&url, &error.kind).await;
             }
+            outcome
+        };
+        match self.retrying(call, attempt).await {
+            Err(error) if error.kind == Kind::UrlExpired => self.retrying(call, attempt).await,
             outcome => outcome,
         }
     }
 
-    /// A URL that is not the expired one. The lock is held meanwhile: many readers of one entry
-    /// make one lookup.
-    async fn renewed(&self, entry: &Entry, expired: &SecretUrl) -> Result<SecretUrl, Error> {
-        let mut location = entry.location.0.lock().await;
-        if *location == *expired {
-            let found = self.lookup(&entry.key, &entry.version).await?;
-            let Some(found) = found.filter(|found| found.key == entry.key) else {
-                let message = "the entry is gone: its URL had expired and it is not found again";
+    /// The entry's URL, or a new one where that is in doubt. The lock is held meanwhile: many
+    /// readers of one entry make one lookup.
+    async fn url(&self, entry: &Entry) -> Result<SecretUrl, Error> {
+        let mut place = entry.location.0.lock().await;
+        let found = match place.trust {
+            Trust::Good => return Ok(place.url.clone()),
+            Trust::Stalled | Trust::Expired => self.lookup(&entry.key, &entry.version).await,
+        };
+        match found {
+            Ok(Some(found)) if found.key == entry.key => {
+                *place = found.location.0.lock().await.clone();
+            }
+            Ok(_) => {
+                let message =
+                    "the entry is gone: its URL is no longer good and it is not found again";
                 return Err(self.error(Call::Lookup, Kind::NotFound, message));
-            };
-            *location = found.location.0.lock().await.clone();
+            }
+            Err(error) if place.trust == Trust::Expired => return Err(error),
+            // The old URL is as good as any.
+            Err(_) => place.trust = Trust::Good,
         }
-        Ok(location.clone())
+        Ok(place.url.clone())
     }
 
-    async fn get(&self, url: SecretUrl, range: Option<Range<u64>>) -> Result<Answer, Error> {
-        let mut request = Request::blob(Call::Download, Method::GET, url);
+    async fn get(
+        &self,
+        call: Call,
+        url: SecretUrl,
+        range: Option<Range<u64>>,
+    ) -> Result<Answer, Error> {
+        let mut request = Request::blob(call, Method::GET, url);
         if let Some(range) = range {
             let text = format!("bytes={}-{}", range.start, range.end - 1);
             request = request.header_text(header::RANGE, &text);
         }
-        self.transfer(request).await
+        self.call(request).await
     }
 }
 
 /// The rest of a ranged answer.
 struct Body {
     client: Client,
+    location: Location,
+    url: SecretUrl,
     answer: Answer,
     left: u64,
 }
@@ -164,8 +216,11 @@ impl Body {
             return Ok(None);
         }
         let chunk = self.client.in_time(self.answer.chunk()).await;
-        let chunk = chunk.ok_or_else(|| self.client.out_of_time(Call::Download, None))??;
-        let Some(mut chunk) = chunk else {
+        let chunk = chunk.ok_or_else(|| self.client.out_of_time(Call::Download, None))?;
+        if let Err(error) = &chunk {
+            self.location.failed(&self.url, &error.kind).await;
+        }
+        let Some(mut chunk) = chunk? else {
             return Err(cut_off(&self.answer, self.left));
         };
         // More than was asked for: a service that does not know ranges sends everything.

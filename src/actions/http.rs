@@ -55,6 +55,8 @@ pub enum Call {
     Finish,
     /// Reading bytes of an entry.
     Download,
+    /// Reading a few of its bytes, or a small entry, to know that it is there.
+    Probe,
     /// Listing entries through the REST API.
     List,
     /// Deleting an entry through the REST API.
@@ -63,16 +65,22 @@ pub enum Call {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lookup,
         Self::Reserve,
         Self::UploadPart,
         Self::JoinParts,
         Self::Finish,
         Self::Download,
+        Self::Probe,
         Self::List,
         Self::Delete,
     ];
+
+    /// True if it reads bytes of an entry.
+    const fn reads(self) -> bool {
+        matches!(self, Self::Download | Self::Probe)
+    }
 
     /// The call in words.
     pub const fn words(self) -> &'static str {
@@ -83,6 +91,7 @@ impl Call {
             Self::JoinParts => "join parts",
             Self::Finish => "finish upload",
             Self::Download => "download",
+            Self::Probe => "probe",
             Self::List => "list",
             Self::Delete => "delete",
         }
@@ -250,8 +259,11 @@ impl Http {
     fn with_roots(config: &HttpConfig, system: bool) -> Result<Self, HttpError> {
         // No redirect with a token: the other host would get the call, if not the token. None with
         // a Referer either, since it would tell the next host the signed URL.
+        // HTTP/1.1 throughout. Parts in flight have a connection each, where over HTTP/2 they would
+        // share one window; and a call that hangs hangs alone, and is made again on another one.
         let base = || {
             let builder = reqwest::Client::builder()
+                .http1_only()
                 .connect_timeout(config.connect_timeout)
                 .user_agent(config.user_agent.clone())
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
@@ -263,12 +275,7 @@ impl Http {
             }
         };
         let api = Route::new(|| base().redirect(redirect::Policy::none()));
-        // Parts in flight have a connection each: over HTTP/2 they would share one window.
-        let blob = Route::new(|| {
-            base()
-                .http1_only()
-                .redirect(redirect::Policy::limited(MAX_REDIRECTS))
-        });
+        let blob = Route::new(|| base().redirect(redirect::Policy::limited(MAX_REDIRECTS)));
         let words = |error: reqwest::Error| HttpError(failure::words(&error.without_url()));
         let memory_units = units(config.part_memory);
         Ok(Self(Arc::new(Shared {
@@ -344,7 +351,7 @@ impl Http {
         match answer.status() {
             status if status.is_success() => Ok(answer),
             // The one failure that a download understands: there are fewer bytes than asked for.
-            StatusCode::RANGE_NOT_SATISFIABLE if request.call == Call::Download => Ok(answer),
+            StatusCode::RANGE_NOT_SATISFIABLE if request.call.reads() => Ok(answer),
             _ => Err(answer.into_failure(request.side).await),
         }
     }

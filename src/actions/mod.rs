@@ -9,6 +9,7 @@
 //! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
 //! | `http`, `body`, `answer`, `failure` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
+//! | `weight` | who is served first when not all can be |
 //! | `upload`, `download` | what takes several calls |
 //! | `token`, `config`, `error` | what they say |
 
@@ -34,6 +35,7 @@ mod token;
 mod upload;
 mod v1;
 mod v2;
+mod weight;
 
 pub use client::Client;
 pub use config::{ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Unobserved};
@@ -41,6 +43,7 @@ pub use download::{Location, Probe};
 pub use error::{Error, Kind};
 pub use http::{Call, Count, Http, HttpError};
 pub use token::{Token, TokenError};
+pub use weight::Weight;
 
 use crate::secret::{Secret, SecretUrl};
 

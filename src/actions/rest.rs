@@ -24,7 +24,7 @@ pub(super) async fn list(
 ) -> Result<Vec<Cache>, Error> {
     let mut caches: Vec<Cache> = Vec::new();
     for number in 1..=MAX_PAGES {
-        let attempt = || page(client, target, prefix, number);
+        let attempt = |client| page(client, target, prefix, number);
         let page = client.retrying(Call::List, attempt).await?;
         let empty = page.actions_caches.is_empty();
         caches.extend(page.actions_caches);
@@ -37,7 +37,7 @@ pub(super) async fn list(
 }
 
 async fn page(
-    client: &Client,
+    client: Client,
     target: &RestTarget,
     prefix: &str,
     number: u32,
@@ -59,7 +59,7 @@ async fn page(
 pub(super) async fn delete(client: &Client, target: &RestTarget, id: i64) -> Result<(), Error> {
     let path = format!("repos/{}/actions/caches/{id}", target.repository);
     let url = &below(&target.base, &path);
-    let attempt = || async move {
+    let attempt = |client: Client| async move {
         let request = request(Call::Delete, Method::DELETE, url.clone(), target);
         client.call(request).await.map(drop)
     };

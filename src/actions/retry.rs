@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Kind, config::RetryPolicy};
+use super::{
+    Call, ClientConfig, Kind,
+    config::{FINISH_TIMEOUT, LOOKUP_TIMEOUT, RESERVE_TIMEOUT, RetryPolicy},
+    http::Limit,
+};
 
 /// Statuses that mean "not now" rather than "never".
 const PASSING: [u16; 4] = [500, 502, 503, 504];
@@ -61,6 +65,22 @@ pub(crate) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decis
     Decision::Retry(wait)
 }
 
+/// How much longer each attempt may take than the one before: a call that hangs costs little, and
+/// one that is slow gets its answer in the end.
+const PATIENCE_GROWTH: u32 = 3;
+
+/// How long the `attempt`-th attempt of a call may take. A transfer may take as long as it moves.
+pub(crate) fn limit(config: &ClientConfig, call: Call, attempt: u32) -> Limit {
+    let first = match call {
+        Call::Lookup | Call::Probe => LOOKUP_TIMEOUT,
+        Call::Reserve | Call::List | Call::Delete => RESERVE_TIMEOUT,
+        Call::Finish | Call::JoinParts => FINISH_TIMEOUT,
+        Call::UploadPart | Call::Download => return Limit::NoProgress(config.no_progress),
+    };
+    let growth = PATIENCE_GROWTH.saturating_pow(attempt.saturating_sub(1));
+    Limit::Total(first.saturating_mul(growth).min(config.call_timeout))
+}
+
 /// Doubles with each attempt; half of it is certain and half is jitter.
 fn backoff(policy: &RetryPolicy, failed: Failed) -> Duration {
     let doublings = failed.attempt.saturating_sub(1).min(31);
@@ -116,6 +136,19 @@ mod tests {
             jitter: 0.0,
         };
         assert_eq!(decide(&POLICY, &asked, late), Decision::GiveUp);
+    }
+
+    #[test]
+    fn a_call_that_hangs_costs_little_and_a_slow_one_is_given_more_each_time() {
+        let config = ClientConfig::default();
+        let seconds = |call, attempt| match limit(&config, call, attempt) {
+            Limit::Total(time) => time.as_secs(),
+            Limit::NoProgress(time) => panic!("{time:?} without progress"),
+        };
+        let lookup = [1, 2, 3, 4, 5].map(|attempt| seconds(Call::Lookup, attempt));
+        assert_eq!(lookup, [3, 9, 27, 60, 60]);
+        assert_eq!(seconds(Call::Reserve, 1), 10);
+        assert_eq!(seconds(Call::Finish, 100), 60);
     }
 
     #[test]

@@ -65,11 +65,11 @@ impl Client {
     async fn finish(&self, reservation: &Reservation, size: u64) -> Result<(), Error> {
         let in_doubt = AtomicBool::new(false);
         let in_doubt = &in_doubt;
-        self.retrying(Call::Finish, || async move {
+        self.retrying(Call::Finish, |client| async move {
             if in_doubt.load(Ordering::Relaxed) && self.is_there(reservation, size).await? {
                 return Ok(());
             }
-            let Err(error) = self.finish_once(reservation, size).await else {
+            let Err(error) = client.finish_once(reservation, size).await else {
                 return Ok(());
             };
             if error.kind.leaves_doubt() {
@@ -140,7 +140,7 @@ impl Upload<'_> {
                 })
                 .await?;
                 let count = plan.count();
-                let join = || azure::put_block_list(self.client, url, count);
+                let join = |client| azure::put_block_list(client, url, count);
                 self.client.retrying(Call::JoinParts, join).await
             }
             _ => Err(self.client.foreign()),
@@ -171,7 +171,7 @@ impl Upload<'_> {
         let length = part.range.end - part.range.start;
         let (part, send) = (&part, &send);
         self.client
-            .retrying(Call::UploadPart, || async move {
+            .retrying(Call::UploadPart, |_| async move {
                 let gone = |error| source_error(Call::UploadPart, &error);
                 self.source.available(part.range.end).await.map_err(gone)?;
                 let _memory = self.client.http().memory(length).await;

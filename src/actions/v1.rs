@@ -79,7 +79,7 @@ pub(super) async fn upload_part(
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .header_text(header::CONTENT_RANGE, &range.to_string())
         .body(bytes);
-    client.transfer(request).await.map(drop)
+    client.call(request).await.map(drop)
 }
 
 /// `POST caches/{id}` with the size.

@@ -199,7 +199,8 @@ impl Fetch {
         loop {
             match self.attempt(range.clone()).await {
                 Ok(bytes) => return Ok((bytes, permit)),
-                Err(e) if e.kind == Kind::Transport && attempt < RANGE_ATTEMPTS => attempt += 1,
+                // Cut or stalled: the next one has another connection, and if it stalled another URL.
+                Err(e) if passes(&e.kind) && attempt < RANGE_ATTEMPTS => attempt += 1,
                 Err(error) => {
                     return Err(FetchError::Remote {
                         digest: self.digest,
@@ -231,6 +232,11 @@ impl Fetch {
     pub fn boxed(self) -> futures_util::future::BoxFuture<'static, Fetched> {
         self.run().boxed()
     }
+}
+
+/// True for a body that another try may bring whole.
+fn passes(kind: &Kind) -> bool {
+    matches!(kind, Kind::Transport | Kind::Timeout)
 }
 
 /// Cuts `range` into pieces of `size` bytes.

@@ -47,7 +47,7 @@ pub use import::ImportJob;
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
 pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
-pub use settings::{EXPORT_SPOOL_BYTES, IMPORT_SPOOL_BYTES, Settings};
+pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{

@@ -36,7 +36,7 @@ pub struct GatewayConfig {
     pub signed: bool,
     /// Where bytes wait on their way out and in.
     pub spool_dir: PathBuf,
-    /// How long to drain, how much disk to use.
+    /// Bounds of time and space.
     pub limits: Limits,
 }
 
@@ -98,7 +98,7 @@ impl GatewayConfig {
             overrides: overrides(env, &mut mistakes),
             signed: file.signed(),
             spool_dir: spool_dir(&flags, &file, &defaults, env),
-            limits: Limits::read(env, &mut mistakes.0),
+            limits: Limits::read(env, &mut mistakes),
         };
         mistakes.none()?;
         Ok(config)
@@ -107,10 +107,10 @@ impl GatewayConfig {
 
 /// Collects mistakes, so that one run reports them all.
 #[derive(Default)]
-struct Mistakes(Vec<String>);
+pub(super) struct Mistakes(Vec<String>);
 
 impl Mistakes {
-    fn take<T, E: fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
+    pub fn take<T, E: fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.0.push(error.to_string())).ok()
     }
 
@@ -124,7 +124,7 @@ impl Mistakes {
         self.take(url)
     }
 
-    fn none(self) -> Result<(), ConfigError> {
+    pub fn none(self) -> Result<(), ConfigError> {
         if self.0.is_empty() {
             Ok(())
         } else {
@@ -328,6 +328,7 @@ mod tests {
             &[
                 ("BUILDKIT_GHA_IMPORT", "magic"),
                 ("BUILDKIT_GHA_URL", "ftp://x"),
+                ("BUILDKIT_GHA_INDEX_WAIT", "soon"),
             ],
         )
         .unwrap_err();
@@ -339,6 +340,7 @@ mod tests {
             "unix:///run/x",
             "magic",
             "_URL",
+            "soon",
         ] {
             assert!(text.contains(part), "{part} is missing in: {text}");
         }

@@ -1,9 +1,11 @@
-//! Limits that the environment may change: how long to drain, how much disk to use.
+//! Bounds of time and space that an operator may move: one environment variable each.
+//!
+//! What is not said here keeps the default of the room that owns the limit.
 
 use std::{fmt, time::Duration};
 
-use super::Env;
-use crate::cache::{EXPORT_SPOOL_BYTES, IMPORT_SPOOL_BYTES, go_duration};
+use super::{Env, gateway::Mistakes, size};
+use crate::cache::{Settings, go_duration};
 
 /// How long builds in flight may go on after a signal that asks for the end. It is the default
 /// `timeout` of an export, so that an export which keeps its time loses nothing; whoever sends the
@@ -11,118 +13,120 @@ use crate::cache::{EXPORT_SPOOL_BYTES, IMPORT_SPOOL_BYTES, go_duration};
 /// the wait earlier by force.
 pub const DRAIN: Duration = Duration::from_mins(10);
 
-/// Limits of the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The bounds that the environment names.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// See [`DRAIN`].
+    /// `BUILDKIT_GHA_DRAIN`, see [`DRAIN`].
     pub drain: Duration,
-    /// Bytes that may wait on disk to be uploaded.
-    pub export_spool: u64,
-    /// Bytes of fetched layers that may be on disk.
-    pub import_spool: u64,
+    /// `BUILDKIT_GHA_NO_PROGRESS`: how long a transfer may go without moving one byte.
+    pub no_progress: Option<Duration>,
+    /// `BUILDKIT_GHA_INDEX_WAIT`: how long a build waits for the indexes of its imports.
+    pub index_wait: Option<Duration>,
+    /// `BUILDKIT_GHA_LOOKUP_WAIT`: how long the lookups of one import may wait in all.
+    pub lookup_wait: Option<Duration>,
+    /// `BUILDKIT_GHA_CALL_TIMEOUT`: how long one API call may take at most.
+    pub call_timeout: Option<Duration>,
+    /// `BUILDKIT_GHA_EXPORT_SPOOL`: bytes that exports may keep on disk.
+    pub export_spool: Option<u64>,
+    /// `BUILDKIT_GHA_IMPORT_SPOOL`: bytes that imports may keep on disk.
+    pub import_spool: Option<u64>,
 }
 
 impl Limits {
-    /// Reads `BUILDKIT_GHA_DRAIN`, `BUILDKIT_GHA_EXPORT_SPOOL` and `BUILDKIT_GHA_IMPORT_SPOOL`.
-    /// What cannot be read is added to `mistakes`, and the default stands in for it.
-    pub fn read(env: &Env, mistakes: &mut Vec<String>) -> Self {
+    /// Reads the environment; what cannot be used becomes a mistake.
+    pub(super) fn read(env: &Env, mistakes: &mut Mistakes) -> Self {
+        let drain = read(env, "BUILDKIT_GHA_DRAIN", go_duration::parse, mistakes);
+        let mut time = |name| read(env, name, duration, mistakes);
         Self {
-            drain: value(env, "DRAIN", DRAIN, go_duration::parse, mistakes),
-            export_spool: value(env, "EXPORT_SPOOL", EXPORT_SPOOL_BYTES, size, mistakes),
-            import_spool: value(env, "IMPORT_SPOOL", IMPORT_SPOOL_BYTES, size, mistakes),
+            drain: drain.unwrap_or(DRAIN),
+            no_progress: time("BUILDKIT_GHA_NO_PROGRESS"),
+            index_wait: time("BUILDKIT_GHA_INDEX_WAIT"),
+            lookup_wait: time("BUILDKIT_GHA_LOOKUP_WAIT"),
+            call_timeout: time("BUILDKIT_GHA_CALL_TIMEOUT"),
+            export_spool: read(env, "BUILDKIT_GHA_EXPORT_SPOOL", size::parse, mistakes),
+            import_spool: read(env, "BUILDKIT_GHA_IMPORT_SPOOL", size::parse, mistakes),
         }
+    }
+
+    /// Moves the bounds of the cache.
+    pub fn apply(&self, settings: &mut Settings) {
+        fn set<T: Copy>(target: &mut T, value: Option<T>) {
+            *target = value.unwrap_or(*target);
+        }
+        set(&mut settings.client.no_progress, self.no_progress);
+        set(&mut settings.client.call_timeout, self.call_timeout);
+        set(&mut settings.promise_wait, self.lookup_wait);
+        set(&mut settings.export_spool_bytes, self.export_spool);
+        set(&mut settings.import_spool_bytes, self.import_spool);
     }
 }
 
-fn value<T, E: fmt::Display>(
+fn read<T, E: fmt::Display>(
     env: &Env,
     name: &str,
-    default: T,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-    mistakes: &mut Vec<String>,
-) -> T {
-    let name = format!("BUILDKIT_GHA_{name}");
-    let Some(text) = env.get(&name) else {
-        return default;
-    };
-    parse(text).unwrap_or_else(|error| {
-        mistakes.push(format!("{name}={text:?} is {error}"));
-        default
-    })
+    parse: impl Fn(&str) -> Result<T, E>,
+    mistakes: &mut Mistakes,
+) -> Option<T> {
+    let text = env.get(name)?;
+    mistakes.take(parse(text).map_err(|why| format!("{name}={text:?}: {why}")))
 }
 
-/// A size that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a size such as 512MB or 10GB")]
-struct InvalidSize;
-
-/// Reads a size as docker and buildx do: a number, and a unit that counts in 1024s.
-fn size(text: &str) -> Result<u64, InvalidSize> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim_start().to_ascii_lowercase();
-    let power = match unit.strip_suffix("ib").or(unit.strip_suffix('b')) {
-        Some(prefix) => prefix,
-        None => &unit,
-    };
-    let shift = match power {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(InvalidSize),
-    };
-    let number: u64 = number.parse().map_err(|_| InvalidSize)?;
-    number.checked_mul(1 << shift).ok_or(InvalidSize)
+fn duration(text: &str) -> Result<Duration, String> {
+    match go_duration::parse(text) {
+        Ok(Duration::ZERO) => Err("no time at all".to_owned()),
+        parsed => parsed.map_err(|why| why.to_string()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> (Limits, Vec<String>) {
-        let variables = variables.iter();
-        let env = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut mistakes = Vec::new();
-        (Limits::read(&env.collect(), &mut mistakes), mistakes)
+    fn limits(env: &[(&str, &str)]) -> (Limits, String) {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let mut mistakes = Mistakes::default();
+        let limits = Limits::read(&env.collect(), &mut mistakes);
+        let mistakes = mistakes
+            .none()
+            .map_or_else(|e| e.to_string(), |()| String::new());
+        (limits, mistakes)
     }
 
     #[test]
-    fn sizes_are_dockers() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("4096", 4096),
-            ("1k", 1 << 10),
-            ("512MB", 512 << 20),
-            ("10GB", 10 << 30),
-            ("10 gib", 10 << 30),
-            ("2TB", 2 << 40),
-        ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "GB", "-1", "1.5GB", "10 parsecs", "99999999999TB"] {
-            assert_eq!(size(text), Err(InvalidSize), "{text}");
-        }
+    fn what_is_said_moves_a_bound_and_the_rest_stays() {
+        let (limits, mistakes) = limits(&[
+            ("BUILDKIT_GHA_NO_PROGRESS", "1m30s"),
+            ("BUILDKIT_GHA_DRAIN", "0"),
+            ("BUILDKIT_GHA_LOOKUP_WAIT", "7s"),
+            ("BUILDKIT_GHA_EXPORT_SPOOL", "2GB"),
+            ("BUILDKIT_GHA_IMPORT_SPOOL", ""),
+        ]);
+        assert_eq!(mistakes, "");
+        assert_eq!(limits.drain, Duration::ZERO);
+        let before = Settings::new("/spool".into());
+        let mut settings = before.clone();
+        limits.apply(&mut settings);
+        assert_eq!(settings.client.no_progress, Duration::from_secs(90));
+        assert_eq!(settings.promise_wait, Duration::from_secs(7));
+        assert_eq!(settings.export_spool_bytes, 2 << 30);
+        assert_eq!(settings.import_spool_bytes, before.import_spool_bytes);
+        assert_eq!(settings.client.call_timeout, before.client.call_timeout);
     }
 
     #[test]
-    fn what_the_environment_says_is_taken_and_mistakes_are_named() {
-        let (limits, mistakes) = read(&[
-            ("BUILDKIT_GHA_DRAIN", "90s"),
-            ("BUILDKIT_GHA_EXPORT_SPOOL", "1GB"),
+    fn each_mistake_names_the_variable_and_its_value() {
+        let (_, mistakes) = limits(&[
+            ("BUILDKIT_GHA_NO_PROGRESS", "0s"),
+            ("BUILDKIT_GHA_INDEX_WAIT", "5"),
+            ("BUILDKIT_GHA_CALL_TIMEOUT", "-1s"),
+            ("BUILDKIT_GHA_IMPORT_SPOOL", "lots"),
         ]);
-        assert_eq!(mistakes, Vec::<String>::new());
-        assert_eq!(limits.drain, Duration::from_secs(90));
-        assert_eq!(limits.export_spool, 1 << 30);
-        assert_eq!(limits.import_spool, IMPORT_SPOOL_BYTES);
-
-        let (_, mistakes) = read(&[
-            ("BUILDKIT_GHA_DRAIN", "soon"),
-            ("BUILDKIT_GHA_IMPORT_SPOOL", "much"),
-        ]);
-        assert_eq!(mistakes.len(), 2);
-        assert!(mistakes[0].contains("BUILDKIT_GHA_DRAIN=\"soon\""));
-        assert!(mistakes[1].contains("512MB"));
+        let expected = [
+            "BUILDKIT_GHA_NO_PROGRESS=\"0s\": no time at all",
+            "BUILDKIT_GHA_INDEX_WAIT=\"5\": no known unit: use ns, us, ms, s, m or h, as in 10m",
+            "BUILDKIT_GHA_CALL_TIMEOUT=\"-1s\": a negative duration",
+            "BUILDKIT_GHA_IMPORT_SPOOL=\"lots\": not a size such as 512MB or 10GB",
+        ];
+        assert_eq!(mistakes.lines().collect::<Vec<_>>(), expected);
     }
 }

@@ -8,6 +8,7 @@ mod env;
 mod gateway;
 mod limits;
 mod owner;
+mod size;
 mod socket;
 
 pub use address::{Address, AddressError};

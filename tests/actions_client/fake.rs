@@ -73,6 +73,8 @@ pub enum Reply {
     Lose,
     /// Promises so many bytes and closes after the given ones.
     Cut(u64, &'static str),
+    /// Promises a range of so many bytes and sends no more than the given ones.
+    Hold(u64, &'static str),
     /// Never answers.
     Stall,
 }
@@ -234,6 +236,17 @@ async fn answer(
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_LENGTH, total.into());
             Ok(response)
+        }
+        Reply::Hold(total, text) => {
+            let first = stream::iter([Ok(Frame::data(Bytes::from_static(text.as_bytes())))]);
+            let silent = StreamBody::new(first.chain(stream::pending()));
+            let range = format!("bytes 0-{}/{total}", total - 1);
+            let response = Response::builder()
+                .status(StatusCode::PARTIAL_CONTENT)
+                .header(header::CONTENT_LENGTH, total)
+                .header(header::CONTENT_RANGE, range);
+            let body = http_body_util::BodyExt::boxed(silent);
+            Ok(response.body(body).unwrap())
         }
         Reply::Stall => std::future::pending().await,
     }

@@ -211,6 +211,34 @@ async fn an_expired_url_is_renewed_once_for_all_readers() {
 }
 
 #[tokio::test]
+async fn a_body_that_stalls_is_read_from_a_new_url() {
+    let api = Fake::start(|seen, n| match method(seen) {
+        "GetCacheEntryDownloadURL" => {
+            let url = seen.url(&format!("/blob?n={n}&sig=0123456789"));
+            let answer =
+                serde_json::json!({"ok": true, "signed_download_url": url, "matched_key": "k"});
+            say(200, answer.to_string())
+        }
+        _ if seen.is("GET /blob?n=0") => Reply::Hold(10, "01234"),
+        _ => range(seen, "0123456789"),
+    })
+    .await;
+    let config = ClientConfig {
+        no_progress: Duration::from_millis(200),
+        ..quick()
+    };
+    let client = client(Api::V2(api.base.clone()), config);
+    let entry = client.lookup("k", "v").await.unwrap().unwrap();
+    let stream = client.read(&entry, 0..10).await.unwrap();
+    let error = stream.try_collect::<Vec<_>>().await.unwrap_err();
+    assert_eq!(error.kind, Kind::Timeout);
+    let stream = client.read(&entry, 0..10).await.unwrap();
+    let again = stream.try_collect::<Vec<_>>().await.unwrap().concat();
+    assert_eq!(again, b"0123456789");
+    assert_eq!(api.count("POST"), 2);
+}
+
+#[tokio::test]
 async fn a_url_that_stays_expired_is_an_error() {
     let fake = Fake::start(|seen, _| {
         if seen.is("GET /blob") {
