@@ -269,7 +269,7 @@ impl Client {
     }
 
     /// An error of this client's own.
-    pub(super) fn error(&self, call: Call, kind: Kind, message: &str) -> Error {
+    pub(crate) fn error(&self, call: Call, kind: Kind, message: &str) -> Error {
         let (Api::V1(url) | Api::V2(url)) = self.api();
         Error {
             kind,

@@ -5,7 +5,7 @@
 //! manifest, the last thing that BuildKit writes, is held until the index is committed.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod claim;
 mod document;
 mod failure;
 mod finish;
@@ -71,6 +72,8 @@ pub(super) struct Lane {
     pub client: Client,
     pub version: String,
     pub reporter: Arc<dyn Reporter>,
+    /// People know already that somebody else's upload is waited for.
+    pub told_of_wait: Arc<AtomicBool>,
 }
 
 /// The job itself, shared with the writers that are open.
@@ -104,6 +107,7 @@ impl ExportJob {
                 client,
                 version,
                 reporter,
+                told_of_wait: Arc::default(),
             },
             timeout: spec.timeout,
             begun: OnceLock::new(),

@@ -4,9 +4,12 @@
 //! layer is its chain of digests, a record its key with its inputs and results; both are hashed
 //! from the bottom up, which is linear in the index and needs no text chains. Times do not count.
 
-use std::{collections::HashSet, hash::BuildHasher};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::BuildHasher,
+};
 
-use super::config::{CacheConfig, ConfigError, NO_PARENT, layer_order, record_order};
+use super::config::{CacheConfig, ConfigError, Layer, NO_PARENT, layer_order, record_order};
 use crate::digest::{Digest, Hasher};
 
 /// What an index says. Equal graphs are interchangeable.
@@ -65,6 +68,29 @@ pub fn without(
         });
     }
     Ok(left)
+}
+
+/// What it saves to have a blob: its size and that of all layers upon it, which are worth nothing
+/// without it. So a layer is worth more than those upon it.
+pub fn savings(config: &CacheConfig) -> Result<HashMap<Digest, u64>, ConfigError> {
+    config.check()?;
+    let size = |layer: &Layer| {
+        let size = layer.annotations.as_ref().map_or(0, |known| known.size);
+        u64::try_from(size).unwrap_or(0)
+    };
+    let mut saved: Vec<u64> = config.layers.iter().map(size).collect();
+    for at in layer_order(config)?.into_iter().rev() {
+        if let Some(parent) = parent(config.layers[at].parent) {
+            saved[parent] = saved[parent].saturating_add(saved[at]);
+        }
+    }
+    let mut savings: HashMap<Digest, u64> = HashMap::new();
+    for (layer, saved) in config.layers.iter().zip(saved) {
+        // One blob may stand upon several others.
+        let total = savings.entry(layer.blob).or_default();
+        *total = total.saturating_add(saved);
+    }
+    Ok(savings)
 }
 
 /// Gives a layer its new place; false if it has none.

@@ -1,28 +1,60 @@
-//! A spool file that one side appends to while the other reads what is there already.
+//! A spool file that writers append to while a reader reads what is there already.
 //!
-//! The reader never gets the last byte before the writer has said that the whole is right. So an
+//! The reader never gets the last byte before a writer has said that the whole is right. So an
 //! upload runs beside the bytes that arrive, and yet cannot finish with wrong ones.
+//!
+//! All builds that write the same layer at the same time feed one file: each appends only what
+//! lies beyond its end, and the file goes on as long as one of them is left. A writer appends only
+//! to bytes whose hash is that of its own, so what one has begun wrong no other goes on with.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{
+    io,
+    ops::Range,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
-use super::spool::{SpoolError, SpoolFile};
-use crate::actions::Source;
+use super::spool::{SpoolError, SpoolFile, blocking};
+use crate::{
+    actions::Source,
+    digest::{Digest, Hasher},
+};
 
-/// How far the writer is.
+/// How far the file is.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mark {
     written: u64,
     verified: bool,
 }
 
-/// The side that appends. Dropped before [`Writer::verified`], it leaves readers with an error.
-pub(super) struct Writer {
+/// The file and what stands in it.
+struct Feed {
     file: Arc<SpoolFile>,
     mark: watch::Sender<Mark>,
+    /// The hash of all bytes in the file. Locked while a writer appends.
+    head: Mutex<Hasher>,
+    verified: Arc<AtomicBool>,
+}
+
+/// One who writes. When the last one is dropped before [`Writer::verified`], the reader gets an
+/// error.
+pub(super) struct Writer {
+    feed: Arc<Feed>,
+    /// How many bytes this one has brought.
+    brought: u64,
+}
+
+/// Lets more writers join.
+#[derive(Clone)]
+pub(super) struct Gate {
+    feed: Weak<Feed>,
+    verified: Arc<AtomicBool>,
 }
 
 /// The side that reads.
@@ -31,40 +63,122 @@ pub(super) struct Growing {
     mark: watch::Receiver<Mark>,
 }
 
-/// Both sides of `file`, which is empty.
-pub(super) fn growing(file: SpoolFile) -> (Writer, Growing) {
+/// Why a writer's bytes are not in the file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FeedError {
+    /// The disk failed, or there is no room.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Another writer has begun with other bytes; one of the two is wrong.
+    #[error("another build is writing other bytes as this layer")]
+    Diverged,
+}
+
+impl From<io::Error> for FeedError {
+    fn from(error: io::Error) -> Self {
+        Self::Spool(error.into())
+    }
+}
+
+/// Both sides of `file`, which is empty, and the way in for others.
+pub(super) fn growing(file: SpoolFile) -> (Writer, Gate, Growing) {
     let file = Arc::new(file);
-    let (sender, receiver) = watch::channel(Mark::default());
-    let writer = Writer {
+    let (mark, receiver) = watch::channel(Mark::default());
+    let verified = Arc::<AtomicBool>::default();
+    let feed = Arc::new(Feed {
         file: Arc::clone(&file),
-        mark: sender,
+        mark,
+        head: Mutex::default(),
+        verified: Arc::clone(&verified),
+    });
+    let gate = Gate {
+        feed: Arc::downgrade(&feed),
+        verified,
     };
     let reader = Growing {
         file,
         mark: receiver,
     };
-    (writer, reader)
+    (Writer { feed, brought: 0 }, gate, reader)
+}
+
+impl Gate {
+    /// One more writer, who begins at the first byte; `None` if nobody writes any more.
+    pub fn join(&self) -> Option<Writer> {
+        let feed = self.feed.upgrade()?;
+        Some(Writer { feed, brought: 0 })
+    }
+
+    /// True if the whole is there and right.
+    pub fn is_verified(&self) -> bool {
+        self.verified.load(Ordering::Acquire)
+    }
 }
 
 impl Writer {
     /// True if nobody will read any more.
     pub fn is_abandoned(&self) -> bool {
-        self.mark.is_closed()
+        self.feed.mark.is_closed()
     }
 
-    /// Appends `data`.
-    pub async fn append(&self, data: Bytes) -> Result<(), SpoolError> {
-        let written = self.mark.borrow().written;
-        let end = written + data.len() as u64;
-        self.file.write_at(written, data).await?;
-        self.mark.send_modify(|mark| mark.written = end);
+    /// Takes the writer's next bytes. `before` has hashed all that it has brought so far; the
+    /// answer has hashed these too, whatever becomes of them.
+    pub async fn write(
+        &mut self,
+        before: Hasher,
+        data: Bytes,
+    ) -> io::Result<(Hasher, Result<(), FeedError>)> {
+        let mut head = self.feed.head.lock().await;
+        let written = self.feed.mark.borrow().written;
+        let ahead = usize::try_from(written - self.brought).unwrap_or(usize::MAX);
+        self.brought += data.len() as u64;
+        let known = data.slice(..ahead.min(data.len()));
+        let new = data.slice(known.len()..);
+        let hasher = hash(before, known).await?;
+        if new.is_empty() {
+            return Ok((hasher, Ok(())));
+        }
+        if hasher.clone().finish() != head.clone().finish() {
+            return Ok((hash(hasher, new).await?, Err(FeedError::Diverged)));
+        }
+        // The writer waits for the answer before it sends more, so both run at once.
+        let (hasher, appended) = tokio::join!(
+            hash(hasher, new.clone()),
+            self.feed.file.write_at(written, new.clone()),
+        );
+        let hasher = hasher?;
+        if let Err(error) = appended {
+            return Ok((hasher, Err(error.into())));
+        }
+        *head = hasher.clone();
+        let end = written + new.len() as u64;
+        self.feed.mark.send_modify(|mark| mark.written = end);
+        Ok((hasher, Ok(())))
+    }
+
+    /// The writer has brought the whole, whose hash is `digest`. An error if the file holds
+    /// something else.
+    pub async fn verified(self, digest: Digest) -> Result<(), FeedError> {
+        let head = self.feed.head.lock().await;
+        if head.clone().finish() != digest {
+            return Err(FeedError::Diverged);
+        }
+        self.feed.verified.store(true, Ordering::Release);
+        self.feed.mark.send_modify(|mark| mark.verified = true);
         Ok(())
     }
+}
 
-    /// The whole is there and is what it should be.
-    pub fn verified(self) {
-        self.mark.send_modify(|mark| mark.verified = true);
+/// Hashes where it may take its time.
+pub(super) async fn hash(mut hasher: Hasher, data: Bytes) -> io::Result<Hasher> {
+    if data.is_empty() {
+        return Ok(hasher);
     }
+    blocking(move || {
+        hasher.update(&data);
+        Ok(hasher)
+    })
+    .await
 }
 
 impl Growing {
@@ -102,48 +216,4 @@ impl Source for Growing {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-    use crate::cache::spool::Spool;
-
-    async fn pair() -> (Spool, Writer, Growing) {
-        let spool = Spool::new(std::env::temp_dir(), 1 << 20);
-        let (writer, reader) = growing(spool.create(4).await.unwrap());
-        (spool, writer, reader)
-    }
-
-    #[tokio::test]
-    async fn the_last_byte_waits_for_the_verdict() {
-        let (spool, writer, reader) = pair().await;
-        writer.append(Bytes::from_static(b"abcd")).await.unwrap();
-        assert_eq!(&reader.read(0..2).await.unwrap()[..], b"ab");
-        let mut last = Box::pin(reader.read(2..4));
-        assert!(last.as_mut().now_or_never().is_none());
-        writer.verified();
-        assert_eq!(&last.await.unwrap()[..], b"cd");
-        assert_eq!(reader.size().await.unwrap(), 4);
-        drop(reader);
-        assert_eq!(spool.used(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_writer_that_leaves_is_an_error() {
-        let (_spool, writer, reader) = pair().await;
-        writer.append(Bytes::from_static(b"abcd")).await.unwrap();
-        drop(writer);
-        assert!(reader.read(0..4).await.is_err());
-        assert!(reader.size().await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_leaves_is_seen() {
-        let (spool, writer, reader) = pair().await;
-        assert!(!writer.is_abandoned());
-        drop(reader);
-        assert!(writer.is_abandoned());
-        drop(writer);
-        assert_eq!(spool.used(), 0);
-    }
-}
+mod tests;

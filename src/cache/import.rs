@@ -12,16 +12,19 @@ use tokio::{sync::watch, time::Instant};
 
 mod load;
 mod promise;
+mod repair;
+mod verify;
 
-use self::promise::Promises;
+use self::promise::{Promised, Promises};
 use super::{
     Shared,
-    blob::{Blob, Fetch, FetchError},
+    blob::{Blob, FetchError},
     config::CacheConfig,
     content_import::ContentImport,
+    fetch::Fetch,
     index::LoadedIndex,
     report::{Event, Reporter},
-    spec::Spec,
+    spec::{Spec, Verify},
 };
 use crate::{
     actions::{Client, Token},
@@ -44,6 +47,9 @@ struct Core {
     timeout: std::time::Duration,
     reporter: Arc<dyn Reporter>,
     slots: Vec<Slot>,
+    /// The index that this token may write, if any.
+    writable: Option<IndexKey>,
+    verify: Verify,
     loaded: watch::Receiver<bool>,
     promises: Promises,
 }
@@ -85,6 +91,8 @@ impl ImportJob {
             index: OnceLock::new(),
         };
         let slots = client.token().readable().map(slot).collect();
+        let writable = client.token().last_writable();
+        let writable = writable.map(|scope| IndexKey::new(&spec.scope, &scope.name, signed));
         let (done, loaded) = watch::channel(false);
         let promises = Promises::new(cache.settings.parallel_lookups);
         let core = Arc::new(Core {
@@ -94,6 +102,8 @@ impl ImportJob {
             timeout: spec.timeout,
             reporter,
             slots,
+            writable,
+            verify: spec.import_verify,
             loaded,
             promises,
         });
@@ -185,31 +195,53 @@ impl Core {
         self.slots.iter().filter_map(Slot::get)
     }
 
-    async fn fetch(&self, digest: Digest) -> Result<Blob, FetchError> {
+    async fn fetch(self: &Arc<Self>, digest: Digest) -> Result<Blob, FetchError> {
         let not_found = FetchError::NotFound(digest);
         let promised = self.promised(digest).await.ok_or(not_found)?;
         if let Some(content) = promised.content {
             return Ok(Blob::in_memory(content));
         }
+        // What was verified before it was promised serves one pull; a pull that is cut and begins
+        // again meanwhile shares it.
+        if let Some(blob) = promised.verified.take() {
+            return Ok(blob);
+        }
+        let fetched = self.download(digest, &promised).await;
+        let error = match fetched {
+            Ok(blob) => return Ok(blob),
+            Err(FetchError::Damaged { digest, key, .. }) => {
+                let repair = self.repair(digest, &key).await;
+                FetchError::Damaged {
+                    digest,
+                    key,
+                    repair,
+                }
+            }
+            Err(error) => error,
+        };
+        self.warn(
+            "cache import: a layer could not be fetched",
+            error.to_string(),
+        );
+        Err(error)
+    }
+
+    /// Fetches a layer into the spool.
+    async fn download(&self, digest: Digest, promised: &Promised) -> Result<Blob, FetchError> {
         let deadline = Instant::now() + self.timeout;
         let fetch = Fetch {
             cache: Arc::clone(&self.cache),
             client: self.client.with_deadline(deadline),
             reporter: Arc::clone(&self.reporter),
-            entry: promised.entry,
+            entry: promised.entry.clone(),
             digest,
             size: promised.size,
             deadline,
         };
-        let flight = self.cache.fetches.join(digest, || fetch.boxed());
-        let fetched = flight.clone().await;
-        if let Err(error) = &fetched {
-            self.warn(
-                "cache import: a layer could not be fetched",
-                error.to_string(),
-            );
-        }
-        Ok(Blob::spooled(promised.size, fetched?, flight))
+        let key = (self.client.identity().clone(), digest);
+        let flight = self.cache.fetches.join(key, || fetch.boxed());
+        let file = flight.clone().await?;
+        Ok(Blob::spooled(promised.size, file, flight))
     }
 
     fn warn(&self, short: &str, detail: String) {

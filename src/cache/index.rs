@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::config;
 use crate::{
-    actions::{self, Client, Reserved},
+    actions::{self, Client, Kind, Reserved},
     protocol::key::IndexKey,
 };
 
@@ -65,8 +65,11 @@ pub(super) async fn commit(
         match client.reserve(&key.entry(number), version).await? {
             Reserved::Exists | Reserved::ExistsAfterDoubt => {}
             Reserved::Created(reservation) => {
-                client.upload_bytes(&reservation, content).await?;
-                return Ok(reservation.key);
+                match client.upload_bytes(&reservation, content.clone()).await {
+                    // There is no other URL for this number.
+                    Err(error) if error.kind == Kind::UrlExpired => {}
+                    outcome => return Ok(outcome.map(|()| reservation.key)?),
+                }
             }
         }
     }

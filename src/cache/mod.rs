@@ -11,7 +11,8 @@
 //! | `export` | a layer on its way out: `layer`, `upload`, `ledger`; `finish` writes the index |
 //! | `import` | `load` the indexes, `promise` layers; `blob` fetches and verifies them |
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
-//! | `spool`, `growing`, `flight`, `proof` | what both directions stand on |
+//! | `proof`, `damage`, `heal` | what is known to be there, what is not to be believed, and its repair |
+//! | `spool`, `growing`, `flight` | what both directions stand on |
 
 use std::{
     io,
@@ -25,11 +26,14 @@ use tokio::{sync::Semaphore, time::Instant};
 mod blob;
 pub mod config;
 mod content_import;
+mod damage;
 mod export;
+mod fetch;
 mod flight;
 pub mod go_duration;
 pub mod graph;
 mod growing;
+mod heal;
 mod import;
 mod index;
 pub mod manifest;
@@ -40,7 +44,7 @@ mod settings;
 pub mod spec;
 mod spool;
 
-pub use blob::{Blob, FetchError};
+pub use blob::{Blob, FetchError, Repair};
 pub use content_import::ContentImport;
 pub use export::{ExportJob, Failure, Outcome};
 pub use import::ImportJob;
@@ -51,7 +55,7 @@ pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{
-    actions::{self, Call, Client, Http, Target, Token},
+    actions::{self, Call, Client, Http, Identity, Target, Token},
     digest::Digest,
     lifecycle::Tasks,
     protocol::key::{self, IndexKey},
@@ -80,9 +84,10 @@ struct Shared {
     exports: Spool,
     imports: Spool,
     proofs: proof::Proofs,
-    damaged: proof::Damaged,
+    abandoned: proof::Abandoned,
+    damage: damage::Damage,
     uploads: export::Uploads,
-    fetches: flight::Flights<Digest, blob::Fetched>,
+    fetches: flight::Flights<(Identity, Digest), blob::Fetched>,
     /// Ranged reads in flight.
     ranges: Semaphore,
 }
@@ -96,7 +101,8 @@ impl Cache {
             exports: Spool::new(dir.clone(), settings.export_spool_bytes),
             imports: Spool::new(dir.clone(), settings.import_spool_bytes),
             proofs: proof::Proofs::new(settings.proof_age),
-            damaged: proof::Damaged::default(),
+            abandoned: proof::Abandoned::default(),
+            damage: damage::Damage::default(),
             uploads: export::Uploads::default(),
             fetches: flight::Flights::default(),
             ranges: Semaphore::new(settings.ranges_in_flight.max(1)),

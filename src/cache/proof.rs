@@ -63,29 +63,30 @@ impl Proofs {
     }
 }
 
-/// Damaged blobs that are remembered at once; each was a failed build or a warning.
-const MAX_DAMAGED: usize = 10_000;
+/// Abandoned reservations that are remembered at once; a cancelled export leaves a few.
+const MAX_ABANDONED: usize = 10_000;
 
-/// Blobs whose bytes in the cache are not what their names say. Entries never change, so this
-/// holds for the life of the process: they are neither promised nor taken for existing.
+/// Keys that this process has reserved and will not fill: nobody else can, so nobody needs to
+/// wait for them.
 #[derive(Debug, Default)]
-pub(super) struct Damaged(Mutex<HashSet<Key>>);
+pub(super) struct Abandoned(Mutex<HashSet<(Identity, String)>>);
 
-impl Damaged {
-    /// The blob was read and is damaged.
-    pub fn note(&self, identity: &Identity, digest: Digest) {
-        let mut damaged = self.lock();
-        if damaged.len() < MAX_DAMAGED {
-            damaged.insert((identity.clone(), digest));
+impl Abandoned {
+    /// The reservation of `key` will not be filled.
+    pub fn note(&self, identity: &Identity, key: &str) {
+        let mut keys = self.lock();
+        if keys.len() < MAX_ABANDONED {
+            keys.insert((identity.clone(), key.to_owned()));
         }
     }
 
-    /// Whether the blob is damaged.
-    pub fn holds(&self, identity: &Identity, digest: Digest) -> bool {
-        self.lock().contains(&(identity.clone(), digest))
+    /// Whether the reservation of `key` was ours and is dead. It is forgotten: should the service
+    /// give the key to somebody else one day, that reservation is none of ours.
+    pub fn take(&self, identity: &Identity, key: &str) -> bool {
+        self.lock().remove(&(identity.clone(), key.to_owned()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<(Identity, String)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

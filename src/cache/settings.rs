@@ -24,6 +24,11 @@ pub const PROOF_AGE: Duration = Duration::from_mins(10);
 /// bound of its own.
 pub const PARALLEL_LOOKUPS: usize = 16;
 
+/// How long somebody else's reservation is waited for before it is stepped over, from when it was
+/// first seen. An upload that is alive finishes a layer of the usual size in that time; a second
+/// upload of a larger one costs nothing but its bytes.
+pub const UNFINISHED_GRACE: Duration = Duration::from_secs(15);
+
 /// How long BuildKit waits for the answer whether a layer is there. After that it is a miss and
 /// the step runs again, which costs about as much as waiting for a throttled service.
 pub const PROMISE_WAIT: Duration = Duration::from_secs(30);
@@ -58,6 +63,8 @@ pub struct Settings {
     pub spool_wait: Duration,
     /// See [`PROOF_AGE`].
     pub proof_age: Duration,
+    /// See [`UNFINISHED_GRACE`].
+    pub unfinished_grace: Duration,
     /// See [`PARALLEL_LOOKUPS`].
     pub parallel_lookups: usize,
     /// See [`PROMISE_WAIT`].
@@ -86,6 +93,7 @@ impl Settings {
             import_spool_bytes: IMPORT_SPOOL_BYTES,
             spool_wait: SPOOL_WAIT,
             proof_age: PROOF_AGE,
+            unfinished_grace: UNFINISHED_GRACE,
             parallel_lookups: PARALLEL_LOOKUPS,
             promise_wait: PROMISE_WAIT,
             range_bytes: RANGE_BYTES,

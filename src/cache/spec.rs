@@ -33,6 +33,7 @@ pub mod name {
     pub const MODE: &str = "mode";
     pub const IGNORE_ERROR: &str = "ignore-error";
     pub const REPOSITORY: &str = "repository";
+    pub const IMPORT_VERIFY: &str = "import-verify";
     pub const GHTOKEN: &str = "ghtoken";
     pub const COMPRESSION: &str = "compression";
     pub const COMPRESSION_LEVEL: &str = "compression-level";
@@ -68,6 +69,16 @@ impl Mode {
     }
 }
 
+/// How much of a layer an import looks at before it promises it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// That it is there, can be read and has the right size.
+    #[default]
+    Probe,
+    /// All of it.
+    Full,
+}
+
 /// What the operator set for the whole gateway and what wins over an entry's attributes.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -98,6 +109,8 @@ pub struct Spec {
     pub github_api_url: Url,
     /// The time that a whole export or import may take.
     pub timeout: Duration,
+    /// How layers are checked before an import promises them; an attribute of our own.
+    pub import_verify: Verify,
     /// What the user wrote, if anything: only an explicit `false` makes a fault fatal.
     pub ignore_error: Option<bool>,
     /// Attributes that BuildKit's own exporter understands and that go to it as they are.

@@ -92,6 +92,11 @@ impl Spool {
         }))
     }
 
+    /// The whole budget in bytes.
+    pub fn capacity(&self) -> u64 {
+        self.0.capacity
+    }
+
     /// Bytes that are in use, in whole pages.
     pub fn used(&self) -> u64 {
         let free = self.0.pages.available_permits();

@@ -30,6 +30,44 @@ pub fn blob_digest(key: &str) -> Option<Digest> {
     key.strip_prefix(BLOB_PREFIX)?.parse().ok()
 }
 
+/// The keys of one layer blob: `<key>`, and `<key>#<n>` for what takes the place of an entry that
+/// cannot be used. Stock finds the numbered ones too where the plain one is not there, since it
+/// looks keys up as prefixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobKey(Digest);
+
+impl BlobKey {
+    /// The keys of this blob.
+    pub fn new(digest: Digest) -> Self {
+        Self(digest)
+    }
+
+    /// The key of the `n`-th entry; the plain one is number 0.
+    pub fn entry(self, n: u64) -> String {
+        let plain = blob(&self.0);
+        match n {
+            0 => plain,
+            n => format!("{plain}#{n}"),
+        }
+    }
+
+    /// The number of `key`, if it is an entry of this blob: a signature's key is none.
+    pub fn number(self, key: &str) -> Option<u64> {
+        let number = match key.strip_prefix(&self.entry(0))? {
+            "" => 0,
+            rest => rest.strip_prefix('#')?.parse().ok()?,
+        };
+        // Leading zeros and signs are no keys of ours.
+        (self.entry(number) == key).then_some(number)
+    }
+
+    /// What to look up, in this order: what took an entry's place is newer than the entry.
+    pub fn preference(self) -> [String; 2] {
+        let plain = self.entry(0);
+        [format!("{plain}#"), plain]
+    }
+}
+
 /// The keys of one cache-config index: numbered entries `<base>#<n>` of which the newest counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IndexKey(String);
@@ -90,5 +128,22 @@ mod tests {
         let digest = Digest::of("layer");
         assert_eq!(blob_digest(&blob(&digest)), Some(digest));
         assert_eq!(blob_digest(&format!("{}-sig", blob(&digest))), None);
+    }
+
+    #[test]
+    fn replacements_of_a_blob_are_numbered_and_nothing_else_is_one() {
+        let keys = BlobKey::new(Digest::of("layer"));
+        let plain = blob(&Digest::of("layer"));
+        for number in [0, 1, 12, u64::MAX] {
+            assert_eq!(keys.number(&keys.entry(number)), Some(number));
+        }
+        assert_eq!(keys.entry(0), plain);
+        for rest in [
+            "-sig", "-sig#1", "#", "#0", "#01", "#+1", "#1x", "#1-sig", "x",
+        ] {
+            assert_eq!(keys.number(&format!("{plain}{rest}")), None, "{rest}");
+        }
+        assert_eq!(keys.number(&blob(&Digest::of("other"))), None);
+        assert_eq!(keys.preference(), [format!("{plain}#"), plain]);
     }
 }

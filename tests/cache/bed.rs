@@ -13,7 +13,7 @@ use buildkit_gha::{
         Cache, Event, ExportJob, ImportJob, Outcome, Reporter, Settings,
         config::{self, CacheConfig},
         manifest::LocalCache,
-        spec::{Mode, Spec},
+        spec::{Mode, Spec, Verify},
     },
     content::{Commit, Error, Host, Ingest, IngestSpec, Opened},
     digest::Digest,
@@ -33,6 +33,8 @@ use tokio::{
 };
 use url::Url;
 
+use crate::lossy::Lossy;
+
 /// No wait of a healthy test comes near it.
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -49,9 +51,13 @@ pub struct Bed {
     pub cache: Cache,
     pub tasks: Tasks,
     pub said: Arc<Said>,
+    /// The way to the service.
+    pub way: Lossy,
     speaks: Speaks,
+    settings: Settings,
     token: Secret,
-    url: Url,
+    /// A token for the same scope that may only read.
+    pub reading: Secret,
     http: Http,
     dir: TempDir,
     _serving: buildkit_gha::lifecycle::TaskGuard,
@@ -66,16 +72,17 @@ impl Bed {
         let dir = TempDir::new().unwrap();
         let config = service::Config::new(dir.path().join("service"));
         let service = Service::open(config, service::system_clock()).unwrap();
-        let scopes = [Scope::new(BRANCH, Permission::READ_WRITE)];
-        let token = service
-            .mint_token(
-                service::DEFAULT_REPOSITORY,
-                &scopes,
-                Duration::from_hours(1),
-            )
-            .unwrap();
+        let mint = |permission| {
+            let scopes = [Scope::new(BRANCH, permission)];
+            let hour = Duration::from_hours(1);
+            let token = service.mint_token(service::DEFAULT_REPOSITORY, &scopes, hour);
+            token.unwrap()
+        };
+        let (token, reading) = (mint(Permission::READ_WRITE), mint(Permission::READ));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let url: Url = format!("http://{}/", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
         let serving_tasks = Tasks::default();
         let serving = serving_tasks.clone().spawn_guarded("service", async move {
             service::serve(listener, service, &serving_tasks)
@@ -88,12 +95,14 @@ impl Bed {
         settings.spool_wait = Duration::from_millis(1);
         adjust(&mut settings);
         Self {
-            cache: Cache::new(settings, http.clone(), tasks.clone()).unwrap(),
+            cache: Cache::new(settings.clone(), http.clone(), tasks.clone()).unwrap(),
             tasks,
             said: Arc::default(),
+            way: Lossy::before(url).await,
             speaks,
+            settings,
             token,
-            url: url.parse().unwrap(),
+            reading,
             http,
             dir,
             _serving: serving,
@@ -102,14 +111,14 @@ impl Bed {
 
     /// Another process: it knows nothing of what this one has proven.
     pub fn restart(&mut self) {
-        let settings = Settings::new(self.dir.path().join("spool"));
-        self.cache = Cache::new(settings, self.http.clone(), self.tasks.clone()).unwrap();
+        self.cache =
+            Cache::new(self.settings.clone(), self.http.clone(), self.tasks.clone()).unwrap();
     }
 
     fn api(&self) -> Api {
         match self.speaks {
-            Speaks::V1 => Api::V1(self.url.clone()),
-            Speaks::V2 => Api::V2(self.url.clone()),
+            Speaks::V1 => Api::V1(self.way.url.clone()),
+            Speaks::V2 => Api::V2(self.way.url.clone()),
         }
     }
 
@@ -123,8 +132,19 @@ impl Bed {
             ghtoken: None,
             github_api_url: "http://127.0.0.1:9/".parse().unwrap(),
             timeout: SOON,
+            import_verify: Verify::Probe,
             ignore_error: None,
             passthrough: BTreeMap::new(),
+        }
+    }
+
+    /// As [`Bed::spec`], with what the REST API needs.
+    pub fn spec_with_rest(&self, scope: &str) -> Spec {
+        Spec {
+            repository: Some(service::DEFAULT_REPOSITORY.into()),
+            ghtoken: Some(self.token.clone()),
+            github_api_url: self.way.url.clone(),
+            ..self.spec(scope)
         }
     }
 
@@ -139,10 +159,11 @@ impl Bed {
     }
 
     pub async fn import(&self, scope: &str) -> Arc<ImportJob> {
-        let job = self
-            .cache
-            .import(&self.spec(scope), self.reporter())
-            .unwrap();
+        self.import_as(&self.spec(scope)).await
+    }
+
+    pub async fn import_as(&self, spec: &Spec) -> Arc<ImportJob> {
+        let job = self.cache.import(spec, self.reporter()).unwrap();
         assert!(job.ready(Instant::now() + SOON).await);
         job
     }
@@ -249,6 +270,15 @@ impl Reporter for Said {
 impl Said {
     pub fn events(&self) -> Vec<Event> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// All notes.
+    pub fn notes(&self) -> Vec<String> {
+        let text = |event| match event {
+            Event::Note(text) => Some(text),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(text).collect()
     }
 
     /// All warnings, each as one text.

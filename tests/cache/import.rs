@@ -20,7 +20,7 @@ fn build() -> Build {
     Build::chain([layer(1, LARGE), layer(2, 300 << 10), layer(3, 100)])
 }
 
-async fn bytes(blob: &Blob) -> Bytes {
+pub async fn bytes(blob: &Blob) -> Bytes {
     let pieces: Vec<Bytes> = blob.read(0..u64::MAX).try_collect().await.unwrap();
     pieces.concat().into()
 }
@@ -94,45 +94,6 @@ async fn one_download_serves_all_who_ask_meanwhile() {
             && t.current == 0 && t.state == TransferState::Running)
     });
     assert_eq!(begun.count(), 1);
-}
-
-#[tokio::test]
-async fn damaged_bytes_are_never_served_and_denied_from_then_on() {
-    let mut bed = Bed::new(Speaks::V2).await;
-    let build = build();
-    build.export(&bed.export("a")).await;
-    bed.damage(&build.layers[0]);
-    bed.restart();
-    let job = bed.import("a").await;
-    let digest = build.digest(0);
-    // The size is right, so only reading it all can tell.
-    assert_eq!(job.promise(digest).await, Some(LARGE as u64));
-    let failed = job.fetch(digest).await;
-    assert!(matches!(failed, Err(FetchError::Damaged(d)) if d == digest));
-    assert_eq!(job.promise(digest).await, None);
-    assert_eq!(bed.import("a").await.promise(digest).await, None);
-    drop(job);
-
-    // The next export names it no more.
-    let outcome = build.export(&bed.export("a")).await;
-    assert_eq!(outcome, buildkit_gha::cache::Outcome::Nothing);
-    bed.is_at_rest().await;
-}
-
-#[tokio::test]
-async fn small_damage_is_found_before_the_promise() {
-    let mut bed = Bed::new(Speaks::V1).await;
-    let build = build();
-    build.export(&bed.export("a")).await;
-    bed.damage(&build.layers[2]);
-    bed.restart();
-    let job = bed.import("a").await;
-    assert_eq!(job.promise(build.digest(2)).await, None);
-    assert!(
-        bed.said.warnings()[0].contains("damaged"),
-        "{:?}",
-        bed.said.warnings()
-    );
 }
 
 #[tokio::test]

@@ -3,6 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bed;
+mod damage;
 mod export;
 mod import;
+mod lossy;
+mod lost;
 mod relay;
+mod taken;
+mod together;

@@ -8,15 +8,12 @@ pub enum Failure {
     /// The service or the way there failed.
     #[error(transparent)]
     Remote(#[from] actions::Error),
-    /// The key is reserved, but there is no entry.
+    /// All keys that it may have are reserved, and there is no entry.
     #[error(
-        "another upload of it was begun and not finished; the service will take it again \
-         when that reservation has expired"
+        "uploads of it were begun and not finished, under this key and all that may stand for it; \
+         the service will take it again when one of these reservations has expired"
     )]
     Unfinished,
-    /// What the cache has of it is damaged.
-    #[error("its bytes in the cache are damaged; it can be written again when they are deleted")]
-    Damaged,
     /// The build stopped writing it.
     #[error("the build stopped writing it")]
     Interrupted,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Core, Failure, Outcome, ledger::Settled};
 use crate::{
+    actions::Weight,
     cache::{
         config::{self, CacheConfig},
         graph::{self, Graph},
@@ -83,6 +84,12 @@ impl Core {
 
     async fn write_index(&self, manifest: &Bytes) -> Result<Outcome, String> {
         let described = self.describe(manifest)?;
+        let (described, worth) = aside(move || {
+            let worth = graph::savings(&described).map_err(|e| e.to_string())?;
+            Ok((described, worth))
+        })
+        .await?;
+        self.ledger.weigh(&worth);
         let settled = self.settle().await;
         let plan = aside(move || Plan::new(&described, settled)).await?;
         if let Some(warning) = plan.warning() {
@@ -96,6 +103,7 @@ impl Core {
 
         let version = &self.lane.version;
         let client = self.lane.client.with_deadline(self.times().all);
+        let client = client.with_weight(&Weight::first());
         let newest = index::newest(&client, &self.index, version)
             .await
             .map_err(|e| format!("the newest cache index could not be read: {e}"))?;

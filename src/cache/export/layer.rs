@@ -5,12 +5,13 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Core, Failure, ledger::Layer, upload::Upload};
+use super::{
+    Core, Failure,
+    ledger::Layer,
+    upload::{Share, Upload},
+};
 use crate::{
-    cache::{
-        growing::{Writer, growing},
-        spool::blocking,
-    },
+    cache::growing::{FeedError, Writer, hash},
     content::{Commit, Error, Ingest, IngestSpec, IngestStatus, Opened},
     digest::{Digest, Hasher},
 };
@@ -30,18 +31,18 @@ impl LayerIngest {
     pub async fn open(core: Arc<Core>, digest: Digest, spec: IngestSpec) -> Result<Opened, Error> {
         let lane = &core.lane;
         let identity = lane.client.identity();
-        let writer = if lane.cache.damaged.holds(identity, digest) {
-            give_up(&core, digest, Failure::Damaged);
-            None
-        } else if lane.cache.proofs.holds(identity, digest) {
+        if lane.cache.proofs.holds(identity, digest) {
             core.record_layer(digest, Layer::Proven);
             return Ok(Opened::Exists(digest));
-        } else if let Some(upload) = lane.cache.uploads.find(identity, digest) {
-            core.record_layer(digest, Layer::Uploading(upload));
-            None
-        } else {
-            start(&core, digest, spec.total).await
+        }
+        let share = match lane.cache.uploads.find(identity, digest) {
+            Some(share) => Some(share),
+            None => start(&core, digest, spec.total).await,
         };
+        let writer = share.and_then(|share| {
+            core.record_layer(digest, Layer::Uploading(share.upload));
+            share.writer
+        });
         let now = SystemTime::now();
         let status = IngestStatus {
             spec,
@@ -60,7 +61,7 @@ impl LayerIngest {
 }
 
 /// Finds room for the layer and starts its upload, which waits for the bytes.
-async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Writer> {
+async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Share> {
     let lane = &core.lane;
     let cache = &lane.cache;
     let wait = cache.settings.spool_wait;
@@ -71,33 +72,11 @@ async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Writer
             return None;
         }
     };
-    let (writer, source) = growing(file);
     let identity = lane.client.identity();
-    let (upload, ours) = cache.uploads.join(identity, digest, || {
-        Upload::start(lane.clone(), core.times().uploads, digest, total, source)
+    let share = cache.uploads.join(identity, digest, || {
+        Upload::start(lane.clone(), core.times().uploads, digest, total, file)
     });
-    core.record_layer(digest, Layer::Uploading(upload));
-    ours.then_some(writer)
-}
-
-async fn hash(mut hasher: Hasher, data: Bytes) -> std::io::Result<Hasher> {
-    blocking(move || {
-        hasher.update(&data);
-        Ok(hasher)
-    })
-    .await
-}
-
-/// Appends to the spool, as long as somebody reads there and there is room.
-async fn spool(core: &Core, digest: Digest, writer: &mut Option<Writer>, data: Bytes) {
-    let Some(open) = writer else { return };
-    if open.is_abandoned() {
-        // The upload has ended early: the blob is there already, or the service failed.
-        *writer = None;
-    } else if let Err(e) = open.append(data).await {
-        *writer = None;
-        give_up(core, digest, Failure::Spool(e.to_string()));
-    }
+    Some(share)
 }
 
 fn give_up(core: &Core, digest: Digest, failure: Failure) {
@@ -114,6 +93,33 @@ impl Core {
     }
 }
 
+impl LayerIngest {
+    /// Hashes bytes and brings them to the upload, as long as somebody reads there.
+    async fn take(&mut self, data: Bytes) -> std::io::Result<()> {
+        if self.writer.as_ref().is_some_and(Writer::is_abandoned) {
+            // The upload has ended early: the blob is there already, or the service failed.
+            self.writer = None;
+        }
+        let before = std::mem::take(&mut self.hasher);
+        let Some(writer) = &mut self.writer else {
+            self.hasher = hash(before, data).await?;
+            return Ok(());
+        };
+        let (hasher, fed) = writer.write(before, data).await?;
+        self.hasher = hasher;
+        if let Err(error) = fed {
+            self.writer = None;
+            self.lose(&error);
+        }
+        Ok(())
+    }
+
+    /// Gives the layer up: its bytes are not where the upload reads.
+    fn lose(&self, error: &FeedError) {
+        give_up(&self.core, self.digest, Failure::Spool(error.to_string()));
+    }
+}
+
 #[async_trait]
 impl Ingest for LayerIngest {
     fn status(&self) -> IngestStatus {
@@ -123,12 +129,9 @@ impl Ingest for LayerIngest {
     async fn write(&mut self, data: Bytes) -> Result<(), Error> {
         self.core.check_open()?;
         let len = data.len() as u64;
-        // BuildKit waits for the answer before it sends the next piece, so both run at once.
-        let (hasher, ()) = tokio::join!(
-            hash(std::mem::take(&mut self.hasher), data.clone()),
-            spool(&self.core, self.digest, &mut self.writer, data),
-        );
-        self.hasher = hasher.map_err(|e| Error::Internal(format!("cache export: {e}")))?;
+        self.take(data)
+            .await
+            .map_err(|e| Error::Internal(format!("cache export: {e}")))?;
         self.status.offset += len;
         self.status.updated_at = SystemTime::now();
         Ok(())
@@ -149,8 +152,10 @@ impl Ingest for LayerIngest {
         let writer = self.writer.take();
         let total = commit.total.or(self.status.spec.total);
         check(self.digest, written, total, self.status.offset, &commit)?;
-        if let Some(writer) = writer {
-            writer.verified();
+        if let Some(writer) = writer
+            && let Err(error) = writer.verified(written).await
+        {
+            self.lose(&error);
         }
         Ok(written)
     }

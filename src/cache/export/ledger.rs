@@ -1,7 +1,7 @@
 //! What is truly in the cache: layer by layer, by proof or by a confirmed upload.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -54,6 +54,15 @@ impl Ledger {
     pub fn uploading(&self) -> usize {
         let uploading = |layer: &&Layer| matches!(layer, Layer::Uploading(_));
         self.lock().values().filter(uploading).count()
+    }
+
+    /// Says how much each layer is worth, for those that wait for their turn.
+    pub fn weigh(&self, worth: &HashMap<Digest, u64>) {
+        for (digest, layer) in &*self.lock() {
+            if let (Layer::Uploading(upload), Some(worth)) = (layer, worth.get(digest)) {
+                upload.weigh(*worth);
+            }
+        }
     }
 
     /// Waits until each layer is confirmed or has failed; what is not known at `deadline` has

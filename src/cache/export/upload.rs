@@ -1,23 +1,29 @@
 //! One layer on its way out: reserved, uploaded while it arrives, confirmed.
 //!
-//! An [`Upload`] belongs to everybody who waits for it and ends with the last of them. Two
-//! exports that write the same layer at the same time share it.
+//! An [`Upload`] belongs to everybody who waits for it and ends with the last of them. All
+//! exports that write the same layer at the same time share it and feed it.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use futures_util::TryFutureExt as _;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Failure, Lane};
+use super::{
+    Failure, Lane,
+    claim::{Claim, Claims},
+};
 use crate::{
-    actions::{Client, Identity, Progress, Reserved},
-    cache::{growing::Growing, report::Bar},
+    actions::{Client, Identity, Kind, Progress, Reservation, Weight},
+    cache::{
+        Shared,
+        growing::{Gate, Growing, Writer, growing},
+        report::Bar,
+        spool::SpoolFile,
+    },
     digest::Digest,
     lifecycle::TaskGuard,
-    protocol::key,
 };
 
 type Outcome = Option<Result<(), Failure>>;
@@ -25,24 +31,37 @@ type Outcome = Option<Result<(), Failure>>;
 /// An upload under way, or what it came to.
 pub(in crate::cache) struct Upload {
     outcome: watch::Receiver<Outcome>,
+    ending: watch::Sender<bool>,
+    gate: Gate,
+    weight: Weight,
     _task: TaskGuard,
 }
 
+/// A share in an upload.
+pub(in crate::cache) struct Share {
+    pub upload: Arc<Upload>,
+    /// Where to bring the bytes; `None` if they are there already.
+    pub writer: Option<Writer>,
+}
+
 impl Upload {
-    /// Starts to upload `source` as the blob `digest`, until `deadline`. `total` is its size, if
-    /// known.
+    /// Starts to upload what will be written to `file` as the blob `digest`, until `deadline`.
+    /// `total` is its size, if known.
     pub fn start(
         lane: Lane,
         deadline: Instant,
         digest: Digest,
         total: Option<u64>,
-        source: Growing,
-    ) -> Self {
+        file: SpoolFile,
+    ) -> Share {
+        let (writer, gate, source) = growing(file);
         let (sender, outcome) = watch::channel(None);
+        let (ending, ends) = watch::channel(false);
+        let weight = Weight::new(total.unwrap_or(0));
+        let client = lane.client.with_deadline(deadline).with_weight(&weight);
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("upload", async move {
-            let client = lane.client.with_deadline(deadline);
-            let steps = lane.upload(&client, digest, total, source);
+            let steps = lane.upload(&client, digest, total, source, ends);
             let outcome = tokio::time::timeout_at(deadline, steps)
                 .await
                 .unwrap_or(Err(Failure::Late));
@@ -51,14 +70,23 @@ impl Upload {
             }
             sender.send_replace(Some(outcome));
         });
-        Self {
+        let upload = Self {
             outcome,
+            ending,
+            gate,
+            weight,
             _task: task,
+        };
+        Share {
+            upload: Arc::new(upload),
+            writer: Some(writer),
         }
     }
 
-    /// What it came to, once that is known; at `deadline` at the latest.
+    /// What it came to, once that is known; at `deadline` at the latest. Whoever asks has nothing
+    /// else left to do, so nobody is waited for longer than must be.
     pub async fn settled(&self, deadline: Instant) -> Result<(), Failure> {
+        self.ending.send_replace(true);
         let mut outcome = self.outcome.clone();
         let known = tokio::time::timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
         match known {
@@ -69,9 +97,25 @@ impl Upload {
         }
     }
 
-    /// True if it came to nothing, so that another writer may try.
-    fn has_failed(&self) -> bool {
-        matches!(*self.outcome.borrow(), Some(Err(_)))
+    /// Says how much it is worth: until the whole build is known, that is its size.
+    pub fn weigh(&self, weight: u64) {
+        // Another export may have more use for it.
+        self.weight.set(weight.max(self.weight.get()));
+    }
+
+    /// A share in it, unless it came to nothing or is about to, so that another must begin.
+    fn join(self: Arc<Self>) -> Option<Share> {
+        let confirmed = match &*self.outcome.borrow() {
+            Some(Err(_)) => return None,
+            Some(Ok(())) => true,
+            None => false,
+        };
+        let writer = self.gate.join();
+        let goes_on = writer.is_some() || confirmed || self.gate.is_verified();
+        goes_on.then_some(Share {
+            upload: self,
+            writer,
+        })
     }
 }
 
@@ -82,35 +126,73 @@ impl Lane {
         digest: Digest,
         total: Option<u64>,
         source: Growing,
+        ending: watch::Receiver<bool>,
     ) -> Result<(), Failure> {
-        let key = key::blob(&digest);
-        let reservation = match client.reserve(&key, &self.version).await? {
-            Reserved::Exists | Reserved::ExistsAfterDoubt => {
-                return self.confirm(client, &key).await;
+        let source = Arc::new(source);
+        let total = total.filter(|total| *total > 0);
+        let mut claims = Claims::new(self, client, digest, total, ending);
+        let mut expired = false;
+        loop {
+            let reservation = match claims.claim().await? {
+                Claim::There => return Ok(()),
+                Claim::Ours(reservation) => reservation,
+            };
+            match self.fill(client, reservation, digest, total, &source).await {
+                // The service gives no other URL for this key; what was sent is in the spool yet.
+                Err(Failure::Remote(e)) if e.kind == Kind::UrlExpired && !expired => {
+                    tracing::info!(%digest, "an upload URL has expired: starting over");
+                    expired = true;
+                }
+                outcome => return outcome,
             }
-            Reserved::Created(reservation) => reservation,
+        }
+    }
+
+    /// Uploads the layer under a key of ours.
+    async fn fill(
+        &self,
+        client: &Client,
+        reservation: Reservation,
+        digest: Digest,
+        total: Option<u64>,
+        source: &Arc<Growing>,
+    ) -> Result<(), Failure> {
+        let mut held = Held {
+            cache: &self.cache,
+            identity: client.identity(),
+            key: &reservation.key,
+            filled: false,
         };
         let size = match total {
-            Some(total) if total > 0 => total,
-            _ => source.size().map_err(|_| Failure::Interrupted).await?,
+            Some(total) => total,
+            None => source.size().await.map_err(|_| Failure::Interrupted)?,
         };
         let bar = Bar::new(&self.reporter, "uploading", digest, size);
         let told: Progress = {
             let bar = Arc::clone(&bar);
             Arc::new(move |confirmed| bar.reached(confirmed))
         };
-        let source = Arc::new(source);
-        client.upload(&reservation, size, source, told).await?;
+        let bytes = Arc::clone(source);
+        client.upload(&reservation, size, bytes, told).await?;
+        held.filled = true;
         bar.done();
+        self.cache.damage.lift(client.identity(), digest);
         Ok(())
     }
+}
 
-    /// A key that cannot be reserved is an entry, or a reservation that somebody else has not
-    /// finished: only a lookup tells.
-    async fn confirm(&self, client: &Client, key: &str) -> Result<(), Failure> {
-        match client.lookup(key, &self.version).await? {
-            Some(entry) if entry.key == key => Ok(()),
-            _ => Err(Failure::Unfinished),
+/// A reservation that is remembered as dead if it is dropped before it was filled.
+struct Held<'a> {
+    cache: &'a Shared,
+    identity: &'a Identity,
+    key: &'a str,
+    filled: bool,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if !self.filled {
+            self.cache.abandoned.note(self.identity, self.key);
         }
     }
 }
@@ -120,31 +202,31 @@ impl Lane {
 pub(in crate::cache) struct Uploads(Mutex<HashMap<(Identity, Digest), Weak<Upload>>>);
 
 impl Uploads {
-    /// The upload of this blob, if one is under way or has just been confirmed.
-    pub fn find(&self, identity: &Identity, digest: Digest) -> Option<Arc<Upload>> {
+    /// A share in the upload of this blob, if one is under way or has just been confirmed.
+    pub fn find(&self, identity: &Identity, digest: Digest) -> Option<Share> {
         let uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let upload = uploads.get(&(identity.clone(), digest))?.upgrade()?;
-        (!upload.has_failed()).then_some(upload)
+        uploads
+            .get(&(identity.clone(), digest))?
+            .upgrade()
+            .and_then(Upload::join)
     }
 
-    /// The upload of this blob: the one under way, else the one that `start` makes. True if it
-    /// was started.
+    /// A share in the upload of this blob: the one under way, else the one that `start` makes.
     pub fn join(
         &self,
         identity: &Identity,
         digest: Digest,
-        start: impl FnOnce() -> Upload,
-    ) -> (Arc<Upload>, bool) {
+        start: impl FnOnce() -> Share,
+    ) -> Share {
         let mut uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         uploads.retain(|_, upload| upload.strong_count() > 0);
         let key = (identity.clone(), digest);
-        if let Some(upload) = uploads.get(&key).and_then(Weak::upgrade)
-            && !upload.has_failed()
-        {
-            return (upload, false);
+        let found = uploads.get(&key).and_then(Weak::upgrade);
+        if let Some(share) = found.and_then(Upload::join) {
+            return share;
         }
-        let upload = Arc::new(start());
-        uploads.insert(key, Arc::downgrade(&upload));
-        (upload, true)
+        let share = start();
+        uploads.insert(key, Arc::downgrade(&share.upload));
+        share
     }
 }

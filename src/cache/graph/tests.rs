@@ -169,3 +169,30 @@ fn a_large_index_takes_no_long_time() {
     let half = without(&config, &HashSet::from([blob(LAYERS / 2)])).unwrap();
     assert_eq!(half.layers.len(), LAYERS as usize / 2);
 }
+
+#[test]
+fn a_layer_is_worth_all_that_stands_upon_it() {
+    let layer = |name: &str, parent: i64, size: i64| {
+        serde_json::json!({
+            "blob": Digest::of(name),
+            "parent": parent,
+            "annotations": {"mediaType": "m", "diffID": Digest::of("diff"), "size": size},
+        })
+    };
+    // The last one stands upon two others.
+    let layers = [
+        layer("root", -1, 5),
+        layer("middle", 0, 3),
+        layer("top", 1, 2),
+        layer("other", -1, 4),
+        layer("top", 3, 2),
+    ];
+    let json = serde_json::json!({"layers": layers}).to_string();
+    let savings = savings(&parse(json.as_bytes()).unwrap()).unwrap();
+    let of = |name: &str| savings[&Digest::of(name)];
+    assert_eq!(
+        ["root", "middle", "other", "top"].map(of),
+        [10, 5, 6, 4],
+        "a parent is worth more than what stands upon it"
+    );
+}

@@ -1,10 +1,11 @@
-//! Promises: a layer is there if a lookup finds it and its first bytes can be read.
+//! Promises: a layer is there if a lookup finds it and its first bytes can be read, or all of
+//! them where the import wants that.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,12 +16,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Core;
+use super::{Core, verify::Kept};
 use crate::{
     actions::{self, Entry, Probe},
-    cache::{SpoolError, settings::SMALL_MEMORY},
+    cache::{FetchError, SpoolError, settings::SMALL_MEMORY, spec::Verify},
     digest::Digest,
-    protocol::key,
+    protocol::key::BlobKey,
 };
 
 /// An import warns of so many layers one by one.
@@ -33,6 +34,8 @@ pub(super) struct Promised {
     pub size: u64,
     /// All of it, verified, if it is small.
     pub content: Option<Bytes>,
+    /// All of it, verified, if it was fetched before it was promised and not pulled yet.
+    pub verified: Kept,
 }
 
 type Cell = Arc<OnceCell<Option<Promised>>>;
@@ -43,6 +46,7 @@ pub(super) struct Promises {
     lookups: Semaphore,
     small_bytes: AtomicU64,
     warnings: AtomicUsize,
+    pub told_of_room: AtomicBool,
 }
 
 impl Promises {
@@ -52,12 +56,21 @@ impl Promises {
             lookups: Semaphore::new(parallel.max(1)),
             small_bytes: AtomicU64::new(0),
             warnings: AtomicUsize::new(0),
+            told_of_room: AtomicBool::new(false),
         }
     }
 
     fn cell(&self, digest: Digest) -> Cell {
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(cells.entry(digest).or_default())
+        Arc::clone(self.cells().entry(digest).or_default())
+    }
+
+    /// Forgets what was found out about a layer: it has changed.
+    pub fn forget(&self, digest: Digest) {
+        self.cells().remove(&digest);
+    }
+
+    fn cells(&self) -> MutexGuard<'_, HashMap<Digest, Cell>> {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps small content if there is memory for it.
@@ -72,7 +85,7 @@ impl Promises {
 
 /// Why a layer is not promised.
 #[derive(Debug, thiserror::Error)]
-enum Miss {
+pub(super) enum Miss {
     #[error(transparent)]
     Remote(#[from] actions::Error),
     #[error("the service had not answered after {} s", .0.as_secs())]
@@ -81,8 +94,12 @@ enum Miss {
     NoRoom(#[from] SpoolError),
     #[error("it is in the index and no longer in the cache (evicted)")]
     Gone,
-    #[error("it is damaged in the cache: {0}")]
-    Damaged(String),
+    #[error("it is damaged in the cache: {reason}")]
+    Damaged { key: String, reason: String },
+    #[error("its entry {0} could not be had before, so it is not relied on")]
+    Denied(String),
+    #[error("it was fetched to be verified, and {0}")]
+    Unverified(FetchError),
 }
 
 impl Core {
@@ -91,27 +108,35 @@ impl Core {
         let recorded = self
             .indexes()
             .find_map(|index| index.layers.get(&digest).copied())?;
-        let identity = self.client.identity();
-        if self.cache.damaged.holds(identity, digest) {
-            return None;
-        }
         let cell = self.promises.cell(digest);
         let promised = cell.get_or_init(|| self.look(digest, recorded)).await;
-        promised.clone()
+        // It may have failed since it was promised.
+        let promised = promised.clone()?;
+        let denied = self.is_denied(digest, &promised.entry.key);
+        (!denied).then_some(promised)
+    }
+
+    fn is_denied(&self, digest: Digest, key: &str) -> bool {
+        let identity = self.client.identity();
+        self.cache.damage.denies(identity, digest, key)
     }
 
     async fn look(&self, digest: Digest, recorded: Option<u64>) -> Option<Promised> {
         let identity = self.client.identity();
-        match self.try_look(digest, recorded).await {
+        let found = match self.try_look(digest, recorded).await {
+            Ok(promised) if self.verify == Verify::Full => self.verified(digest, promised).await,
+            outcome => outcome,
+        };
+        match found {
             Ok(promised) => {
                 self.cache.proofs.note(identity, digest);
                 Some(promised)
             }
             Err(miss) => {
-                if let Miss::Damaged(_) = miss {
-                    self.cache.damaged.note(identity, digest);
+                if let Miss::Damaged { key, .. } = &miss {
+                    self.cache.damage.note(identity, digest, key);
                 }
-                if matches!(miss, Miss::Gone | Miss::Damaged(_)) {
+                if matches!(miss, Miss::Gone | Miss::Damaged { .. } | Miss::Denied(_)) {
                     self.cache.proofs.revoke(identity, digest);
                 }
                 self.warn_of(digest, &miss);
@@ -128,16 +153,24 @@ impl Core {
             .map_err(|_| Miss::Late(wait))?
             .expect("the semaphore is never closed");
         let client = self.client.with_deadline(deadline);
-        let key = key::blob(&digest);
-        let found = client.lookup(&key, &self.version).await?;
-        let entry = found.filter(|entry| entry.key == key).ok_or(Miss::Gone)?;
+        let keys = BlobKey::new(digest);
+        let [numbered, plain] = keys.preference();
+        let found = client
+            .lookup_first(&[&numbered, &plain], &self.version)
+            .await?;
+        let entry = found
+            .filter(|entry| keys.number(&entry.key).is_some())
+            .ok_or(Miss::Gone)?;
+        if self.is_denied(digest, &entry.key) {
+            return Err(Miss::Denied(entry.key));
+        }
 
         let small = self.cache.settings.small_bytes;
         let may_be_small = recorded.is_none_or(|size| size <= small);
         let probe = client
             .probe(&entry, if may_be_small { small } else { 1 })
             .await?;
-        check(digest, recorded, &probe)?;
+        check(&entry.key, digest, recorded, &probe)?;
         let whole = probe.head.len() as u64 == probe.total;
         let content = whole.then_some(probe.head);
         let content = content.and_then(|all| self.promises.keep(all));
@@ -148,6 +181,7 @@ impl Core {
             entry,
             size: probe.total,
             content,
+            verified: Kept::default(),
         })
     }
 
@@ -166,15 +200,19 @@ impl Core {
 }
 
 /// What the first bytes tell: the size, and of small content everything.
-fn check(digest: Digest, recorded: Option<u64>, probe: &Probe) -> Result<(), Miss> {
+fn check(key: &str, digest: Digest, recorded: Option<u64>, probe: &Probe) -> Result<(), Miss> {
     let total = probe.total;
+    let damaged = |reason: String| Miss::Damaged {
+        key: key.to_owned(),
+        reason,
+    };
     if let Some(recorded) = recorded.filter(|recorded| *recorded != total) {
-        return Err(Miss::Damaged(format!(
+        return Err(damaged(format!(
             "it has {total} bytes where the index says {recorded}"
         )));
     }
     if probe.head.len() as u64 == total && Digest::of(&probe.head) != digest {
-        return Err(Miss::Damaged("its bytes are not what its name says".into()));
+        return Err(damaged("its bytes are not what its name says".into()));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     DEFAULT_GITHUB_API_URL, DEFAULT_SCOPE, DEFAULT_TIMEOUT, Mistake, Mode, Overrides, Parsed, Spec,
-    SpecError, name,
+    SpecError, Verify, name,
 };
 use crate::{actions::Api, cache::go_duration, protocol::key::MAX_KEY_CHARS, secret::Secret};
 
@@ -22,7 +22,7 @@ const QUOTED_CHARS: usize = 100;
 
 const COMPRESSIONS: [&str; 4] = ["uncompressed", "gzip", "estargz", "zstd"];
 
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     name::SCOPE,
     name::TOKEN,
     name::URL,
@@ -33,6 +33,7 @@ const KNOWN: [&str; 13] = [
     name::IGNORE_ERROR,
     name::REPOSITORY,
     name::GHTOKEN,
+    name::IMPORT_VERIFY,
     name::COMPRESSION,
     name::COMPRESSION_LEVEL,
     name::FORCE_COMPRESSION,
@@ -77,6 +78,7 @@ impl Reader<'_> {
         let scope = self.scope();
         let mode = self.mode();
         let timeout = self.timeout();
+        let import_verify = self.import_verify();
         let passthrough = self.passthrough();
         let token = self.token(overrides);
         let api = self.api(overrides);
@@ -91,6 +93,7 @@ impl Reader<'_> {
                 Url::parse(DEFAULT_GITHUB_API_URL).expect("a constant that a test parses")
             }),
             timeout,
+            import_verify,
             ignore_error,
             passthrough,
         })
@@ -136,6 +139,17 @@ impl Reader<'_> {
             Some(_) => {
                 self.wrong(name::MODE, "min or max was expected");
                 Mode::Min
+            }
+        }
+    }
+
+    fn import_verify(&mut self) -> Verify {
+        match self.get(name::IMPORT_VERIFY) {
+            None | Some("" | "probe") => Verify::Probe,
+            Some("full") => Verify::Full,
+            Some(_) => {
+                self.wrong(name::IMPORT_VERIFY, "probe or full was expected");
+                Verify::Probe
             }
         }
     }

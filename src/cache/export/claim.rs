@@ -1,0 +1,201 @@
+//! Finding the key that a layer is written under.
+//!
+//! A key that cannot be reserved is an entry, or a reservation that somebody has not finished:
+//! only a look tells. An entry that can be read is believed. Somebody's reservation is waited
+//! for, and stepped over with the next number when nobody has finished it at the end of this
+//! export. So is an entry that is damaged, unless it can be deleted.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{Failure, Lane};
+use crate::{
+    actions::{Client, Reservation, Reserved},
+    cache::{heal, report::Event},
+    digest::Digest,
+    protocol::key::BlobKey,
+};
+
+/// Keys that are tried for one layer. Each one that is taken and unfinished was left behind by an
+/// export that died; a service forgets them in time.
+const MAX_KEYS: usize = 12;
+
+/// The first wait for somebody's reservation; doubled each time. An upload of a small layer is
+/// done in about a second.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// The longest of these waits: one lookup in 8 s is little for the service even if many layers
+/// wait.
+const LONGEST_LOOK: Duration = Duration::from_secs(8);
+
+/// What became of a layer's key.
+pub(super) enum Claim {
+    /// The layer is there already.
+    There,
+    /// A key that is ours to fill.
+    Ours(Reservation),
+}
+
+/// Claims keys for one layer, each a number further than the last.
+pub(super) struct Claims<'a> {
+    lane: &'a Lane,
+    client: &'a Client,
+    digest: Digest,
+    keys: BlobKey,
+    /// The size of the layer, where it is known.
+    size: Option<u64>,
+    /// True once the export waits for nothing but its uploads.
+    ending: watch::Receiver<bool>,
+    next: u64,
+    tried: usize,
+}
+
+/// What a look at a layer's keys has shown.
+enum Seen {
+    /// An entry that can be read and has the right size.
+    Entry,
+    /// The entry with this key is damaged.
+    Damaged(String),
+    Nothing,
+}
+
+impl<'a> Claims<'a> {
+    pub fn new(
+        lane: &'a Lane,
+        client: &'a Client,
+        digest: Digest,
+        size: Option<u64>,
+        ending: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            lane,
+            client,
+            digest,
+            keys: BlobKey::new(digest),
+            size,
+            ending,
+            next: 0,
+            tried: 0,
+        }
+    }
+
+    /// The next key of the layer that can be had, or the layer itself.
+    pub async fn claim(&mut self) -> Result<Claim, Failure> {
+        let identity = self.client.identity();
+        if let Some(damaged) = self.lane.cache.damage.key(identity, self.digest) {
+            self.get_round(&damaged).await;
+        }
+        while self.tried < MAX_KEYS {
+            self.tried += 1;
+            let key = self.keys.entry(self.next);
+            let reserved = self.client.reserve(&key, &self.lane.version).await?;
+            match reserved {
+                Reserved::Created(reservation) => {
+                    self.next += 1;
+                    return Ok(Claim::Ours(reservation));
+                }
+                Reserved::ExistsAfterDoubt => self.next += 1,
+                Reserved::Exists => match self.look_until_over(&key).await? {
+                    Seen::Entry => return Ok(Claim::There),
+                    Seen::Damaged(damaged) => self.get_round(&damaged).await,
+                    Seen::Nothing => self.next += 1,
+                },
+            }
+        }
+        Err(Failure::Unfinished)
+    }
+
+    /// Goes on behind a damaged entry, or in its place if it can be deleted.
+    async fn get_round(&mut self, damaged: &str) {
+        let number = self.keys.number(damaged).unwrap_or(0);
+        let deleted = heal::delete(self.client, damaged, &self.lane.version).await;
+        if deleted.is_ok() {
+            self.lane
+                .cache
+                .damage
+                .lift(self.client.identity(), self.digest);
+            self.next = 0;
+        } else {
+            self.next = self.next.max(number.saturating_add(1));
+        }
+    }
+
+    /// Looks for the entry until it is there, or its owner has had time enough and the export
+    /// has come to its end.
+    async fn look_until_over(&mut self, key: &str) -> Result<Seen, Failure> {
+        let cache = &self.lane.cache;
+        // Our own reservation that was given up: there is no owner to wait for.
+        let dead = cache.abandoned.take(self.client.identity(), key);
+        let due = Instant::now() + cache.settings.unfinished_grace;
+        let mut wait = FIRST_LOOK;
+        loop {
+            let is_over = dead || (*self.ending.borrow() && Instant::now() >= due);
+            match self.look().await? {
+                Seen::Nothing if !is_over => self.pause(wait, due).await,
+                seen => return Ok(seen),
+            }
+            wait = (wait * 2).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Waits before the next look, and no longer than until the last one is due.
+    async fn pause(&mut self, wait: Duration, due: Instant) {
+        self.tell();
+        let now = Instant::now();
+        let until = if now < due {
+            due.min(now + wait)
+        } else {
+            now + wait
+        };
+        let mut ending = self.ending.clone();
+        // The end of the export matters only once the owner has had its time.
+        let over = async {
+            tokio::time::sleep_until(due).await;
+            if ending.wait_for(|ending| *ending).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => {}
+            () = over => {}
+        }
+    }
+
+    /// Says once for the whole export what is waited for.
+    fn tell(&self) {
+        if self.lane.told_of_wait.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let seconds = self.lane.cache.settings.unfinished_grace.as_secs();
+        self.lane.reporter.report(Event::Note(format!(
+            "another job has begun to upload {} and has not finished it; waiting for it until \
+             the end of this export, at least {seconds} s",
+            self.digest,
+        )));
+    }
+
+    async fn look(&self) -> Result<Seen, Failure> {
+        let keys = self.keys.preference();
+        let keys = [keys[0].as_str(), keys[1].as_str()];
+        let version = &self.lane.version;
+        let Some(entry) = self.client.lookup_first(&keys, version).await? else {
+            return Ok(Seen::Nothing);
+        };
+        if self.keys.number(&entry.key).is_none() {
+            return Ok(Seen::Nothing);
+        }
+        let damage = &self.lane.cache.damage;
+        let identity = self.client.identity();
+        if damage.key(identity, self.digest).as_ref() == Some(&entry.key) {
+            return Ok(Seen::Damaged(entry.key));
+        }
+        let total = self.client.probe(&entry, 1).await?.total;
+        if self.size.is_some_and(|size| size != total) {
+            tracing::warn!(digest = %self.digest, key = entry.key, total, "an entry is damaged");
+            damage.note(identity, self.digest, &entry.key);
+            return Ok(Seen::Damaged(entry.key));
+        }
+        Ok(Seen::Entry)
+    }
+}

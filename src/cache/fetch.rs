@@ -1,0 +1,224 @@
+//! A layer on its way in: parallel ranges into the spool, verified before a byte is served.
+//!
+//! BuildKit fails a build whose layer was promised and cannot be read, so trouble is worked
+//! around for as long as there is a way, and said within a minute when there is none.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    Shared,
+    blob::{FetchError, Fetched, Repair, pieces},
+    report::{Bar, Reporter},
+    spool::{SpoolFile, blocking},
+};
+use crate::{
+    actions::{self, Call, Client, Entry, Kind},
+    digest::{Digest, Hasher},
+    protocol::key::BlobKey,
+};
+
+/// Content that does not match its digest is fetched so often in all, each time through a URL of
+/// its own: a fault on the way is gone the second time, damage in the cache is not.
+const FETCHES: usize = 2;
+
+/// A range whose body is cut is asked for so often in all. Asking has retries of its own.
+const RANGE_ATTEMPTS: usize = 4;
+
+/// A range that has not moved for so long is given up, whatever is tried meanwhile: people are to
+/// be told within a minute. It leaves room for one transfer that hangs until it is cut.
+const STALL: Duration = Duration::from_secs(50);
+
+/// A layer to be fetched.
+pub(super) struct Fetch {
+    pub cache: Arc<Shared>,
+    pub client: Client,
+    pub reporter: Arc<dyn Reporter>,
+    pub entry: Entry,
+    pub digest: Digest,
+    pub size: u64,
+    /// When it has failed.
+    pub deadline: Instant,
+}
+
+impl Fetch {
+    /// As a future that can be shared.
+    pub fn boxed(self) -> BoxFuture<'static, Fetched> {
+        self.run().boxed()
+    }
+
+    /// Fetches and verifies. A promised entry that cannot be had is not promised again.
+    async fn run(mut self) -> Fetched {
+        let room = self.cache.imports.create(self.size);
+        let file = match timeout_at(self.deadline, room).await {
+            Ok(file) => file.map_err(|e| self.spool_failed(&e))?,
+            Err(_) => return Err(self.spool_failed(&"there was no room in the spool in time")),
+        };
+        let outcome = self.verified(&file).await;
+        let identity = self.client.identity();
+        let (damage, key) = (&self.cache.damage, &self.entry.key);
+        match &outcome {
+            Ok(()) | Err(FetchError::Spool { .. } | FetchError::NotFound(_)) => {}
+            Err(FetchError::Damaged { .. }) => damage.note(identity, self.digest, key),
+            Err(FetchError::Remote { .. }) => damage.unreadable(identity, self.digest, key),
+        }
+        outcome.inspect_err(|_| self.cache.proofs.revoke(identity, self.digest))?;
+        Ok(Arc::new(file))
+    }
+
+    async fn verified(&mut self, file: &SpoolFile) -> Result<(), FetchError> {
+        for attempt in 1..=FETCHES {
+            let written = self.download(file).await?;
+            if written == self.digest {
+                return Ok(());
+            }
+            tracing::warn!(digest = %self.digest, %written, attempt, "a fetched layer is damaged");
+            if attempt < FETCHES {
+                self.entry = self.found_again().await?;
+            }
+        }
+        Err(FetchError::Damaged {
+            digest: self.digest,
+            key: self.entry.key.clone(),
+            repair: Repair::Denied,
+        })
+    }
+
+    /// The layer's entry with a new URL, or what has taken its place.
+    async fn found_again(&self) -> Result<Entry, FetchError> {
+        let keys = BlobKey::new(self.digest);
+        let [numbered, plain] = keys.preference();
+        let found = self
+            .client
+            .lookup_first(&[&numbered, &plain], &self.entry.version)
+            .await
+            .map_err(|error| self.failed(error))?;
+        found
+            .filter(|entry| keys.number(&entry.key).is_some())
+            .ok_or(FetchError::NotFound(self.digest))
+    }
+
+    /// Fetches everything into `file`; the answer is the digest of what came.
+    async fn download(&self, file: &SpoolFile) -> Result<Digest, FetchError> {
+        let settings = &self.cache.settings;
+        let bar = Bar::new(&self.reporter, "fetching", self.digest, self.size);
+        let mut ranges = stream::iter(pieces(0..self.size, settings.range_bytes))
+            .map(|range| self.range(range))
+            .buffered(settings.ranges_per_fetch.max(1));
+        let mut hasher = Hasher::default();
+        let mut offset = 0;
+        while let Some((bytes, _permit)) = ranges.try_next().await? {
+            let end = offset + bytes.len() as u64;
+            file.write_at(offset, bytes.clone())
+                .await
+                .map_err(|e| self.spool_failed(&e))?;
+            hasher = blocking(move || {
+                hasher.update(&bytes);
+                Ok(hasher)
+            })
+            .await
+            .map_err(|e| self.spool_failed(&e))?;
+            offset = end;
+            bar.reached(offset);
+        }
+        bar.done();
+        Ok(hasher.finish())
+    }
+
+    /// One range, whole, and the permit for its memory.
+    async fn range(&self, range: Range<u64>) -> Result<(Bytes, SemaphorePermit<'_>), FetchError> {
+        let permit = self
+            .cache
+            .ranges
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
+        let pulse = Pulse::default();
+        let bytes = tokio::select! {
+            bytes = self.persist(range, &pulse) => bytes,
+            () = pulse.stopped(STALL) => {
+                let message = format!("nothing moved for {} s", STALL.as_secs());
+                Err(self.client.error(Call::Download, Kind::Timeout, &message))
+            }
+        };
+        Ok((bytes.map_err(|error| self.failed(error))?, permit))
+    }
+
+    /// Asks again where the body is cut or stalls.
+    async fn persist(&self, range: Range<u64>, pulse: &Pulse) -> Result<Bytes, actions::Error> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(range.clone(), pulse).await {
+                // Another connection, and after a stall another URL.
+                Err(e) if passes(&e.kind) && attempt < RANGE_ATTEMPTS => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn attempt(&self, range: Range<u64>, pulse: &Pulse) -> Result<Bytes, actions::Error> {
+        let length = usize::try_from(range.end - range.start).unwrap_or(0);
+        let mut bytes = BytesMut::with_capacity(length);
+        let mut body = self.client.read(&self.entry, range).await?;
+        while let Some(chunk) = body.try_next().await? {
+            pulse.beat();
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    }
+
+    fn failed(&self, error: actions::Error) -> FetchError {
+        FetchError::Remote {
+            digest: self.digest,
+            error,
+        }
+    }
+
+    fn spool_failed(&self, reason: &dyn std::fmt::Display) -> FetchError {
+        FetchError::Spool {
+            digest: self.digest,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// True for a body that another try may bring whole.
+fn passes(kind: &Kind) -> bool {
+    matches!(kind, Kind::Transport | Kind::Timeout)
+}
+
+/// When something last moved.
+struct Pulse(Mutex<Instant>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Waits until nothing has moved for `limit`.
+    async fn stopped(&self, limit: Duration) {
+        loop {
+            let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= limit {
+                return;
+            }
+            sleep_until(last + limit).await;
+        }
+    }
+}

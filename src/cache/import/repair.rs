@@ -1,0 +1,126 @@
+//! What is done when a promised layer turns out to be damaged.
+//!
+//! The build that found it cannot be saved. The next one may run on a gateway that knows nothing
+//! of this one, so what it knows is written into the cache at once: the entry is deleted, or else
+//! the index is written again without it.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::Core;
+use crate::{
+    actions::Error,
+    cache::{
+        blob::Repair,
+        config::{self, CacheConfig},
+        graph, heal, index,
+        spool::blocking,
+    },
+    digest::Digest,
+    protocol::key::IndexKey,
+};
+
+/// How long a repair may take: a few calls. The build waits for it, so that its one line of error
+/// says what was done, and so that the machine is not gone before it is.
+const REPAIR_TIME: Duration = Duration::from_secs(10);
+
+impl Core {
+    /// Takes the damaged entry `key` out of the cache, as far as this token may. Once per process
+    /// and layer; it ends by itself even if the build does not wait for it.
+    pub(super) async fn repair(self: &Arc<Self>, digest: Digest, key: &str) -> Repair {
+        let identity = self.client.identity();
+        if !self.cache.damage.begin_healing(identity, digest) {
+            return Repair::Denied;
+        }
+        let (done, repaired) = oneshot::channel();
+        let (core, key) = (Arc::clone(self), key.to_owned());
+        self.cache.tasks.spawn("repair", async move {
+            let time = tokio::time::timeout(REPAIR_TIME, core.repaired(digest, &key));
+            let repair = time.await.unwrap_or(Repair::Denied);
+            tracing::warn!(%digest, key, ?repair, "a damaged layer was found in the cache");
+            // The build may have left.
+            let _ = done.send(repair);
+        });
+        repaired.await.unwrap_or(Repair::Denied)
+    }
+
+    async fn repaired(&self, digest: Digest, key: &str) -> Repair {
+        if self.client.has_rest() {
+            let client = self.client.with_deadline(Instant::now() + REPAIR_TIME);
+            match heal::delete(&client, key, &self.version).await {
+                Ok(()) => {
+                    self.cache.damage.lift(self.client.identity(), digest);
+                    self.promises.forget(digest);
+                    return Repair::Deleted;
+                }
+                Err(error) => tracing::warn!(%error, key, "a damaged entry was not deleted"),
+            }
+        }
+        match self.leave_out(digest).await {
+            Ok(true) => Repair::LeftOut,
+            Ok(false) => Repair::Denied,
+            Err(error) => {
+                tracing::warn!(%error, %digest, "no index was written without a damaged layer");
+                Repair::Denied
+            }
+        }
+    }
+
+    /// Writes the index without the layer. False if there is an index left that names it.
+    async fn leave_out(&self, digest: Digest) -> Result<bool, RepairError> {
+        let naming = || {
+            let slots = self.slots.iter();
+            slots.filter(|slot| slot.get().is_some_and(|i| i.layers.contains_key(&digest)))
+        };
+        let writable = naming().find(|slot| Some(&slot.key) == self.writable.as_ref());
+        // Nobody but buildkitd can sign an index.
+        let Some(slot) = writable.filter(|_| !self.cache.settings.signed) else {
+            return Ok(false);
+        };
+        self.rewrite(&slot.key, digest).await?;
+        Ok(naming().count() == 1)
+    }
+
+    async fn rewrite(&self, key: &IndexKey, digest: Digest) -> Result<(), RepairError> {
+        let client = self.client.with_deadline(Instant::now() + REPAIR_TIME);
+        // The newest one: another build may have written since this import has loaded it.
+        let Some(newest) = index::newest(&client, key, &self.version).await? else {
+            return Ok(());
+        };
+        let raw = newest.raw.clone();
+        let kept = blocking(move || Ok(without(&raw, digest))).await;
+        let Some(kept) = kept.map_err(|e| RepairError::Index(e.to_string()))?? else {
+            return Ok(());
+        };
+        let content = kept.to_json().into();
+        index::commit(&client, key, &self.version, Some(&newest.key), content).await?;
+        Ok(())
+    }
+}
+
+/// The index without the layer; `None` if it does not name it.
+fn without(raw: &[u8], digest: Digest) -> Result<Option<CacheConfig>, RepairError> {
+    let config = config::parse(raw).map_err(|e| RepairError::Index(e.to_string()))?;
+    if !config.layers.iter().any(|layer| layer.blob == digest) {
+        return Ok(None);
+    }
+    let kept = graph::without(&config, &HashSet::from([digest]));
+    let kept = kept.map_err(|e| RepairError::Index(e.to_string()))?;
+    // An index without layers says nothing.
+    Ok(Some(if kept.layers.is_empty() {
+        CacheConfig::default()
+    } else {
+        kept
+    }))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RepairError {
+    #[error(transparent)]
+    Remote(#[from] Error),
+    #[error(transparent)]
+    Commit(#[from] index::CommitError),
+    #[error("the newest index cannot be used: {0}")]
+    Index(String),
+}

@@ -1,0 +1,204 @@
+//! Damaged entries: never served, not used again, and replaced.
+
+use buildkit_gha::{
+    cache::{FetchError, ImportJob, Outcome, Repair, spec::Verify},
+    digest::Digest,
+    protocol::key,
+};
+
+use crate::{
+    bed::{Bed, Build, Speaks, index_key, layer},
+    import::bytes,
+};
+
+const LARGE: usize = 9 << 20;
+
+fn build() -> Build {
+    Build::chain([layer(1, LARGE), layer(2, 300 << 10), layer(3, 100)])
+}
+
+/// An exported build whose first layer is damaged where only reading it all can tell, seen by
+/// another process.
+async fn damaged(speaks: Speaks) -> (Bed, Build) {
+    let mut bed = Bed::new(speaks).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.damage(&build.layers[0]);
+    bed.restart();
+    (bed, build)
+}
+
+async fn found_damaged(job: &ImportJob, digest: Digest) -> (String, Repair, String) {
+    assert_eq!(job.promise(digest).await, Some(LARGE as u64));
+    let Err(error) = job.fetch(digest).await else {
+        panic!("damaged bytes were served")
+    };
+    let text = error.to_string();
+    let FetchError::Damaged { key, repair, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(job.promise(digest).await, None, "denied from then on");
+    (key, repair, text)
+}
+
+async fn is_whole(bed: &Bed, build: &Build) {
+    let job = bed.import("a").await;
+    for (at, content) in build.layers.iter().enumerate() {
+        let digest = build.digest(at);
+        assert_eq!(job.promise(digest).await, Some(content.len() as u64));
+        assert_eq!(bytes(&job.fetch(digest).await.unwrap()).await, content);
+    }
+}
+
+async fn is_left_out_and_replaced_under_the_next_key(speaks: Speaks) {
+    let (mut bed, build) = damaged(speaks).await;
+    let job = bed.import("a").await;
+    let digest = build.digest(0);
+    let (key, repair, text) = found_damaged(&job, digest).await;
+    let keys = key::BlobKey::new(digest);
+    assert_eq!((key, repair), (keys.entry(0), Repair::LeftOut));
+    for words in [&keys.entry(0), "import-verify=full", "next build"] {
+        assert!(text.contains(words) && !text.contains('\n'), "{text}");
+    }
+    assert_eq!(bed.import("a").await.promise(digest).await, None);
+    drop(job);
+    // A process that knows nothing of it is not led there any more.
+    assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(2));
+    let same = bed.cache.clone();
+    bed.restart();
+    assert_eq!(bed.import("a").await.promise(digest).await, None);
+
+    bed.cache = same;
+    let outcome = build.export(&bed.export("a")).await;
+    let written = Outcome::Written {
+        key: index_key("a").entry(3),
+        layers: 3,
+        left_out: 0,
+    };
+    assert_eq!(outcome, written);
+    assert!(bed.has(&keys.entry(1)).await);
+    // The mark is gone with the damage.
+    is_whole(&bed, &build).await;
+    bed.restart();
+    is_whole(&bed, &build).await;
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn damage_is_left_out_and_replaced_over_v1() {
+    is_left_out_and_replaced_under_the_next_key(Speaks::V1).await;
+}
+
+#[tokio::test]
+async fn damage_is_left_out_and_replaced_over_v2() {
+    is_left_out_and_replaced_under_the_next_key(Speaks::V2).await;
+}
+
+#[tokio::test]
+async fn with_the_rest_api_a_damaged_entry_is_deleted() {
+    let (mut bed, build) = damaged(Speaks::V2).await;
+    let job = bed.import_as(&bed.spec_with_rest("a")).await;
+    let digest = build.digest(0);
+    let (key, repair, _) = found_damaged(&job, digest).await;
+    assert_eq!(repair, Repair::Deleted);
+    assert!(!bed.has(&key).await);
+    drop(job);
+    build.export(&bed.export("a")).await;
+    assert!(bed.has(&key).await, "written again under its own key");
+    assert!(!bed.has(&format!("{key}#1")).await);
+    bed.restart();
+    is_whole(&bed, &build).await;
+}
+
+/// The import had no REST API, the export has.
+#[tokio::test]
+async fn an_export_with_the_rest_api_writes_in_the_place_of_the_damaged_entry() {
+    let (mut bed, build) = damaged(Speaks::V1).await;
+    let (key, ..) = found_damaged(&*bed.import("a").await, build.digest(0)).await;
+    let job = bed.cache.export(&bed.spec_with_rest("a"), bed.reporter());
+    build.export(&job.unwrap()).await;
+    assert!(bed.has(&key).await && !bed.has(&format!("{key}#1")).await);
+    bed.restart();
+    is_whole(&bed, &build).await;
+}
+
+#[tokio::test]
+async fn a_token_that_may_only_read_repairs_nothing_and_says_so() {
+    let (bed, build) = damaged(Speaks::V2).await;
+    let mut spec = bed.spec("a");
+    spec.token = bed.reading.clone();
+    let job = bed.import_as(&spec).await;
+    let (key, repair, text) = found_damaged(&job, build.digest(0)).await;
+    assert_eq!(repair, Repair::Denied);
+    assert!(text.contains(&key) && text.contains("deleted"), "{text}");
+    assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(1));
+}
+
+/// An entry of the wrong size is found by an export that is told it exists.
+#[tokio::test]
+async fn an_entry_of_the_wrong_size_is_not_believed() {
+    for speaks in [Speaks::V1, Speaks::V2] {
+        let mut bed = Bed::new(speaks).await;
+        let build = build();
+        let keys = key::BlobKey::new(build.digest(0));
+        bed.put(&keys.entry(0), "half of it").await;
+        build.export(&bed.export("a")).await;
+        assert!(bed.has(&keys.entry(1)).await);
+        assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
+        bed.restart();
+        is_whole(&bed, &build).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_check_makes_damage_a_miss() {
+    let (bed, build) = damaged(Speaks::V2).await;
+    let mut spec = bed.spec("a");
+    spec.import_verify = Verify::Full;
+    let job = bed.import_as(&spec).await;
+    assert_eq!(job.promise(build.digest(0)).await, None);
+    assert!(bed.said.warnings()[0].contains("damaged"));
+    // What is whole is there before it is asked for, and read from this machine.
+    assert_eq!(job.promise(build.digest(1)).await, Some(300 << 10));
+    let reads = bed.way.count("GET /");
+    let blob = job.fetch(build.digest(1)).await.unwrap();
+    assert_eq!(bytes(&blob).await, build.layers[1]);
+    assert_eq!(bed.way.count("GET /"), reads);
+    drop((blob, job));
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn a_layer_without_room_to_keep_it_is_probed_and_said_so() {
+    let mut bed = Bed::with(Speaks::V2, |settings| {
+        settings.import_spool_bytes = 16 << 20;
+    })
+    .await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let mut spec = bed.spec("a");
+    spec.import_verify = Verify::Full;
+    let job = bed.import_as(&spec).await;
+    assert_eq!(job.promise(build.digest(0)).await, Some(LARGE as u64));
+    let said = bed.said.notes();
+    assert!(said.iter().any(|note| note.contains("no room")), "{said:?}");
+    let blob = job.fetch(build.digest(0)).await.unwrap();
+    assert_eq!(bytes(&blob).await, build.layers[0]);
+}
+
+#[tokio::test]
+async fn small_damage_is_found_before_the_promise() {
+    let mut bed = Bed::new(Speaks::V1).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.damage(&build.layers[2]);
+    bed.restart();
+    let job = bed.import("a").await;
+    assert_eq!(job.promise(build.digest(2)).await, None);
+    assert!(
+        bed.said.warnings()[0].contains("damaged"),
+        "{:?}",
+        bed.said.warnings()
+    );
+}
