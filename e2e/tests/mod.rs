@@ -4,6 +4,7 @@ mod bake;
 mod beside;
 mod daemon;
 mod harness;
+mod heal;
 mod index;
 mod memory;
 mod mixed;
