@@ -9,10 +9,10 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo test fmt lint unit e2e bench-hop conformance deny tools clean
+.PHONY: help demo test test-matrix fmt lint unit e2e bench-hop conformance deny tools clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: tools ## The main job on this machine: build, throw the builder away, build from the cache
 	cargo build --locked
@@ -24,6 +24,18 @@ test: tools ## Format, lints, unit, integration and end-to-end tests: what CI ru
 	cargo test $(CARGO_ARGS) --no-run
 	$(CONFORMANCE)
 	cargo test $(CARGO_ARGS) --no-fail-fast
+
+# Each is tools/buildkit or a tools/buildkit-<version>; setup.sh builds them.
+MATRIX := v0.20.2 v0.26.3 v0.32.2
+MATRIX_TESTS := bake beside daemon harness index mixed round_trip session shared signing tokens upstream ways
+
+test-matrix: ## The main end-to-end tests against three versions of BuildKit (root)
+	tools/setup.sh --matrix
+	failed=; for version in $(MATRIX); do \
+		echo "BuildKit $$version"; \
+		BUILDKIT_VERSION=$$version cargo test $(CARGO_ARGS) --no-fail-fast --test e2e -- \
+			$(MATRIX_TESTS:%=tests::%::) || failed="$$failed $$version"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 unit: ## The tests that need no root and no other program
 	cargo test --locked

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # build.sh PROGRAM TAG: makes the builder image, in which PROGRAM (buildkit-gha) is the entry
 # point, and hands it to the Docker engine of DOCKER_HOST. Everything in it comes from this
-# machine, so that no registry is needed: BuildKit from .tools/bin, runc and busybox from Debian.
+# machine, so that no registry is needed: BuildKit from .tools/bin (of BUILDKIT_VERSION, if that is
+# set and `tools/setup.sh --matrix` has built it), runc and busybox from Debian.
 set -euo pipefail
 
 program=${1:?usage: build.sh PROGRAM TAG}
 tag=${2:?usage: build.sh PROGRAM TAG}
-tools=$(cd "$(dirname "$0")/.." && pwd)/.tools/bin
+tools=$(cd "$(dirname "$0")/.." && pwd)/.tools/bin/${BUILDKIT_VERSION:-}
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 root=$(mktemp -d)

@@ -31,10 +31,21 @@ fn trailers(status: &'static str) -> HeaderMap {
 
 #[tokio::test]
 async fn a_call_passes_with_metadata_half_close_and_trailers() {
+    passes(PASS).await;
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_here_knows_passes_all_the_same() {
+    passes("/moby.buildkit.v1.Control/SolveLater").await;
+    passes("/moby.buildkit.v9.Control/Solve").await;
+    passes("/later.Service/Method").await;
+}
+
+async fn passes(path: &str) {
     let mut bed = Bed::start().await;
-    let (response, mut send) = bed.client.send_request(request(PASS), false).unwrap();
+    let (response, mut send) = bed.client.send_request(request(path), false).unwrap();
     let (request, mut respond) = bed.upstream.call().await;
-    assert_eq!(request.uri().to_string(), format!("http://localhost{PASS}"));
+    assert_eq!(request.uri().to_string(), format!("http://localhost{path}"));
     assert_eq!(request.headers()["te"], "trailers");
     assert_eq!(request.headers().get_all("x-many").iter().count(), 2);
 

@@ -2,6 +2,9 @@
 # Puts everything that the demo and the end-to-end suite run into place: Debian packages on the
 # machine, BuildKit and buildx in .tools/bin, the npm client in e2e/npm/node_modules. Running it
 # again does only what is missing or has changed.
+#
+# With --matrix it also builds every older BuildKit that tools/buildkit-<version> pins, so that
+# .tools/bin/<version> has buildkitd and buildctl of each version, the present one included.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -71,13 +74,13 @@ install_packages() {
     [ -z "$wanted" ] || die "still missing after the installation: $wanted"
 }
 
-# go_tools NAME VERSION_PACKAGE MODULE PACKAGE...: builds what tools/NAME pins.
+# go_tools NAME DIR VERSION_PACKAGE MODULE PACKAGE...: builds what tools/NAME pins into DIR.
 go_tools() {
-    local name=$1 version_package=$2 module=$3 stamp version pkg
-    shift 3
+    local name=$1 out=$2 version_package=$3 module=$4 stamp version pkg
+    shift 4
     stamp=.tools/$name.stamp
     for pkg in "$@"; do
-        [ -x "$bin/${pkg##*/}" ] || rm -f "$stamp"
+        [ -x "$out/${pkg##*/}" ] || rm -f "$stamp"
     done
     if cat "tools/$name/go.mod" "tools/$name/go.sum" "$0" | cmp -s - "$stamp"; then
         return 0
@@ -85,9 +88,25 @@ go_tools() {
     version=$(cd "tools/$name" && go list -m -f '{{.Version}}' "$module")
     say "building $name $version (1 to 3 minutes the first time)"
     # buildx wants exactly four words from buildkitd --version, so a revision must be there.
-    (cd "tools/$name" && CGO_ENABLED=0 go build -o "$bin/" -ldflags \
+    (cd "tools/$name" && CGO_ENABLED=0 go build -o "$out/" -ldflags \
         "-s -w -X $version_package.Version=$version -X $version_package.Revision=go-module" "$@")
     cat "tools/$name/go.mod" "tools/$name/go.sum" "$0" >"$stamp"
+}
+
+# buildkit NAME DIR: buildkitd and buildctl.
+buildkit() {
+    go_tools "$1" "$2" github.com/moby/buildkit/version github.com/moby/buildkit \
+        github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit/cmd/buildctl
+}
+
+matrix() {
+    local module present
+    for module in tools/buildkit-v*; do
+        buildkit "${module##*/}" "$bin/${module##*buildkit-}"
+    done
+    present=$(cd tools/buildkit && go list -m -f '{{.Version}}' github.com/moby/buildkit)
+    mkdir -p "$bin/$present"
+    ln -sf ../buildkitd ../buildctl "$bin/$present/"
 }
 
 npm_client() {
@@ -101,9 +120,9 @@ npm_client() {
 mkdir -p "$bin"
 check_languages
 install_packages
-go_tools buildkit github.com/moby/buildkit/version github.com/moby/buildkit \
-    github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit/cmd/buildctl
-go_tools buildx github.com/docker/buildx/version github.com/docker/buildx \
+buildkit buildkit "$bin"
+[ "${1:-}" != --matrix ] || matrix
+go_tools buildx "$bin" github.com/docker/buildx/version github.com/docker/buildx \
     github.com/docker/buildx/cmd/buildx
 npm_client
 say 'ready'

@@ -10,6 +10,7 @@ use super::{
     Builder, Lab, SOON,
     process::{Process, command, run},
     service::PROGRAM,
+    version,
 };
 
 /// What the builder image is called in the engine.
@@ -47,6 +48,7 @@ impl Engine {
         });
         let mut image = command(&lab, repository.join("image/build.sh"));
         image.env("DOCKER_HOST", host(&lab)).args([PROGRAM, IMAGE]);
+        image.env("BUILDKIT_VERSION", version::asked().unwrap_or_default());
         run(&lab, "image", image, SOON).ok("the builder image");
         Self {
             _process: process,

@@ -38,12 +38,7 @@ impl Lab {
     /// A directory in memory, for tests with more files than some disks delete in minutes.
     pub fn in_memory() -> Arc<Self> {
         let dir = Self::directory();
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", "size=4g", "tmpfs"])
-            .arg(dir.path());
-        let status = mount.status().expect("mount is installed");
-        assert!(status.success(), "cannot mount a tmpfs: {status}");
+        mount_tmpfs(dir.path(), "4g");
         Self::furnish(dir)
     }
 
@@ -95,6 +90,16 @@ impl Lab {
             let _ = Command::new("umount").arg("--lazy").arg(target).status();
         }
     }
+}
+
+/// Makes a directory of a lab a file system of this size; the lab unmounts it.
+pub fn mount_tmpfs(dir: &Path, size: &str) {
+    let mut mount = Command::new("mount");
+    mount
+        .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+        .arg(dir);
+    let status = mount.status().expect("mount is installed");
+    assert!(status.success(), "cannot mount a tmpfs: {status}");
 }
 
 impl Drop for Lab {

@@ -13,6 +13,7 @@ mod process;
 mod progress;
 mod service;
 mod site;
+pub mod version;
 
 pub use build::{Build, Builder};
 pub use context::Context;

@@ -16,7 +16,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Lab;
+use super::{Lab, version};
 
 /// How long a program may take to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(20);
@@ -24,11 +24,8 @@ const GRACE: Duration = Duration::from_secs(20);
 /// How often a condition is looked at that nobody can announce.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Where programs are looked for: the tools that the suite built come first.
-const PATH: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/.tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-);
+/// Where programs are looked for after the tools that the suite built.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command with a clean environment: nothing of the machine's settings reaches a test.
 pub fn command(lab: &Lab, program: impl AsRef<OsStr>) -> Command {
@@ -37,7 +34,7 @@ pub fn command(lab: &Lab, program: impl AsRef<OsStr>) -> Command {
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);
     command
         .env_clear()
-        .env("PATH", PATH)
+        .env("PATH", format!("{}:{SYSTEM_PATH}", version::tools()))
         .env("HOME", lab.path(""));
     command.stdin(Stdio::null());
     command

@@ -1,6 +1,8 @@
 //! `buildkit-gha serve`: the Actions cache of the tests, and what it counts.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use buildkit_gha::digest::Digest;
 
 use super::{
     Http, Lab, SOON,
@@ -13,6 +15,19 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_buildkit-gha");
 /// What tokens of the service are for unless another repository is asked for.
 const REPOSITORY: &str = "local/cache";
 
+/// Where v1 is.
+const V1: &str = "/_apis/artifactcache/";
+
+/// What BuildKit gives as the version of all its entries.
+fn version() -> String {
+    let digest = Digest::of(b"|go-actionscache-1.0").to_string();
+    digest.trim_start_matches("sha256:").to_owned()
+}
+
+fn escaped(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 /// Which protocol of the Actions cache a build is told to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
@@ -20,6 +35,11 @@ pub enum Api {
     V1,
     /// github.com.
     V2,
+}
+
+/// Where the service of a lab keeps its things.
+pub fn data_dir(lab: &Lab) -> PathBuf {
+    lab.path("cache")
 }
 
 /// A running Actions cache service.
@@ -33,7 +53,7 @@ impl Service {
     pub fn start(lab: &Arc<Lab>) -> Self {
         let mut serve = command(lab, PROGRAM);
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
-        serve.arg(lab.path("cache"));
+        serve.arg(data_dir(lab));
         let mut process = Process::start(lab, "serve", serve);
         let address = process.until("it says where it listens", SOON, |log| {
             let mut lines = log.lines();
@@ -63,7 +83,7 @@ impl Service {
     pub fn token(&self, scopes: &[&str]) -> String {
         let lab = self.process.lab();
         let mut mint = command(lab, PROGRAM);
-        mint.arg("token").arg("--data-dir").arg(lab.path("cache"));
+        mint.arg("token").arg("--data-dir").arg(data_dir(lab));
         for scope in scopes {
             mint.args(["--scope", scope]);
         }
@@ -91,6 +111,42 @@ impl Service {
             .into_iter()
             .map(|entry| entry.key)
             .collect()
+    }
+
+    /// The content of the entry with this key, read as a client of v1 does.
+    pub fn read(&self, token: &str, key: &str) -> Vec<u8> {
+        let http = self.http().token(token);
+        let found = http.text(&format!(
+            "{V1}cache?keys={}&version={}",
+            escaped(key),
+            version()
+        ));
+        let found: serde_json::Value =
+            serde_json::from_str(&found.expect("a hit")).expect("a hit in JSON");
+        assert_eq!(found["cacheKey"], key);
+        let url = found["archiveLocation"].as_str().expect("a URL");
+        let path = url.strip_prefix(self.url().trim_end_matches('/'));
+        let answer = http.send("GET", path.expect("a URL of the service"), b"");
+        answer.expect("the content").body
+    }
+
+    /// Makes an entry, as a client of v1 does.
+    pub fn save(&self, token: &str, key: &str, content: &[u8]) {
+        let http = self.http().token(token);
+        let send = |http: &Http, method: &str, path: &str, body: &[u8]| {
+            let answer = http.send(method, &format!("{V1}{path}"), body);
+            let answer = answer.expect("an answer");
+            assert!((200..300).contains(&answer.status), "{path}: {answer:?}");
+            answer
+        };
+        let entry = serde_json::json!({"key": key, "version": version()}).to_string();
+        let id = &send(&http, "POST", "caches", entry.as_bytes()).json()["cacheId"];
+        let upload = format!("caches/{id}");
+        let range = format!("bytes 0-{}/*", content.len() - 1);
+        let part = http.clone().header("Content-Range", &range);
+        send(&part, "PATCH", &upload, content);
+        let size = serde_json::json!({"size": content.len()}).to_string();
+        send(&http, "POST", &upload, size.as_bytes());
     }
 
     /// How much content it has sent so far.

@@ -2,7 +2,9 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use super::{Api, Build, Builder, Context, Lab, SOON, Service, command, run};
+use super::{
+    Api, Build, Builder, Context, Lab, SOON, Service, command, lab::mount_tmpfs, run, service,
+};
 
 /// The scope that the token of a site may write.
 const MAIN: &str = "refs/heads/main=rw";
@@ -22,7 +24,19 @@ pub struct Site {
 impl Site {
     /// Starts the service and makes the rest.
     pub fn new() -> Self {
+        Self::in_lab(Lab::new())
+    }
+
+    /// The same, with an Actions cache that has this much room.
+    pub fn on_a_disk_of(size: &str) -> Self {
         let lab = Lab::new();
+        let dir = service::data_dir(&lab);
+        fs::create_dir(&dir).expect("create a directory");
+        mount_tmpfs(&dir, size);
+        Self::in_lab(lab)
+    }
+
+    fn in_lab(lab: Arc<Lab>) -> Self {
         let service = Service::start(&lab);
         let token = service.token(&[MAIN]);
         let context = Context::multi_stage(&lab, "context");

@@ -1,7 +1,20 @@
 //! The harness itself: it must tell a cached build from one that was not, or no other test here
 //! means anything.
 
-use crate::harness::{Build, Builder, Context, Daemon, Lab};
+use crate::harness::{Build, Builder, Context, Daemon, Lab, SOON, command, run, version};
+
+/// A matrix that runs the same version three times would pass, too.
+#[test]
+fn the_programs_are_of_the_version_that_was_asked_for() {
+    let lab = Lab::new();
+    for program in ["buildkitd", "buildctl"] {
+        let mut ask = command(&lab, program);
+        ask.arg("--version");
+        let says = run(&lab, program, ask, SOON).ok(program);
+        let says = says.split(' ').nth(2).expect("name, origin, version");
+        assert!(version::asked().is_none_or(|asked| asked == says), "{says}");
+    }
+}
 
 #[test]
 fn cached_and_not_cached_are_told_apart() {

@@ -3,6 +3,7 @@
 mod bake;
 mod beside;
 mod daemon;
+mod full_service;
 mod harness;
 mod heal;
 mod index;
@@ -13,6 +14,7 @@ mod proxy;
 mod round_trip;
 mod session;
 mod shared;
+mod signing;
 mod stock;
 mod tokens;
 mod upstream;

@@ -6,13 +6,16 @@ use prost::Message;
 use tokio::net::UnixStream;
 use tonic::transport::Endpoint;
 
-use crate::harness::{Api, Build, Builder, Daemon, Site};
+use crate::harness::{Api, Build, Builder, Daemon, Lab, Site, version};
 
 /// A buildkitd that checks signatures names its indexes as signed ones.
 const VERIFY: &str = "[cache.gha.verify]\nrequired = true\n";
 
 #[test]
 fn an_export_of_a_buildkitd_with_signatures_is_relayed() {
+    if !version::signs() {
+        return;
+    }
     let site = Site::new();
     let config = site.lab.path("buildkitd.toml");
     fs::write(&config, VERIFY).expect("write the configuration");
@@ -51,11 +54,43 @@ fn an_export_without_a_session_is_relayed() {
             }],
         }),
     };
-    solve(daemon.socket(), request);
+    let solved = call::<_, SolveResponse>(daemon.socket(), "Control/Solve", request);
+    solved.expect("the build works");
     assert_eq!(site.keys("index-buildkit-").len(), 1);
 }
 
-fn solve(socket: &Path, request: SolveRequest) {
+/// It is for buildkitd to say that there is no such method, and whether a message makes sense.
+#[test]
+fn what_the_gateway_does_not_know_is_buildkitds_to_answer() {
+    let lab = Lab::new();
+    let stock = Daemon::stock(&lab, "stock");
+    let gateway = Daemon::in_front_of(&stock, "gateway", |_| ());
+    for method in ["Control/SolveLater", "LaterControl/Solve"] {
+        let [direct, through] = [&stock, &gateway].map(|daemon| {
+            let later = Later { field: 7 };
+            let refused = call::<_, Later>(daemon.socket(), method, later);
+            let refused = refused.expect_err("no such method");
+            (refused.code(), refused.message().to_owned())
+        });
+        assert_eq!(direct.0, tonic::Code::Unimplemented);
+        assert_eq!(through, direct);
+    }
+    // A field that this version of either does not have.
+    let workers = [&stock, &gateway].map(|daemon| {
+        let workers = call(daemon.socket(), "Control/ListWorkers", Later { field: 7 });
+        let workers: Workers = workers.expect("buildkitd overlooks the field");
+        // Labels come in any order.
+        workers.records.iter().map(Vec::len).collect::<Vec<_>>()
+    });
+    assert_eq!(workers[0], workers[1]);
+    assert!(!workers[0].is_empty());
+}
+
+fn call<Q, A>(socket: &Path, method: &str, request: Q) -> Result<A, tonic::Status>
+where
+    Q: Message + Send + Sync + 'static,
+    A: Message + Default + Send + Sync + 'static,
+{
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let socket = socket.to_owned();
     runtime.block_on(async {
@@ -71,13 +106,14 @@ fn solve(socket: &Path, request: SolveRequest) {
         let channel = endpoint.connect_with_connector(connector).await;
         let mut client = tonic::client::Grpc::new(channel.expect("connect"));
         client.ready().await.expect("the gateway takes a call");
-        let codec = tonic_prost::ProstCodec::<SolveRequest, SolveResponse>::default();
-        let path = http::uri::PathAndQuery::from_static("/moby.buildkit.v1.Control/Solve");
-        let solved = client
-            .unary(tonic::Request::new(request), path, codec)
-            .await;
-        solved.expect("the build works");
-    });
+        let codec = tonic_prost::ProstCodec::<Q, A>::default();
+        let path = format!("/moby.buildkit.v1.{method}")
+            .parse()
+            .expect("a path");
+        let request = tonic::Request::new(request);
+        let answer = client.unary(request, path, codec).await;
+        answer.map(tonic::Response::into_inner)
+    })
 }
 
 /// A definition that makes one file from nothing, and takes it as its result.
@@ -125,6 +161,19 @@ struct SolveRequest {
 
 #[derive(Clone, PartialEq, Message)]
 struct SolveResponse {}
+
+/// A message of a later version.
+#[derive(Clone, PartialEq, Message)]
+struct Later {
+    #[prost(uint32, tag = "1000")]
+    field: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Workers {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    records: Vec<Vec<u8>>,
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct CacheOptions {

@@ -1,0 +1,39 @@
+//! The Actions cache has no room: nobody tries for ever, and people read why.
+
+use crate::harness::{Api, Build, Builder, Daemon, Site};
+
+/// Some layers of the context fit beside what the service sets aside, and the largest does not.
+const SIZE: &str = "4m";
+
+const WORDS: &str = "disk of the cache service is full";
+
+/// BuildKit's client of v2 repeats what it takes for a passing fault for a quarter of an hour.
+#[test]
+fn stock_gives_up_at_once() {
+    let site = Site::on_a_disk_of(SIZE);
+    let daemon = Daemon::stock(&site.lab, "stock");
+    let builder = Builder::buildctl(&daemon);
+    for api in [Api::V1, Api::V2] {
+        let outcome = builder.build(&Build::of(&site.context).to(site.gha(api, ",mode=max")));
+        assert!(!outcome.success, "its cache is fatal to stock BuildKit");
+        assert!(outcome.output.contains(WORDS), "{}", outcome.output);
+    }
+}
+
+#[test]
+fn through_the_gateway_it_is_a_warning() {
+    let site = Site::on_a_disk_of(SIZE);
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    for api in [Api::V1, Api::V2] {
+        let export = Build::of(&site.context).to(site.gha(api, ",mode=max"));
+        let warnings = builder.build(&export).ok().warnings;
+        let lost = |text: &String| text.contains("could not be saved");
+        assert!(warnings.iter().any(lost), "{api:?}: {warnings:?}");
+    }
+    // The details of a warning.
+    assert!(daemon.process.log().contains(WORDS));
+    builder.prune();
+    let import = Build::of(&site.context).from(site.gha(Api::V2, ""));
+    builder.build(&import).ok();
+}
