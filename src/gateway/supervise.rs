@@ -12,7 +12,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use tokio::{
     process::{self, Command},
     time::{Instant, MissedTickBehavior},
@@ -20,6 +19,10 @@ use tokio::{
 
 use super::upstream;
 use crate::config::Address;
+
+mod socket_dir;
+
+use socket_dir::SocketDir;
 
 /// How often a starting buildkitd is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -38,7 +41,7 @@ pub struct Child {
     process: process::Child,
     leash: Leash,
     address: Address,
-    _socket_dir: TempDir,
+    _socket_dir: SocketDir,
 }
 
 /// Why buildkitd could not be started.
@@ -67,9 +70,8 @@ impl Child {
     /// Starts `program` with `args` on an inner socket. It is killed when the gateway dies: `via`
     /// is the command that makes sure of it.
     pub fn start(via: &[OsString], program: &Path, args: &[OsString]) -> Result<Self, StartError> {
-        let socket_dir = private_dir().map_err(StartError::SocketDir)?;
-        let socket = socket_dir.path().join("buildkitd.sock");
-        let address = Address::Unix(socket);
+        let socket_dir = SocketDir::new().map_err(StartError::SocketDir)?;
+        let address = Address::Unix(socket_dir.socket());
         let mut words = via.iter().map(OsString::as_os_str);
         let mut command = match words.next() {
             Some(first) => {
@@ -153,15 +155,6 @@ pub fn exit_code(status: ExitStatus) -> u8 {
         .or_else(|| Some(SIGNALLED + status.signal()?))
         .unwrap_or(1);
     code.try_into().unwrap_or(u8::MAX)
-}
-
-/// A folder for the inner socket that nobody else may enter: whoever reached it would pass the
-/// gateway by. tempfile makes folders with mode 0700.
-fn private_dir() -> io::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("buildkit-gha-");
-    // A user's gateway may not write to /run.
-    builder.tempdir_in("/run").or_else(|_| builder.tempdir())
 }
 
 /// Returns when a buildkitd at `address` has answered a call.

@@ -1,0 +1,130 @@
+//! The folder of buildkitd's inner socket: nobody else may enter, for whoever reached the socket
+//! would pass the gateway by. A gateway that was killed could not remove its own; the next one
+//! does.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+/// What the names of these folders begin with.
+const PREFIX: &str = "buildkit-gha-";
+
+/// The socket in it.
+const SOCKET: &str = "buildkitd.sock";
+
+/// A folder that has just been made may not be locked yet.
+const YOUNG: Duration = Duration::from_mins(1);
+
+/// A folder with mode 0700, locked as long as it is in use.
+pub(super) struct SocketDir {
+    dir: TempDir,
+    _lock: File,
+}
+
+impl SocketDir {
+    /// A new folder, in /run or where the system has temporary files.
+    pub fn new() -> io::Result<Self> {
+        // A user's gateway may not write to /run.
+        Self::within(Path::new("/run")).or_else(|_| Self::within(&std::env::temp_dir()))
+    }
+
+    fn within(parent: &Path) -> io::Result<Self> {
+        sweep(parent);
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let lock = File::open(dir.path())?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    /// Where the socket belongs.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join(SOCKET)
+    }
+}
+
+/// Removes the folders of gateways that are gone.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let dir = entry.path();
+        if let Err(error) = remove_if_left(&dir) {
+            tracing::debug!(dir = %dir.display(), %error, "a folder was not removed");
+        }
+    }
+}
+
+fn remove_if_left(dir: &Path) -> io::Result<()> {
+    let opened = File::open(dir)?;
+    let age = opened.metadata()?.modified()?.elapsed();
+    let young = age.is_ok_and(|age| age < YOUNG);
+    let socket = dir.join(SOCKET);
+    if young
+        || flock(&opened, FlockOperation::NonBlockingLockExclusive).is_err()
+        || UnixStream::connect(&socket).is_ok()
+    {
+        return Ok(());
+    }
+    match fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Fails if anything else is in it, which is not ours then.
+    fs::remove_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, time::SystemTime};
+
+    use super::*;
+
+    fn grow_old(dir: &Path) {
+        let before = SystemTime::now() - 2 * YOUNG;
+        File::open(dir).unwrap().set_modified(before).unwrap();
+    }
+
+    #[test]
+    fn folders_of_gateways_that_are_gone_are_removed_and_no_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let dir = parent.path().join(name);
+            fs::create_dir(&dir).unwrap();
+            dir
+        };
+        let in_use = SocketDir::within(parent.path()).unwrap();
+        let (dead, ended, young) = (
+            made("buildkit-gha-dead"),
+            made("buildkit-gha-ended"),
+            made("buildkit-gha-young"),
+        );
+        drop(UnixListener::bind(dead.join(SOCKET)).unwrap());
+        let (answers, strange) = (made("buildkit-gha-answers"), made("another"));
+        let _listener = UnixListener::bind(answers.join(SOCKET)).unwrap();
+        for dir in [in_use.dir.path(), &dead, &ended, &answers, &strange] {
+            grow_old(dir);
+        }
+
+        let next = SocketDir::within(parent.path()).unwrap();
+        for dir in [
+            in_use.dir.path(),
+            next.dir.path(),
+            &young,
+            &answers,
+            &strange,
+        ] {
+            assert!(dir.exists(), "{}", dir.display());
+        }
+        for dir in [dead, ended] {
+            assert!(!dir.exists(), "{}", dir.display());
+        }
+    }
+}
