@@ -2,4 +2,5 @@
 
 mod harness;
 mod proxy;
+mod soak;
 mod tests;

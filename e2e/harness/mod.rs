@@ -14,17 +14,19 @@ mod progress;
 mod service;
 mod site;
 pub mod version;
+mod vitals;
 
 pub use build::{Build, Builder};
 pub use context::Context;
 pub use daemon::Daemon;
 pub use docker::{Container, Engine};
 pub use http::{Answer, Http};
-pub use lab::Lab;
+pub use lab::{Lab, mount_tmpfs};
 pub use process::{Process, command, run};
 pub use progress::Outcome;
 pub use service::{Api, Service};
 pub use site::Site;
+pub use vitals::Vitals;
 
 use std::time::Duration;
 

@@ -91,16 +91,36 @@ impl Process {
         }
     }
 
+    /// What the kernel says of the program under this name. It must be running.
+    pub fn proc(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.pid.as_raw_nonzero()).into()
+    }
+
+    /// A number of its status, such as `Threads`.
+    pub fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(self.proc("status")).expect("the program is running");
+        let mut lines = status.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let number = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("no number {name} in:\n{status}"))
+    }
+
     /// The most memory that the program ever had, in bytes. It must be running.
     pub fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
-        let status = std::fs::read_to_string(path).expect("the program is running");
-        let mut lines = status.lines();
-        let peak = lines.find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
-        let kilobytes: u64 = peak
-            .and_then(|peak| peak.trim().parse().ok())
-            .expect("a size");
-        kilobytes * 1024
+        self.status("VmHWM") * 1024
+    }
+
+    /// The processes that it has started and that still run.
+    pub fn children(&self) -> Vec<Pid> {
+        let tasks = std::fs::read_dir(self.proc("task")).expect("the program is running");
+        let tasks = tasks.flatten().map(|task| task.path().join("children"));
+        // A thread may end meanwhile.
+        let children = tasks.flat_map(std::fs::read_to_string);
+        let children: Vec<String> = children.collect();
+        let words = children.iter().flat_map(|words| words.split_whitespace());
+        words
+            .filter_map(|word| Pid::from_raw(word.parse().ok()?))
+            .collect()
     }
 
     /// What the program has written so far.

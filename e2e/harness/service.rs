@@ -12,9 +12,6 @@ use super::{
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_buildkit-gha");
 
-/// What tokens of the service are for unless another repository is asked for.
-const REPOSITORY: &str = "local/cache";
-
 /// Where v1 is.
 const V1: &str = "/_apis/artifactcache/";
 
@@ -49,6 +46,9 @@ pub struct Service {
 }
 
 impl Service {
+    /// What tokens of the service are for unless another repository is asked for.
+    pub const REPOSITORY: &str = "local/cache";
+
     /// Starts the service and waits until it answers.
     pub fn start(lab: &Arc<Lab>) -> Self {
         let mut serve = command(lab, PROGRAM);
@@ -100,7 +100,8 @@ impl Service {
         struct Entry {
             key: String,
         }
-        let path = format!("/repos/{REPOSITORY}/actions/caches?key={prefix}&per_page=100");
+        let repository = Self::REPOSITORY;
+        let path = format!("/repos/{repository}/actions/caches?key={prefix}&per_page=100");
         let list = self
             .http()
             .token(token)

@@ -7,6 +7,7 @@ mod full_service;
 mod harness;
 mod heal;
 mod index;
+mod life;
 mod memory;
 mod mixed;
 mod npm;

@@ -51,10 +51,7 @@ impl Life {
     pub async fn run(mut self) -> u8 {
         match self.next().await {
             Event::Ended(code) => {
-                let lost = self.front.state();
-                if lost.builds > 0 {
-                    tracing::error!("buildkitd has ended before its builds: {lost} are lost");
-                }
+                tracing::error!("nobody asked buildkitd to end: the gateway ends with it");
                 code
             }
             Event::Asked => self.drain().await,
