@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo test test-matrix fmt lint unit e2e soak bench-hop conformance deny tools clean
+.PHONY: help demo test test-matrix fmt lint unit e2e soak faults bench-hop conformance deny tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ e2e: tools ## Only the end-to-end tests (root); one of them: make e2e T=name
 
 soak: tools ## 200 builds with faults, kills and evictions (root); SOAK_BUILDS, SOAK_PARALLEL, SOAK_SEED
 	SOAK_BUILDS=$${SOAK_BUILDS:-200} cargo test $(CARGO_ARGS) --test e2e -- soak::soak --exact --nocapture
+
+faults: tools ## Every fault on every operation of the cache; writes docs/FAULTS.md (root)
+	cargo test $(CARGO_ARGS) --test e2e -- --exact tests::faults::all_faults --ignored --nocapture
 
 bench-hop: tools ## What the hop through the gateway costs, as ratios to direct (root)
 	cargo build --release --locked

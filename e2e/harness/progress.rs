@@ -30,14 +30,24 @@ struct Vertex {
 #[derive(Deserialize)]
 struct Warning {
     short: String,
+    #[serde(default)]
+    detail: Vec<String>,
 }
 
 impl Warning {
-    /// The text travels as bytes, which JSON has in base64.
     fn text(&self) -> String {
-        let text = STANDARD.decode(&self.short).expect("base64");
-        String::from_utf8_lossy(&text).into_owned()
+        decoded(&self.short)
     }
+
+    fn details(&self) -> impl Iterator<Item = String> {
+        self.detail.iter().map(|line| decoded(line))
+    }
+}
+
+/// Texts travel as bytes, which JSON has in base64.
+fn decoded(text: &str) -> String {
+    let text = STANDARD.decode(text).expect("base64");
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// A step of a build.
@@ -63,6 +73,8 @@ pub struct Outcome {
     steps: BTreeMap<String, Step>,
     /// Every warning.
     pub warnings: Vec<String>,
+    /// The lines below the warnings.
+    pub details: Vec<String>,
     /// All that the client wrote.
     pub output: String,
 }
@@ -73,6 +85,7 @@ impl Outcome {
         let output = client.stderr;
         let mut steps: BTreeMap<String, Step> = BTreeMap::new();
         let mut warnings = Vec::new();
+        let mut details = Vec::new();
         for line in output.lines().filter(|line| line.starts_with('{')) {
             let Ok(line) = serde_json::from_str::<Line>(line) else {
                 continue;
@@ -88,11 +101,13 @@ impl Outcome {
                     .or(step.error.take());
             }
             warnings.extend(line.warnings.iter().map(Warning::text));
+            details.extend(line.warnings.iter().flat_map(Warning::details));
         }
         Self {
             success: client.status.success(),
             steps,
             warnings,
+            details,
             output,
         }
     }
@@ -112,6 +127,12 @@ impl Outcome {
                 .and_then(|name| name.split_once("] "));
             bracket.is_some_and(|(place, _)| place.contains('/'))
         })
+    }
+
+    /// The error of the step with this name.
+    pub fn error_of(&self, name: &str) -> Option<String> {
+        let mut steps = self.steps.values();
+        steps.find(|step| step.name == name)?.error.clone()
     }
 
     /// Fails unless each step of the Dockerfile was cached.

@@ -26,7 +26,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Which protocol of the Actions cache a build is told to speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
     /// GitHub Enterprise Server, act.
     V1,
@@ -37,6 +37,16 @@ pub enum Api {
 /// Where the service of a lab keeps its things.
 pub fn data_dir(lab: &Lab) -> PathBuf {
     lab.path("cache")
+}
+
+impl Api {
+    /// The attributes that make a cache speak it, at this URL.
+    pub fn attributes(self, url: &str) -> String {
+        match self {
+            Self::V1 => format!("url={url},version=1"),
+            Self::V2 => format!("url_v2={url},version=2"),
+        }
+    }
 }
 
 /// A running Actions cache service.
@@ -81,9 +91,15 @@ impl Service {
 
     /// Mints a token for scopes like `refs/heads/main=rw`.
     pub fn token(&self, scopes: &[&str]) -> String {
+        self.token_of(Self::REPOSITORY, scopes)
+    }
+
+    /// Mints a token for scopes of a repository. Repositories see nothing of one another.
+    pub fn token_of(&self, repository: &str, scopes: &[&str]) -> String {
         let lab = self.process.lab();
         let mut mint = command(lab, PROGRAM);
         mint.arg("token").arg("--data-dir").arg(data_dir(lab));
+        mint.args(["--repository", repository]);
         for scope in scopes {
             mint.args(["--scope", scope]);
         }

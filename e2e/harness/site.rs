@@ -50,13 +50,9 @@ impl Site {
 
     /// A cache entry as a user writes it; `more` are attributes with a leading comma, or nothing.
     pub fn gha(&self, api: Api, more: &str) -> String {
-        let url = self.service.url();
+        let attributes = api.attributes(&self.service.url());
         let token = &self.token;
-        let (attribute, version) = match api {
-            Api::V1 => ("url", 1),
-            Api::V2 => ("url_v2", 2),
-        };
-        format!("type=gha,{attribute}={url},version={version},token={token}{more}")
+        format!("type=gha,{attributes},token={token}{more}")
     }
 
     /// Where a result goes.

@@ -3,6 +3,7 @@
 mod bake;
 mod beside;
 mod daemon;
+mod faults;
 mod full_service;
 mod harness;
 mod heal;

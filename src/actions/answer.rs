@@ -74,11 +74,14 @@ impl Answer {
         let context = self.context.clone();
         let body = self.bytes(MAX_JSON_BYTES).await?;
         // serde's error is left out: it may quote a signed URL.
-        serde_json::from_slice(&body).map_err(|_| {
-            context.error(
-                Kind::Protocol,
-                "the answer is not the JSON that the protocol says",
-            )
+        serde_json::from_slice(&body).map_err(|error| {
+            // What ends in its middle was cut on its way, whatever its length said.
+            if error.is_eof() {
+                context.error(Kind::Transport, "the answer ends in the middle of its JSON")
+            } else {
+                let message = "the answer is not the JSON that the protocol says";
+                context.error(Kind::Protocol, message)
+            }
         })
     }
 

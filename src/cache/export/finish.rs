@@ -59,13 +59,23 @@ impl Core {
                 () = self.cancelled.cancelled() => Outcome::Cancelled,
                 outcome = self.write_index(manifest) => {
                     self.release();
-                    outcome.unwrap_or_else(Outcome::Failed)
+                    outcome.unwrap_or_else(|why| self.failed(why))
                 }
             },
             // The manifest came twice: what it came to does not change.
             ended => ended,
         };
         self.end(outcome)
+    }
+
+    /// BuildKit shows the error of a COMMIT on its own row, where clients count no warning.
+    fn failed(&self, why: String) -> Outcome {
+        self.tell(Event::Warning {
+            short: "cache export: the index was not written; the older one, if any, stays in use"
+                .to_owned(),
+            detail: vec![why.clone()],
+        });
+        Outcome::Failed(why)
     }
 
     fn end(&self, outcome: Outcome) -> Result<(), content::Error> {

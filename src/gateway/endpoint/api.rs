@@ -11,6 +11,7 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::TryStreamExt as _;
+use hyper::ext::ReasonPhrase;
 use serde::Deserialize;
 use url::Url;
 
@@ -71,9 +72,24 @@ impl From<Failure> for Refusal {
     }
 }
 
+/// BuildKit shows of a download that fails nothing but the status line, and that as the error of
+/// the whole build. So the message stands there too, in place of "Bad Gateway".
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.0, Json(self.1)).into_response()
+        let phrase: String = self.1.message.chars().map(printable).collect();
+        let mut response = (self.0, Json(self.1)).into_response();
+        if let Ok(phrase) = ReasonPhrase::try_from(phrase) {
+            response.extensions_mut().insert(phrase);
+        }
+        response
+    }
+}
+
+/// A status line has one line of ASCII.
+fn printable(char: char) -> char {
+    match char {
+        ' '..='~' => char,
+        _ => ' ',
     }
 }
 

@@ -221,6 +221,15 @@ async fn a_failure_is_told_in_the_services_words() {
     assert_eq!(body.message, "the service said no");
 }
 
+#[test]
+fn the_status_line_says_what_failed() {
+    let refusal = api::Refusal::new(StatusCode::BAD_GATEWAY, "gone:\nsha256:… is not there");
+    let response = axum::response::IntoResponse::into_response(refusal);
+    let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>();
+    let phrase = phrase.map(|phrase| phrase.as_bytes().to_vec());
+    assert_eq!(phrase.unwrap(), b"gone: sha256:  is not there");
+}
+
 #[tokio::test]
 async fn nothing_can_be_written_through_an_import() {
     let bed = Bed::new().await;

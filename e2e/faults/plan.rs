@@ -1,0 +1,238 @@
+//! Which cells there are.
+//!
+//! Every fault that can happen to an operation, on every operation. What is left out, and why, is
+//! said in [`LEFT_OUT`], which the document shows.
+
+use super::cell::{Cell, Shape, Side};
+use crate::{
+    harness::Api,
+    proxy::{
+        Fault::{self, *},
+        Operation::{self, *},
+        Subject::{self, *},
+        When,
+    },
+};
+
+/// What is not run, in the document's words.
+pub const LEFT_OUT: &[&str] = &[
+    "faults in the middle of a body, where the body is a few bytes long; of an answer's few bytes, \
+     only truncation, a short body and a stall",
+    "a lost answer to a download or a lookup: nothing was changed, so it is a reset",
+    "a wrong total, a flipped bit and an expired URL, where there is no blob",
+    "three times, but for 503, a reset, a lost answer and 429: the other faults that are tried again \
+     differ from these in how they are noticed, which `once` shows",
+    "500, 502, 400 and 401 but once: the client takes them for 503 and 403",
+    "70 MiB, but for the operations that move parts of a layer, and there for faults that depend on \
+     the bytes",
+    "5 % is drawn from all requests of a build with 30 layers, whatever their operation",
+    "the listing of the REST API: no build calls it",
+];
+
+/// What may go wrong with any request.
+const ANY: [Fault; 12] = [
+    Status(500),
+    Status(502),
+    Status(503),
+    Status(400),
+    Status(401),
+    Status(403),
+    ResetAtOnce,
+    Refuse,
+    Hang,
+    Throttled(Some(1)),
+    Throttled(None),
+    LostAnswer,
+];
+
+/// What may go wrong with a small text that is answered.
+const TEXT: [Fault; 3] = [Truncate, Short, StallAnswer];
+
+/// What may go wrong with bytes on their way up.
+const UP: [Fault; 2] = [ResetRequest, StallRequest];
+
+/// What may go wrong with bytes on their way down.
+const DOWN: [Fault; 7] = [
+    ResetAnswer,
+    Truncate,
+    Short,
+    StallAnswer,
+    WrongTotal,
+    Flip,
+    Expired,
+];
+
+/// The faults that depend on how many bytes there are.
+const BYTES: [Fault; 12] = [
+    Status(503),
+    ResetAtOnce,
+    ResetRequest,
+    ResetAnswer,
+    LostAnswer,
+    StallRequest,
+    StallAnswer,
+    Truncate,
+    Short,
+    Flip,
+    Expired,
+    Throttled(Some(1)),
+];
+
+/// What an index or a layer of 1 MiB needs, in the order of the calls.
+fn operations(api: Api, side: Side) -> Vec<(Operation, Subject)> {
+    let of_both = |operation| [(operation, Layer), (operation, Index)];
+    let find = match api {
+        Api::V1 => Lookup,
+        Api::V2 => DownloadUrl,
+    };
+    let mut operations = vec![(find, Index), (Read, Index)];
+    match side {
+        Side::Export => {
+            let steps = match api {
+                Api::V1 => [Reserve, Patch, Commit],
+                Api::V2 => [Create, PutBlob, Finalize],
+            };
+            operations.extend(steps.into_iter().flat_map(of_both));
+        }
+        Side::Import => operations.extend([(find, Layer), (Probe, Layer), (Read, Layer)]),
+    }
+    operations
+}
+
+/// What a layer of 70 MiB needs besides.
+fn large_operations(api: Api, side: Side) -> Vec<(Operation, Subject)> {
+    match (api, side) {
+        (Api::V1, Side::Export) => vec![(Patch, Layer)],
+        (Api::V2, Side::Export) => vec![(PutBlock, Layer), (PutBlockList, Layer)],
+        (_, Side::Import) => vec![(Read, Layer)],
+    }
+}
+
+fn happens_to(fault: Fault, operation: Operation) -> bool {
+    let of = |faults: &[Fault]| faults.contains(&fault);
+    match operation {
+        // Their answers have no body.
+        Commit | PutBlockList | Finalize => of(&ANY),
+        Lookup | Reserve | Create | DownloadUrl => {
+            of(&TEXT) || of(&ANY) && reaches(fault, operation)
+        }
+        Patch => of(&ANY) || of(&UP),
+        PutBlob | PutBlock => of(&ANY) || of(&UP) || fault == Expired,
+        Probe => of(&ANY) && reaches(fault, operation) || of(&DOWN) && fault != StallAnswer,
+        Read => of(&ANY) && reaches(fault, operation) || of(&DOWN),
+        List | Other => false,
+    }
+}
+
+/// A lost answer differs from a reset only where the request has changed something.
+fn reaches(fault: Fault, operation: Operation) -> bool {
+    fault != LostAnswer || matches!(operation, Reserve | Create)
+}
+
+/// 5 %: a seed that hits early and not too often.
+const SHARE: When = When::Percent(5, 4);
+
+/// All cells.
+pub fn all() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for side in [Side::Export, Side::Import] {
+        for api in [Api::V1, Api::V2] {
+            let at = |on, shape, fault, when| Cell {
+                api,
+                side,
+                on,
+                shape,
+                fault,
+                when,
+            };
+            for on in operations(api, side) {
+                for fault in faults_of(on) {
+                    let whens = whens(fault).into_iter();
+                    cells.extend(whens.map(|when| at(Some(on), Shape::Small, fault, when)));
+                }
+            }
+            for on in large_operations(api, side) {
+                for fault in faults_of(on).filter(|fault| BYTES.contains(fault)) {
+                    let whens = [When::First(1), When::Always].into_iter();
+                    cells.extend(whens.map(|when| at(Some(on), Shape::Large, fault, when)));
+                }
+            }
+            for fault in shared() {
+                cells.push(at(None, Shape::Many, fault, SHARE));
+            }
+        }
+    }
+    cells
+}
+
+fn faults_of((operation, subject): (Operation, Subject)) -> impl Iterator<Item = Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
+    for fault in ANY.into_iter().chain(TEXT).chain(UP).chain(DOWN) {
+        // An index is fetched whole, without a total.
+        let whole = fault == WrongTotal && subject == Index;
+        if happens_to(fault, operation) && !whole && !faults.contains(&fault) {
+            faults.push(fault);
+        }
+    }
+    faults.into_iter()
+}
+
+/// What the client takes for the same as 503 or 403.
+fn is_like_another(fault: Fault) -> bool {
+    matches!(fault, Status(500 | 502 | 401 | 400))
+}
+
+/// What is made three times in a row: each way in which a call can fail and be made again.
+const REPEATED: [Fault; 4] = [Status(503), ResetAtOnce, LostAnswer, Throttled(Some(1))];
+
+fn whens(fault: Fault) -> Vec<When> {
+    let mut whens = vec![When::First(1)];
+    if REPEATED.contains(&fault) {
+        whens.push(When::First(3));
+    }
+    if !is_like_another(fault) {
+        whens.push(When::Always);
+    }
+    whens
+}
+
+/// The faults that 5 % of all requests get: each that can happen to enough of them.
+fn shared() -> Vec<Fault> {
+    let mut faults = ANY.to_vec();
+    faults.extend([ResetAnswer, Truncate, Short]);
+    faults
+}
+
+/// A few cells that stand for the others: each kind of fault, each kind of operation.
+const SUBSET: &[&str] = &[
+    "Export V1, upload (PATCH) of a layer: reset in the request, once",
+    "Export V1, commit of a layer: answer lost, once",
+    "Export V1, reserve of the index: 503, always",
+    "Export V2, CreateCacheEntry of a layer: 503, 3 times",
+    "Export V2, CreateCacheEntry of a layer: answer lost, once",
+    "Export V2, Put Blob of a layer: 403 expired, always",
+    "Export V2, Put Blob of a layer: stall in the request, once",
+    "Export V2, FinalizeCacheEntryUpload of the index: answer lost, once",
+    "Export V2, FinalizeCacheEntryUpload of a layer: hang, always",
+    "Export V2, Put Block of a layer, 70 MiB: 503, once",
+    "Export V2, any operation, 30 layers: 500, 5 %",
+    "Import V1, lookup of a layer: 429, Retry-After: 1, once",
+    "Import V1, download of a layer: 403 expired, once",
+    "Import V1, download of the index: hang, always",
+    "Import V2, GetCacheEntryDownloadURL of the index: connection refused, always",
+    "Import V2, probe (first bytes) of a layer: wrong total, always",
+    "Import V2, download of a layer: flipped bit, once",
+    "Import V2, download of a layer: flipped bit, always",
+    "Import V2, download of a layer: stall in the answer, once",
+    "Import V2, any operation, 30 layers: 500, 5 %",
+];
+
+/// The cells that `make test` runs.
+pub fn subset() -> Vec<Cell> {
+    let named = |name: &&str| {
+        let mut all = all().into_iter();
+        let found = all.find(|cell| cell.to_string() == **name);
+        found.unwrap_or_else(|| panic!("no such cell: {name}"))
+    };
+    SUBSET.iter().map(named).collect()
+}

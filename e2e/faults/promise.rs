@@ -1,0 +1,110 @@
+//! What users are promised for a cell.
+
+use super::{
+    cell::{Cell, Shape, Side},
+    lane::{SILENCE, TIMEOUT},
+    seen::{Seen, Verdict},
+};
+use crate::proxy::{Fault, Operation, Subject, When};
+
+/// One passing fault may cost so many seconds.
+const ONE_FAULT: u64 = 2;
+
+/// Three in a row cost the waits between four attempts: half a second, one and two.
+const THREE_FAULTS: u64 = 5;
+
+/// What stays broken ends the import of a layer after so many seconds at the latest.
+const ONE_LAYER: u64 = 60;
+
+/// The promise for one cell.
+pub struct Promise {
+    /// What it may come to.
+    pub allowed: Vec<Verdict>,
+    /// How much longer than an undisturbed build it may take, in seconds.
+    pub extra: u64,
+}
+
+impl Promise {
+    /// What users are promised for this cell.
+    pub fn of(cell: &Cell) -> Self {
+        let passes = passes(cell);
+        let mut allowed = vec![Verdict::Whole];
+        if !passes {
+            allowed.extend(match cell.side {
+                Side::Export => [Verdict::LeftOut, Verdict::OlderKept].as_slice(),
+                Side::Import => &[Verdict::Miss],
+            });
+            if damages_behind_probe(cell) {
+                allowed.push(Verdict::Failed);
+            }
+        }
+        Self {
+            allowed,
+            extra: extra(cell),
+        }
+    }
+
+    /// How a cell breaks its promise, time apart.
+    pub fn broken(&self, seen: &Seen) -> Vec<String> {
+        let mut broken = seen.wrong.clone();
+        if seen.hits == 0 {
+            broken.push("the fault was never made: the matrix is wrong".to_owned());
+        }
+        if !self.allowed.contains(&seen.verdict) {
+            broken.push(format!("{:?}, allowed: {:?}", seen.verdict, self.allowed));
+        }
+        broken
+    }
+}
+
+/// Whether the fault is over before anybody gives up, so that nothing may be lost.
+fn passes(cell: &Cell) -> bool {
+    match cell.fault {
+        // Refused for good: the same request gets the same answer.
+        Fault::Status(400..=499) => false,
+        // An upload's URL is renewed only with a new reservation.
+        Fault::Expired => cell.side == Side::Import && cell.when == When::First(1),
+        // Wrong three times is damage, wherever it came from; so is what a probe or an index has
+        // wrong: a miss costs less than to ask again.
+        Fault::Flip | Fault::WrongTotal | Fault::Short => {
+            cell.when == When::First(1) && !is_judged_at_once(cell)
+        }
+        _ => cell.when != When::Always,
+    }
+}
+
+/// Bytes were promised to BuildKit and cannot be had: it leaves no way but to fail.
+fn damages_behind_probe(cell: &Cell) -> bool {
+    let behind = match cell.on {
+        Some(on) => on == (Operation::Read, Subject::Layer),
+        None => true,
+    };
+    cell.side == Side::Import && behind
+}
+
+fn is_judged_at_once(cell: &Cell) -> bool {
+    use Operation::{Probe, Read};
+    matches!(cell.on, Some((Probe, _) | (Read, Subject::Index)))
+}
+
+fn extra(cell: &Cell) -> u64 {
+    let silent = matches!(
+        cell.fault,
+        Fault::Hang | Fault::StallAnswer | Fault::StallRequest
+    );
+    let bound = match (cell.side, cell.when) {
+        (Side::Export, When::Always) => TIMEOUT,
+        (Side::Import, When::Always) => ONE_LAYER,
+        (_, When::First(1)) if silent => SILENCE + ONE_FAULT,
+        // Several requests of a build fall silent at once or one after another.
+        _ if silent => TIMEOUT,
+        (_, When::First(1)) => ONE_FAULT,
+        _ => THREE_FAULTS,
+    };
+    // More bytes may have to be sent again.
+    if cell.shape == Shape::Large {
+        bound + 1
+    } else {
+        bound
+    }
+}

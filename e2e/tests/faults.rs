@@ -1,0 +1,79 @@
+//! A cache fault never fails, cancels or stalls a build, and never leaves a cache that lies.
+
+use std::{fs, path::Path};
+
+use crate::faults::{
+    cell::Cell,
+    matrix::{self, Result},
+    plan, table,
+};
+
+/// Where the run leaves what it saw of the cells that broke a promise.
+const FINDINGS: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// The cells that stand for the others.
+#[test]
+fn some_faults() {
+    judge(&matrix::run(&plan::subset(), show));
+}
+
+/// All of them, and the document. `FAULTS` chooses those whose names have all of its words, and
+/// then no document is written.
+#[test]
+#[ignore = "takes half an hour: make faults"]
+fn all_faults() {
+    #[allow(clippy::disallowed_methods, reason = "a setting of this test alone")]
+    let words = std::env::var("FAULTS").unwrap_or_default();
+    let chosen = |cell: &Cell| {
+        let name = cell.to_string();
+        words.split(',').all(|word| name.contains(word.trim()))
+    };
+    let cells: Vec<_> = plan::all().into_iter().filter(chosen).collect();
+    let results = matrix::run(&cells, show);
+    let document = table::document(&results);
+    if words.is_empty() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/FAULTS.md");
+        fs::write(path, document).expect("write the document");
+    } else {
+        println!("{document}");
+    }
+    judge(&results);
+}
+
+#[test]
+fn the_plan_has_no_cell_twice() {
+    let mut names: Vec<_> = plan::all().iter().map(Cell::to_string).collect();
+    let all = names.len();
+    println!("{all} cells");
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}
+
+/// One line for each cell, and all that the build said where a promise is broken.
+fn show(result: &Result) {
+    let (cell, seen) = (&result.cell, &result.seen);
+    let (verdict, seconds, hits) = (seen.verdict, seen.seconds, seen.hits);
+    println!("{cell}: {verdict:?}, {seconds:.1} s, {hits} hits");
+    if !result.broken.is_empty() {
+        println!("  BROKEN: {}", result.broken.join("; "));
+        let name = cell.to_string().replace([' ', '/', ':'], "-");
+        let path = Path::new(FINDINGS).join(format!("{name}.log"));
+        fs::write(path, &seen.output).expect("write what was seen");
+    }
+}
+
+/// Fails when a cell broke its promise.
+fn judge(results: &[Result]) {
+    let broken = results.iter().filter(|result| !result.broken.is_empty());
+    let broken: Vec<_> = broken
+        .map(|result| format!("{}: {}", result.cell, result.broken.join("; ")))
+        .collect();
+    assert!(
+        broken.is_empty(),
+        "{} of {} cells broke a promise (their builds are in {FINDINGS}):\n{}",
+        broken.len(),
+        results.len(),
+        broken.join("\n")
+    );
+}
