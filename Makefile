@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo test test-matrix fmt lint unit e2e soak faults bench-hop conformance deny tools clean
+.PHONY: help demo test test-matrix fmt lint unit e2e soak faults bench-hop conformance fuzz deny tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,19 @@ bench-hop: tools ## What the hop through the gateway costs, as ratios to direct 
 conformance: ## containerd's own suite for content stores, on `buildkit-gha content`
 	cargo build $(CARGO_ARGS)
 	$(CONFORMANCE)
+
+# How long each target is fuzzed.
+FUZZ_SECONDS := 60
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+fuzz: ## Look for inputs that break a parser's promise, FUZZ_SECONDS each (nightly Rust)
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target; \
+		cargo +nightly fuzz run -s none $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10; \
+	done
 
 fmt: ## Format the code
 	cargo fmt

@@ -64,7 +64,7 @@ async fn edit_messages(
         let Some(data) = data else { break };
         messages.push(&data);
         let _ = from.flow_control().release_capacity(data.len());
-        while let Some(message) = messages.next()? {
+        while let Some(message) = messages.pop()? {
             send_message(to, &editor.edit(message)).await?;
         }
     }

@@ -5,10 +5,10 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use super::grpc::{Code, GrpcStatus};
 
 /// The flag byte and the length.
-pub(super) const PREFIX: usize = 5;
+pub const PREFIX: usize = 5;
 
 /// The largest message that BuildKit's daemon and clients accept from each other.
-pub(super) const MAX_MESSAGE: usize = 16 << 20;
+pub const MAX_MESSAGE: usize = 16 << 20;
 
 /// Why a body is not a row of plain messages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,18 +40,18 @@ impl From<FrameError> for GrpcStatus {
 
 /// Puts messages together from a body that comes in pieces of any size.
 #[derive(Debug, Default)]
-pub(super) struct Messages {
+pub struct Messages {
     buffer: BytesMut,
 }
 
 impl Messages {
     /// Adds a piece of the body.
-    pub(super) fn push(&mut self, piece: &[u8]) {
+    pub fn push(&mut self, piece: &[u8]) {
         self.buffer.extend_from_slice(piece);
     }
 
     /// The next whole message, if it is there.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+    pub fn pop(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some((prefix, rest)) = self.buffer.split_first_chunk::<PREFIX>() else {
             return Ok(None);
         };
@@ -71,7 +71,7 @@ impl Messages {
     }
 
     /// Whether the body may end here.
-    pub(super) fn end(&self) -> Result<(), FrameError> {
+    pub fn end(&self) -> Result<(), FrameError> {
         if self.buffer.is_empty() {
             Ok(())
         } else {
@@ -81,7 +81,7 @@ impl Messages {
 }
 
 /// The message with its prefix.
-pub(super) fn encode(message: &[u8]) -> Result<Bytes, FrameError> {
+pub fn encode(message: &[u8]) -> Result<Bytes, FrameError> {
     if message.len() > MAX_MESSAGE {
         return Err(FrameError::TooLong(message.len()));
     }
@@ -111,7 +111,7 @@ mod tests {
             let mut received = Vec::new();
             for piece in [&body[..cut], &body[cut..]] {
                 messages.push(piece);
-                while let Some(message) = messages.next().unwrap() {
+                while let Some(message) = messages.pop().unwrap() {
                     received.push(message);
                 }
             }
@@ -126,7 +126,7 @@ mod tests {
         for end in 1..body.len() {
             let mut messages = Messages::default();
             messages.push(&body[..end]);
-            assert_eq!(messages.next(), Ok(None));
+            assert_eq!(messages.pop(), Ok(None));
             assert_eq!(messages.end(), Err(FrameError::Cut));
         }
     }
@@ -135,12 +135,12 @@ mod tests {
     fn what_cannot_be_read_is_said_at_the_prefix() {
         let mut long = Messages::default();
         long.push(&[0, 1, 0, 0, 1]);
-        assert_eq!(long.next(), Err(FrameError::TooLong(MAX_MESSAGE + 1)));
+        assert_eq!(long.pop(), Err(FrameError::TooLong(MAX_MESSAGE + 1)));
         let status = GrpcStatus::from(FrameError::TooLong(1));
         assert_eq!(status.code, Code::ResourceExhausted);
 
         let mut compressed = Messages::default();
         compressed.push(&[1, 0, 0, 0, 0]);
-        assert_eq!(compressed.next(), Err(FrameError::Compressed));
+        assert_eq!(compressed.pop(), Err(FrameError::Compressed));
     }
 }

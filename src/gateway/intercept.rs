@@ -127,7 +127,7 @@ async fn read_one(body: &mut RecvStream) -> Result<Bytes, Refused> {
         let data = data.map_err(|_| Refused::Left)?;
         messages.push(&data);
         let _ = body.flow_control().release_capacity(data.len());
-        while let Some(message) = messages.next()? {
+        while let Some(message) = messages.pop()? {
             if first.replace(message).is_some() {
                 return Err(FrameError::NotOne(2).into());
             }

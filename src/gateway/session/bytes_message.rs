@@ -24,18 +24,21 @@ pub(super) const HEADROOM: usize = PREFIX + 1 + MAX_VARINT;
 
 /// Why bytes are no `BytesMessage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DecodeError {
+pub enum DecodeError {
+    /// The flag byte says that it is compressed, or is no flag byte.
     #[error("a session message is compressed")]
     Compressed,
+    /// Longer than [`MAX_MESSAGE`].
     #[error("a session message of {0} bytes is longer than the limit of {MAX_MESSAGE} bytes")]
     TooLong(usize),
+    /// Anything but one field of bytes, with number 1.
     #[error("a session message is no BytesMessage")]
     Malformed,
 }
 
 /// Finds the payloads in a body that comes in pieces of any size.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub struct Decoder {
     state: State,
 }
 
@@ -80,7 +83,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Takes the next bytes of payload from `piece`; None when all of it has been taken.
-    pub(super) fn next(&mut self, piece: &mut Bytes) -> Result<Option<Bytes>, DecodeError> {
+    pub fn payload(&mut self, piece: &mut Bytes) -> Result<Option<Bytes>, DecodeError> {
         while !piece.is_empty() {
             if let State::Payload { left } = self.state {
                 let payload = piece.split_to(left.min(piece.len()));
@@ -179,7 +182,7 @@ mod tests {
         let mut out = Vec::new();
         for piece in pieces {
             let mut piece = Bytes::copy_from_slice(piece);
-            while let Some(payload) = decoder.next(&mut piece)? {
+            while let Some(payload) = decoder.payload(&mut piece)? {
                 assert!(!payload.is_empty());
                 out.extend_from_slice(&payload);
             }

@@ -1,7 +1,7 @@
 //! `Control.Session`: the HTTP/2 connection that buildkitd opens to the user's client through a
 //! stream of `BytesMessage`, ended here on both sides so that calls inside it can be answered.
 
-mod bytes_message;
+pub mod bytes_message;
 mod local;
 mod splice;
 mod tunnel;

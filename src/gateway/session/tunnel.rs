@@ -80,7 +80,7 @@ impl Reader {
     /// Fills `payload`; false at the end of the stream.
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         while self.payload.is_empty() {
-            let next = self.decoder.next(&mut self.piece);
+            let next = self.decoder.payload(&mut self.piece);
             if let Some(payload) =
                 next.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
             {

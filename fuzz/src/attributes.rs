@@ -1,0 +1,52 @@
+//! The attributes of a `gha` entry: any text is read or refused, and what is sent on is bounded.
+
+use std::collections::BTreeMap;
+
+use buildkit_gha::{
+    cache::{
+        go_duration,
+        spec::{self, Overrides, name},
+    },
+    protocol::key::{IndexKey, MAX_KEY_CHARS},
+    secret::Secret,
+};
+use url::Url;
+
+/// Lines of `name=value`.
+pub fn body(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(duration) = go_duration::parse(text) {
+        assert_eq!(
+            go_duration::parse(&go_duration::format(duration)),
+            Ok(duration)
+        );
+    }
+    let attrs: BTreeMap<String, String> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let parsed = spec::parse(&attrs, &Overrides::default());
+    match parsed.spec {
+        Ok(spec) => is_safe_to_send_on(&spec),
+        Err(error) => assert!(!error.mistakes.is_empty() && !error.to_string().is_empty()),
+    }
+}
+
+fn is_safe_to_send_on(spec: &spec::Spec) {
+    let index = IndexKey::new(&spec.scope, "refs/heads/main", true);
+    let longest = index.entry(u64::MAX);
+    assert!(longest.chars().count() <= MAX_KEY_CHARS, "{longest}");
+    assert!(!longest.contains(','), "v1 sends keys as a list");
+
+    let url = Url::parse("http://127.0.0.1:1/handle/").expect("a URL");
+    let token = Secret::new("the gateway's own");
+    let sent = spec::loopback_import_attrs(spec, &url, &token);
+    assert_eq!(
+        sent.get(name::TOKEN).map(String::as_str),
+        Some(token.expose())
+    );
+    assert!(!spec::local_export_attrs(spec, "dest").contains_key(name::TOKEN));
+}
