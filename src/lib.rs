@@ -11,6 +11,7 @@ pub mod config;
 pub mod content;
 pub mod digest;
 pub mod gateway;
+pub mod http1;
 pub mod lifecycle;
 pub mod proto;
 pub mod protocol;

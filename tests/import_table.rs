@@ -9,8 +9,9 @@ use std::{
 };
 
 /// What every room may import; these import only one another.
-const BASE: [&str; 7] = [
+const BASE: [&str; 8] = [
     "digest",
+    "http1",
     "lifecycle",
     "proto",
     "protocol",

@@ -2,6 +2,14 @@
 
 use std::collections::BTreeMap;
 
+/// Variables that hold tokens of the cache or of the job. buildkitd reads none of them, and whoever
+/// may look into its process or runs a command from its configuration should not either.
+pub const SECRET_VARIABLES: [&str; 3] = [
+    "BUILDKIT_GHA_TOKEN",
+    "ACTIONS_RUNTIME_TOKEN",
+    "GITHUB_TOKEN",
+];
+
 /// The variables of a process. An empty one is as good as none, as CI systems often set them.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);

@@ -258,6 +258,7 @@ mod tests {
     #[test]
     fn nothing_said_is_buildkitds_default() {
         let config = parse(&[], &[]).unwrap();
+        assert_eq!(config.import_listen, SocketAddr::from(([127, 0, 0, 1], 0)));
         assert_eq!(
             config.listen[0].to_string(),
             "unix:///run/buildkit/buildkitd.sock"

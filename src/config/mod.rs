@@ -15,7 +15,7 @@ pub use address::{Address, AddressError};
 pub use buildkitd_flags::Flags;
 pub use buildkitd_toml::BuildkitdToml;
 pub use defaults::Defaults;
-pub use env::Env;
+pub use env::{Env, SECRET_VARIABLES};
 pub use gateway::{Buildkitd, ConfigError, GatewayConfig, ImportWay};
 pub use limits::Limits;
 pub use socket::{Owner, Tls};

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::upstream;
-use crate::config::Address;
+use crate::config::{Address, SECRET_VARIABLES};
 
 mod socket_dir;
 
@@ -81,6 +81,9 @@ impl Child {
             }
             None => Command::new(program),
         };
+        for name in SECRET_VARIABLES {
+            command.env_remove(name);
+        }
         let process = command
             .args(args)
             .arg(format!("--addr={address}"))

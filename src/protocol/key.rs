@@ -6,6 +6,9 @@ use crate::digest::Digest;
 /// Longest key that the Actions cache accepts, in characters.
 pub const MAX_KEY_CHARS: usize = 512;
 
+/// Most keys of one lookup: what the clients of GitHub enforce is ten, plus the primary key.
+pub const MAX_LOOKUP_KEYS: usize = 11;
+
 /// The text whose sha256 is the version of every entry that BuildKit writes.
 const VERSION_SEED: &str = "|go-actionscache-1.0";
 

@@ -31,8 +31,7 @@ pub const MAX_PUT_BYTES: u64 = 5000 << 20;
 /// Longest block id once decoded from base64: what Azure allows.
 pub const MAX_BLOCK_ID_BYTES: usize = 64;
 
-/// Most keys of one lookup: what the clients of GitHub enforce is ten, plus the primary key.
-pub const MAX_LOOKUP_KEYS: usize = 11;
+pub use crate::protocol::key::MAX_LOOKUP_KEYS;
 
 /// Where the service keeps its things and how it behaves.
 #[derive(Debug, Clone)]

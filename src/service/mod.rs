@@ -8,7 +8,7 @@
 //! | `db`, `blobs` | what was committed: SQLite and content files |
 //! | `ballast` | space that is set aside for a full disk |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
-//! | `transfer`, `steady` | bodies to files and back, in bounded memory and time |
+//! | `transfer` | bodies to files and back, in bounded memory |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
 //!
 //! [`Service::open`] and [`serve`] are all that a program or a test needs.
@@ -27,7 +27,6 @@ mod metrics;
 mod registry;
 mod server;
 mod sign;
-mod steady;
 mod surface;
 mod transfer;
 mod upload;

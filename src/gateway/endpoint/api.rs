@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, Query, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{DefaultBodyLimit, FromRequestParts, Path, Query, RawPathParams, Request, State},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use futures_util::TryStreamExt as _;
+use http_body_util::Limited;
 use hyper::ext::ReasonPhrase;
 use serde::Deserialize;
 use url::Url;
@@ -21,9 +22,17 @@ use super::{
     objects,
 };
 use crate::{
-    protocol::{range::ContentRange, v1},
+    protocol::{
+        key::{MAX_KEY_CHARS, MAX_LOOKUP_KEYS},
+        range::ContentRange,
+        v1,
+    },
     secret::SecretUrl,
 };
+
+/// Largest body of a call that is no upload: a key of 512 characters of four bytes, escaped, and
+/// a version fit many times.
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 /// What every handler needs.
 pub(super) struct Shared {
@@ -40,6 +49,7 @@ pub(super) fn router(handles: Arc<Handles>, url: Url) -> Router {
             post(commit).patch(write),
         )
         .route("/{handle}/objects/{name}", get(objects::get))
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .with_state(Arc::new(Shared { handles, url }))
 }
 
@@ -93,19 +103,50 @@ fn printable(char: char) -> char {
     }
 }
 
-/// The handle of the path, if the request shows its token. A wrong handle and a wrong token get
-/// the same answer.
-fn admit(shared: &Shared, name: &str, headers: &HeaderMap) -> Result<Arc<Handle>, Refusal> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    shared
-        .handles
-        .get(name)
-        .filter(|handle| handle.admits(bearer))
-        .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "unknown handle or wrong token"))
+/// The handle of the path, by name and door. It is the first thing that a call asks for: who does
+/// not show its token learns nothing else, and a wrong handle and a wrong token get one answer.
+struct Admitted {
+    name: String,
+    handle: Arc<Handle>,
+}
+
+impl FromRequestParts<Arc<Shared>> for Admitted {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
+        let path = RawPathParams::from_request_parts(parts, shared).await;
+        let path = path.map_err(|_| stranger())?;
+        let name = path.iter().find(|(name, _)| *name == "handle");
+        let (_, name) = name.ok_or_else(stranger)?;
+        let bearer = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
+        let handle = shared.handles.admit(name, bearer).ok_or_else(stranger)?;
+        Ok(Self {
+            name: name.to_owned(),
+            handle,
+        })
+    }
+}
+
+fn stranger() -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, "unknown handle or wrong token")
+}
+
+fn bad_request(message: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, message)
+}
+
+fn check_key(key: &str) -> Result<(), Refusal> {
+    if key.chars().count() > MAX_KEY_CHARS {
+        return Err(bad_request(format!(
+            "a key is longer than {MAX_KEY_CHARS} characters"
+        )));
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -115,69 +156,73 @@ struct LookupQuery {
 }
 
 async fn lookup(
+    caller: Admitted,
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
     Query(query): Query<LookupQuery>,
-    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let handle = admit(&shared, &name, &headers)?;
-    let keys: Vec<&str> = query.keys.split(',').collect();
+    let keys: Vec<&str> = query.keys.split(',').take(MAX_LOOKUP_KEYS + 1).collect();
+    if keys.len() > MAX_LOOKUP_KEYS {
+        return Err(bad_request(format!(
+            "a lookup has more than {MAX_LOOKUP_KEYS} keys"
+        )));
+    }
+    keys.iter().try_for_each(|key| check_key(key))?;
+    let handle = &caller.handle;
     let Some(found) = handle.backend.lookup(&keys, &query.version).await? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let object = handle.publish(found.object);
+    let object = handle.publish(&found.key, found.object);
     let entry = v1::Entry {
         cache_key: found.key,
         scope: String::new(),
-        archive_location: SecretUrl::new(objects::url(&shared.url, &name, &object)),
+        archive_location: SecretUrl::new(objects::url(&shared.url, &caller.name, &object)),
     };
     Ok(Json(entry).into_response())
 }
 
 async fn reserve(
-    State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
+    caller: Admitted,
     Json(request): Json<v1::ReserveRequest>,
 ) -> Result<Response, Refusal> {
-    let handle = admit(&shared, &name, &headers)?;
-    let cache_id = handle
+    check_key(&request.key)?;
+    let reserved = caller
+        .handle
         .backend
-        .reserve(&request.key, &request.version)
-        .await?;
+        .reserve(&request.key, &request.version);
+    let cache_id = reserved.await?;
     Ok((StatusCode::CREATED, Json(v1::ReserveResponse { cache_id })).into_response())
 }
 
 async fn write(
-    State(shared): State<Arc<Shared>>,
-    Path((name, id)): Path<(String, i64)>,
+    caller: Admitted,
+    Path((_, id)): Path<(String, i64)>,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
-    let handle = admit(&shared, &name, request.headers())?;
     let range = request
         .headers()
         .get(header::CONTENT_RANGE)
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "Content-Range is missing"))?;
+        .ok_or_else(|| bad_request("Content-Range is missing"))?;
     let range = ContentRange::parse(range)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?
+        .map_err(|error| bad_request(error.to_string()))?
         .range;
-    let body = into_stream(request.into_body());
-    handle.backend.write(id, range, body).await?;
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let body = into_stream(request.into_body(), length);
+    caller.handle.backend.write(id, range, body).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn into_stream(body: Body) -> super::Body {
+/// A body that may have no more bytes than its range says.
+fn into_stream(body: Body, length: usize) -> super::Body {
+    let body = Body::new(Limited::new(body, length));
     Box::pin(body.into_data_stream().map_err(std::io::Error::other))
 }
 
 async fn commit(
-    State(shared): State<Arc<Shared>>,
-    Path((name, id)): Path<(String, i64)>,
-    headers: HeaderMap,
+    caller: Admitted,
+    Path((_, id)): Path<(String, i64)>,
     Json(request): Json<v1::CommitRequest>,
 ) -> Result<StatusCode, Refusal> {
-    let handle = admit(&shared, &name, &headers)?;
-    handle.backend.commit(id, request.size).await?;
+    caller.handle.backend.commit(id, request.size).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,7 +3,8 @@
 //! A handle is a path that cannot be guessed, with a token that cannot be guessed either. Stock
 //! sends no `Authorization` when it downloads, so every object behind a handle has an unguessable
 //! URL of its own. What is looked up is a hash of the secret, never the secret: the time that a
-//! look-up takes tells nothing about it.
+//! look-up takes tells nothing about it. Tokens are compared as hashes, in constant time, also
+//! where there is no handle to compare with.
 
 use std::{
     collections::HashMap,
@@ -13,6 +14,7 @@ use std::{
     },
 };
 
+use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use rand::Rng as _;
 use subtle::ConstantTimeEq as _;
@@ -24,29 +26,30 @@ use crate::{digest::Digest, secret::Secret};
 /// Random bytes in a handle and in an object's name: 128 bits cannot be guessed.
 const SECRET_BYTES: usize = 16;
 
+/// As long as the output of the hash that uses it.
+const NAME_KEY_BYTES: usize = 32;
+
+/// What a caller's token is compared with where the handle does not exist: no text has this hash.
+const NO_TOKEN: [u8; 32] = [0; 32];
+
 /// A door for buildkitd to one backend.
 pub struct Handle {
     /// What answers behind it.
     pub backend: Arc<dyn Backend>,
     /// Cancelled when the handle is closed: every download through it ends then.
     pub closed: CancellationToken,
-    token: Secret,
+    token: Digest,
     expires: Timestamp,
+    names: hmac::Key,
     objects: Mutex<HashMap<Digest, Arc<dyn Object>>>,
 }
 
 impl Handle {
-    /// True if `bearer` is this handle's token, in constant time.
-    pub fn admits(&self, bearer: &str) -> bool {
-        bearer
-            .as_bytes()
-            .ct_eq(self.token.expose().as_bytes())
-            .into()
-    }
-
-    /// Gives `object` a name that cannot be guessed.
-    pub fn publish(&self, object: Arc<dyn Object>) -> String {
-        let name = random_name();
+    /// Gives the object of `key` a name that cannot be guessed. One key has one name, however
+    /// often it is looked up: a handle holds no more objects than its cache has entries.
+    pub fn publish(&self, key: &str, object: Arc<dyn Object>) -> String {
+        let tag = hmac::sign(&self.names, key.as_bytes());
+        let name = hex::encode(&tag.as_ref()[..SECRET_BYTES]);
         self.objects().insert(Digest::of(&name), object);
         name
     }
@@ -79,13 +82,14 @@ struct Slot {
 
 impl Handles {
     /// Opens a handle; the answer is its name in the URL.
-    pub fn open(&self, backend: Arc<dyn Backend>, token: Secret, expires: Timestamp) -> String {
+    pub fn open(&self, backend: Arc<dyn Backend>, token: &Secret, expires: Timestamp) -> String {
         let name = random_name();
         let handle = Arc::new(Handle {
             backend,
             closed: CancellationToken::new(),
-            token,
+            token: Digest::of(token.expose()),
             expires,
+            names: hmac::Key::new(hmac::HMAC_SHA256, &random::<NAME_KEY_BYTES>()),
             objects: Mutex::default(),
         });
         let slot = Slot {
@@ -94,6 +98,17 @@ impl Handles {
         };
         self.slots().insert(Digest::of(&name), slot);
         name
+    }
+
+    /// The handle of that name, if `bearer` is its token. A handle that does not exist takes the
+    /// same comparison as one that does.
+    pub fn admit(&self, name: &str, bearer: &str) -> Option<Arc<Handle>> {
+        let handle = self.get(name);
+        let token = handle
+            .as_ref()
+            .map_or(&NO_TOKEN, |handle| handle.token.as_bytes());
+        let admitted: bool = Digest::of(bearer).as_bytes().ct_eq(token).into();
+        handle.filter(|_| admitted)
     }
 
     /// The handle of that name.
@@ -141,7 +156,11 @@ impl Handles {
 
 /// A name of 32 hex digits from the thread's cryptographic generator.
 fn random_name() -> String {
-    let mut bytes = [0; SECRET_BYTES];
+    hex::encode(random::<SECRET_BYTES>())
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     rand::rng().fill_bytes(&mut bytes);
-    hex::encode(bytes)
+    bytes
 }

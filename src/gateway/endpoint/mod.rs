@@ -12,7 +12,6 @@
 mod api;
 mod backend;
 mod handle;
-mod listener;
 mod objects;
 pub(super) mod token;
 
@@ -25,13 +24,28 @@ use url::Url;
 pub use backend::{Backend, Body, Failure, Found, Object, Readable};
 
 use crate::{
+    http1::{self, Limits},
     lifecycle::{TaskGuard, Tasks},
     protocol::scope::Scope,
     secret::{Secret, SecretUrl},
 };
 use handle::Handles;
-use listener::Listener;
-pub use listener::PATIENCE;
+
+/// How long a reader may take nothing. buildkitd writes what it reads to its disk, which may stop
+/// for seconds; a reader that has not moved for so long is not going to. Content that is being
+/// served keeps its room in the spool, and its handle keeps the import.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+const LIMITS: Limits = Limits {
+    // buildkitd asks for all layers of a record at once; what waits in the listen queue waits for
+    // lookups, and none of them waits for another.
+    connections: 1024,
+    // Go's HTTP client keeps an idle connection for 90 s: it should be the first to give it up.
+    head_time: Duration::from_secs(100),
+    // The gateway's own token grows with the scopes of the real one, which has at most 16 KiB.
+    head_bytes: 64 << 10,
+    stall: PATIENCE,
+};
 
 /// The endpoint, listening.
 pub struct Endpoint {
@@ -60,21 +74,20 @@ impl Endpoint {
         patience: Duration,
         tasks: &Tasks,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind(listen).await?;
-        let address = socket.local_addr()?;
-        let listener = Listener { socket, patience };
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let limits = Limits {
+            stall: patience,
+            ..LIMITS
+        };
         let url = url.unwrap_or_else(|| {
             Url::parse(&format!("http://{address}/")).expect("a socket address is an authority")
         });
         let handles = Arc::new(Handles::default());
         let router = api::router(Arc::clone(&handles), url.clone());
-        let stop = tasks.shutdown().clone();
+        let connections = tasks.clone();
         let server = tasks.spawn_guarded("import endpoint", async move {
-            let serving = axum::serve(listener, router)
-                .with_graceful_shutdown(async move { stop.cancelled().await });
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the loopback endpoint has ended; imports will miss");
-            }
+            http1::serve(listener, router, limits, &connections).await;
         });
         Ok(Self {
             handles,
@@ -87,7 +100,7 @@ impl Endpoint {
     /// real one and nothing else of it.
     pub fn open(&self, backend: Arc<dyn Backend>, scopes: &[Scope], expires: Timestamp) -> Access {
         let token = token::mint(scopes, expires);
-        let name = self.handles.open(backend, token.clone(), expires);
+        let name = self.handles.open(backend, &token, expires);
         let mut url = self.url.clone();
         url.path_segments_mut()
             .expect("an http URL has a path")

@@ -4,11 +4,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use jiff::SignedDuration;
-use reqwest::{Client, Response, StatusCode, header};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use tokio::sync::watch;
 
 use super::*;
-use crate::protocol::{scope::Permission, v1};
+use crate::protocol::{
+    key::{MAX_KEY_CHARS, MAX_LOOKUP_KEYS},
+    scope::Permission,
+    v1,
+};
 
 const CONTENT: &[u8] = b"an index";
 
@@ -26,6 +30,13 @@ impl Backend for Fixed {
         };
         let key = keys[0].to_owned();
         Ok(Some(Found { key, object }))
+    }
+
+    async fn write(&self, _: i64, _: std::ops::Range<u64>, mut body: Body) -> Result<(), Failure> {
+        while let Some(piece) = body.next().await {
+            piece.map_err(|error| Failure::Invalid(error.to_string()))?;
+        }
+        Ok(())
     }
 }
 
@@ -122,6 +133,18 @@ impl Bed {
         call.bearer_auth(token).send().await.unwrap()
     }
 
+    /// A call below a handle's URL.
+    fn call(&self, method: Method, base: &Url, path: &str) -> RequestBuilder {
+        let path = format!("_apis/artifactcache/{path}");
+        self.http.request(method, base.join(&path).unwrap())
+    }
+
+    /// A call below our handle, with its token.
+    fn ours(&self, method: Method, path: &str) -> RequestBuilder {
+        self.call(method, self.access.url.expose(), path)
+            .bearer_auth(self.access.token.expose())
+    }
+
     async fn object(&self, key: &str) -> Url {
         self.object_at(&self.access, key).await
     }
@@ -158,6 +181,105 @@ async fn a_lookup_needs_the_handles_own_token() {
     unknown.url = SecretUrl::new(bed.endpoint.url.join("0123456789abcdef/").unwrap());
     let answer = bed.lookup_at(&unknown, "key", bed.access.token.expose());
     assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// What a stranger is told depends on nothing but the kind of call.
+#[tokio::test]
+async fn strangers_do_not_learn_whether_a_handle_exists() {
+    let bed = Bed::new().await;
+    let ours = bed.access.url.expose().clone();
+    let unknown = bed
+        .endpoint
+        .url
+        .join(&format!("{}/", "0".repeat(32)))
+        .unwrap();
+    let token = bed.access.token.expose();
+    let same_length = "x".repeat(token.len());
+    let one_byte_off = format!("{}!", &token[..token.len() - 1]);
+    for (method, path) in [
+        (Method::GET, "cache?keys=key&version=v"),
+        (Method::GET, "cache?nothing=known"),
+        (Method::POST, "caches"),
+        (Method::POST, "caches/1"),
+        (Method::POST, "caches/no-number"),
+        (Method::PATCH, "caches/1"),
+    ] {
+        let mut told = Vec::new();
+        for (base, token) in [
+            (&unknown, token),
+            (&unknown, ""),
+            (&ours, ""),
+            (&ours, same_length.as_str()),
+            (&ours, one_byte_off.as_str()),
+        ] {
+            let call = bed.call(method.clone(), base, path).bearer_auth(token);
+            let answer = call.body("no JSON").send().await.unwrap();
+            let mut headers = answer.headers().clone();
+            headers.remove(header::DATE);
+            told.push((answer.status(), headers, answer.bytes().await.unwrap()));
+        }
+        assert_eq!(told[0].0, StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_call_may_carry_is_bounded() {
+    let bed = Bed::new().await;
+    let lookup = |keys: String| bed.ours(Method::GET, &format!("cache?keys={keys}&version=v"));
+    let reserve = |key: String| {
+        let body = serde_json::json!({"key": key, "version": "v"});
+        bed.ours(Method::POST, "caches").json(&body)
+    };
+    let write = |range: &'static str| {
+        let call = bed.ours(Method::PATCH, "caches/1");
+        call.header(header::CONTENT_RANGE, range).body("12345")
+    };
+    let long = |length| "k".repeat(length);
+    for (what, call, status) in [
+        ("many keys", lookup(["k"; MAX_LOOKUP_KEYS].join(",")), 204),
+        (
+            "too many keys",
+            lookup(["k"; MAX_LOOKUP_KEYS + 1].join(",")),
+            400,
+        ),
+        ("a long key", lookup(long(MAX_KEY_CHARS)), 204),
+        ("a longer key", lookup(long(MAX_KEY_CHARS + 1)), 400),
+        (
+            "a longer key to write",
+            reserve(long(MAX_KEY_CHARS + 1)),
+            400,
+        ),
+        ("a huge message", reserve(long(1 << 20)), 413),
+        ("all of a range", write("bytes 0-4/*"), 204),
+        ("more than its range", write("bytes 0-3/*"), 400),
+        ("no range", write("bytes 4-0/*"), 400),
+        (
+            "a huge head",
+            lookup(String::new()).header("x", long(2 * LIMITS.head_bytes)),
+            431,
+        ),
+    ] {
+        let answer = call.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn one_key_has_one_url_and_another_handle_another() {
+    let bed = Bed::new().await;
+    let url = bed.object("key").await;
+    assert_eq!(bed.object("key").await, url);
+    let name = |url: &Url| url.path_segments().unwrap().next_back().unwrap().to_owned();
+    assert_ne!(name(&bed.object("endless").await), name(&url));
+
+    let other = open(&bed.endpoint, SignedDuration::from_hours(1));
+    let entry = bed.lookup_at(&other, "key", other.token.expose()).await;
+    let entry: v1::Entry = entry.json().await.unwrap();
+    assert_ne!(name(entry.archive_location.expose()), name(&url));
+    let crossed = other.url.expose().join(&format!("objects/{}", name(&url)));
+    let crossed = bed.http.get(crossed.unwrap()).send().await.unwrap();
+    assert_eq!(crossed.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

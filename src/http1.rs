@@ -1,0 +1,175 @@
+//! HTTP/1 connections for a router: accepted up to a number, each with limits, all drained at the
+//! end. The loopback endpoint and the embedded service stand on it.
+
+mod steady;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt as _;
+
+use crate::lifecycle::Tasks;
+use steady::Steady;
+
+/// How long to wait when the system has no file descriptor for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What clients may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once; more wait in the listen queue.
+    pub connections: usize,
+    /// How long a connection may take to send the head of a request, or to send none at all.
+    pub head_time: Duration,
+    /// Longest head of a request.
+    pub head_bytes: usize,
+    /// How long a reader may take nothing of an answer before its connection is cut: what it was
+    /// sent keeps memory, disk or a place among the connections.
+    pub stall: Duration,
+}
+
+/// Serves on `listener` until `tasks` are asked to end; then takes no more connections. The requests
+/// that are in flight belong to `tasks` and finish while those drain.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, tasks: &Tasks) {
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        let accepted = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            () = tasks.shutdown().cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = serve_connection(stream, router.clone(), limits, tasks.clone());
+                tasks.spawn("HTTP connection", async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    tasks: Tasks,
+) -> Result<(), hyper::Error> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+    }
+    let shutdown = tasks.shutdown().clone();
+    let mut patient = TimeoutStream::new(stream);
+    patient.set_write_timeout(Some(limits.stall));
+    let respond = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| Body::new(Steady::new(body, &tasks)));
+        let response = router.clone().oneshot(request);
+        async move {
+            let response: Result<_, Infallible> = response.await;
+            response
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time)
+        .max_buf_size(limits.head_bytes)
+        .serve_connection(TokioIo::new(Box::pin(patient)), respond);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+    async fn serving(limits: Limits) -> (std::net::SocketAddr, Tasks) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tasks = Tasks::default();
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let own = tasks.clone();
+        tasks.spawn("server", async move {
+            serve(listener, router, limits, &own).await;
+        });
+        (address, tasks)
+    }
+
+    async fn answered(stream: &mut TcpStream) -> bool {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.is_ok() && answer == *b"HTTP/1.1 200"
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_waits_for_another_to_end() {
+        let (address, _tasks) = serving(Limits {
+            connections: 1,
+            head_time: Duration::from_mins(1),
+            head_bytes: 8 << 10,
+            stall: Duration::from_mins(1),
+        })
+        .await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(REQUEST).await.unwrap();
+        assert!(answered(&mut first).await);
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(REQUEST).await.unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(50), answered(&mut second));
+        assert!(early.await.is_err(), "the first holds the only place");
+        drop(first);
+        assert!(answered(&mut second).await);
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_or_too_much_is_sent_away() {
+        let (address, _tasks) = serving(Limits {
+            connections: 1,
+            head_time: Duration::from_millis(10),
+            head_bytes: 8 << 10,
+            stall: Duration::from_mins(1),
+        })
+        .await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = silent.read_to_end(&mut rest).await;
+        assert!(!rest.starts_with(b"HTTP/1.1 200"));
+
+        let mut huge = TcpStream::connect(address).await.unwrap();
+        let line = format!(
+            "GET / HTTP/1.1\r\nHost: h\r\nx: {}\r\n\r\n",
+            "x".repeat(64 << 10)
+        );
+        // The server may close before all of it has been sent.
+        let _ = huge.write_all(line.as_bytes()).await;
+        let mut rest = Vec::new();
+        let _ = huge.read_to_end(&mut rest).await;
+        assert!(!rest.starts_with(b"HTTP/1.1 200"));
+    }
+}
