@@ -24,7 +24,14 @@ pub struct Daemon {
 impl Daemon {
     /// Stock buildkitd.
     pub fn stock(lab: &Arc<Lab>, name: &str) -> Self {
-        Self::start(lab, name, command(lab, "buildkitd"))
+        Self::stock_with(lab, name, |_| ())
+    }
+
+    /// Stock buildkitd, with more settings.
+    pub fn stock_with(lab: &Arc<Lab>, name: &str, edit: impl FnOnce(&mut Command)) -> Self {
+        let mut daemon = command(lab, "buildkitd");
+        edit(&mut daemon);
+        Self::start(lab, name, daemon)
     }
 
     /// buildkitd behind the gateway.

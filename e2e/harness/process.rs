@@ -123,6 +123,19 @@ impl Process {
             .collect()
     }
 
+    /// The environments of the programs that this one has started and that still run.
+    pub fn environments_of_children(&self) -> Vec<String> {
+        let tasks = format!("/proc/{}/task", self.pid.as_raw_nonzero());
+        let tasks = std::fs::read_dir(tasks).expect("the program is running");
+        let children = tasks.filter_map(|task| {
+            std::fs::read_to_string(task.expect("a task").path().join("children")).ok()
+        });
+        let children: Vec<String> = children.collect();
+        let pids = children.iter().flat_map(|pids| pids.split_whitespace());
+        pids.map(|pid| read(Path::new(&format!("/proc/{pid}/environ"))))
+            .collect()
+    }
+
     /// What the program has written so far.
     pub fn log(&self) -> String {
         read(&self.log)

@@ -1,6 +1,6 @@
 //! `buildkit-gha serve`: the Actions cache of the tests, and what it counts.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, process::Command, sync::Arc};
 
 use buildkit_gha::digest::Digest;
 
@@ -61,7 +61,13 @@ impl Service {
 
     /// Starts the service and waits until it answers.
     pub fn start(lab: &Arc<Lab>) -> Self {
+        Self::start_with(lab, |_| ())
+    }
+
+    /// As [`Service::start`], with more settings.
+    pub fn start_with(lab: &Arc<Lab>, edit: impl FnOnce(&mut Command)) -> Self {
         let mut serve = command(lab, PROGRAM);
+        edit(&mut serve);
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         serve.arg(data_dir(lab));
         let mut process = Process::start(lab, "serve", serve);
@@ -164,6 +170,13 @@ impl Service {
         send(&part, "PATCH", &upload, content);
         let size = serde_json::json!({"size": content.len()}).to_string();
         send(&http, "POST", &upload, size.as_bytes());
+    }
+
+    /// The signed URL of an entry, as version 1 answers it.
+    pub fn signed_url(&self, token: &str, prefix: &str) -> String {
+        let path = format!("{V1}cache?keys={}&version={}", escaped(prefix), version());
+        let found = self.http().token(token).text(&path);
+        found.expect("the service finds the entry")
     }
 
     /// How much content it has sent so far.

@@ -1,6 +1,6 @@
 //! What nearly every test needs: a directory, an Actions cache with a token, something to build.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, process::Command, sync::Arc};
 
 use super::{
     Api, Build, Builder, Context, Lab, SOON, Service, command, lab::mount_tmpfs, run, service,
@@ -24,20 +24,25 @@ pub struct Site {
 impl Site {
     /// Starts the service and makes the rest.
     pub fn new() -> Self {
-        Self::in_lab(Lab::new())
+        Self::with(|_| ())
     }
 
-    /// The same, with an Actions cache that has this much room.
+    /// As [`Site::new`], with more settings of the service.
+    pub fn with(edit: impl FnOnce(&mut Command)) -> Self {
+        Self::in_lab(Lab::new(), edit)
+    }
+
+    /// As [`Site::new`], with an Actions cache that has this much room.
     pub fn on_a_disk_of(size: &str) -> Self {
         let lab = Lab::new();
         let dir = service::data_dir(&lab);
         fs::create_dir(&dir).expect("create a directory");
         mount_tmpfs(&dir, size);
-        Self::in_lab(lab)
+        Self::in_lab(lab, |_| ())
     }
 
-    fn in_lab(lab: Arc<Lab>) -> Self {
-        let service = Service::start(&lab);
+    fn in_lab(lab: Arc<Lab>, edit: impl FnOnce(&mut Command)) -> Self {
+        let service = Service::start_with(&lab, edit);
         let token = service.token(&[MAIN]);
         let context = Context::multi_stage(&lab, "context");
         Self {

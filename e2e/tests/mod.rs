@@ -17,6 +17,7 @@ mod round_trip;
 mod session;
 mod shared;
 mod signing;
+mod sockets;
 mod stock;
 mod tokens;
 mod upstream;
