@@ -174,8 +174,12 @@ async fn an_entry_without_its_bytes_is_forgotten() {
             _ => std::fs::remove_file(path).unwrap(),
         }
     }
-    let answer = server.get(&url).await;
-    assert!(answer.status() == StatusCode::NOT_FOUND || answer.bytes().await.is_err());
+    // The connection may break before the head of the answer has left.
+    let whole = match server.plain(reqwest::Method::GET, &url).send().await {
+        Ok(answer) if answer.status() != StatusCode::NOT_FOUND => answer.bytes().await.is_ok(),
+        Ok(_) | Err(_) => false,
+    };
+    assert!(!whole);
     server.stop().await;
     let server = Server::start(dir.path()).await;
     for key in ["seen", "unseen", "cut"] {
