@@ -50,6 +50,14 @@ impl SecretUrl {
         Self(url)
     }
 
+    /// Reads a URL that somebody else chose. Only `http` and `https` are followed: no `file:` and no
+    /// other door that the far side has no business to name.
+    pub fn http(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        let followed = matches!(url.scheme(), "http" | "https") && url.has_host();
+        followed.then_some(Self(url))
+    }
+
     /// The whole URL, to be put on the wire and nowhere else.
     pub fn expose(&self) -> &Url {
         &self.0
@@ -70,6 +78,21 @@ impl fmt::Debug for SecretUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_that_somebody_else_chose_leads_to_http_only() {
+        for (text, followed) in [
+            ("https://blobs.example/c?sig=x", true),
+            ("http://127.0.0.1:1/", true),
+            ("file:///etc/passwd", false),
+            ("unix:/run/docker.sock", false),
+            ("data:,x", false),
+            ("/relative", false),
+            ("", false),
+        ] {
+            assert_eq!(SecretUrl::http(text).is_some(), followed, "{text}");
+        }
+    }
 
     #[test]
     fn nothing_of_a_secret_is_printed() {

@@ -116,7 +116,6 @@ async fn twirp<T: DeserializeOwned>(
 }
 
 fn signed(client: &Client, call: Call, url: &str) -> Result<SecretUrl, Error> {
-    Url::parse(url)
-        .map(SecretUrl::new)
-        .map_err(|_| client.error(call, Kind::Protocol, "the answer's signed URL is not a URL"))
+    let message = "the answer's signed URL is not an http or https URL";
+    SecretUrl::http(url).ok_or_else(|| client.error(call, Kind::Protocol, message))
 }
