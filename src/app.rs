@@ -151,7 +151,10 @@ fn forward(leash: Leash, kind: SignalKind) {
 }
 
 async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildError> {
-    let http = Http::new(&HttpConfig::default())?;
+    let http = Http::new(&HttpConfig {
+        budgets: config.limits.budgets,
+        ..HttpConfig::default()
+    })?;
     let mut settings = Settings::new(config.spool_dir.clone());
     settings.signed = config.signed;
     config.limits.apply(&mut settings);

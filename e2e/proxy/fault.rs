@@ -13,6 +13,8 @@ pub enum Fault {
     Status(u16),
     /// 429 instead of the operation, with the seconds to wait if there are any.
     Throttled(Option<u32>),
+    /// v2's refusal of a reservation: a good answer that says no.
+    WriteDenied,
     /// 403 in the words that a signed URL's expiry has.
     Expired,
     /// The connection is reset as soon as the request's head is there.
@@ -56,6 +58,7 @@ impl Fault {
         match self {
             Self::Status(_)
             | Self::Throttled(_)
+            | Self::WriteDenied
             | Self::Expired
             | Self::ResetAtOnce
             | Self::ResetRequest
@@ -82,6 +85,7 @@ impl Fault {
         let (status, code, message) = match self {
             Self::Status(status) => (status, code(status), "injected by the test"),
             Self::Throttled(_) => (429, "resource_exhausted", "injected by the test: too many"),
+            Self::WriteDenied => (200, "", "cache write denied: injected by the test"),
             Self::Expired if operation.is_blob() => (
                 403,
                 "AuthenticationFailed",
@@ -98,7 +102,7 @@ impl Fault {
             )
         } else {
             // v1 says `message`, Twirp `code` and `msg`.
-            json!({ "message": message, "code": code, "msg": message }).to_string()
+            json!({ "ok": false, "message": message, "code": code, "msg": message }).to_string()
         };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = StatusCode::from_u16(status).expect("a status");

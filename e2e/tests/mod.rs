@@ -19,6 +19,8 @@ mod shared;
 mod signing;
 mod sockets;
 mod stock;
+mod throttled;
 mod tokens;
+mod unusable_tokens;
 mod upstream;
 mod ways;

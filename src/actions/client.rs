@@ -1,4 +1,4 @@
-//! The client as others see it: attempts, waits between them, and the deadline over all.
+//! The client as others see it: one function per call.
 
 use std::{
     fmt,
@@ -6,19 +6,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{
     Api, ClientConfig, Entry, Error, Identity, Kind, Reserved, RestTarget, Target, Token, Weight,
     answer::Answer,
+    governor::Lane,
     http::{Call, Http, Request},
-    rest,
-    retry::{self, Decision, Failed},
-    v1, v2,
+    rest, retry, v1, v2,
 };
 use crate::protocol;
 
@@ -40,6 +38,7 @@ struct Shared {
     target: Target,
     identity: Identity,
     config: ClientConfig,
+    lane: Arc<Lane>,
 }
 
 impl fmt::Debug for Client {
@@ -55,11 +54,14 @@ impl Client {
     /// A client without a deadline.
     pub fn new(http: Http, target: Target, config: ClientConfig) -> Self {
         let identity = Identity::new(&target.api, &target.token);
+        let (Api::V1(url) | Api::V2(url)) = &target.api;
+        let lane = http.lane(url, target.token.subject());
         let shared = Shared {
             http,
             target,
             identity,
             config,
+            lane,
         };
         Self {
             shared: Arc::new(shared),
@@ -188,84 +190,20 @@ impl Client {
         self.http().send(request, limit).await
     }
 
-    /// Makes attempts, each with a client that knows which one it is, until one succeeds, [`retry::decide`] gives up, or the deadline is there.
-    pub(super) async fn retrying<T, F, Fut>(&self, call: Call, attempt: F) -> Result<T, Error>
-    where
-        F: Fn(Self) -> Fut,
-        Fut: Future<Output = Result<T, Error>>,
-    {
-        let started = Instant::now();
-        let mut attempts = 0;
-        let mut last = None;
-        loop {
-            attempts += 1;
-            let client = Self {
-                attempt: attempts,
-                ..self.clone()
-            };
-            // Calls are made within calls: boxed, their futures stay small.
-            let error = match self.in_time(Box::pin(attempt(client))).await {
-                Some(Ok(value)) => return Ok(value),
-                Some(Err(error)) => error,
-                None => return Err(self.out_of_time(call, last.as_ref())),
-            };
-            let failed = Failed {
-                attempt: attempts,
-                elapsed: started.elapsed(),
-                jitter: (self.config().jitter)(),
-            };
-            match retry::decide(&self.config().retry, &error.kind, failed) {
-                Decision::Retry(wait) => self.wait(call, wait, &error).await?,
-                Decision::GiveUp => return Err(error),
-            }
-            last = Some(error);
+    /// The client of the `attempt`-th attempt of a call.
+    pub(super) fn nth(&self, attempt: u32) -> Self {
+        Self {
+            attempt,
+            ..self.clone()
         }
     }
 
-    /// Waits for something, at most until the deadline.
-    pub(super) async fn in_time<F: Future>(&self, work: F) -> Option<F::Output> {
-        match self.deadline {
-            Some(deadline) => timeout_at(deadline, work).await.ok(),
-            None => Some(work.await),
-        }
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
-    /// Waits before the next attempt, where people can see it.
-    async fn wait(&self, call: Call, wait: Duration, reason: &Error) -> Result<(), Error> {
-        let now = Instant::now();
-        if let Some(deadline) = self.deadline
-            && now + wait > deadline
-        {
-            let left = deadline.saturating_duration_since(now);
-            let message = format!(
-                "the next attempt is due in {:.1} s, but only {:.1} s are left; the last one failed: {}",
-                wait.as_secs_f64(),
-                left.as_secs_f64(),
-                reason.message,
-            );
-            return Err(self.error(call, Kind::Timeout, &message));
-        }
-        tracing::info!(
-            call = reason.call,
-            origin = reason.origin,
-            ?wait,
-            message = reason.message,
-            "waiting to try again"
-        );
-        self.config().observer.waiting(call, wait, reason);
-        tokio::time::sleep(wait).await;
-        Ok(())
-    }
-
-    pub(super) fn out_of_time(&self, call: Call, last: Option<&Error>) -> Error {
-        let message = match last {
-            Some(last) => format!(
-                "the time for the whole operation is over; the last attempt failed: {}",
-                last.message
-            ),
-            None => "no answer before the time for the whole operation was over".to_owned(),
-        };
-        self.error(call, Kind::Timeout, &message)
+    pub(super) fn lane(&self) -> &Lane {
+        &self.shared.lane
     }
 
     /// An error of this client's own.

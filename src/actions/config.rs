@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Error, http::Call};
+use super::{Budgets, http::Call};
 
 /// How long a connection may take to be made, TLS included: a healthy far side needs well below
 /// a second, a dropped packet is sent again after 1 and 3 seconds.
@@ -58,6 +58,8 @@ pub struct HttpConfig {
     pub connect_timeout: Duration,
     /// Bytes of parts in flight, over all uploads.
     pub part_memory: u64,
+    /// How many calls a service takes in a minute.
+    pub budgets: Budgets,
     /// What the program calls itself.
     pub user_agent: String,
 }
@@ -67,6 +69,7 @@ impl Default for HttpConfig {
         Self {
             connect_timeout: CONNECT_TIMEOUT,
             part_memory: PART_MEMORY,
+            budgets: Budgets::default(),
             user_agent: concat!("buildkit-gha/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -99,10 +102,13 @@ impl Default for RetryPolicy {
 /// Gives numbers from 0 (included) to 1 (not included); random ones, but in tests.
 pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
+/// What shows that a call waits, for as long as it is kept.
+pub type Shown = Option<Box<dyn Send + Sync>>;
+
 /// Told what a client is doing when it does not move.
 pub trait Observer: Send + Sync {
-    /// A call failed with `reason` and is made again after `wait`.
-    fn waiting(&self, call: Call, wait: Duration, reason: &Error);
+    /// A call waits at least for `wait`, because of `why`, before it is made (again).
+    fn waiting(&self, call: Call, wait: Duration, why: &str) -> Shown;
 }
 
 /// An observer that looks away; the log still tells.
@@ -110,7 +116,9 @@ pub trait Observer: Send + Sync {
 pub struct Unobserved;
 
 impl Observer for Unobserved {
-    fn waiting(&self, _: Call, _: Duration, _: &Error) {}
+    fn waiting(&self, _: Call, _: Duration, _: &str) -> Shown {
+        None
+    }
 }
 
 /// How one client works.

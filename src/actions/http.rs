@@ -28,8 +28,12 @@ use super::{
     body::{Sent, SlicedBody},
     config::HttpConfig,
     failure,
+    governor::{Governor, Lane},
 };
-use crate::secret::{Secret, SecretUrl};
+use crate::{
+    digest::Digest,
+    secret::{Secret, SecretUrl},
+};
 
 /// Redirects that a download follows; blob stores behind a load balancer use one.
 const MAX_REDIRECTS: usize = 5;
@@ -206,6 +210,7 @@ struct Shared {
     blob: Route,
     memory: Arc<Semaphore>,
     memory_units: u32,
+    governor: Governor,
     counters: [Counter; Call::ALL.len()],
 }
 
@@ -283,6 +288,7 @@ impl Http {
             blob: blob.map_err(words)?,
             memory: Arc::new(Semaphore::new(memory_units as usize)),
             memory_units,
+            governor: Governor::new(config.budgets),
             counters: Default::default(),
         })))
     }
@@ -294,6 +300,11 @@ impl Http {
             sent: counter.sent.load(Ordering::Relaxed),
             failed: counter.failed.load(Ordering::Relaxed),
         }
+    }
+
+    /// The lane of those who call the service at `url` as `subject`.
+    pub(super) fn lane(&self, url: &Url, subject: Digest) -> Arc<Lane> {
+        self.0.governor.lane(url, subject)
     }
 
     /// Waits until `bytes` of a part may be held in memory. A part larger than all there is gets

@@ -5,11 +5,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `client` | the calls as others see them; attempts, waits and the deadline |
+//! | `client`, `attempts` | the calls as others see them; attempts, waits and the deadline |
 //! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
 //! | `http`, `body`, `answer`, `failure` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
-//! | `weight` | who is served first when not all can be |
+//! | `governor`, `pace`, `weight` | who may call and when: one budget for each service and token |
 //! | `upload`, `download` | what takes several calls |
 //! | `token`, `config`, `error` | what they say |
 
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use url::Url;
 
 mod answer;
+mod attempts;
 mod azure;
 mod body;
 mod client;
@@ -27,7 +28,9 @@ mod config;
 mod download;
 mod error;
 mod failure;
+mod governor;
 mod http;
+mod pace;
 mod plan;
 mod rest;
 mod retry;
@@ -38,9 +41,12 @@ mod v2;
 mod weight;
 
 pub use client::Client;
-pub use config::{ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Unobserved};
+pub use config::{
+    ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Shown, Unobserved,
+};
 pub use download::{Location, Probe};
 pub use error::{Error, Kind};
+pub use governor::{Budgets, PerMinute};
 pub use http::{Call, Count, Http, HttpError};
 pub use token::{Token, TokenError};
 pub use weight::Weight;

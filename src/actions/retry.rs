@@ -11,15 +11,13 @@ use super::{
 /// Statuses that mean "not now" rather than "never".
 const PASSING: [u16; 4] = [500, 502, 503, 504];
 
-/// By how much at most a wait that the service asked for is stretched, so that all who were
-/// refused together do not return together.
-const STRETCH: f64 = 0.1;
-
 /// What to do after a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Call again after this long.
     Retry(Duration),
+    /// Call again as soon as the service lets.
+    Pace,
     /// The failure counts.
     GiveUp,
 }
@@ -42,15 +40,13 @@ pub(crate) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decis
     let again = failed.attempt < policy.attempts;
     let wait = match kind {
         // A refusal by the pace costs the service nothing: patience ends it, not a count.
-        Kind::Throttled(Some(asked)) => {
-            asked.saturating_add(asked.mul_f64(STRETCH * failed.jitter))
-        }
-        Kind::Throttled(None) => backoff(policy, failed),
+        Kind::Throttled(_) if failed.elapsed < policy.patience => return Decision::Pace,
         Kind::Server(status) if again && PASSING.contains(status) => backoff(policy, failed),
         Kind::Transport | Kind::Timeout if again => backoff(policy, failed),
         Kind::Server(_)
         | Kind::Transport
         | Kind::Timeout
+        | Kind::Throttled(_)
         | Kind::AlreadyExists
         | Kind::Denied
         | Kind::UrlExpired
@@ -121,21 +117,19 @@ mod tests {
             assert_eq!(after(&Kind::Transport, attempt, 1.0), seconds(whole));
             assert_eq!(after(&Kind::Timeout, attempt, 0.0), seconds(whole / 2.0));
         }
-        assert_eq!(after(&Kind::Throttled(None), 100, 1.0), seconds(8.0));
     }
 
     #[test]
     fn a_count_ends_faults_and_patience_ends_throttling() {
         assert_eq!(after(&Kind::Server(503), 5, 0.0), Decision::GiveUp);
-        let asked = Kind::Throttled(Some(Duration::from_mins(5)));
-        assert_eq!(after(&asked, 50, 0.0), seconds(300.0));
-        assert_eq!(after(&asked, 1, 1.0), seconds(330.0));
+        assert_eq!(after(&Kind::Throttled(None), 50, 0.0), Decision::Pace);
         let late = Failed {
             attempt: 2,
-            elapsed: Duration::from_mins(6),
+            elapsed: POLICY.patience,
             jitter: 0.0,
         };
-        assert_eq!(decide(&POLICY, &asked, late), Decision::GiveUp);
+        let throttled = Kind::Throttled(None);
+        assert_eq!(decide(&POLICY, &throttled, late), Decision::GiveUp);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 mod claim;
 mod document;
+mod expiry;
 mod failure;
 mod finish;
 mod layer;
@@ -150,7 +151,10 @@ impl Drop for ExportJob {
 impl Core {
     /// When the parts of the export must be done; its time has begun with the first call.
     fn times(&self) -> Times {
-        let begun = *self.begun.get_or_init(Instant::now);
+        let begun = *self.begun.get_or_init(|| {
+            self.warn_of_expiry();
+            Instant::now()
+        });
         Times::of(begun, self.timeout)
     }
 

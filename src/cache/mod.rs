@@ -14,14 +14,10 @@
 //! | `proof`, `damage`, `heal` | what is known to be there, what is not to be believed, and its repair |
 //! | `spool`, `growing`, `flight` | what both directions stand on |
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, sync::Arc};
 
 use jiff::Timestamp;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 
 mod blob;
 pub mod config;
@@ -43,7 +39,9 @@ mod report;
 mod settings;
 pub mod spec;
 mod spool;
+mod waits;
 
+pub use crate::actions::{Budgets, PerMinute};
 pub use blob::{Blob, FetchError, Repair};
 pub use content_import::ContentImport;
 pub use export::{ExportJob, Failure, Outcome};
@@ -55,13 +53,14 @@ pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{
-    actions::{self, Call, Client, Http, Identity, Target, Token},
+    actions::{Client, Http, Identity, Target, Token},
     digest::Digest,
     lifecycle::Tasks,
     protocol::key::{self, IndexKey},
 };
 use spec::Spec;
 use spool::Spool;
+use waits::Waits;
 
 /// The cache of one process. A clone is the same cache.
 #[derive(Clone)]
@@ -123,7 +122,7 @@ impl Cache {
         // the last, and its importers look for that name.
         let Some(scope) = client.token().last_writable() else {
             return Err(Refused::ReadOnly {
-                scopes: scope_names(client.token()),
+                scopes: ScopeNames::of(client.token()),
             });
         };
         let index = IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
@@ -146,7 +145,9 @@ impl Cache {
     ) -> Result<Arc<ImportJob>, Refused> {
         let client = self.client(spec, &reporter)?;
         if client.token().readable().next().is_none() {
-            return Err(Refused::Unreadable);
+            return Err(Refused::Unreadable {
+                scopes: ScopeNames::of(client.token()),
+            });
         }
         let cache = Arc::clone(&self.0);
         Ok(ImportJob::new(
@@ -163,7 +164,7 @@ impl Cache {
         let client = self.client(spec, reporter)?;
         if client.token().first_writable().is_none() {
             return Err(Refused::ReadOnly {
-                scopes: scope_names(client.token()),
+                scopes: ScopeNames::of(client.token()),
             });
         }
         Ok(Relay::new(Arc::clone(&self.0), client, spec.timeout))
@@ -186,45 +187,7 @@ impl Cache {
             rest: spec.rest(),
         };
         let mut config = self.0.settings.client.clone();
-        config.observer = Arc::new(Waits {
-            reporter: Arc::clone(reporter),
-            last: Mutex::default(),
-        });
+        config.observer = Arc::new(Waits::new(reporter));
         Ok(Client::new(self.0.http.clone(), target, config))
-    }
-}
-
-fn scope_names(token: &Token) -> ScopeNames {
-    ScopeNames(
-        token
-            .scopes()
-            .iter()
-            .map(|scope| scope.name.clone())
-            .collect(),
-    )
-}
-
-/// A job says no more often than this that it waits: many calls are throttled at once.
-const WAIT_NOTES: Duration = Duration::from_secs(5);
-
-/// Shows in the build's log that a call waits, and why.
-struct Waits {
-    reporter: Arc<dyn Reporter>,
-    last: Mutex<Option<Instant>>,
-}
-
-impl actions::Observer for Waits {
-    fn waiting(&self, call: Call, wait: Duration, reason: &actions::Error) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < WAIT_NOTES) {
-            return;
-        }
-        *last = Some(Instant::now());
-        drop(last);
-        self.reporter.report(Event::Note(format!(
-            "{}: trying again in {:.1} s ({reason})",
-            call.words(),
-            wait.as_secs_f64(),
-        )));
     }
 }

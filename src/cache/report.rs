@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{actions::TokenError, digest::Digest};
+use crate::{
+    actions::{Token, TokenError},
+    digest::Digest,
+};
 
 /// Takes what a job has to say; the gateway turns it into rows of the build's own log. Called
 /// from any task and must not block.
@@ -64,21 +67,44 @@ pub enum Refused {
     Token(#[from] TokenError),
     /// An export needs a scope to write to.
     #[error(
-        "the token may only read ({scopes}), so there is no cache export; \
-         pull requests from forks and jobs with a read-only cache mode get such tokens"
+        "the token may not write to the cache ({scopes}); GitHub gives such tokens to jobs with \
+         cache-mode: read or none and to low-trust events such as pull_request_target, and \
+         cache-mode: write in the job or the workflow lets it save"
     )]
     ReadOnly {
         /// The scopes of the token.
         scopes: ScopeNames,
     },
     /// An import needs a scope to read from.
-    #[error("the token may read no scope, so there is no cache import")]
-    Unreadable,
+    #[error(
+        "the token may not read the cache ({scopes}), as in jobs with GitHub's cache-mode: \
+         write-only or none"
+    )]
+    Unreadable {
+        /// The scopes of the token.
+        scopes: ScopeNames,
+    },
 }
 
-/// Scope names as people read them.
+/// Scopes as people read them, each with what the token may do there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScopeNames(pub Vec<String>);
+pub struct ScopeNames(Vec<String>);
+
+impl ScopeNames {
+    /// The scopes of a token.
+    pub fn of(token: &Token) -> Self {
+        let named = token.scopes().iter().map(|scope| {
+            let may = match (scope.permission.readable(), scope.permission.writable()) {
+                (true, true) => "read and write",
+                (true, false) => "read",
+                (false, true) => "write",
+                (false, false) => "nothing",
+            };
+            format!("{}: {may}", scope.name)
+        });
+        Self(named.collect())
+    }
+}
 
 impl fmt::Display for ScopeNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

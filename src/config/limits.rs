@@ -5,7 +5,7 @@
 use std::{fmt, time::Duration};
 
 use super::{Env, gateway::Mistakes, size};
-use crate::cache::{Settings, go_duration};
+use crate::cache::{Budgets, PerMinute, Settings, go_duration};
 
 /// How long builds in flight may go on after a signal that asks for the end. It is the default
 /// `timeout` of an export, so that an export which keeps its time loses nothing; whoever sends the
@@ -30,12 +30,20 @@ pub struct Limits {
     pub export_spool: Option<u64>,
     /// `BUILDKIT_GHA_IMPORT_SPOOL`: bytes that imports may keep on disk.
     pub import_spool: Option<u64>,
+    /// `BUILDKIT_GHA_CREATIONS_PER_MINUTE` and `BUILDKIT_GHA_LOOKUPS_PER_MINUTE`: a number, or
+    /// `unlimited`.
+    pub budgets: Budgets,
 }
 
 impl Limits {
     /// Reads the environment; what cannot be used becomes a mistake.
     pub(super) fn read(env: &Env, mistakes: &mut Mistakes) -> Self {
         let drain = read(env, "BUILDKIT_GHA_DRAIN", go_duration::parse, mistakes);
+        let mut pace = |name| read(env, name, per_minute, mistakes).unwrap_or_default();
+        let budgets = Budgets {
+            creations: pace("BUILDKIT_GHA_CREATIONS_PER_MINUTE"),
+            lookups: pace("BUILDKIT_GHA_LOOKUPS_PER_MINUTE"),
+        };
         let mut time = |name| read(env, name, duration, mistakes);
         Self {
             drain: drain.unwrap_or(DRAIN),
@@ -45,6 +53,7 @@ impl Limits {
             call_timeout: time("BUILDKIT_GHA_CALL_TIMEOUT"),
             export_spool: read(env, "BUILDKIT_GHA_EXPORT_SPOOL", size::parse, mistakes),
             import_spool: read(env, "BUILDKIT_GHA_IMPORT_SPOOL", size::parse, mistakes),
+            budgets,
         }
     }
 
@@ -69,6 +78,14 @@ fn read<T, E: fmt::Display>(
 ) -> Option<T> {
     let text = env.get(name)?;
     mistakes.take(parse(text).map_err(|why| format!("{name}={text:?}: {why}")))
+}
+
+fn per_minute(text: &str) -> Result<PerMinute, &'static str> {
+    match text.parse() {
+        _ if text == "unlimited" => Ok(PerMinute::Unlimited),
+        Ok(calls) if calls > 0 => Ok(PerMinute::Calls(calls)),
+        _ => Err("neither a number above 0 nor unlimited"),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -100,9 +117,13 @@ mod tests {
             ("BUILDKIT_GHA_LOOKUP_WAIT", "7s"),
             ("BUILDKIT_GHA_EXPORT_SPOOL", "2GB"),
             ("BUILDKIT_GHA_IMPORT_SPOOL", ""),
+            ("BUILDKIT_GHA_CREATIONS_PER_MINUTE", "20"),
+            ("BUILDKIT_GHA_LOOKUPS_PER_MINUTE", "unlimited"),
         ]);
         assert_eq!(mistakes, "");
         assert_eq!(limits.drain, Duration::ZERO);
+        assert_eq!(limits.budgets.creations, PerMinute::Calls(20));
+        assert_eq!(limits.budgets.lookups, PerMinute::Unlimited);
         let before = Settings::new("/spool".into());
         let mut settings = before.clone();
         limits.apply(&mut settings);
@@ -120,8 +141,10 @@ mod tests {
             ("BUILDKIT_GHA_INDEX_WAIT", "5"),
             ("BUILDKIT_GHA_CALL_TIMEOUT", "-1s"),
             ("BUILDKIT_GHA_IMPORT_SPOOL", "lots"),
+            ("BUILDKIT_GHA_LOOKUPS_PER_MINUTE", "0"),
         ]);
         let expected = [
+            "BUILDKIT_GHA_LOOKUPS_PER_MINUTE=\"0\": neither a number above 0 nor unlimited",
             "BUILDKIT_GHA_NO_PROGRESS=\"0s\": no time at all",
             "BUILDKIT_GHA_INDEX_WAIT=\"5\": no known unit: use ns, us, ms, s, m or h, as in 10m",
             "BUILDKIT_GHA_CALL_TIMEOUT=\"-1s\": a negative duration",

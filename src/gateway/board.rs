@@ -167,10 +167,15 @@ impl State {
         if self.warnings.len() >= MAX_WARNINGS {
             return;
         }
+        // Clients show the details to those who ask for them; the first is worth more than that.
+        let short = match detail.first() {
+            Some(first) => format!("{short}: {first}"),
+            None => short.to_owned(),
+        };
         let warning = VertexWarning {
             vertex,
             level: 1,
-            short: short.as_bytes().to_vec(),
+            short: short.into_bytes(),
             detail: detail.into_iter().map(String::into_bytes).collect(),
             url: String::new(),
         };

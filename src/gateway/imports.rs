@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cache::{
-        ImportJob,
+        Event, ImportJob, Refused,
         spec::{self, Spec},
     },
     config::ImportWay,
@@ -51,6 +51,12 @@ impl Front {
         };
         let job = match self.cache.import(&spec, build.board.reporter()) {
             Ok(job) => job,
+            // It was decided so: nobody needs to be warned of it.
+            Err(refused @ Refused::Unreadable { .. }) => {
+                let reporter = build.board.reporter();
+                reporter.report(Event::Note(format!("no cache import: {refused}")));
+                return Ok(Import::dropped());
+            }
             // Not even `ignore-error=false` makes an import's fault an error: it is a miss.
             Err(refused) => {
                 entry::skip(build, "import", &refused.to_string(), true)?;

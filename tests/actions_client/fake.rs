@@ -254,8 +254,13 @@ async fn answer(
 
 /// A token for `refs/heads/main`, read and write.
 pub fn token() -> Token {
+    token_until(4_000_000_000)
+}
+
+/// The same, which expires at a Unix time.
+pub fn token_until(expires: u64) -> Token {
     let ac = r#"[{"Scope":"refs/heads/main","Permission":3}]"#;
-    let claims = json!({"ac": ac, "nbf": 0, "exp": 4_000_000_000_u64});
+    let claims = json!({"ac": ac, "nbf": 0, "exp": expires});
     let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
     Token::parse(Secret::new(format!("e30.{payload}.{TOKEN_MARK}"))).unwrap()
 }

@@ -10,26 +10,26 @@ use std::{
     time::Duration,
 };
 
-use buildkit_gha::actions::{Api, Call, ClientConfig, Error, HttpConfig, Kind, Observer, Source};
+use buildkit_gha::actions::{
+    Api, Call, Client, ClientConfig, Http, HttpConfig, Kind, Observer, Shown, Source, Target,
+};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future::join};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    fake::{Bytewise, Fake, Reply, client, client_over, quick, range, say, with},
+    fake::{Bytewise, Fake, Reply, client, client_over, quick, range, say, token, token_until, with},
     v1::reserve,
     v2::{healthy, method},
 };
 
 #[derive(Default)]
-struct Waits(Mutex<Vec<(Call, Duration, Kind)>>);
+struct Waits(Mutex<Vec<(Call, Duration, String)>>);
 
 impl Observer for Waits {
-    fn waiting(&self, call: Call, wait: Duration, reason: &Error) {
-        self.0
-            .lock()
-            .unwrap()
-            .push((call, wait, reason.kind.clone()));
+    fn waiting(&self, call: Call, wait: Duration, why: &str) -> Shown {
+        self.0.lock().unwrap().push((call, wait, why.to_owned()));
+        None
     }
 }
 
@@ -51,22 +51,44 @@ async fn passing_faults_are_tried_again_and_seen() {
     let client = client(Api::V1(fake.base.clone()), config);
     assert!(client.lookup("k", "v").await.unwrap().is_none());
     let waits = waits.0.lock().unwrap();
-    let kinds: Vec<_> = waits.iter().map(|(_, _, kind)| kind.clone()).collect();
-    let asked = Kind::Throttled(Some(Duration::ZERO));
-    assert_eq!(
-        kinds,
-        [
-            asked,
-            Kind::Throttled(None),
-            Kind::Server(500),
-            Kind::Transport
-        ]
-    );
-    assert!(
-        waits
-            .iter()
-            .all(|(call, wait, _)| *call == Call::Lookup && *wait < Duration::from_secs(1))
-    );
+    for reason in [
+        "the service said: the service answered 429 Too Many Requests",
+        "the last attempt failed: oops",
+    ] {
+        let told = waits.iter().any(|(_, _, why)| why == reason);
+        assert!(told, "{reason} is not among {waits:?}");
+    }
+    let longest = waits.iter().map(|(_, wait, _)| *wait).max();
+    assert!(longest < Some(Duration::from_secs(3)), "{waits:?}");
+    assert!(waits.iter().all(|(call, _, _)| *call == Call::Lookup));
+}
+
+#[tokio::test]
+async fn one_budget_holds_for_all_clients_of_a_token_and_for_no_stranger() {
+    let busy = Fake::start(|_, n| match n {
+        0 => with(429, &[("retry-after", "60")], r#"{"message":"slow down"}"#),
+        _ => say(204, ""),
+    })
+    .await;
+    let quiet = Fake::start(|_, _| say(204, "")).await;
+    let http = Http::new(&HttpConfig::default()).unwrap();
+    let soon = || Instant::now() + Duration::from_secs(20);
+    let client = |fake: &Fake| {
+        let target = Target {
+            api: Api::V1(fake.base.clone()),
+            token: token(),
+            rest: None,
+        };
+        Client::new(http.clone(), target, quick()).with_deadline(soon())
+    };
+    // The first learns it from the service, the second from the first.
+    for _ in 0..2 {
+        let error = client(&busy).lookup("k", "v").await.unwrap_err();
+        assert_eq!(error.kind, Kind::Timeout);
+        assert!(error.message.contains("slow down"), "{error}");
+    }
+    assert_eq!(busy.seen().len(), 1);
+    assert!(client(&quiet).lookup("k", "v").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -97,6 +119,25 @@ async fn a_wait_that_does_not_fit_is_not_begun() {
     assert!(error.message.contains("too many lookups"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(fake.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_of_an_expired_token_says_that_it_has_expired() {
+    let fake = Fake::start(|_, _| say(401, r#"{"message":"not authorized"}"#)).await;
+    let target = |token| Target {
+        api: Api::V1(fake.base.clone()),
+        token,
+        rest: None,
+    };
+    let http = Http::new(&HttpConfig::default()).unwrap();
+    let denied = |token| Client::new(http.clone(), target(token), quick());
+    let error = denied(token_until(1_000)).lookup("k", "v").await.unwrap_err();
+    assert_eq!(error.kind, Kind::Denied);
+    let (said, rest) = error.message.split_once(" (").unwrap();
+    assert_eq!(said, "not authorized");
+    assert!(rest.starts_with("the token expired at 1970-01-01T00:16:40Z"), "{rest}");
+    let error = denied(token()).lookup("k", "v").await.unwrap_err();
+    assert_eq!(error.message, "not authorized");
 }
 
 #[tokio::test]

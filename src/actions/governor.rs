@@ -1,0 +1,304 @@
+//! Who may call, and when: one budget of requests for each service and token of the process.
+//!
+//! Callers of a kind that is held back wait in one line, the largest [`Weight`] first. One of
+//! them, the head, sleeps until the next call may be made, and then lets the best go: weights
+//! change while their calls wait.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout_at},
+};
+use url::{Host, Url};
+
+use super::{
+    Call, Weight,
+    pace::{Pace, Refusal},
+};
+use crate::digest::Digest;
+
+/// Entries that github.com lets a repository create in a minute.
+const GITHUB_CREATIONS: u32 = 200;
+
+/// Lookups that github.com answers to a repository in a minute.
+const GITHUB_LOOKUPS: u32 = 1500;
+
+/// The hosts of github.com's Actions services, the cache's among them, end so.
+const GITHUB_HOSTS: &str = ".actions.githubusercontent.com";
+
+/// How many calls of a kind a service takes in a minute, as the operator says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PerMinute {
+    /// What is known of github.com; elsewhere as many as there are.
+    #[default]
+    Known,
+    /// As many as there are.
+    Unlimited,
+    /// So many.
+    Calls(u32),
+}
+
+/// The budgets that the operator set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// Reservations.
+    pub creations: PerMinute,
+    /// Lookups.
+    pub lookups: PerMinute,
+}
+
+impl Budgets {
+    fn of(self, call: Call, github: bool) -> Option<u32> {
+        let (said, known) = match call {
+            Call::Reserve => (self.creations, GITHUB_CREATIONS),
+            Call::Lookup => (self.lookups, GITHUB_LOOKUPS),
+            _ => return None,
+        };
+        match said {
+            PerMinute::Known => github.then_some(known),
+            PerMinute::Unlimited => None,
+            PerMinute::Calls(calls) => Some(calls),
+        }
+    }
+}
+
+/// The lanes of the process that clients hold.
+#[derive(Default)]
+pub(super) struct Governor {
+    budgets: Budgets,
+    lanes: Mutex<HashMap<(String, Digest), Weak<Lane>>>,
+}
+
+impl Governor {
+    pub fn new(budgets: Budgets) -> Self {
+        Self {
+            budgets,
+            lanes: Mutex::default(),
+        }
+    }
+
+    /// The lane to the service at `url` with the token of `subject`; both together, since a
+    /// service counts for each of its users.
+    pub fn lane(&self, url: &Url, subject: Digest) -> Arc<Lane> {
+        let mut lanes = lock(&self.lanes);
+        let key = (url.origin().ascii_serialization(), subject);
+        if let Some(lane) = lanes.get(&key).and_then(Weak::upgrade) {
+            return lane;
+        }
+        // What a refusal taught is worth little once nobody has asked for a while.
+        lanes.retain(|_, lane| lane.strong_count() > 0);
+        let lane = Arc::new(Lane::new(self.budgets, is_github(url)));
+        lanes.insert(key, Arc::downgrade(&lane));
+        lane
+    }
+}
+
+fn is_github(url: &Url) -> bool {
+    matches!(url.host(), Some(Host::Domain(name)) if name.ends_with(GITHUB_HOSTS))
+}
+
+/// The way to one service with one token: a line of callers for each kind of call.
+pub(super) struct Lane(HashMap<Call, Line>);
+
+/// Why a call was not let through in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TooLate {
+    /// How long it would have to wait at least, from now on.
+    pub wait: Duration,
+    /// Why calls are held back.
+    pub reason: String,
+}
+
+impl Lane {
+    pub fn new(budgets: Budgets, github: bool) -> Self {
+        let now = Instant::now();
+        let line = |call| (call, Line::new(Pace::new(budgets.of(call, github), now)));
+        Self(Call::ALL.into_iter().map(line).collect())
+    }
+
+    /// Waits until a call may be made; when that was is the answer. A wait that would end after
+    /// `deadline` is not begun. `waiting` is told how long the wait will be at least, and why.
+    pub async fn pass<W>(
+        &self,
+        call: Call,
+        weight: &Weight,
+        deadline: Option<Instant>,
+        waiting: impl FnOnce(Duration, &str) -> W,
+    ) -> Result<Instant, TooLate> {
+        let line = self.line(call);
+        let now = Instant::now();
+        let place = match line.enter(weight, now) {
+            Entered::Served => return Ok(now),
+            Entered::Waits(place) => place,
+        };
+        line.in_time(deadline, now)?;
+        let (due, reason) = line.due(now);
+        let _shown = waiting(due.saturating_duration_since(now), &reason);
+        match deadline {
+            None => Ok(place.served().await),
+            Some(deadline) => match timeout_at(deadline, place.served()).await {
+                Ok(made) => Ok(made),
+                Err(_) => Err(line.too_late(Instant::now())),
+            },
+        }
+    }
+
+    /// Notes that a call was refused.
+    pub fn refused(&self, call: Call, made: Instant, refusal: Refusal) {
+        let mut state = lock(&self.line(call).0);
+        state.pace.refused(made, Instant::now(), refusal);
+    }
+
+    /// Notes that a call was not refused.
+    pub fn served(&self, call: Call, made: Instant) {
+        lock(&self.line(call).0).pace.served(made);
+    }
+
+    fn line(&self, call: Call) -> &Line {
+        self.0.get(&call).expect("there is a line for every call")
+    }
+}
+
+/// Callers of one kind.
+struct Line(Mutex<State>);
+
+struct State {
+    pace: Pace,
+    last_id: u64,
+    waiting: BTreeMap<u64, Waiter>,
+}
+
+struct Waiter {
+    weight: Weight,
+    wake: Arc<Notify>,
+}
+
+/// A place in the line, left by dropping it.
+struct Place<'a> {
+    line: &'a Line,
+    id: u64,
+    wake: Arc<Notify>,
+}
+
+enum Entered<'a> {
+    Served,
+    Waits(Place<'a>),
+}
+
+impl Line {
+    fn new(pace: Pace) -> Self {
+        Self(Mutex::new(State {
+            pace,
+            last_id: 0,
+            waiting: BTreeMap::new(),
+        }))
+    }
+
+    fn enter(&self, weight: &Weight, now: Instant) -> Entered<'_> {
+        let mut state = lock(&self.0);
+        if state.waiting.is_empty() && state.pace.next(now) <= now {
+            state.pace.take(now);
+            return Entered::Served;
+        }
+        state.last_id += 1;
+        let id = state.last_id;
+        let wake = Arc::new(Notify::new());
+        let waiter = Waiter {
+            weight: weight.clone(),
+            wake: Arc::clone(&wake),
+        };
+        if state.waiting.is_empty() {
+            // The first one is the head.
+            wake.notify_one();
+        }
+        state.waiting.insert(id, waiter);
+        let line = self;
+        Entered::Waits(Place { line, id, wake })
+    }
+
+    fn due(&self, now: Instant) -> (Instant, String) {
+        let mut state = lock(&self.0);
+        (state.pace.next(now), state.pace.reason())
+    }
+
+    fn in_time(&self, deadline: Option<Instant>, now: Instant) -> Result<(), TooLate> {
+        match deadline {
+            Some(deadline) if self.due(now).0 > deadline => Err(self.too_late(now)),
+            _ => Ok(()),
+        }
+    }
+
+    fn too_late(&self, now: Instant) -> TooLate {
+        let (due, reason) = self.due(now);
+        TooLate {
+            wait: due.saturating_duration_since(now),
+            reason,
+        }
+    }
+}
+
+impl State {
+    /// The largest weight, and of equal ones who came first.
+    fn best(&self) -> Option<u64> {
+        let weights = self.waiting.iter();
+        weights
+            .max_by_key(|(id, waiter)| (waiter.weight.get(), std::cmp::Reverse(**id)))
+            .map(|(id, _)| *id)
+    }
+
+    /// Makes the best of those that wait the head.
+    fn appoint(&self) {
+        if let Some(waiter) = self.best().and_then(|best| self.waiting.get(&best)) {
+            waiter.wake.notify_one();
+        }
+    }
+}
+
+impl Place<'_> {
+    /// Waits for its turn: asleep until it is the head, then until the next call may be made.
+    async fn served(self) -> Instant {
+        loop {
+            self.wake.notified().await;
+            // The head: if it leaves now, its place appoints the next one.
+            loop {
+                let now = Instant::now();
+                let due = {
+                    let mut state = lock(&self.line.0);
+                    let due = state.pace.next(now);
+                    if due <= now {
+                        if state.best() == Some(self.id) {
+                            state.pace.take(now);
+                            return now;
+                        }
+                        state.appoint();
+                        break;
+                    }
+                    due
+                };
+                sleep_until(due).await;
+            }
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    /// Whoever leaves may have been the head. One head too many does no harm: it finds the next
+    /// call's time not come, or hands over.
+    fn drop(&mut self) {
+        let mut state = lock(&self.line.0);
+        state.waiting.remove(&self.id);
+        state.appoint();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Shows in the build's log that calls wait, for how long, and why.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use super::report::{Event, Reporter, Transfer, TransferState};
+use crate::actions::{Call, Observer, Shown};
+
+/// Shorter waits are not worth a row.
+const SHORTEST_SHOWN: Duration = Duration::from_secs(1);
+
+/// The waits of one job: a row for each kind of call, however many calls of it wait.
+pub(super) struct Waits {
+    reporter: Arc<dyn Reporter>,
+    rows: Mutex<HashMap<Call, Weak<Row>>>,
+}
+
+impl Waits {
+    pub fn new(reporter: &Arc<dyn Reporter>) -> Self {
+        Self {
+            reporter: Arc::clone(reporter),
+            rows: Mutex::default(),
+        }
+    }
+}
+
+impl Observer for Waits {
+    fn waiting(&self, call: Call, wait: Duration, why: &str) -> Shown {
+        if wait < SHORTEST_SHOWN {
+            return None;
+        }
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = rows.get(&call).and_then(Weak::upgrade);
+        let row = shown.unwrap_or_else(|| {
+            let name = format!(
+                "waiting {:.1} s to {}: {why}",
+                wait.as_secs_f64(),
+                call.words()
+            );
+            let row = Arc::new(Row::begin(&self.reporter, name));
+            rows.insert(call, Arc::downgrade(&row));
+            row
+        });
+        Some(Box::new(row))
+    }
+}
+
+/// A row that lasts as long as the wait.
+struct Row {
+    reporter: Arc<dyn Reporter>,
+    name: String,
+}
+
+impl Row {
+    fn begin(reporter: &Arc<dyn Reporter>, name: String) -> Self {
+        let row = Self {
+            reporter: Arc::clone(reporter),
+            name,
+        };
+        row.tell(TransferState::Running);
+        row
+    }
+
+    fn tell(&self, state: TransferState) {
+        self.reporter.report(Event::Transfer(Transfer {
+            id: self.name.clone(),
+            name: self.name.clone(),
+            current: 0,
+            total: 0,
+            state,
+        }));
+    }
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        self.tell(TransferState::Done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<(String, TransferState)>>);
+
+    impl Reporter for Told {
+        fn report(&self, event: Event) {
+            if let Event::Transfer(row) = event {
+                self.0.lock().unwrap().push((row.name, row.state));
+            }
+        }
+    }
+
+    #[test]
+    fn one_row_lasts_as_long_as_calls_of_a_kind_wait() {
+        let told = Arc::new(Told::default());
+        let reporter = Arc::clone(&told) as Arc<dyn Reporter>;
+        let waits = Waits::new(&reporter);
+        let long = Duration::from_secs(12);
+        assert!(
+            waits
+                .waiting(Call::Lookup, Duration::from_millis(999), "x")
+                .is_none()
+        );
+        let first = waits.waiting(Call::Reserve, long, "too many");
+        let second = waits.waiting(Call::Reserve, long * 2, "too many");
+        drop(first);
+        let name = "waiting 12.0 s to reserve: too many".to_owned();
+        assert_eq!(
+            *told.0.lock().unwrap(),
+            [(name.clone(), TransferState::Running)]
+        );
+        drop(second);
+        assert_eq!(told.0.lock().unwrap()[1..], [(name, TransferState::Done)]);
+    }
+}
