@@ -23,7 +23,11 @@ fn reservations_that_are_refused_for_a_while_are_made_after_it() {
     let builder = Builder::buildctl(&daemon);
     let proxy = Proxy::start(&site.service);
     let gha = |more: &str| {
-        format!("type=gha,url_v2={},version=2,token={}{more}", proxy.url(), site.token)
+        format!(
+            "type=gha,url_v2={},version=2,token={}{more}",
+            proxy.url(),
+            site.token
+        )
     };
     let throttled = Rule::new(Fault::Throttled(Some(SECONDS)), When::First(1));
     let refused = proxy.rule(throttled.on(Operation::Create).of(Subject::Layer));
@@ -32,5 +36,9 @@ fn reservations_that_are_refused_for_a_while_are_made_after_it() {
     assert_eq!(refused.hits(), 1);
     assert!(shows_the_wait(&outcome, "reserve"), "{}", outcome.output);
     builder.prune();
-    builder.build(&Build::of(&site.context).from(gha(""))).ok().no_warnings().all_cached();
+    builder
+        .build(&Build::of(&site.context).from(gha("")))
+        .ok()
+        .no_warnings()
+        .all_cached();
 }

@@ -37,8 +37,10 @@ fn each_is_one_line_and_fatal_only_to_an_export_that_may_not_fail() {
     let main = r#"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"#;
     let expired = unsigned(&format!(r#"{{"ac":"{main}","nbf":0,"exp":1}}"#));
     let nothing = unsigned(r#"{"ac":"[]","nbf":0,"exp":4000000000}"#);
-    let read_only_line = format!("the token may not write to the cache (refs/heads/main: read); {CACHE_MODE}");
-    let nothing_line = format!("the token may not write to the cache (it has no scope); {CACHE_MODE}");
+    let read_only_line =
+        format!("the token may not write to the cache (refs/heads/main: read); {CACHE_MODE}");
+    let nothing_line =
+        format!("the token may not write to the cache (it has no scope); {CACHE_MODE}");
     let url = site.service.url();
     for (token, export, import) in [
         (&read_only, Some(&*read_only_line), None),
@@ -56,7 +58,10 @@ fn each_is_one_line_and_fatal_only_to_an_export_that_may_not_fail() {
             .filter_map(|(what, why)| Some(format!("cache {what} skipped: {}", why?)))
             .collect();
         expected.sort();
-        for builder in [Builder::buildctl(&daemon), Builder::remote(&daemon, "remote")] {
+        for builder in [
+            Builder::buildctl(&daemon),
+            Builder::remote(&daemon, "remote"),
+        ] {
             let mut warnings = builder.build(&lenient).ok().warnings;
             warnings.sort();
             warnings.dedup();
@@ -65,7 +70,11 @@ fn each_is_one_line_and_fatal_only_to_an_export_that_may_not_fail() {
         let outcome = Builder::buildctl(&daemon).build(&strict);
         assert_eq!(outcome.success, export.is_none(), "{}", outcome.output);
         if let Some(why) = export {
-            assert!(outcome.output.contains(&format!("cache export: {why}")), "{}", outcome.output);
+            assert!(
+                outcome.output.contains(&format!("cache export: {why}")),
+                "{}",
+                outcome.output
+            );
         }
     }
 }

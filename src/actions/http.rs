@@ -16,12 +16,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::StatusCode;
 use reqwest::redirect;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::{Host, Url};
 
+pub use super::call::Call;
+pub(crate) use super::request::{Request, Side};
 use super::{
     Error, Kind,
     answer::Answer,
@@ -30,10 +31,7 @@ use super::{
     failure,
     governor::{Governor, Lane},
 };
-use crate::{
-    digest::Digest,
-    secret::{Secret, SecretUrl},
-};
+use crate::digest::Digest;
 
 /// Redirects that a download follows; blob stores behind a load balancer use one.
 const MAX_REDIRECTS: usize = 5;
@@ -43,139 +41,6 @@ const IDLE_CONNECTIONS: usize = 16;
 
 /// Memory is handed out in pieces of this size, since a semaphore counts in 32 bits.
 const MEMORY_UNIT: u64 = 4 << 10;
-
-/// The remote calls there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Call {
-    /// Looking a key up.
-    Lookup,
-    /// Reserving a key.
-    Reserve,
-    /// Sending one part, or all of a small entry.
-    UploadPart,
-    /// Making one blob of the parts (v2).
-    JoinParts,
-    /// Making an uploaded entry visible.
-    Finish,
-    /// Reading bytes of an entry.
-    Download,
-    /// Reading a few of its bytes, or a small entry, to know that it is there.
-    Probe,
-    /// Listing entries through the REST API.
-    List,
-    /// Deleting an entry through the REST API.
-    Delete,
-}
-
-impl Call {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Lookup,
-        Self::Reserve,
-        Self::UploadPart,
-        Self::JoinParts,
-        Self::Finish,
-        Self::Download,
-        Self::Probe,
-        Self::List,
-        Self::Delete,
-    ];
-
-    /// True if it reads bytes of an entry.
-    const fn reads(self) -> bool {
-        matches!(self, Self::Download | Self::Probe)
-    }
-
-    /// The call in words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Lookup => "lookup",
-            Self::Reserve => "reserve",
-            Self::UploadPart => "upload part",
-            Self::JoinParts => "join parts",
-            Self::Finish => "finish upload",
-            Self::Download => "download",
-            Self::Probe => "probe",
-            Self::List => "list",
-            Self::Delete => "delete",
-        }
-    }
-}
-
-/// Who answers, since the same status means different things.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The cache service or the REST API: a token is sent.
-    Api,
-    /// The blob store: the URL is the permission, no token is sent.
-    Blob,
-}
-
-/// One request, ready to be sent.
-pub(crate) struct Request {
-    pub call: Call,
-    pub side: Side,
-    pub method: Method,
-    pub url: SecretUrl,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Request {
-    /// A call to a service, with its token.
-    pub fn api(call: Call, method: Method, url: Url, token: &Secret) -> Self {
-        let mut request = Self::new(call, Side::Api, method, SecretUrl::new(url));
-        // A token of other characters than a header can carry goes out as none and is refused.
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
-            value.set_sensitive(true);
-            request.headers.insert(header::AUTHORIZATION, value);
-        }
-        request
-    }
-
-    /// A call to a signed URL, which gets no token.
-    pub fn blob(call: Call, method: Method, url: SecretUrl) -> Self {
-        Self::new(call, Side::Blob, method, url)
-    }
-
-    fn new(call: Call, side: Side, method: Method, url: SecretUrl) -> Self {
-        Self {
-            call,
-            side,
-            method,
-            url,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-        }
-    }
-
-    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
-        self
-    }
-
-    /// A header whose value is made of digits and plain ASCII.
-    pub fn header_text(mut self, name: HeaderName, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("digits and ASCII punctuation");
-        self.headers.insert(name, value);
-        self
-    }
-
-    /// A body. Its length is said even if it is 0, where HTTP libraries leave it out: Azure
-    /// refuses a `PUT` without it.
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
-        let length = HeaderValue::from(self.body.len());
-        self.headers.insert(header::CONTENT_LENGTH, length);
-        self
-    }
-
-    pub fn json(self, value: &impl serde::Serialize) -> Self {
-        let body = serde_json::to_vec(value).expect("protocol types are plain");
-        self.header(header::CONTENT_TYPE, "application/json")
-            .body(body)
-    }
-}
 
 /// How long a call may take.
 #[derive(Debug, Clone, Copy)]

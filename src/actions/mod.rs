@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `client`, `attempts` | the calls as others see them; attempts, waits and the deadline |
 //! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
-//! | `http`, `body`, `answer`, `failure` | the one send, and how its outcome is read |
+//! | `call`, `request`, `http`, `body`, `answer`, `failure` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
 //! | `governor`, `pace`, `weight` | who may call and when: one budget for each service and token |
 //! | `upload`, `download` | what takes several calls |
@@ -23,6 +23,7 @@ mod answer;
 mod attempts;
 mod azure;
 mod body;
+mod call;
 mod client;
 mod config;
 mod download;
@@ -32,6 +33,7 @@ mod governor;
 mod http;
 mod pace;
 mod plan;
+mod request;
 mod rest;
 mod retry;
 mod token;

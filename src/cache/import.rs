@@ -11,6 +11,7 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 mod load;
+mod patience;
 mod promise;
 mod repair;
 mod verify;
@@ -94,7 +95,8 @@ impl ImportJob {
         let writable = client.token().last_writable();
         let writable = writable.map(|scope| IndexKey::new(&spec.scope, &scope.name, signed));
         let (done, loaded) = watch::channel(false);
-        let promises = Promises::new(cache.settings.parallel_lookups);
+        let patience = cache.settings.promise_wait.min(spec.timeout);
+        let promises = Promises::new(cache.settings.parallel_lookups, patience);
         let core = Arc::new(Core {
             cache,
             client,

@@ -29,8 +29,9 @@ pub const PARALLEL_LOOKUPS: usize = 16;
 /// upload of a larger one costs nothing but its bytes.
 pub const UNFINISHED_GRACE: Duration = Duration::from_secs(15);
 
-/// How long BuildKit waits for the answer whether a layer is there. After that it is a miss and
-/// the step runs again, which costs about as much as waiting for a throttled service.
+/// How long the lookups of one import may keep BuildKit waiting in all. After that what is not
+/// answered at once is a miss and its step runs again, which costs about as much as waiting for a
+/// throttled service.
 pub const PROMISE_WAIT: Duration = Duration::from_secs(30);
 
 /// Size of one ranged read. At 25 ms a request, eight in flight move above 1 GB/s.

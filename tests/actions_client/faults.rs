@@ -18,7 +18,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, future::join};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    fake::{Bytewise, Fake, Reply, client, client_over, quick, range, say, token, token_until, with},
+    fake::{
+        Bytewise, Fake, Reply, client, client_over, quick, range, say, token, token_until, with,
+    },
     v1::reserve,
     v2::{healthy, method},
 };
@@ -131,11 +133,17 @@ async fn a_refusal_of_an_expired_token_says_that_it_has_expired() {
     };
     let http = Http::new(&HttpConfig::default()).unwrap();
     let denied = |token| Client::new(http.clone(), target(token), quick());
-    let error = denied(token_until(1_000)).lookup("k", "v").await.unwrap_err();
+    let error = denied(token_until(1_000))
+        .lookup("k", "v")
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, Kind::Denied);
     let (said, rest) = error.message.split_once(" (").unwrap();
     assert_eq!(said, "not authorized");
-    assert!(rest.starts_with("the token expired at 1970-01-01T00:16:40Z"), "{rest}");
+    assert!(
+        rest.starts_with("the token expired at 1970-01-01T00:16:40Z"),
+        "{rest}"
+    );
     let error = denied(token()).lookup("k", "v").await.unwrap_err();
     assert_eq!(error.message, "not authorized");
 }

@@ -42,7 +42,10 @@ mod tests {
         let at = |second| warning(Timestamp::from_second(second).unwrap(), now, timeout);
         assert_eq!(at(1_600), None);
         let soon = at(1_090).unwrap();
-        assert!(soon.contains("1970-01-01T00:18:10Z, in 90 s") && soon.contains("600s"), "{soon}");
+        assert!(
+            soon.contains("1970-01-01T00:18:10Z, in 90 s") && soon.contains("600s"),
+            "{soon}"
+        );
         assert!(at(900).unwrap().contains("in 0 s"));
     }
 }

@@ -41,9 +41,10 @@ impl Patience {
         }
     }
 
-    /// When a lookup that begins now has to be done.
+    /// When a lookup that begins now has to be done. A little later than [`Patience::bear`] ends
+    /// it: only waits that would be far too long are to end by this, before they begin.
     pub fn deadline(&self) -> Instant {
-        Instant::now() + SOON + self.left()
+        Instant::now() + SOON + self.left() + SOON
     }
 
     /// Runs a lookup. None: there is no patience left for it, and it is not begun, or ended.
@@ -135,7 +136,12 @@ mod tests {
     async fn slow_answers_use_it_up_together_and_ended_waits_are_over() {
         let patience = Patience::new(BUDGET);
         let slow = || patience.bear(sleep(Duration::from_secs(11)));
-        assert!(join_all([slow(), slow(), slow()]).await.iter().all(Option::is_some));
+        assert!(
+            join_all([slow(), slow(), slow()])
+                .await
+                .iter()
+                .all(Option::is_some)
+        );
         assert_eq!(patience.left(), Duration::from_secs(20));
         let gone = timeout(Duration::from_secs(6), slow()).await;
         assert!(gone.is_err());

@@ -11,12 +11,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::{OnceCell, Semaphore},
-    time::{Instant, timeout_at},
-};
+use tokio::sync::{OnceCell, Semaphore};
 
-use super::{Core, verify::Kept};
+use super::{Core, patience::Patience, verify::Kept};
 use crate::{
     actions::{self, Entry, Probe},
     cache::{FetchError, SpoolError, settings::SMALL_MEMORY, spec::Verify},
@@ -47,16 +44,18 @@ pub(super) struct Promises {
     small_bytes: AtomicU64,
     warnings: AtomicUsize,
     pub told_of_room: AtomicBool,
+    patience: Patience,
 }
 
 impl Promises {
-    pub fn new(parallel: usize) -> Self {
+    pub fn new(parallel: usize, patience: Duration) -> Self {
         Self {
             cells: Mutex::default(),
             lookups: Semaphore::new(parallel.max(1)),
             small_bytes: AtomicU64::new(0),
             warnings: AtomicUsize::new(0),
             told_of_room: AtomicBool::new(false),
+            patience: Patience::new(patience),
         }
     }
 
@@ -88,7 +87,11 @@ impl Promises {
 pub(super) enum Miss {
     #[error(transparent)]
     Remote(#[from] actions::Error),
-    #[error("the service had not answered after {} s", .0.as_secs())]
+    #[error(
+        "lookups have waited {} s for the service in all (BUILDKIT_GHA_LOOKUP_WAIT): from now on a \
+         layer that is not answered at once counts as missing",
+        .0.as_secs()
+    )]
     Late(Duration),
     #[error("there is no room to fetch it: {0}")]
     NoRoom(#[from] SpoolError),
@@ -146,13 +149,15 @@ impl Core {
     }
 
     async fn try_look(&self, digest: Digest, recorded: Option<u64>) -> Result<Promised, Miss> {
-        let wait = self.cache.settings.promise_wait.min(self.timeout);
-        let deadline = Instant::now() + wait;
-        let permit = timeout_at(deadline, self.promises.lookups.acquire()).await;
-        let _permit = permit
-            .map_err(|_| Miss::Late(wait))?
-            .expect("the semaphore is never closed");
-        let client = self.client.with_deadline(deadline);
+        let permit = self.promises.lookups.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
+        let patience = &self.promises.patience;
+        let found = patience.bear(self.find(digest, recorded)).await;
+        found.unwrap_or_else(|| Err(Miss::Late(patience.budget())))
+    }
+
+    async fn find(&self, digest: Digest, recorded: Option<u64>) -> Result<Promised, Miss> {
+        let client = self.client.with_deadline(self.promises.patience.deadline());
         let keys = BlobKey::new(digest);
         let [numbered, plain] = keys.preference();
         let found = client
@@ -186,6 +191,11 @@ impl Core {
     }
 
     fn warn_of(&self, digest: Digest, miss: &Miss) {
+        if let Miss::Late(_) = miss
+            && !self.promises.patience.tell()
+        {
+            return;
+        }
         let before = self.promises.warnings.fetch_add(1, Ordering::Relaxed);
         let short = match before {
             0..MAX_WARNINGS => "cache import: a layer cannot be used, its step runs again",

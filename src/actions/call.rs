@@ -1,0 +1,59 @@
+//! The remote calls, by the names that people read.
+
+/// The remote calls there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// Looking a key up.
+    Lookup,
+    /// Reserving a key.
+    Reserve,
+    /// Sending one part, or all of a small entry.
+    UploadPart,
+    /// Making one blob of the parts (v2).
+    JoinParts,
+    /// Making an uploaded entry visible.
+    Finish,
+    /// Reading bytes of an entry.
+    Download,
+    /// Reading a few of its bytes, or a small entry, to know that it is there.
+    Probe,
+    /// Listing entries through the REST API.
+    List,
+    /// Deleting an entry through the REST API.
+    Delete,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Lookup,
+        Self::Reserve,
+        Self::UploadPart,
+        Self::JoinParts,
+        Self::Finish,
+        Self::Download,
+        Self::Probe,
+        Self::List,
+        Self::Delete,
+    ];
+
+    /// True if it reads bytes of an entry.
+    pub(super) const fn reads(self) -> bool {
+        matches!(self, Self::Download | Self::Probe)
+    }
+
+    /// The call in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Reserve => "reserve",
+            Self::UploadPart => "upload part",
+            Self::JoinParts => "join parts",
+            Self::Finish => "finish upload",
+            Self::Download => "download",
+            Self::Probe => "probe",
+            Self::List => "list",
+            Self::Delete => "delete",
+        }
+    }
+}
