@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,6 +30,10 @@ const GITHUB_LOOKUPS: u32 = 1500;
 
 /// The hosts of github.com's Actions services, the cache's among them, end so.
 const GITHUB_HOSTS: &str = ".actions.githubusercontent.com";
+
+/// Lanes that are kept: the next build is told what the service said to the last one. With more,
+/// those that nobody uses now go.
+const MAX_LANES: usize = 64;
 
 /// How many calls of a kind a service takes in a minute, as the operator says it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,11 +71,11 @@ impl Budgets {
     }
 }
 
-/// The lanes of the process that clients hold.
+/// The lanes of the process.
 #[derive(Default)]
 pub(super) struct Governor {
     budgets: Budgets,
-    lanes: Mutex<HashMap<(String, Digest), Weak<Lane>>>,
+    lanes: Mutex<HashMap<(String, Digest), Arc<Lane>>>,
 }
 
 impl Governor {
@@ -87,13 +91,14 @@ impl Governor {
     pub fn lane(&self, url: &Url, subject: Digest) -> Arc<Lane> {
         let mut lanes = lock(&self.lanes);
         let key = (url.origin().ascii_serialization(), subject);
-        if let Some(lane) = lanes.get(&key).and_then(Weak::upgrade) {
-            return lane;
+        if let Some(lane) = lanes.get(&key) {
+            return Arc::clone(lane);
         }
-        // What a refusal taught is worth little once nobody has asked for a while.
-        lanes.retain(|_, lane| lane.strong_count() > 0);
+        if lanes.len() >= MAX_LANES {
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        }
         let lane = Arc::new(Lane::new(self.budgets, is_github(url)));
-        lanes.insert(key, Arc::downgrade(&lane));
+        lanes.insert(key, Arc::clone(&lane));
         lane
     }
 }

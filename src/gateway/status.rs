@@ -200,7 +200,7 @@ mod tests {
 
         for viewer in [&mut early, &mut late] {
             let response = decode(&viewer.next().await);
-            assert_eq!(response.warnings[0].short, b"cache export skipped");
+            assert_eq!(response.warnings[0].short, b"cache export skipped: because");
             assert_eq!(response.warnings[0].vertex, response.vertexes[0].digest);
             let end = decode(&viewer.finish().unwrap());
             assert!(end.vertexes[0].completed.is_some());
