@@ -32,7 +32,8 @@
 //! ```
 //!
 //! Types, order of fields and what is omitted are those of `CacheConfig` in BuildKit's
-//! `cache/remotecache/v1/types`, so that the bytes are the ones that BuildKit would write.
+//! `cache/remotecache/v1/types`, so that the bytes are the ones that BuildKit would write. One field
+//! is our own, and written only where something is damaged.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -61,6 +62,13 @@ pub struct CacheConfig {
     /// Cache keys and what they lead to.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_null")]
     pub records: Vec<Record>,
+    /// Keys of entries that were read and found damaged. BuildKit reads past it.
+    #[serde(
+        rename = "buildkit-gha:damaged",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "or_null"
+    )]
+    pub damaged: Vec<String>,
 }
 
 /// A blob at one place in a chain. One blob may be at several.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::{sync::OnceCell, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 mod claim;
@@ -75,6 +75,9 @@ pub(super) struct Lane {
     pub reporter: Arc<dyn Reporter>,
     /// People know already that somebody else's upload is waited for.
     pub told_of_wait: Arc<AtomicBool>,
+    /// The index, which may know of damage; read once, and only if an entry is there already.
+    pub index: IndexKey,
+    pub learnt: Arc<OnceCell<()>>,
 }
 
 /// The job itself, shared with the writers that are open.
@@ -109,6 +112,8 @@ impl ExportJob {
                 version,
                 reporter,
                 told_of_wait: Arc::default(),
+                index: index.clone(),
+                learnt: Arc::default(),
             },
             timeout: spec.timeout,
             begun: OnceLock::new(),

@@ -1,6 +1,37 @@
-//! Taking damage out of a cache.
+//! Taking damage out of a cache, and telling other processes of it.
+//!
+//! A damaged entry that cannot be deleted is named in the index, for gateways that have not found
+//! out themselves: it has the right size, so they would believe it.
 
-use crate::actions::{Client, Error};
+use super::{config::CacheConfig, damage::Damage};
+use crate::{
+    actions::{Client, Error, Identity},
+    protocol::key::BlobKey,
+};
+
+/// Damaged entries that one index names. Each has failed a build.
+pub(super) const MAX_NAMED: usize = 100;
+
+/// Learns from an index which entries are damaged.
+pub(super) fn learn(damage: &Damage, identity: &Identity, index: &CacheConfig) {
+    for key in index.damaged.iter().take(MAX_NAMED) {
+        if let Some(digest) = BlobKey::of(key)
+            && damage.key(identity, digest).is_none()
+        {
+            damage.note(identity, digest, key);
+        }
+    }
+}
+
+/// What of the damage that an index names is still there, as far as this process knows.
+pub(super) fn left(damage: &Damage, identity: &Identity, index: &CacheConfig) -> Vec<String> {
+    let named = index.damaged.iter().take(MAX_NAMED);
+    let left = named.filter(|key| {
+        let digest = BlobKey::of(key);
+        digest.is_some_and(|digest| damage.key(identity, digest).as_ref() == Some(key))
+    });
+    left.cloned().collect()
+}
 
 /// Deletes the entry with exactly this key through the REST API, in the scope where a lookup of
 /// this token finds it. An error if that is not possible.

@@ -94,6 +94,24 @@ async fn damage_is_left_out_and_replaced_over_v2() {
     is_left_out_and_replaced_under_the_next_key(Speaks::V2).await;
 }
 
+/// The bytes have the right size, so a process that has not read them can only be told.
+#[tokio::test]
+async fn a_process_that_did_not_find_the_damage_replaces_it_too() {
+    let (mut bed, build) = damaged(Speaks::V2).await;
+    found_damaged(&*bed.import("a").await, build.digest(0)).await;
+    bed.restart();
+    let outcome = build.export(&bed.export("a")).await;
+    assert!(
+        matches!(outcome, Outcome::Written { left_out: 0, .. }),
+        "{outcome:?}"
+    );
+    assert!(bed.has(&key::BlobKey::new(build.digest(0)).entry(1)).await);
+    let (_, raw) = bed.index("a").await.unwrap();
+    assert_eq!(raw, build.index.to_json(), "nothing is damaged any more");
+    bed.restart();
+    is_whole(&bed, &build).await;
+}
+
 #[tokio::test]
 async fn with_the_rest_api_a_damaged_entry_is_deleted() {
     let (mut bed, build) = damaged(Speaks::V2).await;

@@ -61,6 +61,7 @@ fn fields_are_omitted_and_escaped_as_go_does() {
                 ..Record::default()
             },
         ],
+        damaged: Vec::new(),
     };
     let expected = format!(
         r#"{{"layers":[{{"blob":"{}","parent":-1}},{{"blob":"{}","annotations":{{"mediaType":"m","diffID":"{}","size":3,"createdAt":"0001-01-01T00:00:00Z"}}}}],"records":[{{"digest":"k"}},{{"chains":[{{"layers":[1],"createdAt":"0001-01-01T00:00:00Z"}}],"digest":"l","inputs":[[{{"selector":"\u003ca\u0026b\u003e\u2028\"","link":0}}]]}}]}}"#,
@@ -152,7 +153,7 @@ fn a_very_long_chain_costs_no_call_stack() {
     };
     let config = CacheConfig {
         layers: (0..MAX_LAYERS).map(layer).collect(),
-        records: Vec::new(),
+        ..CacheConfig::default()
     };
     let order = layer_order(&config).unwrap();
     assert_eq!(order, (0..MAX_LAYERS).rev().collect::<Vec<_>>());

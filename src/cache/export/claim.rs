@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{Failure, Lane};
 use crate::{
     actions::{Client, Reservation, Reserved},
-    cache::{heal, report::Event},
+    cache::{config, heal, index, report::Event, spool::blocking},
     digest::Digest,
     protocol::key::BlobKey,
 };
@@ -96,14 +96,32 @@ impl<'a> Claims<'a> {
                     return Ok(Claim::Ours(reservation));
                 }
                 Reserved::ExistsAfterDoubt => self.next += 1,
-                Reserved::Exists => match self.look_until_over(&key).await? {
-                    Seen::Entry => return Ok(Claim::There),
-                    Seen::Damaged(damaged) => self.get_round(&damaged).await,
-                    Seen::Nothing => self.next += 1,
-                },
+                Reserved::Exists => {
+                    self.learn().await;
+                    match self.look_until_over(&key).await? {
+                        Seen::Entry => return Ok(Claim::There),
+                        Seen::Damaged(damaged) => self.get_round(&damaged).await,
+                        Seen::Nothing => self.next += 1,
+                    }
+                }
             }
         }
         Err(Failure::Unfinished)
+    }
+
+    /// Learns from the newest index what other gateways have found damaged. Without it a probe
+    /// has to do.
+    async fn learn(&self) {
+        let lane = self.lane;
+        let learning = lane.learnt.get_or_init(|| async {
+            let newest = index::newest(self.client, &lane.index, &lane.version).await;
+            let Ok(Some(newest)) = newest else { return };
+            let parsed = blocking(move || Ok(config::parse(&newest.raw))).await;
+            if let Ok(Ok(config)) = parsed {
+                heal::learn(&lane.cache.damage, self.client.identity(), &config);
+            }
+        });
+        learning.await;
     }
 
     /// Goes on behind a damaged entry, or in its place if it can be deleted.

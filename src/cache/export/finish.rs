@@ -15,7 +15,7 @@ use crate::{
     cache::{
         config::{self, CacheConfig},
         graph::{self, Graph},
-        index,
+        heal, index,
         manifest::Manifest,
         report::Event,
     },
@@ -101,7 +101,7 @@ impl Core {
         .await?;
         self.ledger.weigh(&worth);
         let settled = self.settle().await;
-        let plan = aside(move || Plan::new(&described, settled)).await?;
+        let mut plan = aside(move || Plan::new(&described, settled)).await?;
         if let Some(warning) = plan.warning() {
             self.tell(warning);
         }
@@ -123,6 +123,9 @@ impl Core {
             self.note(format!("cache index {} is unchanged", newest.key));
             return Ok(Outcome::Unchanged);
         }
+        if let Some(newest) = &newest {
+            plan.kept.damaged = self.damage_left(newest.raw.clone()).await;
+        }
         let newest = newest.as_ref().map(|newest| newest.key.as_str());
         let content = plan.kept.to_json().into();
         let key = index::commit(&client, &self.index, version, newest, content)
@@ -134,6 +137,16 @@ impl Core {
             layers,
             left_out: plan.left_out(),
         })
+    }
+
+    /// The damage that the newest index knows of, and that this export has not repaired.
+    async fn damage_left(&self, newest: Bytes) -> Vec<String> {
+        let parsed = aside(move || config::parse(&newest).map_err(|e| e.to_string())).await;
+        let identity = self.lane.client.identity();
+        parsed.map_or_else(
+            |_| Vec::new(),
+            |index| heal::left(&self.lane.cache.damage, identity, &index),
+        )
     }
 
     /// The index that the manifest and the config it names describe.

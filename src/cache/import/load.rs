@@ -10,7 +10,7 @@ use crate::{
     actions::{self, Client},
     cache::{
         config::{self, CacheConfig, Layer},
-        index,
+        heal, index,
         spool::blocking,
     },
     digest::Digest,
@@ -60,6 +60,7 @@ impl Core {
             // BuildKit refuses the whole index for one such layer.
             return Err(invalid(format!("the layer {} has no diffID", layer.blob)));
         }
+        heal::learn(&self.cache.damage, self.client.identity(), &config);
         let signature = if self.cache.settings.signed {
             self.load_signature(client, &stored.raw).await?
         } else {

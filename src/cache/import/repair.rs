@@ -57,7 +57,7 @@ impl Core {
                 Err(error) => tracing::warn!(%error, key, "a damaged entry was not deleted"),
             }
         }
-        match self.leave_out(digest).await {
+        match self.leave_out(digest, key).await {
             Ok(true) => Repair::LeftOut,
             Ok(false) => Repair::Denied,
             Err(error) => {
@@ -68,7 +68,7 @@ impl Core {
     }
 
     /// Writes the index without the layer. False if there is an index left that names it.
-    async fn leave_out(&self, digest: Digest) -> Result<bool, RepairError> {
+    async fn leave_out(&self, digest: Digest, damaged: &str) -> Result<bool, RepairError> {
         let naming = || {
             let slots = self.slots.iter();
             slots.filter(|slot| slot.get().is_some_and(|i| i.layers.contains_key(&digest)))
@@ -78,11 +78,16 @@ impl Core {
         let Some(slot) = writable.filter(|_| !self.cache.settings.signed) else {
             return Ok(false);
         };
-        self.rewrite(&slot.key, digest).await?;
+        self.rewrite(&slot.key, digest, damaged).await?;
         Ok(naming().count() == 1)
     }
 
-    async fn rewrite(&self, key: &IndexKey, digest: Digest) -> Result<(), RepairError> {
+    async fn rewrite(
+        &self,
+        key: &IndexKey,
+        digest: Digest,
+        damaged: &str,
+    ) -> Result<(), RepairError> {
         let client = self.client.with_deadline(Instant::now() + REPAIR_TIME);
         // The newest one: another build may have written since this import has loaded it.
         let Some(newest) = index::newest(&client, key, &self.version).await? else {
@@ -90,9 +95,11 @@ impl Core {
         };
         let raw = newest.raw.clone();
         let kept = blocking(move || Ok(without(&raw, digest))).await;
-        let Some(kept) = kept.map_err(|e| RepairError::Index(e.to_string()))?? else {
+        let Some(mut kept) = kept.map_err(|e| RepairError::Index(e.to_string()))?? else {
             return Ok(());
         };
+        kept.damaged.truncate(heal::MAX_NAMED - 1);
+        kept.damaged.push(damaged.to_owned());
         let content = kept.to_json().into();
         index::commit(&client, key, &self.version, Some(&newest.key), content).await?;
         Ok(())
@@ -109,7 +116,10 @@ fn without(raw: &[u8], digest: Digest) -> Result<Option<CacheConfig>, RepairErro
     let kept = kept.map_err(|e| RepairError::Index(e.to_string()))?;
     // An index without layers says nothing.
     Ok(Some(if kept.layers.is_empty() {
-        CacheConfig::default()
+        CacheConfig {
+            damaged: kept.damaged,
+            ..CacheConfig::default()
+        }
     } else {
         kept
     }))
