@@ -146,6 +146,7 @@ pub fn fault(fault: Fault) -> String {
         Fault::WrongTotal => "wrong total",
         Fault::Flip => "flipped bit",
         Fault::Refuse => "connection refused",
+        Fault::WriteDenied => "write denied",
     };
     words.to_owned()
 }
