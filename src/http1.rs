@@ -13,6 +13,7 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_io_timeout::TimeoutStream;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::lifecycle::Tasks;
@@ -36,8 +37,14 @@ pub struct Limits {
 }
 
 /// Serves on `listener` until `tasks` are asked to end; then takes no more connections. The requests
-/// that are in flight belong to `tasks` and finish while those drain.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, tasks: &Tasks) {
+/// that are in flight belong to `tasks` and finish while those drain. `open` counts the connections.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    tasks: &Tasks,
+    open: &TaskTracker,
+) {
     let permits = Arc::new(Semaphore::new(limits.connections));
     loop {
         let accepted = async {
@@ -51,12 +58,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, tasks:
         match accepted {
             Ok((stream, _)) => {
                 let connection = serve_connection(stream, router.clone(), limits, tasks.clone());
-                tasks.spawn("HTTP connection", async move {
+                let connection = async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended early");
                     }
                     drop(permit);
-                });
+                };
+                tasks.spawn("HTTP connection", open.track_future(connection));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -117,7 +125,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { "here" }));
         let own = tasks.clone();
         tasks.spawn("server", async move {
-            serve(listener, router, limits, &own).await;
+            serve(listener, router, limits, &own, &TaskTracker::new()).await;
         });
         (address, tasks)
     }

@@ -72,6 +72,11 @@ impl Vitals {
         said.unwrap_or_else(|| panic!("no {name} in {:?}", self.said))
     }
 
+    /// Tasks, without those of connections that buildkitd has pooled.
+    fn own_tasks(&self) -> u64 {
+        self.said("tasks").saturating_sub(self.said("connections"))
+    }
+
     /// Waits until a gateway holds no more than this again, and nothing of any build.
     pub fn come_back(&self, gateway: &mut Process) -> Self {
         let deadline = std::time::Instant::now() + LEAVING;
@@ -94,7 +99,7 @@ impl Vitals {
         let held = TRANSIENT.into_iter().filter(|name| now.said(name) > 0);
         let mut left: Vec<String> = held.map(str::to_owned).collect();
         for (name, before, now) in [
-            ("tasks", self.said("tasks"), now.said("tasks")),
+            ("tasks", self.own_tasks(), now.own_tasks()),
             ("files", self.files.len() as u64, now.files.len() as u64),
             (
                 "sockets",

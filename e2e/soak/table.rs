@@ -108,7 +108,13 @@ impl Table {
             get(&self.most_threads),
             last.threads
         );
-        for name in ["tasks", "handles", "export_spool", "import_spool"] {
+        for name in [
+            "tasks",
+            "connections",
+            "handles",
+            "export_spool",
+            "import_spool",
+        ] {
             println!("| {name} | {} | | {} |", first.said(name), last.said(name));
         }
     }

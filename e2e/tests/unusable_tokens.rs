@@ -42,6 +42,10 @@ fn each_is_one_line_and_fatal_only_to_an_export_that_may_not_fail() {
     let nothing_line =
         format!("the token may not write to the cache (it has no scope); {CACHE_MODE}");
     let url = site.service.url();
+    let builders = [
+        Builder::buildctl(&daemon),
+        Builder::remote(&daemon, "remote"),
+    ];
     for (token, export, import) in [
         (&read_only, Some(&*read_only_line), None),
         (&write_only, None, None),
@@ -58,10 +62,7 @@ fn each_is_one_line_and_fatal_only_to_an_export_that_may_not_fail() {
             .filter_map(|(what, why)| Some(format!("cache {what} skipped: {}", why?)))
             .collect();
         expected.sort();
-        for builder in [
-            Builder::buildctl(&daemon),
-            Builder::remote(&daemon, "remote"),
-        ] {
+        for builder in &builders {
             let mut warnings = builder.build(&lenient).ok().warnings;
             warnings.sort();
             warnings.dedup();

@@ -147,6 +147,7 @@ impl Life {
             builds = state.builds,
             exports = state.exports,
             sessions = state.sessions,
+            connections = state.connections,
             handles = state.handles,
             tasks = self.tasks.count(),
             export_spool = state.spool.exports,

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Front;
 use crate::cache::Usage;
 
-/// What the gateway has in hand at a moment. All of it is 0 when no client is connected.
+/// What the gateway has in hand at a moment. All but `connections` is 0 when no client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// Builds in flight.
@@ -14,6 +14,8 @@ pub struct State {
     pub exports: usize,
     /// Sessions of clients.
     pub sessions: usize,
+    /// Connections of buildkitd to the loopback endpoint, which it keeps for a while when idle.
+    pub connections: usize,
     /// Handles of the loopback endpoint.
     pub handles: usize,
     /// Bytes in the spools.
@@ -52,6 +54,7 @@ impl Front {
             builds,
             exports,
             sessions: self.sessions.count(),
+            connections: self.builds.endpoint().connections(),
             handles: self.builds.endpoint().handles(),
             spool: self.cache.usage(),
         }

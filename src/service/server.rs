@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 use super::{Service, surface};
 use crate::{
@@ -29,6 +30,6 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     tasks.spawn("service gc", async move {
         service.collect_until(shutdown).await;
     });
-    http1::serve(listener, router, LIMITS, tasks).await;
+    http1::serve(listener, router, LIMITS, tasks, &TaskTracker::new()).await;
     Ok(())
 }

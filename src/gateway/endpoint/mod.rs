@@ -19,6 +19,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 pub use backend::{Backend, Body, Failure, Found, Object, Readable};
@@ -50,6 +51,7 @@ const LIMITS: Limits = Limits {
 /// The endpoint, listening.
 pub struct Endpoint {
     handles: Arc<Handles>,
+    connections: TaskTracker,
     url: Url,
     _server: TaskGuard,
 }
@@ -85,12 +87,14 @@ impl Endpoint {
         });
         let handles = Arc::new(Handles::default());
         let router = api::router(Arc::clone(&handles), url.clone());
-        let connections = tasks.clone();
+        let connections = TaskTracker::new();
+        let (open, own) = (connections.clone(), tasks.clone());
         let server = tasks.spawn_guarded("import endpoint", async move {
-            http1::serve(listener, router, limits, &connections).await;
+            http1::serve(listener, router, limits, &own, &open).await;
         });
         Ok(Self {
             handles,
+            connections,
             url,
             _server: server,
         })
@@ -122,6 +126,11 @@ impl Endpoint {
     /// Closes what nobody can need any more; `idle` says that no build is in flight.
     pub fn sweep(&self, idle: bool) {
         self.handles.sweep(idle, Timestamp::now());
+    }
+
+    /// How many connections buildkitd has open; each is a task. It keeps idle ones for a while.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
     }
 
     /// How many handles are open.
