@@ -1,6 +1,12 @@
 //! `buildkit-gha serve`: the Actions cache of the tests, and what it counts.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
 use buildkit_gha::digest::Digest;
 
@@ -32,6 +38,17 @@ pub enum Api {
     V1,
     /// github.com.
     V2,
+}
+
+/// An entry as the REST API shows it.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Entry {
+    id: i64,
+    /// The full key.
+    pub key: String,
+    version: String,
+    /// The size.
+    pub size_in_bytes: u64,
 }
 
 /// Where the service of a lab keeps its things.
@@ -114,13 +131,15 @@ impl Service {
 
     /// The keys of all entries that begin with this, at most a hundred.
     pub fn keys(&self, token: &str, prefix: &str) -> Vec<String> {
+        let entries = self.entries(token, prefix);
+        entries.into_iter().map(|entry| entry.key).collect()
+    }
+
+    /// All entries whose keys begin with this, at most a hundred.
+    pub fn entries(&self, token: &str, prefix: &str) -> Vec<Entry> {
         #[derive(serde::Deserialize)]
         struct List {
             actions_caches: Vec<Entry>,
-        }
-        #[derive(serde::Deserialize)]
-        struct Entry {
-            key: String,
         }
         let repository = Self::REPOSITORY;
         let path = format!("/repos/{repository}/actions/caches?key={prefix}&per_page=100");
@@ -131,9 +150,39 @@ impl Service {
             .expect("the service lists");
         let list: List = serde_json::from_str(&list).expect("a list in JSON");
         list.actions_caches
-            .into_iter()
-            .map(|entry| entry.key)
-            .collect()
+    }
+
+    /// Evicts an entry.
+    pub fn delete(&self, token: &str, entry: &Entry) {
+        let path = format!("/repos/{}/actions/caches/{}", Self::REPOSITORY, entry.id);
+        let answer = self.http().token(token).send("DELETE", &path, b"");
+        assert_eq!(answer.expect("an answer").status, 204);
+    }
+
+    /// Reserves a key and leaves it at that.
+    pub fn abandon(&self, token: &str, entry: &Entry) {
+        let http = self.http().token(token);
+        let http = http.header("Content-Type", "application/json");
+        let body = serde_json::json!({ "key": entry.key, "version": entry.version }).to_string();
+        let path = format!("{V1}caches");
+        let answer = http.send("POST", &path, body.as_bytes());
+        assert_eq!(answer.expect("an answer").status, 201);
+    }
+
+    /// Changes one byte of an entry where it is stored: in the one file of its size.
+    pub fn damage(&self, entry: &Entry) {
+        let files = files(&data_dir(self.process.lab()));
+        let size = |file: &PathBuf| fs::metadata(file).expect("a file").len();
+        let mut same = files
+            .iter()
+            .filter(|file| size(file) == entry.size_in_bytes);
+        let (file, None) = (same.next().expect("the entry is stored"), same.next()) else {
+            panic!("two files have {} bytes", entry.size_in_bytes)
+        };
+        let mut bytes = fs::read(file).expect("read an entry");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(file, bytes).expect("root may write");
     }
 
     /// The content of the entry with this key, read as a client of v1 does.
@@ -188,4 +237,18 @@ impl Service {
             .and_then(|value| value.parse().ok())
             .expect("the counter is there")
     }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("read a directory");
+    let paths = entries.map(|entry| entry.expect("read a directory").path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }

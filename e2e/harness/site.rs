@@ -94,7 +94,7 @@ impl Site {
     /// which BuildKit makes anew every time.
     pub fn same_files(&self, one: &str, other: &str) {
         let mut diff = command(&self.lab, "diff");
-        diff.arg("-r");
+        diff.args(["-r", "--no-dereference"]);
         for name in [one, other] {
             let folder = self.lab.path(format!("{name}.files"));
             fs::create_dir(&folder).expect("create a directory");

@@ -1,10 +1,18 @@
-//! Exports at the same time: one outlives another that it shares an upload with, and both write.
+//! The cache heals: what was evicted, abandoned or damaged is whole again after the next export.
 
 use std::thread;
 
 use rustix::process::Signal;
 
-use crate::harness::{Api, BUILD, Build, Builder, Context, Daemon, Site};
+use crate::harness::{Api, BUILD, Build, Builder, Context, Daemon, Entry, Outcome, Site};
+
+/// Layers that are the same whoever makes them, so that an export meets what is stored: no
+/// directory is made on the way. The first is too large to be fetched whole by a probe.
+const SAME: &str = r"
+FROM scratch
+COPY busybox /busybox
+COPY message /message
+";
 
 /// An export that takes long enough to lose its client.
 const LARGE: &str = r#"
@@ -13,6 +21,155 @@ COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
 RUN head -c 300000000 /dev/urandom > /large
 "#;
+
+struct Bed {
+    site: Site,
+    context: Context,
+}
+
+impl Bed {
+    /// A cache that a gateway of its own has filled.
+    fn new() -> Self {
+        let site = Site::new();
+        let context = Context::new(&site.lab, "same", SAME);
+        context.write("message", "hello\n");
+        let bed = Self { site, context };
+        bed.export("first", "").ok().no_warnings();
+        bed
+    }
+
+    /// On a builder that knows nothing: a gateway and a buildkitd of its own.
+    fn fresh(&self, name: &str, build: &Build) -> Outcome {
+        let daemon = Daemon::gateway(&self.site.lab, name);
+        Builder::buildctl(&daemon).build(build)
+    }
+
+    fn export(&self, name: &str, more: &str) -> Outcome {
+        let to = self.site.gha(Api::V2, &format!(",mode=max{more}"));
+        self.fresh(name, &Build::of(&self.context).to(to))
+    }
+
+    fn import(&self, name: &str, more: &str) -> Outcome {
+        let from = self.site.gha(Api::V2, more);
+        let tar = self.site.tar(name);
+        self.fresh(name, &Build::of(&self.context).from(from).tar(tar))
+    }
+
+    fn blobs(&self) -> Vec<Entry> {
+        self.site
+            .service
+            .entries(&self.site.token, "buildkit-blob-")
+    }
+
+    /// The layer that is too large for a probe, and that all others stand upon.
+    fn largest(&self) -> Entry {
+        let blobs = self.blobs().into_iter();
+        blobs
+            .max_by_key(|entry| entry.size_in_bytes)
+            .expect("a blob")
+    }
+
+    fn evict(&self) -> Vec<Entry> {
+        let evicted = self.blobs();
+        assert!(!evicted.is_empty());
+        for entry in &evicted {
+            self.site.service.delete(&self.site.token, entry);
+        }
+        evicted
+    }
+}
+
+#[test]
+fn an_evicted_layer_is_uploaded_again() {
+    let bed = Bed::new();
+    let daemon = Daemon::gateway(&bed.site.lab, "same");
+    let builder = Builder::buildctl(&daemon);
+    let cache = |more| bed.site.gha(Api::V2, more);
+    let export = Build::of(&bed.context).to(cache(",mode=max"));
+    builder.build(&export).ok().no_warnings();
+    // The gateway has proofs of what is gone; its own import revokes them.
+    bed.evict();
+    builder.prune();
+    // BuildKit says of a layer that is gone "cached" and "not found" both; it runs the step.
+    builder.build(&export.from(cache(""))).ok();
+    bed.import("after-the-same", "")
+        .ok()
+        .no_warnings()
+        .all_cached();
+
+    bed.evict();
+    bed.export("another", "").ok().no_warnings();
+    bed.import("after-another", "")
+        .ok()
+        .no_warnings()
+        .all_cached();
+}
+
+#[test]
+fn a_reservation_that_nobody_finishes_is_stepped_over() {
+    let bed = Bed::new();
+    let evicted = bed.evict();
+    for entry in &evicted {
+        bed.site.service.abandon(&bed.site.token, entry);
+    }
+    let outcome = bed.export("second", "").ok().no_warnings();
+    assert!(outcome.output.contains("another job has begun to upload"));
+    for entry in &evicted {
+        assert_eq!(bed.site.keys(&entry.key), [format!("{}#1", entry.key)]);
+    }
+    bed.import("ours", "").ok().no_warnings().all_cached();
+    let stock = Daemon::stock(&bed.site.lab, "stock");
+    let from = bed.site.gha(Api::V2, "");
+    let import = Build::of(&bed.context)
+        .from(from)
+        .tar(bed.site.tar("stock"));
+    Builder::buildctl(&stock).build(&import).ok().all_cached();
+    bed.site.same("ours", "stock");
+}
+
+#[test]
+fn damage_behind_the_probe_fails_one_build() {
+    for rest in [false, true] {
+        let bed = Bed::new();
+        let damaged = bed.largest();
+        bed.site.service.damage(&damaged);
+        let more = if rest {
+            format!(",repository=local/cache,ghtoken={}", bed.site.token)
+        } else {
+            String::new()
+        };
+        // A full check makes it a miss, and writes nothing.
+        let checked = bed.import("checked", ",import-verify=full").ok();
+        let mut warnings = checked.warnings.iter();
+        assert!(warnings.any(|w| w.contains("cannot be used")));
+
+        let import = |name: &str| {
+            let lab = &bed.site.lab;
+            let api = bed.site.service.url();
+            let daemon = Daemon::gateway_with(lab, name, |gateway| {
+                gateway.env("GITHUB_API_URL", api);
+            });
+            let from = bed.site.gha(Api::V2, &more);
+            let to = bed.site.gha(Api::V2, &format!(",mode=max{more}"));
+            let build = Build::of(&bed.context).from(from).to(to);
+            Builder::buildctl(&daemon).build(&build.tar(bed.site.tar(name)))
+        };
+        let failed = import("fails");
+        assert!(!failed.success, "{}", failed.output);
+        let digest = damaged.key.trim_start_matches("buildkit-blob-1-");
+        let said = failed
+            .warnings
+            .iter()
+            .any(|w| w.contains("could not be fetched"));
+        assert!(said && failed.output.contains(digest), "{}", failed.output);
+        import("succeeds").ok();
+        import("is-whole").ok().no_warnings().all_cached();
+        // The one was made here, with times that layers do not keep.
+        bed.site.same_files("succeeds", "is-whole");
+        let replaced = bed.site.keys(&format!("{}%23", damaged.key));
+        assert_eq!(replaced.is_empty(), rest, "{replaced:?}");
+    }
+}
 
 #[test]
 fn a_layer_goes_on_when_the_build_that_began_it_is_killed() {
