@@ -19,13 +19,13 @@ use tokio::{
 use super::{
     Shared,
     blob::{FetchError, Fetched, Repair, pieces},
+    lookup,
     report::{Bar, Reporter},
-    spool::{SpoolFile, blocking},
+    spool::{SpoolFile, hash},
 };
 use crate::{
     actions::{self, Call, Client, Entry, Kind},
     digest::{Digest, Hasher},
-    protocol::key::BlobKey,
 };
 
 /// Content that does not match its digest is fetched so often in all, each time through a URL of
@@ -96,15 +96,9 @@ impl Fetch {
 
     /// The layer's entry with a new URL, or what has taken its place.
     async fn found_again(&self) -> Result<Entry, FetchError> {
-        let keys = BlobKey::new(self.digest);
-        let [numbered, plain] = keys.preference();
-        let found = self
-            .client
-            .lookup_first(&[&numbered, &plain], &self.entry.version)
-            .await
-            .map_err(|error| self.failed(error))?;
+        let found = lookup::blob(&self.client, self.digest, &self.entry.version).await;
         found
-            .filter(|entry| keys.number(&entry.key).is_some())
+            .map_err(|error| self.failed(error))?
             .ok_or(FetchError::NotFound(self.digest))
     }
 
@@ -122,12 +116,9 @@ impl Fetch {
             file.write_at(offset, bytes.clone())
                 .await
                 .map_err(|e| self.spool_failed(&e))?;
-            hasher = blocking(move || {
-                hasher.update(&bytes);
-                Ok(hasher)
-            })
-            .await
-            .map_err(|e| self.spool_failed(&e))?;
+            hasher = hash(hasher, bytes)
+                .await
+                .map_err(|e| self.spool_failed(&e))?;
             offset = end;
             bar.reached(offset);
         }

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Mutex, watch};
 
-use super::spool::{SpoolError, SpoolFile, blocking};
+use super::spool::{SpoolError, SpoolFile, hash};
 use crate::{
     actions::Source,
     digest::{Digest, Hasher},
@@ -167,18 +167,6 @@ impl Writer {
         self.feed.mark.send_modify(|mark| mark.verified = true);
         Ok(())
     }
-}
-
-/// Hashes where it may take its time.
-pub(super) async fn hash(mut hasher: Hasher, data: Bytes) -> io::Result<Hasher> {
-    if data.is_empty() {
-        return Ok(hasher);
-    }
-    blocking(move || {
-        hasher.update(&data);
-        Ok(hasher)
-    })
-    .await
 }
 
 impl Growing {

@@ -23,9 +23,9 @@ pub(super) fn learn(damage: &Damage, identity: &Identity, index: &CacheConfig) {
     }
 }
 
-/// What of the damage that an index names is still there, as far as this process knows.
-pub(super) fn left(damage: &Damage, identity: &Identity, index: &CacheConfig) -> Vec<String> {
-    let named = index.damaged.iter().take(MAX_NAMED);
+/// What of the damage that an index has `named` is still there, as far as this process knows.
+pub(super) fn left(damage: &Damage, identity: &Identity, named: &[String]) -> Vec<String> {
+    let named = named.iter().take(MAX_NAMED);
     let left = named.filter(|key| {
         let digest = BlobKey::of(key);
         digest.is_some_and(|digest| damage.key(identity, digest).as_ref() == Some(key))

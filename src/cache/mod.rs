@@ -9,10 +9,10 @@
 //! |---|---|
 //! | `spec`, `config`, `manifest`, `graph` | formats, without I/O: attributes, the index, its graph |
 //! | `export` | a layer on its way out: `layer`, `upload`, `ledger`; `finish` writes the index |
-//! | `import` | `load` the indexes, `promise` layers; `blob` fetches and verifies them |
+//! | `import` | `load` the indexes, `promise` layers; `fetch` and verify them into a `blob` |
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
 //! | `proof`, `damage`, `heal` | what is known to be there, what is not to be believed, and its repair |
-//! | `spool`, `growing`, `flight` | what both directions stand on |
+//! | `lookup`, `spool`, `growing`, `flight` | what both directions stand on |
 
 use std::{io, sync::Arc};
 
@@ -32,6 +32,7 @@ mod growing;
 mod heal;
 mod import;
 mod index;
+mod lookup;
 pub mod manifest;
 mod proof;
 mod relay;

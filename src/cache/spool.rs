@@ -20,6 +20,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::digest::Hasher;
+
 mod disk;
 
 /// The budget is counted in pages, since a semaphore counts to 2^32 at once: this allows files of
@@ -254,6 +256,18 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(io::Error::other)?
+}
+
+/// Hashes where it may take its time.
+pub(super) async fn hash(mut hasher: Hasher, data: Bytes) -> io::Result<Hasher> {
+    if data.is_empty() {
+        return Ok(hasher);
+    }
+    blocking(move || {
+        hasher.update(&data);
+        Ok(hasher)
+    })
+    .await
 }
 
 #[cfg(test)]

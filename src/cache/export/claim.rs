@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{Failure, Lane};
 use crate::{
     actions::{Client, Reservation, Reserved},
-    cache::{config, heal, index, report::Event, spool::blocking},
+    cache::{config, heal, index, lookup, report::Event, spool::blocking},
     digest::Digest,
     protocol::key::BlobKey,
 };
@@ -194,15 +194,10 @@ impl<'a> Claims<'a> {
     }
 
     async fn look(&self) -> Result<Seen, Failure> {
-        let keys = self.keys.preference();
-        let keys = [keys[0].as_str(), keys[1].as_str()];
         let version = &self.lane.version;
-        let Some(entry) = self.client.lookup_first(&keys, version).await? else {
+        let Some(entry) = lookup::blob(self.client, self.digest, version).await? else {
             return Ok(Seen::Nothing);
         };
-        if self.keys.number(&entry.key).is_none() {
-            return Ok(Seen::Nothing);
-        }
         let damage = &self.lane.cache.damage;
         let identity = self.client.identity();
         if damage.key(identity, self.digest).as_ref() == Some(&entry.key) {

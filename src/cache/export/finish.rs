@@ -118,13 +118,14 @@ impl Core {
             .await
             .map_err(|e| format!("the newest cache index could not be read: {e}"))?;
         if let Some(newest) = &newest
-            && plan.equals(newest.raw.clone()).await
+            && let Some(older) = Older::read(newest.raw.clone()).await
         {
-            self.note(format!("cache index {} is unchanged", newest.key));
-            return Ok(Outcome::Unchanged);
-        }
-        if let Some(newest) = &newest {
-            plan.kept.damaged = self.damage_left(newest.raw.clone()).await;
+            if older.graph.as_ref() == Some(&plan.graph) {
+                self.note(format!("cache index {} is unchanged", newest.key));
+                return Ok(Outcome::Unchanged);
+            }
+            let identity = self.lane.client.identity();
+            plan.kept.damaged = heal::left(&self.lane.cache.damage, identity, &older.damaged);
         }
         let newest = newest.as_ref().map(|newest| newest.key.as_str());
         let content = plan.kept.to_json().into();
@@ -137,16 +138,6 @@ impl Core {
             layers,
             left_out: plan.left_out(),
         })
-    }
-
-    /// The damage that the newest index knows of, and that this export has not repaired.
-    async fn damage_left(&self, newest: Bytes) -> Vec<String> {
-        let parsed = aside(move || config::parse(&newest).map_err(|e| e.to_string())).await;
-        let identity = self.lane.client.identity();
-        parsed.map_or_else(
-            |_| Vec::new(),
-            |index| heal::left(&self.lane.cache.damage, identity, &index),
-        )
     }
 
     /// The index that the manifest and the config it names describe.
@@ -173,6 +164,26 @@ impl Core {
 
     fn tell(&self, event: Event) {
         self.lane.reporter.report(event);
+    }
+}
+
+/// What the newest index in the cache says. One that is not valid says nothing.
+struct Older {
+    graph: Option<Graph>,
+    /// Entries that it knows to be damaged.
+    damaged: Vec<String>,
+}
+
+impl Older {
+    async fn read(raw: Bytes) -> Option<Self> {
+        let read = aside(move || {
+            let config = config::parse(&raw).map_err(|e| e.to_string())?;
+            Ok(Self {
+                graph: Graph::of(&config).ok(),
+                damaged: config.damaged,
+            })
+        });
+        read.await.ok()
     }
 }
 
@@ -209,15 +220,6 @@ impl Plan {
 
     fn left_out(&self) -> usize {
         self.layers - self.kept.layers.len()
-    }
-
-    /// Whether an index says the same. One that is not valid says nothing.
-    async fn equals(&self, raw: Bytes) -> bool {
-        let graph = aside(move || {
-            let config = config::parse(&raw).map_err(|e| e.to_string())?;
-            Graph::of(&config).map_err(|e| e.to_string())
-        });
-        graph.await.is_ok_and(|graph| graph == self.graph)
     }
 
     /// One warning for all that is lost, in the service's own words.

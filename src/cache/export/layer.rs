@@ -11,7 +11,10 @@ use super::{
     upload::{Share, Upload},
 };
 use crate::{
-    cache::growing::{FeedError, Writer, hash},
+    cache::{
+        growing::{FeedError, Writer},
+        spool::hash,
+    },
     content::{Commit, Error, Ingest, IngestSpec, IngestStatus, Opened},
     digest::{Digest, Hasher},
 };

@@ -16,9 +16,8 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::{Core, patience::Patience, verify::Kept};
 use crate::{
     actions::{self, Entry, Probe},
-    cache::{FetchError, SpoolError, settings::SMALL_MEMORY, spec::Verify},
+    cache::{FetchError, SpoolError, lookup, settings::SMALL_MEMORY, spec::Verify},
     digest::Digest,
-    protocol::key::BlobKey,
 };
 
 /// An import warns of so many layers one by one.
@@ -158,14 +157,8 @@ impl Core {
 
     async fn find(&self, digest: Digest, recorded: Option<u64>) -> Result<Promised, Miss> {
         let client = self.client.with_deadline(self.promises.patience.deadline());
-        let keys = BlobKey::new(digest);
-        let [numbered, plain] = keys.preference();
-        let found = client
-            .lookup_first(&[&numbered, &plain], &self.version)
-            .await?;
-        let entry = found
-            .filter(|entry| keys.number(&entry.key).is_some())
-            .ok_or(Miss::Gone)?;
+        let found = lookup::blob(&client, digest, &self.version).await?;
+        let entry = found.ok_or(Miss::Gone)?;
         if self.is_denied(digest, &entry.key) {
             return Err(Miss::Denied(entry.key));
         }
