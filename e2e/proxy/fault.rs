@@ -39,8 +39,8 @@ pub enum Fault {
     WrongTotal,
     /// One byte of the answer is another one.
     Flip,
-    /// The connection is reset, and no new one is accepted for a while; for good if the rule
-    /// is for all requests.
+    /// The connection is reset, with all others, and no new one is accepted for a while; for good
+    /// if the rule is for all requests. If it is for a share of them, the others live on.
     Refuse,
 }
 

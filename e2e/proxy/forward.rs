@@ -15,8 +15,9 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::Mutex, task::AbortHandle};
 
 use super::{
-    InFlight, Operation, Shared, Subject,
+    InFlight, Operation, Shared, Subject, When,
     body::{self, Passing, Turn},
+    door::Closing,
     fault::{self, Fault, Stage},
     line::{Fate, Line},
     rule::Injected,
@@ -161,7 +162,11 @@ impl Exchange {
                 std::future::pending().await
             }
             Fault::Refuse => {
-                self.shared.door.close(injected.always);
+                self.shared.door.close(match injected.when {
+                    When::Always => Closing::ForGood,
+                    When::First(_) => Closing::ForNow,
+                    When::Percent(..) => Closing::ToNewcomers,
+                });
                 self.line.cut(Fate::Reset).await
             }
             fault => {

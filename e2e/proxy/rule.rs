@@ -95,8 +95,8 @@ impl RuleHandle {
 #[derive(Clone, Copy)]
 pub(super) struct Injected {
     pub fault: Fault,
-    /// All requests of the rule get it.
-    pub always: bool,
+    /// Which requests of the rule get it.
+    pub when: When,
 }
 
 /// The rules of one proxy.
@@ -141,7 +141,7 @@ impl Rules {
         live.hits.fetch_add(1, Ordering::Relaxed);
         Some(Injected {
             fault: live.rule.fault,
-            always: live.rule.when == When::Always,
+            when: live.rule.when,
         })
     }
 }
