@@ -11,12 +11,16 @@ use super::{Lab, SOON, command, run};
 /// Where Debian's busybox-static is.
 const BUSYBOX: &str = "/bin/busybox";
 
-/// Three stages, no-op steps, and content that differs in every run of a step: equal bytes can
-/// only come from the cache. Times are whole seconds, since layers keep no more than that.
-const MULTI_STAGE: &str = r#"
+/// The first stage of a Dockerfile whose steps need a shell.
+const SHELL: &str = r#"
 FROM scratch AS base
 COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
+"#;
+
+/// Three stages, no-op steps, and content that differs in every run of a step: equal bytes can
+/// only come from the cache. Times are whole seconds, since layers keep no more than that.
+const MULTI_STAGE: &str = "
 RUN mkdir -p /out && echo NAME > /out/name
 RUN true
 
@@ -33,7 +37,7 @@ RUN touch -d @1000000000 /out/* /out
 FROM scratch
 COPY --from=left /out /left
 COPY --from=right /out /right
-"#;
+";
 
 /// A directory to build from.
 pub struct Context {
@@ -51,10 +55,16 @@ impl Context {
         context
     }
 
+    /// A context whose Dockerfile begins with a stage `base` that has a shell, and goes on with
+    /// `rest` in that stage.
+    pub fn with_shell(lab: &Lab, name: &str, rest: &str) -> Self {
+        Self::new(lab, name, &format!("{SHELL}{rest}"))
+    }
+
     /// The multi-stage context that most tests build. The name makes its steps differ from those
     /// of another one.
     pub fn multi_stage(lab: &Lab, name: &str) -> Self {
-        let context = Self::new(lab, name, &MULTI_STAGE.replace("NAME", name));
+        let context = Self::with_shell(lab, name, &MULTI_STAGE.replace("NAME", name));
         context.write("message", "hello\n");
         context
     }

@@ -33,6 +33,10 @@ pub fn tools() -> String {
     }
 }
 
+/// The present buildkitd, but for what it takes for a genuine signature (`e2e/signing`).
+pub const SEALING_BUILDKITD: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/sealing/buildkitd");
+
 /// True if the BuildKit under test reads `[cache.gha]`: older ones end with an error.
 pub fn signs() -> bool {
     since(27)

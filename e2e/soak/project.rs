@@ -15,10 +15,6 @@ const VERSIONS: u64 = 4;
 const BYTES: usize = 1_300_003;
 
 const DOCKERFILE: &str = r#"
-FROM scratch AS base
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
-
 FROM base AS always
 RUN mkdir /out && yes "NAME always" | head -c BYTES > /out/always
 
@@ -54,7 +50,7 @@ impl Project {
         let project = |name: String| {
             let dockerfile = DOCKERFILE.replace("NAME", &name);
             let dockerfile = dockerfile.replace("BYTES", &BYTES.to_string());
-            let context = Context::new(lab, &name, &dockerfile);
+            let context = Context::with_shell(lab, &name, &dockerfile);
             Self { name, context }
         };
         names.map(project).collect()

@@ -15,12 +15,9 @@ COPY message /message
 ";
 
 /// An export that takes long enough to lose its client.
-const LARGE: &str = r#"
-FROM scratch
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
+const LARGE: &str = "
 RUN head -c 300000000 /dev/urandom > /large
-"#;
+";
 
 struct Bed {
     site: Site,
@@ -174,7 +171,7 @@ fn damage_behind_the_probe_fails_one_build() {
 #[test]
 fn a_layer_goes_on_when_the_build_that_began_it_is_killed() {
     let site = Site::new();
-    let context = Context::new(&site.lab, "large", LARGE);
+    let context = Context::with_shell(&site.lab, "large", LARGE);
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
     let build = |scope: &str| {

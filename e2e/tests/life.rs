@@ -27,27 +27,21 @@ mod stall;
 const SPOOL: &str = "spool";
 
 /// Some layers that do not compress, each larger than what a lookup fetches.
-const LAYERS: &str = r#"
-FROM scratch AS base
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
+const LAYERS: &str = "
 RUN mkdir /out && echo NAME > /out/name && head -c 3000000 /dev/urandom > /out/1
 RUN head -c 3000000 /dev/urandom > /out/2
 RUN head -c 3000000 /dev/urandom > /out/3 && touch -d @1000000000 /out/* /out
 FROM scratch
 COPY --from=base /out /
-"#;
+";
 
 /// What runs beside a build that is ended: each time another step that runs, and one that a cache
 /// may have.
-const BESIDE: &str = r#"
-FROM scratch AS base
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
+const BESIDE: &str = "
 RUN head -c 500000 /dev/urandom > /large
 ARG TURN
 RUN echo $TURN > /turn
-"#;
+";
 
 /// A gateway with a proxy before its cache, which has been used and is idle.
 struct Bed {
@@ -96,12 +90,13 @@ impl Bed {
     }
 
     fn layers(&self, name: &str) -> Context {
-        Context::new(&self.site.lab, name, &LAYERS.replace("NAME", name))
+        Context::with_shell(&self.site.lab, name, &LAYERS.replace("NAME", name))
     }
 
     /// Runs `work` while other builds export and import, none of which may notice.
     fn beside<T>(&self, work: impl FnOnce() -> T) -> T {
-        let context = Context::new(&self.site.lab, &unique(&self.site.lab, "beside"), BESIDE);
+        let context =
+            Context::with_shell(&self.site.lab, &unique(&self.site.lab, "beside"), BESIDE);
         let (builder, stop) = (self.builder(), AtomicBool::new(false));
         thread::scope(|scope| {
             let others = scope.spawn(|| {

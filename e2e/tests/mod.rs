@@ -14,6 +14,7 @@ mod mixed;
 mod npm;
 mod proxy;
 mod round_trip;
+mod sealed;
 mod session;
 mod shared;
 mod signing;

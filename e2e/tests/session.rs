@@ -17,13 +17,6 @@ const FILES: usize = 100_000;
 /// Exclude patterns travel as metadata; these make more of it than most servers accept.
 const PATTERNS: usize = 3_000;
 
-/// The start of each Dockerfile: a shell.
-const SHELL: &str = r#"
-FROM scratch AS base
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
-"#;
-
 const LARGE_FILE: &str = "
 COPY large /copied
 RUN wc -c < /copied > /size
@@ -138,7 +131,7 @@ fn build(lab: &Arc<Lab>, name: &str, last: &str, fill: impl FnOnce(&Context)) ->
 }
 
 fn context(lab: &Lab, name: &str, last: &str) -> Context {
-    Context::new(lab, name, &format!("{SHELL}{last}"))
+    Context::with_shell(lab, name, last)
 }
 
 fn extract(lab: &Arc<Lab>, tar: &Path, name: &str) -> String {

@@ -4,9 +4,10 @@
 //! What buildkitd takes for a signature is a bundle that the public sigstore instance has witnessed,
 //! and the root of that trust is built in. So nothing that a test can make is valid. What is shown is
 //! everything up to there: the command runs on the bytes that are stored, what it writes is judged by
-//! buildkitd, and a signature that is stored comes back as it is, to be judged there, too.
+//! buildkitd, and a signature that is stored comes back as it is, to be judged there, too. What
+//! follows after a genuine signature is in `sealed`.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, sync::Arc};
 
 use buildkit_gha::digest::Digest;
 
@@ -19,7 +20,7 @@ const JUNK: &str = "12345678-this-is-no-bundle-12345";
 const EMPTY: &str = r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#;
 
 /// One daemon that signs, reached directly and through the gateway.
-struct Signing {
+pub(super) struct Signing {
     gateway: Daemon,
     /// Where the gateway's own buildkitd listens.
     inner: String,
@@ -28,18 +29,30 @@ struct Signing {
 }
 
 impl Signing {
-    /// The command keeps what it is given and answers with `signature`.
+    /// The command answers with `signature`.
     fn start(lab: &Arc<Lab>, signature: &str) -> Self {
+        Self::with(lab, &format!("printf %s '{signature}'"), "", |_| ())
+    }
+
+    /// The command keeps what it is given in the file `given` and answers with what `answer`
+    /// prints, a line of shell; `policy` is what the signer must be, as buildkitd.toml says it.
+    pub(super) fn with(
+        lab: &Arc<Lab>,
+        answer: &str,
+        policy: &str,
+        edit: impl FnOnce(&mut Command),
+    ) -> Self {
         let given = lab.path("given");
-        let script = format!("cat > {} && printf %s '{signature}'", given.display());
+        let script = format!("cd {} && cat > given && {answer}", lab.path("").display());
         let text = format!(
             "[cache.gha.sign]\ncommand = [\"/bin/sh\", \"-c\", {script:?}]\n\
-             [cache.gha.verify]\nrequired = true\n"
+             [cache.gha.verify]\nrequired = true\n[cache.gha.verify.policy]\n{policy}"
         );
         let config = lab.path("buildkitd.toml");
         fs::write(&config, text).expect("write the configuration");
         let mut gateway = Daemon::gateway_with(lab, "gateway", |gateway| {
             gateway.arg("--config").arg(&config);
+            edit(gateway);
         });
         let inner = gateway.process.until("buildkitd listens", SOON, |log| {
             let (_, after) = log.split_once("running server on ")?;
@@ -53,7 +66,8 @@ impl Signing {
         }
     }
 
-    fn builders(&self) -> [(&str, Builder); 2] {
+    /// The same daemon, without the gateway and through it.
+    pub(super) fn builders(&self) -> [(&str, Builder); 2] {
         let stock = Builder::Buildctl {
             lab: Arc::clone(self.gateway.lab()),
             address: self.inner.clone(),
@@ -62,7 +76,8 @@ impl Signing {
     }
 }
 
-fn says(outcome: &Outcome, words: &str) {
+/// Fails unless the build's log has these words.
+pub(super) fn says(outcome: &Outcome, words: &str) {
     // BuildKit's protobuf library puts one of two kinds of space into its messages, at random.
     let output = outcome.output.replace('\u{a0}', " ");
     assert!(output.contains(words), "{words:?} is not in:\n{output}");

@@ -14,13 +14,10 @@ use crate::{
 const KILLED: i32 = 128 + 9;
 
 /// A first step that takes a while, and another one after it.
-const STEPS: &str = r#"
-FROM scratch
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
+const STEPS: &str = "
 RUN sleep 5
 RUN head -c 300000 /dev/urandom > /large
-"#;
+";
 
 #[test]
 fn an_export_is_finished_before_the_end() {
@@ -54,7 +51,7 @@ fn an_export_is_finished_before_the_end() {
 fn a_build_that_has_only_begun_is_finished_too() {
     let site = Site::new();
     let mut daemon = Daemon::gateway(&site.lab, "gateway");
-    let context = Context::new(&site.lab, "steps", STEPS);
+    let context = Context::with_shell(&site.lab, "steps", STEPS);
     let tar = site.tar("drained");
     let build = Build::of(&context).to(site.gha(Api::V2, ",mode=max"));
     let mut client = Builder::remote(&daemon, "drained").start(&build.tar(tar));
@@ -107,7 +104,7 @@ fn a_gateway_in_front_of_another_daemon_drains_too() {
     let site = Site::new();
     let daemon = Daemon::gateway(&site.lab, "behind");
     let mut front = Daemon::in_front_of(&daemon, "front", |_| ());
-    let context = Context::new(&site.lab, "steps", STEPS);
+    let context = Context::with_shell(&site.lab, "steps", STEPS);
     let build = Build::of(&context).to(site.gha(Api::V2, ",mode=max"));
     let mut client = Builder::buildctl(&front).start(&build);
     shows(&mut client, "sleep 5");

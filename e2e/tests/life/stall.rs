@@ -95,8 +95,7 @@ fn import(bed: &Bed, context: &Context) -> Duration {
 fn many(bed: &Bed) -> Context {
     let layer = |n| format!("RUN head -c 1000000 /dev/urandom > /{n}\n");
     let layers: String = (0..MANY).map(layer).collect();
-    let shell = super::BESIDE.split("RUN head").next().unwrap_or_default();
-    Context::new(&bed.site.lab, "many", &format!("{shell}{layers}"))
+    Context::with_shell(&bed.site.lab, "many", &layers)
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
