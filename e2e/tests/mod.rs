@@ -2,6 +2,7 @@
 
 mod bake;
 mod beside;
+mod compression;
 mod daemon;
 mod faults;
 mod full_service;
