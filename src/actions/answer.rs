@@ -1,35 +1,48 @@
 //! An answer whose body has not been read yet, and the bounded ways to read it.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Error, Kind, failure,
     http::{Limit, Side},
+    speed::Speed,
 };
 
 /// Most bytes of an error answer that are read; what comes after is no message.
 const MAX_ERROR_BYTES: usize = 32 << 10;
 
-/// Most bytes of an API's answer. A listing of 100 entries has some 100 KiB.
-const MAX_JSON_BYTES: usize = 4 << 20;
+/// Most bytes of an API's answer. The largest is a page of a listing: 100 entries, which with keys
+/// of 512 characters have some 100 KiB.
+const MAX_JSON_BYTES: usize = 256 << 10;
 
 /// An answer, its head read.
 pub(crate) struct Answer {
     response: reqwest::Response,
     context: failure::Context,
     limit: Limit,
+    begun: Instant,
+    speed: Speed,
 }
 
 impl Answer {
-    pub fn new(response: reqwest::Response, context: failure::Context, limit: Limit) -> Self {
+    /// An answer to a request that was begun at `begun`.
+    pub fn new(
+        response: reqwest::Response,
+        context: failure::Context,
+        limit: Limit,
+        begun: Instant,
+    ) -> Self {
+        let (Limit::Total(window) | Limit::NoProgress(window)) = limit;
         Self {
             response,
             context,
             limit,
+            begun,
+            speed: Speed::new(window),
         }
     }
 
@@ -46,19 +59,21 @@ impl Answer {
         self.response.content_length()
     }
 
-    /// The next bytes of the body, `None` at its end.
+    /// The next bytes of the body, `None` at its end. A body may take as long as it moves.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        let time: Duration = match self.limit {
-            Limit::Total(time) | Limit::NoProgress(time) => time,
-        };
-        tokio::time::timeout(time, self.response.chunk())
+        let asked = Instant::now();
+        let chunk = timeout(self.speed.left(), self.response.chunk())
             .await
-            .map_err(|_| self.context.too_slow(Limit::NoProgress(time)))?
-            .map_err(|error| self.context.transport(error))
+            .map_err(|_| self.context.error(Kind::Timeout, &self.speed.words()))?
+            .map_err(|error| self.context.transport(error))?;
+        if let Some(chunk) = &chunk {
+            self.speed.moved(chunk.len(), asked.elapsed());
+        }
+        Ok(chunk)
     }
 
     /// The whole body, which may have `limit` bytes.
-    pub async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
+    async fn bytes(&mut self, limit: usize) -> Result<Bytes, Error> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
             if body.len() + chunk.len() > limit {
@@ -69,27 +84,36 @@ impl Answer {
         Ok(body.freeze())
     }
 
-    /// The body as JSON.
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let context = self.context.clone();
-        let body = self.bytes(MAX_JSON_BYTES).await?;
+    /// The body as JSON, which is part of the answer and has no time of its own.
+    pub async fn json<T: DeserializeOwned>(mut self) -> Result<T, Error> {
+        let until = self.until();
+        let body = timeout_at(until, self.bytes(MAX_JSON_BYTES)).await;
+        let body = body.map_err(|_| self.context.too_slow(self.limit))?;
         // serde's error is left out: it may quote a signed URL.
-        serde_json::from_slice(&body).map_err(|error| {
-            // What ends in its middle was cut on its way, whatever its length said.
-            if error.is_eof() {
-                context.error(Kind::Transport, "the answer ends in the middle of its JSON")
-            } else {
-                let message = "the answer is not the JSON that the protocol says";
-                context.error(Kind::Protocol, message)
-            }
+        serde_json::from_slice(&body?).map_err(|error| {
+            let (kind, message) = match error.classify() {
+                // What ends in its middle was cut on its way, whatever its length said.
+                Category::Eof => (Kind::Transport, "the answer ends in the middle of its JSON"),
+                Category::Data => (
+                    Kind::Protocol,
+                    "the answer is not what the protocol says: something is missing, of another \
+                     type, or a URL that is not http or https",
+                ),
+                Category::Syntax | Category::Io => {
+                    let message = "the answer is not the JSON that the protocol says";
+                    (Kind::Protocol, message)
+                }
+            };
+            self.context.error(kind, message)
         })
     }
 
     /// The error that this answer is.
     pub async fn into_failure(mut self, side: Side) -> Error {
         let mut body = BytesMut::new();
-        // A body that breaks off still tells something.
-        while let Ok(Some(chunk)) = self.chunk().await {
+        let until = self.until();
+        // A body that breaks off, or does not end, still tells something.
+        while let Ok(Ok(Some(chunk))) = timeout_at(until, self.chunk()).await {
             let room = MAX_ERROR_BYTES - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if body.len() == MAX_ERROR_BYTES {
@@ -98,6 +122,15 @@ impl Answer {
         }
         let (status, headers) = (self.response.status(), self.response.headers());
         self.context.answered(side, status, headers, &body)
+    }
+
+    /// When a body must be there that is part of the answer.
+    fn until(&self) -> Instant {
+        match self.limit {
+            Limit::Total(time) => self.begun + time,
+            // The call was a transfer, and is one no more.
+            Limit::NoProgress(time) => Instant::now() + time,
+        }
     }
 
     /// The error for an answer that the protocol does not know.

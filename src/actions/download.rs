@@ -83,7 +83,7 @@ impl Client {
             let asked = asked.clone();
             async move {
                 let answer = client.get(Call::Probe, url, Some(asked.clone())).await?;
-                let total = total(&answer)?;
+                let total = total(&answer, asked.end)?;
                 let length = asked.end.min(total).min(head);
                 Ok(Probe {
                     total,
@@ -130,7 +130,7 @@ impl Client {
     pub async fn read_all(&self, entry: &Entry, limit: u64) -> Result<Bytes, Error> {
         self.with_url(entry, Call::Probe, |client, url| async move {
             let answer = client.get(Call::Probe, url, None).await?;
-            let total = total(&answer)?;
+            let total = total(&answer, u64::MAX)?;
             if total > limit {
                 return Err(answer.protocol(&format!(
                     "the entry has {total} bytes, more than the {limit} that are read"
@@ -257,10 +257,13 @@ fn content_range(answer: &Answer) -> Option<ContentRange> {
     ContentRange::parse(text).ok()
 }
 
-/// The size of the whole entry.
-fn total(answer: &Answer) -> Result<u64, Error> {
+/// The size of the whole entry, of which the bytes up to `end` were asked for.
+fn total(answer: &Answer, end: u64) -> Result<u64, Error> {
     let total = match answer.status() {
-        StatusCode::PARTIAL_CONTENT => content_range(answer).and_then(|range| range.total),
+        StatusCode::PARTIAL_CONTENT => content_range(answer).and_then(|got| {
+            let total = got.total?;
+            (got.range == (0..end.min(total))).then_some(total)
+        }),
         // The first byte was asked for and there is none.
         StatusCode::RANGE_NOT_SATISFIABLE => Some(0),
         _ => answer.content_length(),

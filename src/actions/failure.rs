@@ -5,6 +5,7 @@ use std::{error::Error as StdError, time::Duration};
 use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
 use serde::Deserialize;
+use url::Url;
 
 use super::{
     Error, Kind,
@@ -14,6 +15,9 @@ use crate::protocol::{v1, v2};
 
 /// Most characters of an answer that is no JSON, such as a proxy's page, in a message.
 const MAX_QUOTED_CHARS: usize = 300;
+
+/// Most characters of what a service says: those that there are say a sentence or two.
+const MAX_SAID_CHARS: usize = 1000;
 
 /// Values shorter than this are not worth hiding, and hiding them would garble words.
 const MIN_SECRET_CHARS: usize = 6;
@@ -58,9 +62,12 @@ impl Hidden {
         Self(texts)
     }
 
+    /// The message without secrets, in one line, and not longer than people read. Secrets go
+    /// first: half of one would not be found.
     fn scrub(&self, message: &str) -> String {
         let hide = |message: String, text: &String| message.replace(text, "[secret]");
-        self.0.iter().fold(message.to_owned(), hide)
+        let message = self.0.iter().fold(message.to_owned(), hide);
+        line(&message, MAX_SAID_CHARS)
     }
 }
 
@@ -108,9 +115,10 @@ impl Context {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Error {
-        let said = Said::read(body);
+        let said = Said::read(body, &self.hidden);
         let kind = kind(side, status, headers, &said, Timestamp::now());
         let message = match said.message {
+            _ if status.is_redirection() => redirected(headers),
             message if message.is_empty() => format!("the service answered {status}"),
             message => message,
         };
@@ -120,6 +128,26 @@ impl Context {
         };
         self.error(kind, &message)
     }
+}
+
+/// Where a redirect leads that is not followed; often it is a page to log in at.
+fn redirected(headers: &HeaderMap) -> String {
+    let to = headers
+        .get(header::LOCATION)
+        .and_then(|to| to.to_str().ok());
+    let to = to.and_then(|to| Url::parse(to).ok());
+    let to = to.map_or_else(
+        || "another place".to_owned(),
+        |to| to.origin().ascii_serialization(),
+    );
+    format!("a redirect to {to}, where this call is not made")
+}
+
+/// Text as one line of so many characters, without control characters.
+fn line(text: &str, limit: usize) -> String {
+    let spaced = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let words: Vec<&str> = spaced.filter(|word| !word.is_empty()).collect();
+    words.join(" ").chars().take(limit).collect()
 }
 
 /// An error and all its causes in one line.
@@ -187,7 +215,7 @@ struct JsonError {
 }
 
 impl Said {
-    fn read(body: &[u8]) -> Self {
+    fn read(body: &[u8], hidden: &Hidden) -> Self {
         // GHES begins its answers with a byte order mark.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if let Ok(error) = serde_json::from_slice::<JsonError>(body) {
@@ -214,9 +242,8 @@ impl Said {
             (Some(code), None) => code.to_owned(),
             (None, _) => element(&text, "title").unwrap_or(&text).to_owned(),
         };
-        let message: String = message.trim().chars().take(MAX_QUOTED_CHARS).collect();
         Self {
-            message: message.split_whitespace().collect::<Vec<_>>().join(" "),
+            message: line(&hidden.scrub(&message), MAX_QUOTED_CHARS),
             exists: false,
         }
     }
@@ -232,13 +259,12 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use http::Method;
-    use url::Url;
 
     use super::*;
     use crate::secret::{Secret, SecretUrl};
 
     fn said(body: &str) -> String {
-        Said::read(body.as_bytes()).message
+        Said::read(body.as_bytes(), &Hidden(Vec::new())).message
     }
 
     #[test]
@@ -274,7 +300,8 @@ mod tests {
         }
         let now = "2026-01-16T00:00:00Z".parse().unwrap();
         let status = StatusCode::from_u16(status).unwrap();
-        kind(side, status, &headers, &Said::read(body.as_bytes()), now)
+        let said = Said::read(body.as_bytes(), &Hidden(Vec::new()));
+        kind(side, status, &headers, &said, now)
     }
 
     #[test]
@@ -293,6 +320,15 @@ mod tests {
             (Side::Blob, 409, None, "", Kind::Rejected(409)),
             (Side::Api, 429, None, "", Kind::Throttled(None)),
             (Side::Api, 429, Some("soon"), "", Kind::Throttled(None)),
+            (Side::Api, 429, Some("-5"), "", Kind::Throttled(None)),
+            (Side::Api, 429, Some("1e9"), "", Kind::Throttled(None)),
+            (
+                Side::Api,
+                429,
+                Some("99999999999999999999"),
+                "",
+                Kind::Throttled(None),
+            ),
             (Side::Api, 429, Some("0"), "", throttled(0)),
             (Side::Api, 429, date, "", throttled(90)),
             (Side::Api, 429, past, "", throttled(0)),

@@ -18,7 +18,10 @@ use std::{
 
 use http::StatusCode;
 use reqwest::redirect;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use url::{Host, Url};
 
 pub use super::call::Call;
@@ -71,8 +74,10 @@ struct Counter {
 pub struct Http(Arc<Shared>);
 
 struct Shared {
-    api: Route,
-    blob: Route,
+    /// For all that carries a token, or bytes that are to be stored.
+    strict: Route,
+    /// For reading from a signed URL: it follows redirects.
+    reading: Route,
     memory: Arc<Semaphore>,
     memory_units: u32,
     governor: Governor,
@@ -127,8 +132,9 @@ impl Http {
     }
 
     fn with_roots(config: &HttpConfig, system: bool) -> Result<Self, HttpError> {
-        // No redirect with a token: the other host would get the call, if not the token. None with
-        // a Referer either, since it would tell the next host the signed URL.
+        // No redirect with a token: the other host would get the call, if not the token. None of an
+        // upload, which would go on as a GET and seem to be done. None with a Referer either, since
+        // it would tell the next host the signed URL.
         // HTTP/1.1 throughout. Parts in flight have a connection each, where over HTTP/2 they would
         // share one window; and a call that hangs hangs alone, and is made again on another one.
         let base = || {
@@ -144,13 +150,13 @@ impl Http {
                 builder.tls_certs_only([])
             }
         };
-        let api = Route::new(|| base().redirect(redirect::Policy::none()));
-        let blob = Route::new(|| base().redirect(redirect::Policy::limited(MAX_REDIRECTS)));
+        let strict = Route::new(|| base().redirect(redirect::Policy::none()));
+        let reading = Route::new(|| base().redirect(redirect::Policy::limited(MAX_REDIRECTS)));
         let words = |error: reqwest::Error| HttpError(failure::words(&error.without_url()));
         let memory_units = units(config.part_memory);
         Ok(Self(Arc::new(Shared {
-            api: api.map_err(words)?,
-            blob: blob.map_err(words)?,
+            strict: strict.map_err(words)?,
+            reading: reading.map_err(words)?,
             memory: Arc::new(Semaphore::new(memory_units as usize)),
             memory_units,
             governor: Governor::new(config.budgets),
@@ -197,6 +203,7 @@ impl Http {
     }
 
     async fn exchange(&self, request: Request, limit: Limit) -> Result<Answer, Error> {
+        let begun = Instant::now();
         let sent = Sent::default();
         let context = failure::Context::of(&request);
         tracing::debug!(
@@ -205,9 +212,10 @@ impl Http {
             bytes = request.body.len(),
             "call"
         );
-        let route = match request.side {
-            Side::Api => &self.0.api,
-            Side::Blob => &self.0.blob,
+        let route = if request.call.reads() {
+            &self.0.reading
+        } else {
+            &self.0.strict
         };
         let url = request.url.expose();
         let response = route
@@ -223,7 +231,7 @@ impl Http {
             .await
             .ok_or_else(|| context.too_slow(limit))?
             .map_err(|error| context.transport(error))?;
-        let answer = Answer::new(response, context, limit);
+        let answer = Answer::new(response, context, limit, begun);
         match answer.status() {
             status if status.is_success() => Ok(answer),
             // The one failure that a download understands: there are fewer bytes than asked for.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `client`, `attempts` | the calls as others see them; attempts, waits and the deadline |
 //! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
-//! | `call`, `request`, `http`, `body`, `answer`, `failure` | the one send, and how its outcome is read |
+//! | `call`, `request`, `http`, `body`, `answer`, `speed`, `failure` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
 //! | `governor`, `pace`, `weight` | who may call and when: one budget for each service and token |
 //! | `upload`, `download` | what takes several calls |
@@ -36,6 +36,7 @@ mod plan;
 mod request;
 mod rest;
 mod retry;
+mod speed;
 mod token;
 mod upload;
 mod v1;
@@ -50,6 +51,7 @@ pub use download::{Location, Probe};
 pub use error::{Error, Kind};
 pub use governor::{Budgets, PerMinute};
 pub use http::{Call, Count, Http, HttpError};
+pub use speed::owed;
 pub use token::{Token, TokenError};
 pub use weight::Weight;
 

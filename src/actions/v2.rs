@@ -7,6 +7,7 @@ use url::Url;
 use super::{
     Client, Entry, Error, Kind, Location, Reservation, UploadTarget,
     client::below,
+    failure::Context,
     http::{Call, Request},
 };
 use crate::{
@@ -35,14 +36,15 @@ pub(super) async fn lookup(
         restore_keys: keys,
         version: version.to_owned(),
     };
-    let answer: LookupResponse = twirp(client, base, Call::Lookup, LOOKUP, &body).await?;
+    let (answer, context): (LookupResponse, _) =
+        twirp(client, base, Call::Lookup, LOOKUP, &body).await?;
     if !answer.ok {
         return Ok(None);
     }
     Ok(Some(Entry {
         key: answer.matched_key,
         version: version.to_owned(),
-        location: Location::new(signed(client, Call::Lookup, &answer.signed_download_url)?),
+        location: Location::new(signed(&context, &answer.signed_download_url)?),
     }))
 }
 
@@ -58,7 +60,8 @@ pub(super) async fn reserve(
         key: key.to_owned(),
         version: version.to_owned(),
     };
-    let answer: CreateResponse = twirp(client, base, Call::Reserve, CREATE, &body).await?;
+    let (answer, context): (CreateResponse, _) =
+        twirp(client, base, Call::Reserve, CREATE, &body).await?;
     if !answer.ok {
         let exists = answer.message.is_empty() || answer.message.contains(EXISTS_WORDS);
         let kind = if exists {
@@ -66,13 +69,13 @@ pub(super) async fn reserve(
         } else {
             Kind::Denied
         };
-        return Err(client.error(Call::Reserve, kind, &answer.message));
+        return Err(context.error(kind, &answer.message));
     }
     Ok(Reservation {
         key: body.key,
         version: body.version,
         upload: UploadTarget::V2 {
-            url: signed(client, Call::Reserve, &answer.signed_upload_url)?,
+            url: signed(&context, &answer.signed_upload_url)?,
         },
     })
 }
@@ -89,7 +92,8 @@ pub(super) async fn finalize(
         version: reservation.version.clone(),
         size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
     };
-    let answer: FinalizeResponse = twirp(client, base, Call::Finish, FINALIZE, &body).await?;
+    let (answer, context): (FinalizeResponse, _) =
+        twirp(client, base, Call::Finish, FINALIZE, &body).await?;
     if answer.ok {
         return Ok(());
     }
@@ -98,24 +102,27 @@ pub(super) async fn finalize(
         message => message,
     };
     let status = StatusCode::OK.as_u16();
-    Err(client.error(Call::Finish, Kind::Rejected(status), &message))
+    Err(context.error(Kind::Rejected(status), &message))
 }
 
+/// One call. The context is for errors in words of the answer, which may repeat secrets.
 async fn twirp<T: DeserializeOwned>(
     client: &Client,
     base: &Url,
     call: Call,
     method: &str,
     body: &impl Serialize,
-) -> Result<T, Error> {
+) -> Result<(T, Context), Error> {
     let url = below(base, &format!("{BASE_PATH}{method}"));
     let request = Request::api(call, Method::POST, url, client.token().raw())
         .header(header::ACCEPT, "application/json")
         .json(body);
-    client.call(request).await?.json().await
+    let answer = client.call(request).await?;
+    let context = answer.context().clone();
+    Ok((answer.json().await?, context))
 }
 
-fn signed(client: &Client, call: Call, url: &str) -> Result<SecretUrl, Error> {
+fn signed(context: &Context, url: &str) -> Result<SecretUrl, Error> {
     let message = "the answer's signed URL is not an http or https URL";
-    SecretUrl::http(url).ok_or_else(|| client.error(call, Kind::Protocol, message))
+    SecretUrl::http(url).ok_or_else(|| context.error(Kind::Protocol, message))
 }

@@ -36,7 +36,8 @@ const FETCHES: usize = 2;
 const RANGE_ATTEMPTS: usize = 4;
 
 /// A range that has not moved for so long is given up, whatever is tried meanwhile: people are to
-/// be told within a minute. It leaves room for one transfer that hangs until it is cut.
+/// be told within a minute. It leaves room for one transfer that hangs until it is cut. A few bytes
+/// are no movement: [`actions::owed`] says how many are.
 const STALL: Duration = Duration::from_secs(50);
 
 /// A layer to be fetched.
@@ -162,7 +163,7 @@ impl Fetch {
         let mut bytes = BytesMut::with_capacity(length);
         let mut body = self.client.read(&self.entry, range).await?;
         while let Some(chunk) = body.try_next().await? {
-            pulse.beat();
+            pulse.beat(chunk.len());
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes.freeze())
@@ -188,24 +189,36 @@ fn passes(kind: &Kind) -> bool {
     matches!(kind, Kind::Transport | Kind::Timeout)
 }
 
-/// When something last moved.
-struct Pulse(Mutex<Instant>);
+/// When enough last moved.
+struct Pulse(Mutex<Beat>);
+
+struct Beat {
+    at: Instant,
+    /// Bytes since then.
+    moved: u64,
+}
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self(Mutex::new(Instant::now()))
+        let at = Instant::now();
+        Self(Mutex::new(Beat { at, moved: 0 }))
     }
 }
 
 impl Pulse {
-    fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn beat(&self, bytes: usize) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.moved = last.moved.saturating_add(bytes as u64);
+        if last.moved >= actions::owed(STALL) {
+            let at = Instant::now();
+            *last = Beat { at, moved: 0 };
+        }
     }
 
     /// Waits until nothing has moved for `limit`.
     async fn stopped(&self, limit: Duration) {
         loop {
-            let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).at;
             if last.elapsed() >= limit {
                 return;
             }

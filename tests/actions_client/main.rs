@@ -6,7 +6,9 @@
 mod environment;
 mod fake;
 mod faults;
+mod hostile;
 mod lost;
+mod rude;
 mod secrets;
 mod service;
 mod v1;

@@ -1,6 +1,9 @@
 //! A way to the service on which single requests go wrong.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     body::{Body, to_bytes},
@@ -9,6 +12,7 @@ use axum::{
 };
 use buildkit_gha::lifecycle::{TaskGuard, Tasks};
 use bytes::Bytes;
+use futures_util::stream;
 use http::StatusCode;
 use tokio::net::TcpListener;
 use url::Url;
@@ -23,6 +27,8 @@ pub enum Fault {
     Lost,
     /// It is not carried out, and the answer says this.
     Refused(StatusCode),
+    /// It is not carried out, and the answer is a success that has no end.
+    Endless,
 }
 
 /// Requests whose line and body hold all of these texts.
@@ -93,6 +99,10 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.seen.lock().unwrap().push(line);
     if let Some(Fault::Refused(status)) = fault {
         return answer(status, Bytes::new());
+    }
+    if fault == Some(Fault::Endless) {
+        let flood = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'['; 8192])));
+        return Response::new(Body::from_stream(flood));
     }
     let url = shared.upstream.join(target).unwrap();
     // With the client's own Host, so that signed URLs lead through here too.

@@ -5,6 +5,7 @@
 mod bed;
 mod damage;
 mod export;
+mod hostile;
 mod import;
 mod lossy;
 mod lost;
