@@ -92,6 +92,10 @@ struct Core {
     manifest: OnceLock<Digest>,
     cancelled: CancellationToken,
     outcome: Mutex<Outcome>,
+    /// `ignore-error=false`: layers that are left out are an error, too.
+    strict: bool,
+    /// What was left out, once that is known.
+    lost: OnceLock<String>,
 }
 
 impl ExportJob {
@@ -123,6 +127,8 @@ impl ExportJob {
             manifest: OnceLock::new(),
             cancelled: CancellationToken::new(),
             outcome: Mutex::new(Outcome::Open),
+            strict: !spec.ignores_errors(),
+            lost: OnceLock::new(),
         })))
     }
 

@@ -3,6 +3,10 @@
 //! A damaged entry that cannot be deleted is named in the index, for gateways that have not found
 //! out themselves: it has the right size, so they would believe it.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::{config::CacheConfig, damage::Damage};
 use crate::{
     actions::{Client, Error, Identity},
@@ -11,6 +15,10 @@ use crate::{
 
 /// Damaged entries that one index names. Each has failed a build.
 pub(super) const MAX_NAMED: usize = 100;
+
+/// How long a deletion may take. GitHub's own API is another service than the cache: it may hang
+/// while there is time to go round the entry.
+pub(super) const DELETE_TIME: Duration = Duration::from_secs(4);
 
 /// Learns from an index which entries are damaged.
 pub(super) fn learn(damage: &Damage, identity: &Identity, index: &CacheConfig) {
@@ -36,6 +44,7 @@ pub(super) fn left(damage: &Damage, identity: &Identity, named: &[String]) -> Ve
 /// Deletes the entry with exactly this key through the REST API, in the scope where a lookup of
 /// this token finds it. An error if that is not possible.
 pub(super) async fn delete(client: &Client, key: &str, version: &str) -> Result<(), Error> {
+    let client = client.with_deadline(Instant::now() + DELETE_TIME);
     let rows = client.list(key).await?;
     // The order in which a lookup goes through the scopes.
     let found = client.token().readable().find_map(|scope| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     actions::Reserved,
-    cache::{Outcome, Settings, config, graph::Graph},
+    cache::{Outcome, Settings, config, graph::Graph, spec::Spec},
     content::{Commit, Error},
     digest::Digest,
     protocol::key,
@@ -140,6 +140,40 @@ async fn a_layer_that_fails_is_left_out_with_those_above() {
         "{warnings:?}"
     );
     bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_an_error_for_who_asks_for_errors() {
+    let bed = Bed::with(Speaks::V2, impatient).await;
+    let spec = Spec {
+        ignore_error: Some(false),
+        ..bed.spec("a")
+    };
+    let export = || bed.cache.export(&spec, bed.reporter()).unwrap();
+    let build = build();
+    take_all_keys(&bed, build.digest(1)).await;
+    let job = export();
+    build.write_layers(&job).await;
+    let error = build.write_documents(&job).await.unwrap_err().to_string();
+    assert!(
+        error.contains("2 of 3 layers are left out") && error.contains("sha256:"),
+        "{error}"
+    );
+    // What could be saved is: the next build is faster whatever became of this one.
+    let outcome = job.outcome();
+    assert!(
+        matches!(outcome, Outcome::Written { layers: 1, .. }),
+        "{outcome:?}"
+    );
+    let whole = Build::chain([layer(1, 9 << 20)]);
+    let outcome = whole.export(&export()).await;
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Written { left_out: 0, .. } | Outcome::Unchanged
+        ),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]

@@ -87,8 +87,17 @@ impl Core {
             Outcome::Failed(why) => Err(content::Error::Internal(why)),
             Outcome::Cancelled => self.check_open(),
             Outcome::Open | Outcome::Unchanged | Outcome::Nothing | Outcome::Written { .. } => {
-                Ok(())
+                self.check_whole()
             }
+        }
+    }
+
+    /// An error if layers were left out and the user wants to know by an error. The index names
+    /// what could be saved all the same.
+    fn check_whole(&self) -> Result<(), content::Error> {
+        match self.lost.get().filter(|_| self.strict) {
+            Some(lost) => Err(content::Error::Internal(lost.clone())),
+            None => Ok(()),
         }
     }
 
@@ -102,8 +111,9 @@ impl Core {
         self.ledger.weigh(&worth);
         let settled = self.settle().await;
         let mut plan = aside(move || Plan::new(&described, settled)).await?;
-        if let Some(warning) = plan.warning() {
-            self.tell(warning);
+        if let Some((short, detail)) = plan.loss() {
+            let _ = self.lost.set(format!("{short}: {}", detail.join("; ")));
+            self.tell(Event::Warning { short, detail });
         }
         let layers = plan.kept.layers.len();
         if layers == 0 {
@@ -222,8 +232,8 @@ impl Plan {
         self.layers - self.kept.layers.len()
     }
 
-    /// One warning for all that is lost, in the service's own words.
-    fn warning(&self) -> Option<Event> {
+    /// One line for all that is lost, and the reasons in the service's own words.
+    fn loss(&self) -> Option<(String, Vec<String>)> {
         if self.failed.is_empty() {
             return None;
         }
@@ -244,7 +254,7 @@ impl Plan {
             self.layers,
             self.failed.len(),
         );
-        Some(Event::Warning { short, detail })
+        Some((short, detail))
     }
 }
 

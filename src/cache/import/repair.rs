@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// How long a repair may take: a few calls. The build waits for it, so that its one line of error
-/// says what was done, and so that the machine is not gone before it is.
+/// says what was done, and so that the machine is not gone before it is. An index can still be
+/// written when [`heal::DELETE_TIME`] has passed.
 const REPAIR_TIME: Duration = Duration::from_secs(10);
 
 impl Core {
@@ -47,8 +48,7 @@ impl Core {
 
     async fn repaired(&self, digest: Digest, key: &str) -> Repair {
         if self.client.has_rest() {
-            let client = self.client.with_deadline(Instant::now() + REPAIR_TIME);
-            match heal::delete(&client, key, &self.version).await {
+            match heal::delete(&self.client, key, &self.version).await {
                 Ok(()) => {
                     self.cache.damage.lift(self.client.identity(), digest);
                     self.promises.forget(digest);
