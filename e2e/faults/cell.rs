@@ -36,11 +36,56 @@ impl Shape {
             Self::Many => vec![300 << 10; 30],
         }
     }
+
+    /// How it stands in the document.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Small => "",
+            Self::Large => ", 70 MiB",
+            Self::Many => ", 30 layers",
+        }
+    }
+}
+
+/// What is asked for, beside a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Terms {
+    /// Nothing.
+    Plain,
+    /// Export: `ignore-error=false`.
+    Strict,
+    /// Import: `import-verify=full`.
+    Verified,
+    /// Import: a gateway that has just been started, and another one for the next run, as in CI.
+    Cold,
+    /// The same with `repository` and `ghtoken`, and all layers that are downloaded are damaged:
+    /// it is the deletion of the damaged entries that the fault is about.
+    Deleting,
+}
+
+impl Terms {
+    /// How they stand in the document.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Strict => ", ignore-error=false",
+            Self::Verified => ", import-verify=full",
+            Self::Cold => ", fresh gateway",
+            Self::Deleting => ", layers damaged, ghtoken",
+        }
+    }
+
+    /// Whether a gateway of its own runs the import, and another one the next run.
+    pub fn are_cold(self) -> bool {
+        matches!(self, Self::Cold | Self::Deleting)
+    }
 }
 
 /// One fault on one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
+    /// What is asked for.
+    pub terms: Terms,
     /// Which protocol is spoken.
     pub api: Api,
     /// Which way the cache goes.
@@ -65,8 +110,15 @@ impl Cell {
         }
     }
 
+    /// What else goes wrong, so that the operation is needed at all.
+    pub fn rule_beside(&self) -> Option<Rule> {
+        let damage = Rule::new(Fault::Flip, When::Always);
+        let damage = damage.on(Operation::Read).of(Subject::Layer);
+        (self.terms == Terms::Deleting).then_some(damage)
+    }
+
     /// What an undisturbed build must share with this one to be comparable.
-    pub fn kind(&self) -> (Api, Side, Shape) {
+    pub fn kind(&self) -> Kind {
         (self.api, self.side, self.shape)
     }
 
@@ -76,14 +128,36 @@ impl Cell {
             Some((operation, subject)) => format!("{} {}", words(operation), of(subject)),
             None => "any operation".to_owned(),
         };
-        let layers = match self.shape {
-            Shape::Small => "",
-            Shape::Large => ", 70 MiB",
-            Shape::Many => ", 30 layers",
-        };
-        format!("{operation}{layers}")
+        format!("{operation}{}{}", self.shape.words(), self.terms.words())
     }
 }
+
+impl Cell {
+    /// The same for both protocols: the step, and what it is about.
+    pub fn step(&self) -> (&'static str, String) {
+        let (step, subject) = match self.on {
+            Some((operation, subject)) => (step(operation), format!(" {}", of(subject))),
+            None => ("any operation", String::new()),
+        };
+        let about = format!("{subject}{}{}", self.shape.words(), self.terms.words());
+        (step, about)
+    }
+}
+
+/// What an operation is for, in the words that both protocols share.
+fn step(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Lookup | Operation::DownloadUrl => "lookup",
+        Operation::Reserve | Operation::Create => "reserve",
+        Operation::Patch | Operation::PutBlob | Operation::PutBlock => "upload",
+        Operation::PutBlockList => "join",
+        Operation::Commit | Operation::Finalize => "commit",
+        Operation::Probe | Operation::Read | Operation::List | Operation::Other => words(operation),
+    }
+}
+
+/// What builds must have in common for their times to be comparable.
+pub type Kind = (Api, Side, Shape);
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,18 +186,19 @@ fn words(operation: Operation) -> &'static str {
         Operation::PutBlockList => "Put Block List",
         Operation::Finalize => "FinalizeCacheEntryUpload",
         Operation::DownloadUrl => "GetCacheEntryDownloadURL",
-        Operation::Probe => "probe (first bytes)",
+        Operation::Probe => "probe",
         Operation::Read => "download",
-        Operation::List => "list",
+        Operation::List => "REST listing",
         Operation::Other => "other",
     }
 }
 
-fn of(subject: Subject) -> &'static str {
+/// What an operation is about.
+pub fn of(subject: Subject) -> &'static str {
     match subject {
         Subject::Index => "of the index",
         Subject::Layer => "of a layer",
-        Subject::Unknown => "of another entry",
+        Subject::Unknown => "of entries",
     }
 }
 

@@ -7,19 +7,28 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `cell`, `plan` | what a cell is, and which ones there are |
+//! | `cell`, `plan`, `terms` | what a cell is, and which ones there are |
 //! | `promise` | what users are promised for a cell |
 //! | `lane` | a gateway and its daemon, which run cells one after another |
+//! | `corner` | what one cell has for itself, and the builds that it makes |
 //! | `remote` | what is really in the cache, read without any code of the program's |
 //! | `seen` | what one cell came to |
 //! | `matrix` | all cells on several lanes, and how much longer than an undisturbed build each took |
-//! | `table` | the document |
+//! | `table`, `rows`, `told` | the document: its tables, and what users read |
+//! | `proven` | the promises one by one, and the cells that prove each |
+//! | `detail` | every cell by itself, for programs |
 
 pub mod cell;
+mod corner;
+pub mod detail;
 mod lane;
 pub mod matrix;
 pub mod plan;
 mod promise;
+mod proven;
 mod remote;
+mod rows;
 mod seen;
 pub mod table;
+mod terms;
+mod told;

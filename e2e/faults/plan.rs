@@ -3,7 +3,10 @@
 //! Every fault that can happen to an operation, on every operation. What is left out, and why, is
 //! said in [`LEFT_OUT`], which the document shows.
 
-use super::cell::{Cell, Shape, Side};
+use super::{
+    cell::{Cell, Shape, Side, Terms},
+    terms,
+};
 use crate::{
     harness::Api,
     proxy::{
@@ -20,13 +23,18 @@ pub const LEFT_OUT: &[&str] = &[
      only truncation, a short body and a stall",
     "a lost answer to a download or a lookup: nothing was changed, so it is a reset",
     "a wrong total, a flipped bit and an expired URL, where there is no blob",
-    "three times, but for 503, a reset, a lost answer and 429: the other faults that are tried again \
-     differ from these in how they are noticed, which `once` shows",
+    "three times, but for 503, a reset, a lost answer and 429, and for all faults that can be of the \
+     upload and the download of a layer: the others are tried again by the same code",
     "500, 502, 400 and 401 but once: the client takes them for 503 and 403",
     "70 MiB, but for the operations that move parts of a layer, and there for faults that depend on \
      the bytes",
-    "5 % is drawn from all requests of a build with 30 layers, whatever their operation",
-    "the listing of the REST API: no build calls it",
+    "5 % is drawn from all requests of a build with 30 layers, whatever their operation; a refused \
+     connection is then one that comes anew within 300 ms of a reset",
+    "`ignore-error=false`, `import-verify=full`, a fresh gateway and 30 layers at once, but for what \
+     they change: one fault that stays on each operation, or each fault on the operation that matters",
+    "a service that answers probes and no downloads to a fresh gateway in its next run, too: nothing \
+     in the cache could tell it; `import-verify=full` is for that",
+    "the listing of the REST API, but for the deletion of damaged entries: nothing else calls it",
 ];
 
 /// What may go wrong with any request.
@@ -79,7 +87,7 @@ const BYTES: [Fault; 12] = [
 ];
 
 /// What an index or a layer of 1 MiB needs, in the order of the calls.
-fn operations(api: Api, side: Side) -> Vec<(Operation, Subject)> {
+pub fn operations(api: Api, side: Side) -> Vec<(Operation, Subject)> {
     let of_both = |operation| [(operation, Layer), (operation, Index)];
     let find = match api {
         Api::V1 => Lookup,
@@ -113,14 +121,15 @@ fn happens_to(fault: Fault, operation: Operation) -> bool {
     match operation {
         // Their answers have no body.
         Commit | PutBlockList | Finalize => of(&ANY),
-        Lookup | Reserve | Create | DownloadUrl => {
+        Create if fault == WriteDenied => true,
+        Lookup | Reserve | Create | DownloadUrl | List => {
             of(&TEXT) || of(&ANY) && reaches(fault, operation)
         }
         Patch => of(&ANY) || of(&UP),
         PutBlob | PutBlock => of(&ANY) || of(&UP) || fault == Expired,
         Probe => of(&ANY) && reaches(fault, operation) || of(&DOWN) && fault != StallAnswer,
         Read => of(&ANY) && reaches(fault, operation) || of(&DOWN),
-        List | Other => false,
+        Other => false,
     }
 }
 
@@ -138,6 +147,7 @@ pub fn all() -> Vec<Cell> {
     for side in [Side::Export, Side::Import] {
         for api in [Api::V1, Api::V2] {
             let at = |on, shape, fault, when| Cell {
+                terms: Terms::Plain,
                 api,
                 side,
                 on,
@@ -147,7 +157,7 @@ pub fn all() -> Vec<Cell> {
             };
             for on in operations(api, side) {
                 for fault in faults_of(on) {
-                    let whens = whens(fault).into_iter();
+                    let whens = whens(fault, on).into_iter();
                     cells.extend(whens.map(|when| at(Some(on), Shape::Small, fault, when)));
                 }
             }
@@ -162,12 +172,16 @@ pub fn all() -> Vec<Cell> {
             }
         }
     }
+    cells.extend(terms::cells());
     cells
 }
 
-fn faults_of((operation, subject): (Operation, Subject)) -> impl Iterator<Item = Fault> {
+/// All faults of an operation.
+pub fn faults_of((operation, subject): (Operation, Subject)) -> impl Iterator<Item = Fault> {
     let mut faults: Vec<Fault> = Vec::new();
-    for fault in ANY.into_iter().chain(TEXT).chain(UP).chain(DOWN) {
+    let denied = [WriteDenied];
+    let all = ANY.into_iter().chain(TEXT).chain(UP).chain(DOWN);
+    for fault in all.chain(denied) {
         // An index is fetched whole, without a total.
         let whole = fault == WrongTotal && subject == Index;
         if happens_to(fault, operation) && !whole && !faults.contains(&fault) {
@@ -178,16 +192,20 @@ fn faults_of((operation, subject): (Operation, Subject)) -> impl Iterator<Item =
 }
 
 /// What the client takes for the same as 503 or 403.
-fn is_like_another(fault: Fault) -> bool {
+pub fn is_like_another(fault: Fault) -> bool {
     matches!(fault, Status(500 | 502 | 401 | 400))
 }
 
 /// What is made three times in a row: each way in which a call can fail and be made again.
 const REPEATED: [Fault; 4] = [Status(503), ResetAtOnce, LostAnswer, Throttled(Some(1))];
 
-fn whens(fault: Fault) -> Vec<When> {
+/// Where every fault is made three times in a row.
+const REPEATED_ON: [(Operation, Subject); 3] = [(Patch, Layer), (PutBlob, Layer), (Read, Layer)];
+
+fn whens(fault: Fault, on: (Operation, Subject)) -> Vec<When> {
     let mut whens = vec![When::First(1)];
-    if REPEATED.contains(&fault) {
+    let everywhere = REPEATED.contains(&fault);
+    if everywhere || REPEATED_ON.contains(&on) && !is_like_another(fault) {
         whens.push(When::First(3));
     }
     if !is_like_another(fault) {
@@ -216,15 +234,19 @@ const SUBSET: &[&str] = &[
     "Export V2, FinalizeCacheEntryUpload of a layer: hang, always",
     "Export V2, Put Block of a layer, 70 MiB: 503, once",
     "Export V2, any operation, 30 layers: 500, 5 %",
+    "Export V2, FinalizeCacheEntryUpload of a layer, ignore-error=false: 503, always",
     "Import V1, lookup of a layer: 429, Retry-After: 1, once",
     "Import V1, download of a layer: 403 expired, once",
     "Import V1, download of the index: hang, always",
     "Import V2, GetCacheEntryDownloadURL of the index: connection refused, always",
-    "Import V2, probe (first bytes) of a layer: wrong total, always",
+    "Import V2, probe of a layer: wrong total, always",
     "Import V2, download of a layer: flipped bit, once",
     "Import V2, download of a layer: flipped bit, always",
     "Import V2, download of a layer: stall in the answer, once",
     "Import V2, any operation, 30 layers: 500, 5 %",
+    "Import V2, download of a layer, import-verify=full: flipped bit, always",
+    "Import V2, download of a layer, fresh gateway: flipped bit, always",
+    "Import V2, REST listing of entries, layers damaged, ghtoken: 403, always",
 ];
 
 /// The cells that `make test` runs.

@@ -1,7 +1,7 @@
 //! What users are promised for a cell.
 
 use super::{
-    cell::{Cell, Shape, Side},
+    cell::{Cell, Shape, Side, Terms},
     lane::{SILENCE, TIMEOUT},
     seen::{Seen, Verdict},
 };
@@ -12,6 +12,10 @@ const ONE_FAULT: u64 = 2;
 
 /// Three in a row cost the waits between four attempts: half a second, one and two.
 const THREE_FAULTS: u64 = 5;
+
+/// Of a share of all requests a few are refused for now: a few waits of 1 to 4 seconds each, which
+/// hold all calls of that kind.
+const THROTTLED_SHARE: u64 = 20;
 
 /// What stays broken ends the import of a layer after so many seconds at the latest.
 const ONE_LAYER: u64 = 60;
@@ -27,19 +31,8 @@ pub struct Promise {
 impl Promise {
     /// What users are promised for this cell.
     pub fn of(cell: &Cell) -> Self {
-        let passes = passes(cell);
-        let mut allowed = vec![Verdict::Whole];
-        if !passes {
-            allowed.extend(match cell.side {
-                Side::Export => [Verdict::LeftOut, Verdict::OlderKept].as_slice(),
-                Side::Import => &[Verdict::Miss],
-            });
-            if damages_behind_probe(cell) {
-                allowed.push(Verdict::Failed);
-            }
-        }
         Self {
-            allowed,
+            allowed: allowed(cell),
             extra: extra(cell),
         }
     }
@@ -57,11 +50,39 @@ impl Promise {
     }
 }
 
+/// Whether it is the one fault that may lose nothing and cost next to nothing.
+pub fn is_one_passing_fault(cell: &Cell) -> bool {
+    passes(cell) && cell.when == When::First(1)
+}
+
+fn allowed(cell: &Cell) -> Vec<Verdict> {
+    match cell.terms {
+        // Damaged layers fail the build whatever becomes of their deletion.
+        Terms::Deleting => return vec![Verdict::Failed],
+        _ if passes(cell) => return vec![Verdict::Whole],
+        Terms::Strict => return vec![Verdict::Failed],
+        Terms::Verified => return vec![Verdict::Whole, Verdict::Miss],
+        Terms::Plain | Terms::Cold => {}
+    }
+    let mut allowed = vec![Verdict::Whole];
+    allowed.extend(match cell.side {
+        Side::Export => [Verdict::LeftOut, Verdict::OlderKept].as_slice(),
+        Side::Import => &[Verdict::Miss],
+    });
+    if is_behind_probe(cell) {
+        allowed.push(Verdict::Failed);
+    }
+    allowed
+}
+
 /// Whether the fault is over before anybody gives up, so that nothing may be lost.
-fn passes(cell: &Cell) -> bool {
+pub fn passes(cell: &Cell) -> bool {
+    if cell.terms == Terms::Deleting {
+        return false;
+    }
     match cell.fault {
         // Refused for good: the same request gets the same answer.
-        Fault::Status(400..=499) => false,
+        Fault::Status(400..=499) | Fault::WriteDenied => false,
         // An upload's URL is renewed only with a new reservation.
         Fault::Expired => cell.side == Side::Import && cell.when == When::First(1),
         // Wrong three times is damage, wherever it came from; so is what a probe or an index has
@@ -74,7 +95,7 @@ fn passes(cell: &Cell) -> bool {
 }
 
 /// Bytes were promised to BuildKit and cannot be had: it leaves no way but to fail.
-fn damages_behind_probe(cell: &Cell) -> bool {
+pub fn is_behind_probe(cell: &Cell) -> bool {
     let behind = match cell.on {
         Some(on) => on == (Operation::Read, Subject::Layer),
         None => true,
@@ -87,18 +108,25 @@ fn is_judged_at_once(cell: &Cell) -> bool {
     matches!(cell.on, Some((Probe, _) | (Read, Subject::Index)))
 }
 
-fn extra(cell: &Cell) -> u64 {
-    let silent = matches!(
-        cell.fault,
+/// Whether nothing but waiting tells that something is wrong.
+pub fn is_silent(fault: Fault) -> bool {
+    matches!(
+        fault,
         Fault::Hang | Fault::StallAnswer | Fault::StallRequest
-    );
+    )
+}
+
+fn extra(cell: &Cell) -> u64 {
+    let silent = is_silent(cell.fault);
     let bound = match (cell.side, cell.when) {
         (Side::Export, When::Always) => TIMEOUT,
         (Side::Import, When::Always) => ONE_LAYER,
+        _ if cell.terms == Terms::Deleting => ONE_LAYER,
         (_, When::First(1)) if silent => SILENCE + ONE_FAULT,
         // Several requests of a build fall silent at once or one after another.
         _ if silent => TIMEOUT,
         (_, When::First(1)) => ONE_FAULT,
+        (_, When::Percent(..)) if matches!(cell.fault, Fault::Throttled(_)) => THROTTLED_SHARE,
         _ => THREE_FAULTS,
     };
     // More bytes may have to be sent again.

@@ -24,12 +24,19 @@ pub struct Seen {
     pub verdict: Verdict,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// How much longer than the same build without the fault, run right before or after it, where
+    /// that was measured.
+    pub cost: Option<f64>,
     /// How often the fault was made.
     pub hits: u64,
     /// What the user read first: the first warning, or the error of a failed build.
     pub told: Option<String>,
     /// More of it, in the service's words.
     pub detail: Option<String>,
+    /// The next run succeeded although the fault was still there.
+    pub denied: bool,
+    /// Stock BuildKit has read what an export had left.
+    pub stock_read: bool,
     /// What is wrong whatever was promised.
     pub wrong: Vec<String>,
     /// All that the disturbed build wrote.
@@ -51,9 +58,12 @@ impl Seen {
                 Verdict::Failed
             },
             seconds,
+            cost: None,
             hits: 0,
             told,
             detail: outcome.details.first().cloned(),
+            denied: false,
+            stock_read: false,
             wrong: Vec::new(),
             output: outcome.output.clone(),
         }

@@ -4,11 +4,12 @@ use std::{fs, path::Path};
 
 use crate::faults::{
     cell::Cell,
+    detail,
     matrix::{self, Result},
     plan, table,
 };
 
-/// Where the run leaves what it saw of the cells that broke a promise.
+/// Where the run leaves each cell's figures, and what it saw of those that broke a promise.
 const FINDINGS: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// The cells that stand for the others.
@@ -30,6 +31,8 @@ fn all_faults() {
     };
     let cells: Vec<_> = plan::all().into_iter().filter(chosen).collect();
     let results = matrix::run(&cells, show);
+    let path = Path::new(FINDINGS).join("faults.json");
+    fs::write(path, format!("{:#}\n", detail::json(&results))).expect("write the figures");
     let document = table::document(&results);
     if words.is_empty() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/FAULTS.md");
@@ -54,7 +57,9 @@ fn the_plan_has_no_cell_twice() {
 fn show(result: &Result) {
     let (cell, seen) = (&result.cell, &result.seen);
     let (verdict, seconds, hits) = (seen.verdict, seen.seconds, seen.hits);
-    println!("{cell}: {verdict:?}, {seconds:.1} s, {hits} hits");
+    let cost = seen.cost.map(|cost| format!(" ({cost:+.1} s)"));
+    let cost = cost.unwrap_or_default();
+    println!("{cell}: {verdict:?}, {seconds:.1} s{cost}, {hits} hits");
     if !result.broken.is_empty() {
         println!("  BROKEN: {}", result.broken.join("; "));
         let name = cell.to_string().replace([' ', '/', ':'], "-");

@@ -1,0 +1,101 @@
+//! What users read first, each line once.
+
+use std::fmt::Write as _;
+
+use regex::{Captures, Regex};
+
+use super::seen::Seen;
+
+/// One line, and what stood below it or in its place.
+struct Line {
+    /// What differs from run to run is left out, and so is the reason.
+    text: String,
+    /// The word of the first build whose user read it.
+    word: &'static str,
+    reasons: Vec<String>,
+}
+
+/// All lines so far.
+#[derive(Default)]
+pub struct Lines(Vec<Line>);
+
+/// Reasons that are listed for one line; the others are like these.
+const MAX_REASONS: usize = 14;
+
+impl Lines {
+    /// The number of the line that the user of this build read, from 1.
+    pub fn number(&mut self, word: &'static str, seen: &Seen) -> Option<usize> {
+        let told = scrubbed(seen.told.as_deref()?);
+        let (text, reason) = apart(&told);
+        let known = self.0.iter().position(|line| line.text == text);
+        let index = known.unwrap_or_else(|| {
+            let reasons = Vec::new();
+            self.0.push(Line {
+                text,
+                word,
+                reasons,
+            });
+            self.0.len() - 1
+        });
+        let reasons = &mut self.0[index].reasons;
+        if let Some(reason) = reason
+            && !reasons.contains(&reason)
+        {
+            reasons.push(reason);
+        }
+        Some(index + 1)
+    }
+
+    /// The lines in their order.
+    pub fn listing(&self) -> String {
+        let mut listing = String::new();
+        for (index, line) in self.0.iter().enumerate() {
+            let _ = writeln!(listing, "{}. `{}`: {}", index + 1, line.word, line.text);
+            for reason in line.reasons.iter().take(MAX_REASONS) {
+                let _ = writeln!(listing, "   - {reason}");
+            }
+            if line.reasons.len() > MAX_REASONS {
+                let more = line.reasons.len() - MAX_REASONS;
+                let _ = writeln!(listing, "   - and {more} more like these");
+            }
+        }
+        listing
+    }
+}
+
+/// Behind these a line says why.
+const BEFORE_REASON: &str = r"could not be fetched: |its step runs again: |will run again: |stays in use: |goes on without it: |no use of the index index-…: ";
+
+/// A line, and the reason that stands in its middle or at its end.
+fn apart(line: &str) -> (String, Option<String>) {
+    let pattern = format!("({BEFORE_REASON})(sha256:…: )?(.*?)(; the next build.*|$)");
+    let pattern = Regex::new(&pattern).expect("a pattern");
+    match pattern.captures(line) {
+        Some(found) => {
+            let text = pattern.replace(line, "${1}${2}<reason>${4}").into_owned();
+            (text, Some(found[3].to_owned()))
+        }
+        None => (line.to_owned(), None),
+    }
+}
+
+/// A line without what differs from run to run.
+fn scrubbed(line: &str) -> String {
+    let varying = [
+        (r"sha256:[0-9a-f]{64}", "sha256:…"),
+        (r"http://127[^ \x22]*[^ \x22:;]", "http://…"),
+        (r"index-[a-z]+-1-[0-9a-f]{8}", "index-…"),
+        (r"[a-z0-9]{25}", "…"),
+        (r"\b\d+\.\d+ s", "N s"),
+        (r"\b\d+ (of \d+ layers|could not|bytes)", "N $1"),
+        (r"\bof \d+ layers", "of N layers"),
+    ];
+    let text = varying.iter().fold(line.to_owned(), |text, (from, to)| {
+        let pattern = Regex::new(from).expect("a pattern");
+        pattern.replace_all(&text, *to).into_owned()
+    });
+    // A client repeats its own error behind the address that it got it from.
+    let twice = Regex::new(r" for http://…$").expect("a pattern");
+    let text = twice.replace(&text, |_: &Captures<'_>| "");
+    text.into_owned()
+}
