@@ -20,7 +20,8 @@ impl Faults {
     /// Adds the rules to a proxy.
     pub fn make(proxy: &Proxy, seed: u64) -> Self {
         let downloads = DOWNLOADS.map(|fault| (fault, Some(Operation::Read)));
-        let uploads = [(Fault::ResetRequest, Some(Operation::PutBlob))];
+        let uploads = [Operation::PutBlob, Operation::Patch];
+        let uploads = uploads.map(|operation| (Fault::ResetRequest, Some(operation)));
         let anywhere = ANYWHERE.map(|fault| (fault, None));
         let all = downloads.into_iter().chain(uploads).chain(anywhere);
         let rules = (1..).zip(all).map(|(n, (fault, operation))| {

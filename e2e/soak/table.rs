@@ -70,7 +70,8 @@ impl Table {
     }
 
     /// Prints all of it.
-    pub fn print(&self, took: Duration, faults: u64, first: &Vitals, last: &Vitals) {
+    #[allow(clippy::cast_precision_loss, reason = "megabytes for people")]
+    pub fn print(&self, took: Duration, faults: u64, vitals: [&Vitals; 3]) {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         println!(
             "| builds | failed | killed | evictions | faults | cached steps | warnings | time |"
@@ -86,28 +87,20 @@ impl Table {
             get(&self.warnings),
             took.as_secs(),
         );
-        println!("\n| the gateway | after the warm-up | at most | at the end |");
-        println!("|---|---|---|---|");
-        let megabytes = |bytes: u64| format!("{} MB", bytes / 1_000_000);
-        let descriptors = |vitals: &Vitals| vitals.files.len() + vitals.sockets;
-        println!(
-            "| memory | {} | {} | {} |",
-            megabytes(first.memory),
-            megabytes(get(&self.most_memory)),
-            megabytes(last.memory),
-        );
-        println!(
-            "| descriptors | {} | {} | {} |",
-            descriptors(first),
-            get(&self.most_descriptors),
-            descriptors(last),
-        );
-        println!(
-            "| threads | {} | {} | {} |",
-            first.threads,
-            get(&self.most_threads),
-            last.threads
-        );
+        println!("\n| the gateway | after the warm-up | after half | at the end | at most |");
+        println!("|---|---|---|---|---|");
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let row = |name: &str, of: &dyn Fn(&Vitals) -> String, most: String| {
+            let [first, middle, last] = vitals.map(of);
+            println!("| {name} | {first} | {middle} | {last} | {most} |");
+        };
+        let memory = |vitals: &Vitals| megabytes(vitals.memory);
+        row("memory", &memory, megabytes(get(&self.most_memory)));
+        let descriptors = |vitals: &Vitals| (vitals.files.len() + vitals.sockets).to_string();
+        let most = get(&self.most_descriptors).to_string();
+        row("descriptors", &descriptors, most);
+        let threads = |vitals: &Vitals| vitals.threads.to_string();
+        row("threads", &threads, get(&self.most_threads).to_string());
         for name in [
             "tasks",
             "connections",
@@ -115,7 +108,8 @@ impl Table {
             "export_spool",
             "import_spool",
         ] {
-            println!("| {name} | {} | | {} |", first.said(name), last.said(name));
+            let said = |vitals: &Vitals| vitals.said(name).to_string();
+            row(name, &said, String::new());
         }
     }
 }
