@@ -29,12 +29,20 @@ test: tools ## Format, lints, unit, integration and end-to-end tests: what CI ru
 MATRIX := v0.20.2 v0.26.3 v0.32.2
 MATRIX_TESTS := bake beside daemon harness index mixed round_trip session shared signing tokens upstream ways
 
+# BuildKit signs since 0.27: the tests of that are not run on these.
+MATRIX_UNSIGNED := v0.20.2 v0.26.3
+MATRIX_SIGNATURES := tests::signing:: with_signatures
+
 test-matrix: ## The main end-to-end tests against three versions of BuildKit (root)
 	tools/setup.sh --matrix
 	failed=; for version in $(MATRIX); do \
 		echo "BuildKit $$version"; \
+		case " $(MATRIX_UNSIGNED) " in \
+			*" $$version "*) skip='$(MATRIX_SIGNATURES:%=--skip %)' ;; \
+			*) skip= ;; \
+		esac; \
 		BUILDKIT_VERSION=$$version cargo test $(CARGO_ARGS) --no-fail-fast --test e2e -- \
-			$(MATRIX_TESTS:%=tests::%::) || failed="$$failed $$version"; \
+			$(MATRIX_TESTS:%=tests::%::) $$skip || failed="$$failed $$version"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 unit: ## The tests that need no root and no other program
@@ -46,7 +54,7 @@ e2e: tools ## Only the end-to-end tests (root); one of them: make e2e T=name
 soak: tools ## 200 builds with faults, kills and evictions (root); SOAK_BUILDS, SOAK_PARALLEL, SOAK_SEED
 	SOAK_BUILDS=$${SOAK_BUILDS:-200} cargo test $(CARGO_ARGS) --test e2e -- soak::soak --exact --nocapture
 
-faults: tools ## Every fault on every operation of the cache; writes docs/FAULTS.md (root)
+faults: tools ## Every fault on every operation of the cache; writes docs/FAULTS.md (root); FAULTS=words for some
 	cargo test $(CARGO_ARGS) --test e2e -- --exact tests::faults::all_faults --ignored --nocapture
 
 bench-hop: tools ## What the hop through the gateway costs, as ratios to direct (root)

@@ -85,9 +85,7 @@ pub(super) fn says(outcome: &Outcome, words: &str) {
 
 #[test]
 fn the_command_signs_what_is_stored() {
-    if !version::signs() {
-        return;
-    }
+    version::must_sign();
     let site = Site::new();
     let signing = Signing::start(&site.lab, JUNK);
     for api in [Api::V1, Api::V2] {
@@ -125,9 +123,7 @@ fn the_command_signs_what_is_stored() {
 
 #[test]
 fn an_index_without_a_valid_signature_is_a_miss() {
-    if !version::signs() {
-        return;
-    }
+    version::must_sign();
     let site = Site::new();
     let signing = Signing::start(&site.lab, JUNK);
     for (scope, signature, words) in [
