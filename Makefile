@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo test test-matrix fmt lint unit e2e soak faults bench-hop conformance fuzz deny tools clean
+.PHONY: help demo test test-matrix fmt lint unit e2e soak faults bench bench-quick bench-hop conformance fuzz deny tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,15 @@ soak: tools ## 200 builds with faults, kills and evictions (root); SOAK_BUILDS, 
 
 faults: tools ## Every fault on every operation of the cache; writes docs/FAULTS.md (root); FAULTS=words for some
 	cargo test $(CARGO_ARGS) --test e2e -- --exact tests::faults::all_faults --ignored --nocapture
+
+# `--rounds N`, `--page` (write the page of what is run), and words in the names of rows.
+BENCH_ARGS :=
+
+bench: tools ## Stock and ours over simulated links; writes docs/PERFORMANCE.md (root, an hour)
+	cargo bench $(CARGO_ARGS) --bench link -- $(BENCH_ARGS)
+
+bench-quick: tools ## A few rows of it, in less than three minutes
+	cargo bench $(CARGO_ARGS) --bench link -- --quick $(BENCH_ARGS)
 
 bench-hop: tools ## What the hop through the gateway costs, as ratios to direct (root)
 	cargo build --release --locked

@@ -35,10 +35,11 @@ impl Lab {
         dir.expect("a temporary directory")
     }
 
-    /// A directory in memory, for tests with more files than some disks delete in minutes.
-    pub fn in_memory() -> Arc<Self> {
+    /// A directory of this size in memory, for tests with more files than some disks delete in
+    /// minutes.
+    pub fn in_memory(size: &str) -> Arc<Self> {
         let dir = Self::directory();
-        mount_tmpfs(dir.path(), "4g");
+        mount_tmpfs(dir.path(), size);
         Self::furnish(dir)
     }
 

@@ -20,6 +20,7 @@ use super::{
     door::Closing,
     fault::{self, Fault, Stage},
     line::{Fate, Line},
+    link::{self, Lane},
     rule::Injected,
 };
 
@@ -27,6 +28,9 @@ use super::{
 pub(super) struct Upstream {
     address: SocketAddr,
     idle: Mutex<Option<Connection>>,
+    /// The client's connection as a part of the link.
+    up: Arc<Lane>,
+    down: Arc<Lane>,
 }
 
 /// A connection and the task that drives it, which ends with it.
@@ -42,10 +46,13 @@ impl Drop for Connection {
 }
 
 impl Upstream {
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(shared: &Shared) -> Self {
+        let lane = || Arc::new(Lane::new(shared.link.per_connection));
         Self {
-            address,
+            address: shared.upstream,
             idle: Mutex::default(),
+            up: lane(),
+            down: lane(),
         }
     }
 
@@ -99,14 +106,18 @@ pub(super) async fn forward(
         (body.boxed_unsync(), shared.entries.subject(&head, None))
     };
     let in_flight = InFlight::enter(&shared, operation, subject);
+    let body = link::paced(body, &upstream.up, &shared.up);
     let exchange = Exchange {
         shared,
         line,
         operation,
         subject,
     };
+    exchange.shared.link.half_way(operation).await;
     let answer = exchange.run(head, body, &upstream).await;
-    Ok(answer.map(|body| body::counted(body, in_flight)))
+    exchange.shared.link.half_way(operation).await;
+    let down = &exchange.shared.down;
+    Ok(answer.map(|body| body::counted(link::paced(body, &upstream.down, down), in_flight)))
 }
 
 struct Exchange {

@@ -51,7 +51,7 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let (sender, fate) = oneshot::channel();
     let line = Line(Arc::new(Mutex::new(Some(sender))));
-    let upstream = Arc::new(Upstream::new(shared.upstream));
+    let upstream = Arc::new(Upstream::new(&shared));
     let service = service_fn(|request| {
         let (shared, upstream) = (Arc::clone(&shared), Arc::clone(&upstream));
         forward::forward(request, shared, upstream, line.clone())

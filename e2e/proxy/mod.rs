@@ -1,4 +1,4 @@
-//! A proxy in front of the Actions cache that makes faults.
+//! A proxy in front of the Actions cache that makes faults, and that can be a slow [`Link`].
 //!
 //! It speaks plain HTTP/1.1, knows which remote operation each request is, and lets a request pass
 //! unless a [`Rule`] says otherwise. Signed URLs lead through it too, since the service names the
@@ -13,34 +13,34 @@
 //! | `line` | one connection and the ways in which it can end |
 //! | `forward` | one request: passed on, or what happens to it instead |
 //! | `body` | bodies that stall, end or change on their way |
-//!
-//! A simulated link (latency per request, bytes per second) would wrap what `forward` sends and
-//! receives, in its two calls of `body`.
+//! | `link` | latency and bytes per second |
+//! | `tally` | what has gone through |
 
 mod body;
 mod door;
 mod fault;
 mod forward;
 mod line;
+mod link;
 mod operation;
 mod rule;
+mod tally;
 
 pub use fault::Fault;
+pub use link::Link;
 pub use operation::{Operation, Subject};
 pub use rule::{Rule, RuleHandle, When};
+pub use tally::Tally;
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
 };
 
 use tokio::{runtime::Runtime, task::AbortHandle};
 
-use self::{door::Door, operation::Entries, rule::Rules};
+use self::{door::Door, link::Direction, operation::Entries, rule::Rules, tally::InFlight};
 use crate::harness::Service;
 
 /// One runtime for all proxies of the test process: tests themselves are blocking code.
@@ -63,14 +63,22 @@ struct Shared {
     door: Door,
     rules: Rules,
     entries: Entries,
+    link: Link,
+    up: Arc<Direction>,
+    down: Arc<Direction>,
     requests: Mutex<HashMap<(Operation, Subject), u64>>,
     in_flight: AtomicUsize,
     max_in_flight: AtomicUsize,
 }
 
 impl Proxy {
-    /// Starts a proxy on a free port of loopback.
+    /// Starts a proxy on a free port of loopback, as fast as it can be.
     pub fn start(service: &Service) -> Self {
+        Self::on(service, Link::NONE)
+    }
+
+    /// As [`Proxy::start`], at the end of a link.
+    pub fn on(service: &Service, link: Link) -> Self {
         let _runtime = RUNTIME.enter();
         let (door, listener) = Door::open().expect("a free port on loopback");
         let shared = Arc::new(Shared {
@@ -78,6 +86,9 @@ impl Proxy {
             door,
             rules: Rules::default(),
             entries: Entries::default(),
+            link,
+            up: Direction::new(link.in_all),
+            down: Direction::new(link.in_all),
             requests: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             max_in_flight: AtomicUsize::new(0),
@@ -105,43 +116,11 @@ impl Proxy {
         self.shared.rules.clear();
         self.shared.door.reopen();
     }
-
-    /// How many requests of an operation have come so far, for any entry.
-    pub fn requests(&self, operation: Operation) -> u64 {
-        let requests = lock(&self.shared.requests);
-        let ours = requests.iter().filter(|((of, _), _)| *of == operation);
-        ours.map(|(_, count)| count).sum()
-    }
-
-    /// The most requests that were under way at the same time.
-    pub fn max_in_flight(&self) -> usize {
-        self.shared.max_in_flight.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.acceptor.abort();
-    }
-}
-
-/// One request under way.
-struct InFlight(Arc<Shared>);
-
-impl InFlight {
-    fn enter(shared: &Arc<Shared>, operation: Operation, subject: Subject) -> Self {
-        *lock(&shared.requests)
-            .entry((operation, subject))
-            .or_default() += 1;
-        let now = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        shared.max_in_flight.fetch_max(now, Ordering::Relaxed);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -103,7 +103,12 @@ impl Operation {
         matches!(self, Lookup | Reserve | Create | DownloadUrl)
     }
 
-    /// Whether the bytes of an entry travel, to or from.
+    /// Whether the bytes of an entry travel, by whichever protocol.
+    pub(super) fn carries_bytes(self) -> bool {
+        self.is_blob() || self == Self::Patch
+    }
+
+    /// Whether the request goes to a signed URL.
     pub(super) fn is_blob(self) -> bool {
         use Operation::{Probe, PutBlob, PutBlock, PutBlockList, Read};
         matches!(self, PutBlob | PutBlock | PutBlockList | Probe | Read)

@@ -1,10 +1,15 @@
 //! The proxy that makes faults makes those that it is told to, and no other.
 
-use std::{io::ErrorKind, net::SocketAddr, thread, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     harness::{Answer, Http, Lab, Service},
-    proxy::{Fault, Operation, Proxy, Rule, Subject, When},
+    proxy::{Fault, Link, Operation, Proxy, Rule, Subject, Tally, When},
 };
 
 /// More than sockets hold in their buffers, so that a half is less than all.
@@ -23,10 +28,14 @@ struct Bed {
 
 impl Bed {
     fn new() -> Self {
+        Self::on(Link::NONE)
+    }
+
+    fn on(link: Link) -> Self {
         let lab = Lab::new();
         let service = Service::start(&lab);
         let token = service.token(&["refs/heads/main=rw"]);
-        let proxy = Proxy::start(&service);
+        let proxy = Proxy::on(&service, link);
         let http = Http::new(address(&proxy)).token(&token);
         let http = http.header("Content-Type", "application/json");
         let content = (0..BYTES).map(|i| u8::try_from(i % 251).expect("below 251"));
@@ -241,4 +250,59 @@ fn hundreds_of_connections_at_once() {
     });
     assert_eq!(bed.proxy.requests(Operation::List) - before, 300);
     assert_eq!(bed.proxy.max_in_flight(), 300);
+}
+
+/// A second for each call, and half a second for the bytes of the layer.
+const HALTING: Link = Link {
+    api: Duration::from_secs(1),
+    blob: Duration::from_secs(1),
+    per_connection: Some(16 << 20),
+    in_all: Some(16 << 20),
+};
+
+#[test]
+fn a_link_holds_calls_and_bytes() {
+    let bed = Bed::on(HALTING);
+    let url = bed.url();
+    bed.proxy.restart_tally();
+    let begun = Instant::now();
+    let answers = thread::scope(|scope| {
+        let get = || bed.http.send("GET", &url, b"").expect("an answer");
+        let gets: Vec<_> = (0..4).map(|_| scope.spawn(get)).collect();
+        let bodies = gets.into_iter().map(|get| get.join().expect("a body").body);
+        bodies.collect::<Vec<_>>()
+    });
+    let took = begun.elapsed();
+    assert!(answers.iter().all(|answer| *answer == bed.content));
+    // The second passes for all of them at once, the halves one after the other.
+    assert!(took >= Duration::from_millis(2900), "{took:?}");
+    let tally = bed.proxy.tally();
+    let expected = Tally {
+        blob: 4,
+        down: 4 * BYTES as u64,
+        most_in_flight: 4,
+        ..Tally::default()
+    };
+    assert_eq!(tally, expected);
+}
+
+#[test]
+fn a_link_lets_calls_wait_side_by_side() {
+    const CALLS: u32 = 40;
+    let bed = Bed::on(Link {
+        per_connection: None,
+        in_all: None,
+        ..HALTING
+    });
+    bed.proxy.restart_tally();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..CALLS {
+            scope.spawn(|| bed.url());
+        }
+    });
+    let took = begun.elapsed();
+    assert!(took >= HALTING.api, "{took:?}");
+    assert!(took < HALTING.api * CALLS / 2, "{took:?}");
+    assert_eq!(bed.proxy.tally().api, u64::from(CALLS));
 }

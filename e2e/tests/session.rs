@@ -60,7 +60,7 @@ fn a_large_file_goes_in_and_out() {
 
 #[test]
 fn many_small_files() {
-    let lab = Lab::in_memory();
+    let lab = Lab::in_memory("4g");
     let tar = build(&lab, "many", MANY_FILES, |context| {
         for n in 0..FILES {
             let dir = context.dir().join(format!("many/{}", n / 1000));
