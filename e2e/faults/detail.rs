@@ -1,25 +1,37 @@
-//! Every cell by itself, as JSON.
+//! Every cell by itself, as JSON: for programs, and for a later run that needs only what is new.
 
-use serde_json::{Value, json};
+use std::{collections::HashMap, fs, path::Path};
 
-use super::{matrix::Result, table};
+use serde::{Deserialize, Serialize};
 
-/// One object for each cell.
-pub fn json(results: &[Result]) -> Value {
-    let cell = |result: &Result| {
-        let seen = &result.seen;
-        json!({
-            "cell": result.cell.to_string(),
-            "word": table::word(result),
-            "seconds": seen.seconds,
-            "cost_seconds": seen.cost,
-            "faults_made": seen.hits,
-            "told": seen.told,
-            "detail": seen.detail,
-            "next_run_with_fault": seen.denied,
-            "next_run_by_stock": seen.stock_read,
-            "broken": result.broken,
-        })
+use super::{matrix::Result, seen::Seen};
+
+/// What is written of a cell.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    cell: String,
+    seen: Seen,
+    broken: Vec<String>,
+}
+
+/// Writes one object for each cell.
+pub fn write(path: &Path, results: &[Result]) {
+    let record = |result: &Result| Record {
+        cell: result.cell.to_string(),
+        seen: result.seen.clone(),
+        broken: result.broken.clone(),
     };
-    results.iter().map(cell).collect()
+    let records: Vec<_> = results.iter().map(record).collect();
+    let json = serde_json::to_string_pretty(&records).expect("it is plain data");
+    fs::write(path, json).expect("write what was seen");
+}
+
+/// What an earlier run has seen of the cells that kept their promises, by their names.
+pub fn read(path: &Path) -> HashMap<String, Seen> {
+    let json = fs::read(path).expect("an earlier run has written it");
+    let records: Vec<Record> = serde_json::from_slice(&json).expect("it is what a run writes");
+    let kept = records
+        .into_iter()
+        .filter(|record| record.broken.is_empty());
+    kept.map(|record| (record.cell, record.seen)).collect()
 }

@@ -13,6 +13,10 @@ const ONE_FAULT: u64 = 2;
 /// Three in a row cost the waits between four attempts: half a second, one and two.
 const THREE_FAULTS: u64 = 5;
 
+/// A service that refuses three times and names no time is left alone for 1, 2 and 4 seconds, and a
+/// tenth of that.
+const THREE_PAUSES: u64 = 8;
+
 /// Of a share of all requests a few are refused for now: a few waits of 1 to 4 seconds each, which
 /// hold all calls of that kind.
 const THROTTLED_SHARE: u64 = 20;
@@ -127,6 +131,7 @@ fn extra(cell: &Cell) -> u64 {
         _ if silent => TIMEOUT,
         (_, When::First(1)) => ONE_FAULT,
         (_, When::Percent(..)) if matches!(cell.fault, Fault::Throttled(_)) => THROTTLED_SHARE,
+        _ if cell.fault == Fault::Throttled(None) => THREE_PAUSES,
         _ => THREE_FAULTS,
     };
     // More bytes may have to be sent again.

@@ -1,9 +1,11 @@
 //! What one cell came to.
 
+use serde::{Deserialize, Serialize};
+
 use crate::harness::Outcome;
 
 /// What a disturbed build came to, in the order from good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// As if nothing had happened.
     Whole,
@@ -18,7 +20,7 @@ pub enum Verdict {
 }
 
 /// What was seen of one cell.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seen {
     /// What the disturbed build came to.
     pub verdict: Verdict,
@@ -40,6 +42,7 @@ pub struct Seen {
     /// What is wrong whatever was promised.
     pub wrong: Vec<String>,
     /// All that the disturbed build wrote.
+    #[serde(skip)]
     pub output: String,
 }
 

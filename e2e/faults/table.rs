@@ -91,7 +91,7 @@ pub fn document(results: &[Result]) -> String {
 }
 
 /// The verdict in the document's words.
-pub fn word(result: &Result) -> &'static str {
+fn word(result: &Result) -> &'static str {
     if !result.broken.is_empty() {
         return "BROKEN";
     }

@@ -6,6 +6,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
     task::JoinSet,
+    time::sleep,
 };
 
 use super::{Shared, line};
@@ -84,6 +85,25 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Between two tries to listen.
+const TRY_AGAIN: Duration = Duration::from_millis(5);
+
+/// The most tries: a program is started in far less time.
+const TRIES: usize = 2000;
+
+/// Listens on a port that is ours. A program that the test is starting at this moment has copies
+/// of all descriptors, that of the closed listener too, until it is executed.
+async fn listen_again(address: SocketAddr) -> TcpListener {
+    for _ in 0..TRIES {
+        match listen(address) {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(TRY_AGAIN).await,
+            Err(error) => panic!("cannot listen on {address}: {error}"),
+        }
+    }
+    panic!("{address} is not free again");
+}
+
 /// Serves connections while the door is open.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut state = shared.door.state.subscribe();
@@ -109,7 +129,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             connections.shutdown().await;
         }
         closed(&shared.door, &mut state).await;
-        listener = listen(shared.door.address).expect("the port is still ours");
+        listener = listen_again(shared.door.address).await;
     }
 }
 
