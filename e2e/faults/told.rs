@@ -1,8 +1,8 @@
 //! What users read first, each line once.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::LazyLock};
 
-use regex::{Captures, Regex};
+use regex::Regex;
 
 use super::seen::Seen;
 
@@ -20,7 +20,7 @@ struct Line {
 pub struct Lines(Vec<Line>);
 
 /// Reasons that are listed for one line; the others are like these.
-const MAX_REASONS: usize = 14;
+const MAX_REASONS: usize = 6;
 
 impl Lines {
     /// The number of the line that the user of this build read, from 1.
@@ -64,23 +64,27 @@ impl Lines {
 }
 
 /// Behind these a line says why.
-const BEFORE_REASON: &str = r"could not be fetched: |its step runs again: |will run again: |stays in use: |goes on without it: |no use of the index index-…: ";
+const BEFORE_REASON: &str = "commit failed: |could not be fetched: |its step runs again: \
+     |will run again: |stays in use: |goes on without it: |no use of the index index-…: ";
+
+static REASON: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = format!("({BEFORE_REASON})(sha256:…: )?(.*?)(; the next build.*|$)");
+    Regex::new(&pattern).expect("a pattern")
+});
 
 /// A line, and the reason that stands in its middle or at its end.
 fn apart(line: &str) -> (String, Option<String>) {
-    let pattern = format!("({BEFORE_REASON})(sha256:…: )?(.*?)(; the next build.*|$)");
-    let pattern = Regex::new(&pattern).expect("a pattern");
-    match pattern.captures(line) {
+    match REASON.captures(line) {
         Some(found) => {
-            let text = pattern.replace(line, "${1}${2}<reason>${4}").into_owned();
+            let text = REASON.replace(line, "${1}${2}<reason>${4}").into_owned();
             (text, Some(found[3].to_owned()))
         }
         None => (line.to_owned(), None),
     }
 }
 
-/// A line without what differs from run to run.
-fn scrubbed(line: &str) -> String {
+/// What differs from run to run, and what stands in its place.
+static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let varying = [
         (r"sha256:[0-9a-f]{64}", "sha256:…"),
         (r"http://127[^ \x22]*[^ \x22:;]", "http://…"),
@@ -89,13 +93,16 @@ fn scrubbed(line: &str) -> String {
         (r"\b\d+\.\d+ s", "N s"),
         (r"\b\d+ (of \d+ layers|could not|bytes)", "N $1"),
         (r"\bof \d+ layers", "of N layers"),
+        // A client repeats its own error behind the address that it got it from.
+        (r" for http://…$", ""),
     ];
-    let text = varying.iter().fold(line.to_owned(), |text, (from, to)| {
-        let pattern = Regex::new(from).expect("a pattern");
-        pattern.replace_all(&text, *to).into_owned()
-    });
-    // A client repeats its own error behind the address that it got it from.
-    let twice = Regex::new(r" for http://…$").expect("a pattern");
-    let text = twice.replace(&text, |_: &Captures<'_>| "");
-    text.into_owned()
+    let compiled = varying.map(|(pattern, to)| (Regex::new(pattern).expect("a pattern"), to));
+    compiled.into()
+});
+
+/// A line without what differs from run to run.
+fn scrubbed(line: &str) -> String {
+    VARYING.iter().fold(line.to_owned(), |text, (from, to)| {
+        from.replace_all(&text, *to).into_owned()
+    })
 }
