@@ -27,17 +27,18 @@ pub(crate) const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 /// link is no fault.
 const NO_PROGRESS: Duration = Duration::from_secs(30);
 
-/// Size of an upload's parts. At 25 ms per part, 4 in flight move well above 1 GB/s, so latency
-/// does not matter; smaller parts lose less when one must be sent again.
-pub const PART_BYTES: u64 = 8 << 20;
+/// Size of an upload's parts. At 60 MB/s and 25 ms a part takes 95 ms, three quarters of which
+/// are its bytes; ten such connections fill 400 MB/s. Smaller parts lose less when one must be sent
+/// again, and larger ones would hold more memory.
+pub const PART_BYTES: u64 = 4 << 20;
 
-/// Parts in flight for one entry. Four layers are exported at once, so 16 in all, as many
-/// connections as one blob store address serves well.
-const PARTS_PER_UPLOAD: usize = 4;
+/// Parts in flight at most, over all uploads; [`super::width`] finds how many there should be. It is
+/// as many connections as one blob store address serves well.
+const MOST_PARTS: usize = 16;
 
-/// Bytes of parts that all uploads of the process together may hold in memory. It is what keeps
-/// the memory of the gateway flat whatever the size of a layer.
-const PART_MEMORY: u64 = 96 << 20;
+/// Bytes of parts that all uploads of the process together may hold in memory: the parts in flight.
+/// It is what keeps the memory of the gateway flat whatever the size of a layer.
+const PART_MEMORY: u64 = MOST_PARTS as u64 * PART_BYTES;
 
 /// The first wait after a failure; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -58,6 +59,8 @@ pub struct HttpConfig {
     pub connect_timeout: Duration,
     /// Bytes of parts in flight, over all uploads.
     pub part_memory: u64,
+    /// Parts in flight at most, over all uploads.
+    pub most_parts: usize,
     /// How many calls a service takes in a minute.
     pub budgets: Budgets,
     /// What the program calls itself.
@@ -69,6 +72,7 @@ impl Default for HttpConfig {
         Self {
             connect_timeout: CONNECT_TIMEOUT,
             part_memory: PART_MEMORY,
+            most_parts: MOST_PARTS,
             budgets: Budgets::default(),
             user_agent: concat!("buildkit-gha/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -130,8 +134,6 @@ pub struct ClientConfig {
     pub no_progress: Duration,
     /// Size of an upload's parts; see [`super::plan::Plan`] for when they are larger.
     pub part_bytes: u64,
-    /// Parts in flight for one entry.
-    pub parts_per_upload: usize,
     /// How calls are repeated.
     pub retry: RetryPolicy,
     /// Spreads the waits, so that many clients do not come back at once.
@@ -146,7 +148,6 @@ impl Default for ClientConfig {
             call_timeout: CALL_TIMEOUT,
             no_progress: NO_PROGRESS,
             part_bytes: PART_BYTES,
-            parts_per_upload: PARTS_PER_UPLOAD,
             retry: RetryPolicy::default(),
             jitter: Arc::new(rand::random::<f64>),
             observer: Arc::new(Unobserved),

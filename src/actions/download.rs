@@ -9,6 +9,7 @@ use futures_util::{
 };
 use http::{Method, StatusCode, header};
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::{
     Client, Entry, Error, Kind,
@@ -16,6 +17,9 @@ use super::{
     http::{Call, Request},
 };
 use crate::{protocol::range::ContentRange, secret::SecretUrl};
+
+/// Stands where no URL is known yet; nothing is ever sent to it.
+const NOWHERE: &str = "http://invalid/";
 
 /// Where an entry's bytes are: a signed URL, which is replaced when it has expired or stalls.
 /// Clones share it.
@@ -41,6 +45,13 @@ impl Location {
     /// A location that was just learnt.
     pub fn new(url: SecretUrl) -> Self {
         let trust = Trust::Good;
+        Self(Arc::new(Mutex::new(Place { url, trust })))
+    }
+
+    /// A location that is looked up when it is first read.
+    pub fn unknown() -> Self {
+        let url = SecretUrl::new(Url::parse(NOWHERE).expect("a URL"));
+        let trust = Trust::Expired;
         Self(Arc::new(Mutex::new(Place { url, trust })))
     }
 

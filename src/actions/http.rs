@@ -33,14 +33,16 @@ use super::{
     config::HttpConfig,
     failure,
     governor::{Governor, Lane},
+    width::Width,
 };
 use crate::digest::Digest;
 
 /// Redirects that a download follows; blob stores behind a load balancer use one.
 const MAX_REDIRECTS: usize = 5;
 
-/// Idle connections kept per host: those of the parts in flight.
-const IDLE_CONNECTIONS: usize = 16;
+/// Idle connections kept per host: those of the lookups of an import, which are made side by side,
+/// and then serve what follows them.
+const IDLE_CONNECTIONS: usize = 64;
 
 /// Memory is handed out in pieces of this size, since a semaphore counts in 32 bits.
 const MEMORY_UNIT: u64 = 4 << 10;
@@ -80,6 +82,7 @@ struct Shared {
     reading: Route,
     memory: Arc<Semaphore>,
     memory_units: u32,
+    uploads: Width,
     governor: Governor,
     counters: [Counter; Call::ALL.len()],
 }
@@ -159,6 +162,7 @@ impl Http {
             reading: reading.map_err(words)?,
             memory: Arc::new(Semaphore::new(memory_units as usize)),
             memory_units,
+            uploads: Width::new("up", config.most_parts),
             governor: Governor::new(config.budgets),
             counters: Default::default(),
         })))
@@ -176,6 +180,11 @@ impl Http {
     /// The lane of those who call the service at `url` as `subject`.
     pub(super) fn lane(&self, url: &Url, subject: Digest) -> Arc<Lane> {
         self.0.governor.lane(url, subject)
+    }
+
+    /// The parts of all uploads.
+    pub(super) fn uploads(&self) -> &Width {
+        &self.0.uploads
     }
 
     /// Waits until `bytes` of a part may be held in memory. A part larger than all there is gets

@@ -11,6 +11,7 @@
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
 //! | `governor`, `pace`, `weight` | who may call and when: one budget for each service and token |
 //! | `upload`, `download` | what takes several calls |
+//! | `width` | how many transfers run side by side |
 //! | `token`, `config`, `error` | what they say |
 
 use std::{ops::Range, sync::Arc};
@@ -42,6 +43,7 @@ mod upload;
 mod v1;
 mod v2;
 mod weight;
+mod width;
 
 pub use client::Client;
 pub use config::{
@@ -54,6 +56,7 @@ pub use http::{Call, Count, Http, HttpError};
 pub use speed::owed;
 pub use token::{Token, TokenError};
 pub use weight::Weight;
+pub use width::{Place, Width};
 
 use crate::secret::{Secret, SecretUrl};
 

@@ -153,7 +153,8 @@ impl Upload<'_> {
         S: Fn(Part, Bytes) -> Fut + Copy,
         Fut: Future<Output = Result<(), Error>>,
     {
-        let in_flight = self.client.config().parts_per_upload.max(1);
+        // How many of these really run is for the width of all uploads to say.
+        let in_flight = self.client.http().uploads().most();
         stream::iter(plan.parts())
             .map(|part| self.part(part, send))
             .buffer_unordered(in_flight)
@@ -161,8 +162,8 @@ impl Upload<'_> {
             .await
     }
 
-    /// Sends one part. Each attempt takes memory and reads the bytes anew, so that a part that
-    /// waits for its next attempt holds neither.
+    /// Sends one part. Each attempt takes a place and memory and reads the bytes anew, so that a
+    /// part that waits for its next attempt holds nothing.
     async fn part<S, Fut>(&self, part: Part, send: S) -> Result<(), Error>
     where
         S: Fn(Part, Bytes) -> Fut,
@@ -174,9 +175,13 @@ impl Upload<'_> {
             .retrying(Call::UploadPart, |_| async move {
                 let gone = |error| source_error(Call::UploadPart, &error);
                 self.source.available(part.range.end).await.map_err(gone)?;
-                let _memory = self.client.http().memory(length).await;
+                let http = self.client.http();
+                let mut place = http.uploads().enter().await;
+                let _memory = http.memory(length).await;
                 let bytes = self.read(part.range.clone()).await.map_err(gone)?;
-                send(part.clone(), bytes).await
+                let outcome = send(part.clone(), bytes).await;
+                place.over(length, outcome.as_ref().err());
+                outcome
             })
             .await?;
         let confirmed = self.confirmed.fetch_add(length, Ordering::Relaxed) + length;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod claim;
@@ -20,13 +20,21 @@ mod failure;
 mod finish;
 mod layer;
 mod ledger;
+mod newest;
 mod upload;
 
 pub use failure::Failure;
 pub(super) use upload::Uploads;
 
-use self::{document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger};
-use super::{Shared, report::Reporter, spec::Spec};
+use self::{
+    document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger, newest::Ahead,
+};
+use super::{
+    Shared,
+    listing::{Listing, Listings},
+    report::Reporter,
+    spec::Spec,
+};
 use crate::{
     actions::Client,
     content::{self, Host, IngestSpec, Opened},
@@ -75,9 +83,8 @@ pub(super) struct Lane {
     pub reporter: Arc<dyn Reporter>,
     /// People know already that somebody else's upload is waited for.
     pub told_of_wait: Arc<AtomicBool>,
-    /// The index, which may know of damage; read once, and only if an entry is there already.
+    /// The index that the export will write.
     pub index: IndexKey,
-    pub learnt: Arc<OnceCell<()>>,
 }
 
 /// The job itself, shared with the writers that are open.
@@ -86,9 +93,14 @@ struct Core {
     lane: Lane,
     timeout: Duration,
     begun: OnceLock<Instant>,
-    index: IndexKey,
+    /// The newest index, as it was when the build began.
+    known: Arc<Ahead>,
+    /// The same as of when BuildKit began to write.
+    newest: OnceLock<Ahead>,
     ledger: Ledger,
     documents: document::Documents,
+    /// What the REST API lists, where that can be asked.
+    listing: Option<Arc<Listing>>,
     manifest: OnceLock<Digest>,
     cancelled: CancellationToken,
     outcome: Mutex<Outcome>,
@@ -109,19 +121,22 @@ impl ExportJob {
         version: String,
         reporter: Arc<dyn Reporter>,
     ) -> Arc<Self> {
+        let lane = Lane {
+            cache,
+            client,
+            version,
+            reporter,
+            told_of_wait: Arc::default(),
+            index,
+        };
+        let client = lane.client.with_deadline(Instant::now() + spec.timeout);
         Arc::new(Self(Arc::new(Core {
-            lane: Lane {
-                cache,
-                client,
-                version,
-                reporter,
-                told_of_wait: Arc::default(),
-                index: index.clone(),
-                learnt: Arc::default(),
-            },
+            known: Arc::new(Ahead::begin(lane.clone(), client)),
+            newest: OnceLock::new(),
+            listing: Listings::of(&lane.cache, &lane.client, &lane.version),
+            lane,
             timeout: spec.timeout,
             begun: OnceLock::new(),
-            index,
             ledger: Ledger::default(),
             documents: document::Documents::default(),
             manifest: OnceLock::new(),
@@ -169,6 +184,14 @@ impl Core {
         Times::of(begun, self.timeout)
     }
 
+    /// The newest index, which begins to be read with the first call.
+    fn newest(&self) -> &Ahead {
+        self.newest.get_or_init(|| {
+            let client = self.lane.client.with_deadline(self.times().all);
+            Ahead::begin(self.lane.clone(), client)
+        })
+    }
+
     fn cancel(&self) {
         {
             let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +229,7 @@ impl Core {
 impl Host for ExportJob {
     async fn open(&self, spec: IngestSpec) -> Result<Opened, content::Error> {
         self.0.check_open()?;
-        self.0.times();
+        self.0.newest();
         let core = Arc::clone(&self.0);
         match Target::of(&spec)? {
             Target::Layer(digest) => LayerIngest::open(core, digest, spec).await,

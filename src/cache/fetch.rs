@@ -11,10 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
-use tokio::{
-    sync::SemaphorePermit,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
     Shared,
@@ -24,7 +21,7 @@ use super::{
     spool::{SpoolFile, hash},
 };
 use crate::{
-    actions::{self, Call, Client, Entry, Kind},
+    actions::{self, Call, Client, Entry, Kind, Place},
     digest::{Digest, Hasher},
 };
 
@@ -109,10 +106,10 @@ impl Fetch {
         let bar = Bar::new(&self.reporter, "fetching", self.digest, self.size);
         let mut ranges = stream::iter(pieces(0..self.size, settings.range_bytes))
             .map(|range| self.range(range))
-            .buffered(settings.ranges_per_fetch.max(1));
+            .buffered(self.cache.ranges.most());
         let mut hasher = Hasher::default();
         let mut offset = 0;
-        while let Some((bytes, _permit)) = ranges.try_next().await? {
+        while let Some((bytes, _place)) = ranges.try_next().await? {
             let end = offset + bytes.len() as u64;
             file.write_at(offset, bytes.clone())
                 .await
@@ -127,15 +124,11 @@ impl Fetch {
         Ok(hasher.finish())
     }
 
-    /// One range, whole, and the permit for its memory.
-    async fn range(&self, range: Range<u64>) -> Result<(Bytes, SemaphorePermit<'_>), FetchError> {
-        let permit = self
-            .cache
-            .ranges
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
+    /// One range, whole, and its place, which bounds the memory of those that wait for their turn.
+    async fn range(&self, range: Range<u64>) -> Result<(Bytes, Place), FetchError> {
+        let mut place = self.cache.ranges.enter().await;
         let pulse = Pulse::default();
+        let length = range.end - range.start;
         let bytes = tokio::select! {
             bytes = self.persist(range, &pulse) => bytes,
             () = pulse.stopped(STALL) => {
@@ -143,7 +136,8 @@ impl Fetch {
                 Err(self.client.error(Call::Download, Kind::Timeout, &message))
             }
         };
-        Ok((bytes.map_err(|error| self.failed(error))?, permit))
+        place.over(length, bytes.as_ref().err());
+        Ok((bytes.map_err(|error| self.failed(error))?, place))
     }
 
     /// Asks again where the body is cut or stalls.

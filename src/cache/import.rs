@@ -10,20 +10,26 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
+mod ahead;
 mod load;
 mod patience;
 mod promise;
 mod repair;
 mod verify;
 
-use self::promise::{Promised, Promises};
+use self::{
+    ahead::Ahead,
+    promise::{Promised, Promises},
+};
 use super::{
     Shared,
-    blob::{Blob, FetchError},
+    blob::{Blob, FetchError, Fetched},
     config::CacheConfig,
     content_import::ContentImport,
     fetch::Fetch,
+    flight::Flight,
     index::LoadedIndex,
+    listing::{Listing, Listings},
     report::{Event, Reporter},
     spec::{Spec, Verify},
 };
@@ -52,7 +58,10 @@ struct Core {
     writable: Option<IndexKey>,
     verify: Verify,
     loaded: watch::Receiver<bool>,
+    /// What the REST API lists, where that can be asked.
+    listing: Option<Arc<Listing>>,
     promises: Promises,
+    ahead: Ahead,
 }
 
 /// The index of one scope; nothing in it until it is loaded, `None` if there is none.
@@ -98,6 +107,7 @@ impl ImportJob {
         let patience = cache.settings.promise_wait.min(spec.timeout);
         let promises = Promises::new(cache.settings.parallel_lookups, patience);
         let core = Arc::new(Core {
+            listing: Listings::of(&cache, &client, &version),
             cache,
             client,
             version,
@@ -108,6 +118,7 @@ impl ImportJob {
             verify: spec.import_verify,
             loaded,
             promises,
+            ahead: Ahead::default(),
         });
         let tasks = core.cache.tasks.clone();
         let loading = Arc::clone(&core);
@@ -198,38 +209,56 @@ impl Core {
     }
 
     async fn fetch(self: &Arc<Self>, digest: Digest) -> Result<Blob, FetchError> {
-        let not_found = FetchError::NotFound(digest);
-        let promised = self.promised(digest).await.ok_or(not_found)?;
-        if let Some(content) = promised.content {
-            return Ok(Blob::in_memory(content));
-        }
-        // What was verified before it was promised serves one pull; a pull that is cut and begins
-        // again meanwhile shares it.
-        if let Some(blob) = promised.verified.take() {
-            return Ok(blob);
-        }
-        let fetched = self.download(digest, &promised).await;
-        let error = match fetched {
-            Ok(blob) => return Ok(blob),
-            Err(FetchError::Damaged { digest, key, .. }) => {
-                let repair = self.repair(digest, &key).await;
-                FetchError::Damaged {
-                    digest,
-                    key,
-                    repair,
-                }
+        let (size, flight) = if let Some(kept) = self.ahead.take(digest) {
+            kept
+        } else {
+            let not_found = FetchError::NotFound(digest);
+            let promised = self.promised(digest).await.ok_or(not_found)?;
+            if let Some(content) = promised.content {
+                self.read_ahead(digest);
+                return Ok(Blob::in_memory(content));
             }
-            Err(error) => error,
+            // What was verified before it was promised serves one pull; a pull that is cut and
+            // begins again meanwhile shares it.
+            if let Some(blob) = promised.verified.take() {
+                return Ok(blob);
+            }
+            (promised.size, self.flight(digest, &promised))
         };
+        self.read_ahead(digest);
+        match landed(size, flight).await {
+            Ok(blob) => {
+                self.cache.delivered.note(digest);
+                Ok(blob)
+            }
+            Err(error) => Err(self.lost(error).await),
+        }
+    }
+
+    /// Says that a layer could not be had, and repairs what can be repaired.
+    async fn lost(self: &Arc<Self>, mut error: FetchError) -> FetchError {
+        if let FetchError::Damaged {
+            digest,
+            key,
+            repair,
+        } = &mut error
+        {
+            *repair = self.repair(*digest, key).await;
+        }
         self.warn(
             "cache import: a layer could not be fetched",
             error.to_string(),
         );
-        Err(error)
+        error
     }
 
     /// Fetches a layer into the spool.
     async fn download(&self, digest: Digest, promised: &Promised) -> Result<Blob, FetchError> {
+        landed(promised.size, self.flight(digest, promised)).await
+    }
+
+    /// The fetch of a layer, which all who want it share. It moves while somebody awaits it.
+    fn flight(&self, digest: Digest, promised: &Promised) -> Flight<Fetched> {
         let deadline = Instant::now() + self.timeout;
         let fetch = Fetch {
             cache: Arc::clone(&self.cache),
@@ -241,9 +270,7 @@ impl Core {
             deadline,
         };
         let key = (self.client.identity().clone(), digest);
-        let flight = self.cache.fetches.join(key, || fetch.boxed());
-        let file = flight.clone().await?;
-        Ok(Blob::spooled(promised.size, file, flight))
+        self.cache.fetches.join(key, || fetch.boxed())
     }
 
     fn warn(&self, short: &str, detail: String) {
@@ -252,4 +279,10 @@ impl Core {
             detail: vec![detail],
         });
     }
+}
+
+/// The layer of a fetch that has come to its end.
+async fn landed(size: u64, flight: Flight<Fetched>) -> Result<Blob, FetchError> {
+    let file = flight.clone().await?;
+    Ok(Blob::spooled(size, file, flight))
 }

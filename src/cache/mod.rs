@@ -12,12 +12,11 @@
 //! | `import` | `load` the indexes, `promise` layers; `fetch` and verify them into a `blob` |
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
 //! | `proof`, `damage`, `heal` | what is known to be there, what is not to be believed, and its repair |
-//! | `lookup`, `spool`, `growing`, `flight` | what both directions stand on |
+//! | `lookup`, `listing`, `spool`, `growing`, `flight` | what both directions stand on |
 
 use std::{io, sync::Arc};
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 mod blob;
 pub mod config;
@@ -32,6 +31,7 @@ mod growing;
 mod heal;
 mod import;
 mod index;
+mod listing;
 mod lookup;
 pub mod manifest;
 mod proof;
@@ -54,7 +54,7 @@ pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{
-    actions::{Client, Http, Identity, Target, Token},
+    actions::{Client, Http, Identity, Target, Token, Width},
     digest::Digest,
     lifecycle::Tasks,
     protocol::key::{self, IndexKey},
@@ -85,11 +85,13 @@ struct Shared {
     imports: Spool,
     proofs: proof::Proofs,
     abandoned: proof::Abandoned,
+    delivered: proof::Delivered,
+    listings: listing::Listings,
     damage: damage::Damage,
     uploads: export::Uploads,
     fetches: flight::Flights<(Identity, Digest), blob::Fetched>,
     /// Ranged reads in flight.
-    ranges: Semaphore,
+    ranges: Width,
 }
 
 impl Cache {
@@ -102,10 +104,12 @@ impl Cache {
             imports: Spool::new(dir.clone(), settings.import_spool_bytes),
             proofs: proof::Proofs::new(settings.proof_age),
             abandoned: proof::Abandoned::default(),
+            delivered: proof::Delivered::default(),
+            listings: listing::Listings::default(),
             damage: damage::Damage::default(),
             uploads: export::Uploads::default(),
             fetches: flight::Flights::default(),
-            ranges: Semaphore::new(settings.ranges_in_flight.max(1)),
+            ranges: Width::new("down", settings.ranges_in_flight),
             settings,
             http,
             tasks,

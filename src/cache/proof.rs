@@ -91,6 +91,33 @@ impl Abandoned {
     }
 }
 
+/// Layers that are remembered as delivered at once, 32 bytes each.
+const MAX_DELIVERED: usize = 100_000;
+
+/// Layers that buildkitd has had from this process, or has written to it: it will hardly ask for
+/// them. Being wrong costs a little speed, or a fetch in vain.
+#[derive(Debug, Default)]
+pub(super) struct Delivered(Mutex<HashSet<Digest>>);
+
+impl Delivered {
+    /// buildkitd has this layer now.
+    pub fn note(&self, digest: Digest) {
+        let mut layers = self.lock();
+        if layers.len() < MAX_DELIVERED {
+            layers.insert(digest);
+        }
+    }
+
+    /// Whether buildkitd has, or had, this layer.
+    pub fn holds(&self, digest: Digest) -> bool {
+        self.lock().contains(&digest)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,10 +9,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{Failure, Lane};
+use super::{Failure, Lane, newest::Ahead};
 use crate::{
     actions::{Client, Reservation, Reserved},
-    cache::{config, heal, index, lookup, report::Event, spool::blocking},
+    cache::{heal, lookup, report::Event},
     digest::Digest,
     protocol::key::BlobKey,
 };
@@ -41,6 +41,7 @@ pub(super) enum Claim {
 pub(super) struct Claims<'a> {
     lane: &'a Lane,
     client: &'a Client,
+    known: &'a Ahead,
     digest: Digest,
     keys: BlobKey,
     /// The size of the layer, where it is known.
@@ -64,6 +65,7 @@ impl<'a> Claims<'a> {
     pub fn new(
         lane: &'a Lane,
         client: &'a Client,
+        known: &'a Ahead,
         digest: Digest,
         size: Option<u64>,
         ending: watch::Receiver<bool>,
@@ -71,6 +73,7 @@ impl<'a> Claims<'a> {
         Self {
             lane,
             client,
+            known,
             digest,
             keys: BlobKey::new(digest),
             size,
@@ -83,8 +86,11 @@ impl<'a> Claims<'a> {
     /// The next key of the layer that can be had, or the layer itself.
     pub async fn claim(&mut self) -> Result<Claim, Failure> {
         let identity = self.client.identity();
+        let named = self.known.names(self.digest).await;
         if let Some(damaged) = self.lane.cache.damage.key(identity, self.digest) {
             self.get_round(&damaged).await;
+        } else if named && self.tried == 0 && matches!(self.look().await, Ok(Seen::Entry)) {
+            return Ok(Claim::There);
         }
         while self.tried < MAX_KEYS {
             self.tried += 1;
@@ -96,32 +102,14 @@ impl<'a> Claims<'a> {
                     return Ok(Claim::Ours(reservation));
                 }
                 Reserved::ExistsAfterDoubt => self.next += 1,
-                Reserved::Exists => {
-                    self.learn().await;
-                    match self.look_until_over(&key).await? {
-                        Seen::Entry => return Ok(Claim::There),
-                        Seen::Damaged(damaged) => self.get_round(&damaged).await,
-                        Seen::Nothing => self.next += 1,
-                    }
-                }
+                Reserved::Exists => match self.look_until_over(&key).await? {
+                    Seen::Entry => return Ok(Claim::There),
+                    Seen::Damaged(damaged) => self.get_round(&damaged).await,
+                    Seen::Nothing => self.next += 1,
+                },
             }
         }
         Err(Failure::Unfinished)
-    }
-
-    /// Learns from the newest index what other gateways have found damaged. Without it a probe
-    /// has to do.
-    async fn learn(&self) {
-        let lane = self.lane;
-        let learning = lane.learnt.get_or_init(|| async {
-            let newest = index::newest(self.client, &lane.index, &lane.version).await;
-            let Ok(Some(newest)) = newest else { return };
-            let parsed = blocking(move || Ok(config::parse(&newest.raw))).await;
-            if let Ok(Ok(config)) = parsed {
-                heal::learn(&lane.cache.damage, self.client.identity(), &config);
-            }
-        });
-        learning.await;
     }
 
     /// Goes on behind a damaged entry, or in its place if it can be deleted.
@@ -129,10 +117,9 @@ impl<'a> Claims<'a> {
         let number = self.keys.number(damaged).unwrap_or(0);
         let deleted = heal::delete(self.client, damaged, &self.lane.version).await;
         if deleted.is_ok() {
-            self.lane
-                .cache
-                .damage
-                .lift(self.client.identity(), self.digest);
+            let (cache, identity) = (&self.lane.cache, self.client.identity());
+            cache.damage.lift(identity, self.digest);
+            cache.listings.forget(identity, self.digest);
             self.next = 0;
         } else {
             self.next = self.next.max(number.saturating_add(1));

@@ -13,7 +13,7 @@ use super::{Core, Failure, Outcome, ledger::Settled};
 use crate::{
     actions::Weight,
     cache::{
-        config::{self, CacheConfig},
+        config::CacheConfig,
         graph::{self, Graph},
         heal, index,
         manifest::Manifest,
@@ -124,22 +124,20 @@ impl Core {
         let version = &self.lane.version;
         let client = self.lane.client.with_deadline(self.times().all);
         let client = client.with_weight(&Weight::first());
-        let newest = index::newest(&client, &self.index, version)
-            .await
-            .map_err(|e| format!("the newest cache index could not be read: {e}"))?;
-        if let Some(newest) = &newest
-            && let Some(older) = Older::read(newest.raw.clone()).await
-        {
+        let newest = self.newest().newest(&self.lane, &client).await;
+        let newest =
+            newest.map_err(|e| format!("the newest cache index could not be read: {e}"))?;
+        if let Some(older) = &newest {
             if older.graph.as_ref() == Some(&plan.graph) {
-                self.note(format!("cache index {} is unchanged", newest.key));
+                self.note(format!("cache index {} is unchanged", older.key));
                 return Ok(Outcome::Unchanged);
             }
             let identity = self.lane.client.identity();
             plan.kept.damaged = heal::left(&self.lane.cache.damage, identity, &older.damaged);
         }
-        let newest = newest.as_ref().map(|newest| newest.key.as_str());
+        let newest = newest.as_ref().map(|older| older.key.as_str());
         let content = plan.kept.to_json().into();
-        let key = index::commit(&client, &self.index, version, newest, content)
+        let key = index::commit(&client, &self.lane.index, version, newest, content)
             .await
             .map_err(|e| e.to_string())?;
         self.note(format!("cache index {key} written, {layers} layers"));
@@ -174,26 +172,6 @@ impl Core {
 
     fn tell(&self, event: Event) {
         self.lane.reporter.report(event);
-    }
-}
-
-/// What the newest index in the cache says. One that is not valid says nothing.
-struct Older {
-    graph: Option<Graph>,
-    /// Entries that it knows to be damaged.
-    damaged: Vec<String>,
-}
-
-impl Older {
-    async fn read(raw: Bytes) -> Option<Self> {
-        let read = aside(move || {
-            let config = config::parse(&raw).map_err(|e| e.to_string())?;
-            Ok(Self {
-                graph: Graph::of(&config).ok(),
-                damaged: config.damaged,
-            })
-        });
-        read.await.ok()
     }
 }
 

@@ -34,7 +34,7 @@ impl LayerIngest {
     pub async fn open(core: Arc<Core>, digest: Digest, spec: IngestSpec) -> Result<Opened, Error> {
         let lane = &core.lane;
         let identity = lane.client.identity();
-        if lane.cache.proofs.holds(identity, digest) {
+        if lane.cache.proofs.holds(identity, digest) || core.lists(digest, spec.total).await {
             core.record_layer(digest, Layer::Proven);
             return Ok(Opened::Exists(digest));
         }
@@ -77,7 +77,9 @@ async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Share>
     };
     let identity = lane.client.identity();
     let share = cache.uploads.join(identity, digest, || {
-        Upload::start(lane.clone(), core.times().uploads, digest, total, file)
+        let known = Arc::clone(&core.known);
+        let deadline = core.times().uploads;
+        Upload::start(lane.clone(), known, deadline, digest, total, file)
     });
     Some(share)
 }
@@ -88,6 +90,20 @@ fn give_up(core: &Core, digest: Digest, failure: Failure) {
 }
 
 impl Core {
+    /// Whether the listing has the layer, which is a proof.
+    async fn lists(&self, digest: Digest, size: Option<u64>) -> bool {
+        let Some(listing) = &self.listing else {
+            return false;
+        };
+        let cache = &self.lane.cache;
+        let row = listing.row(cache, digest).await;
+        let listed = row.is_some_and(|row| size.is_none_or(|size| size == row.size));
+        if listed {
+            cache.proofs.note(self.lane.client.identity(), digest);
+        }
+        listed
+    }
+
     fn record_layer(&self, digest: Digest, layer: Layer) {
         // A job that has ended waits for nothing, and must not hold what it would never let go.
         if !self.cancelled.is_cancelled() {
@@ -160,6 +176,7 @@ impl Ingest for LayerIngest {
         {
             self.lose(&error);
         }
+        self.core.lane.cache.delivered.note(written);
         Ok(written)
     }
 }

@@ -13,6 +13,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Failure, Lane,
     claim::{Claim, Claims},
+    newest::Ahead,
 };
 use crate::{
     actions::{Client, Identity, Kind, Progress, Reservation, Weight},
@@ -47,8 +48,9 @@ pub(in crate::cache) struct Share {
 impl Upload {
     /// Starts to upload what will be written to `file` as the blob `digest`, until `deadline`.
     /// `total` is its size, if known.
-    pub fn start(
+    pub(super) fn start(
         lane: Lane,
+        known: Arc<Ahead>,
         deadline: Instant,
         digest: Digest,
         total: Option<u64>,
@@ -61,7 +63,7 @@ impl Upload {
         let client = lane.client.with_deadline(deadline).with_weight(&weight);
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("upload", async move {
-            let steps = lane.upload(&client, digest, total, source, ends);
+            let steps = lane.upload(&client, &known, digest, total, source, ends);
             let outcome = tokio::time::timeout_at(deadline, steps)
                 .await
                 .unwrap_or(Err(Failure::Late));
@@ -123,6 +125,7 @@ impl Lane {
     async fn upload(
         &self,
         client: &Client,
+        known: &Ahead,
         digest: Digest,
         total: Option<u64>,
         source: Growing,
@@ -130,7 +133,7 @@ impl Lane {
     ) -> Result<(), Failure> {
         let source = Arc::new(source);
         let total = total.filter(|total| *total > 0);
-        let mut claims = Claims::new(self, client, digest, total, ending);
+        let mut claims = Claims::new(self, client, known, digest, total, ending);
         let mut expired = false;
         loop {
             let reservation = match claims.claim().await? {

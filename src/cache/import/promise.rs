@@ -62,6 +62,11 @@ impl Promises {
         Arc::clone(self.cells().entry(digest).or_default())
     }
 
+    /// A layer that was promised before.
+    pub fn known(&self, digest: Digest) -> Option<Promised> {
+        self.cells().get(&digest)?.get()?.clone()
+    }
+
     /// Forgets what was found out about a layer: it has changed.
     pub fn forget(&self, digest: Digest) {
         self.cells().remove(&digest);
@@ -156,6 +161,9 @@ impl Core {
     }
 
     async fn find(&self, digest: Digest, recorded: Option<u64>) -> Result<Promised, Miss> {
+        if let Some(promised) = self.listed(digest, recorded).await? {
+            return Ok(promised);
+        }
         let client = self.client.with_deadline(self.promises.patience.deadline());
         let found = lookup::blob(&client, digest, &self.version).await?;
         let entry = found.ok_or(Miss::Gone)?;
@@ -181,6 +189,27 @@ impl Core {
             content,
             verified: Kept::default(),
         })
+    }
+
+    /// A layer that the listing has, with the right size.
+    async fn listed(
+        &self,
+        digest: Digest,
+        recorded: Option<u64>,
+    ) -> Result<Option<Promised>, Miss> {
+        let Some(listing) = &self.listing else {
+            return Ok(None);
+        };
+        let row = listing.row(&self.cache, digest).await;
+        let row = row.filter(|row| recorded.is_none_or(|size| size == row.size));
+        let Some(row) = row else { return Ok(None) };
+        self.cache.imports.admits(row.size).await?;
+        Ok(Some(Promised {
+            entry: row.entry(&self.version),
+            size: row.size,
+            content: None,
+            verified: Kept::default(),
+        }))
     }
 
     fn warn_of(&self, digest: Digest, miss: &Miss) {

@@ -51,6 +51,7 @@ impl Core {
             match heal::delete(&self.client, key, &self.version).await {
                 Ok(()) => {
                     self.cache.damage.lift(self.client.identity(), digest);
+                    self.cache.listings.forget(self.client.identity(), digest);
                     self.promises.forget(digest);
                     return Repair::Deleted;
                 }

@@ -1,0 +1,123 @@
+//! The newest index, read ahead of need.
+//!
+//! It is read twice. When the build begins, for what it names: a layer that it names is looked up
+//! before it is reserved, one call instead of two if it is still there. And when BuildKit begins to
+//! write, to be compared with what the export comes to; that one is read again where the export
+//! took so long that others may have written meanwhile.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use super::Lane;
+use crate::{
+    actions::{Client, Error},
+    cache::{
+        config,
+        graph::Graph,
+        heal,
+        index::{self, LoadedIndex},
+        spool::blocking,
+    },
+    digest::Digest,
+    lifecycle::TaskGuard,
+};
+
+/// What was read so long ago is read again: others may have written, and after uploads that took
+/// longer than this the two calls do not matter.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// How long a layer waits for the index that may name it. It is there long before, unless the
+/// service is in trouble; then a layer is reserved as if it were new.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the newest index in the cache says. One that is not valid says nothing.
+#[derive(Default)]
+pub(super) struct Older {
+    pub key: String,
+    pub graph: Option<Graph>,
+    /// Entries that it knows to be damaged.
+    pub damaged: Vec<String>,
+    /// The layers that it names.
+    layers: HashSet<Digest>,
+}
+
+impl Older {
+    /// Reads the newest index, and learns what other gateways have found damaged.
+    async fn read(lane: &Lane, client: &Client) -> Result<Option<Arc<Self>>, Error> {
+        let Some(newest) = index::newest(client, &lane.index, &lane.version).await? else {
+            return Ok(None);
+        };
+        let LoadedIndex { key, raw } = newest;
+        let parsed = blocking(move || {
+            let config = config::parse(&raw).ok();
+            Ok(config.map(|config| (Graph::of(&config).ok(), config)))
+        });
+        let Ok(Some((graph, config))) = parsed.await else {
+            let nothing = Self::default();
+            return Ok(Some(Arc::new(Self { key, ..nothing })));
+        };
+        heal::learn(&lane.cache.damage, client.identity(), &config);
+        Ok(Some(Arc::new(Self {
+            key,
+            graph,
+            layers: config.layers.iter().map(|layer| layer.blob).collect(),
+            damaged: config.damaged,
+        })))
+    }
+}
+
+type Outcome = Result<Option<Arc<Older>>, Error>;
+
+/// The newest index as of when this was made.
+pub(super) struct Ahead {
+    begun: Instant,
+    outcome: watch::Receiver<Option<Outcome>>,
+    _task: TaskGuard,
+}
+
+impl Ahead {
+    /// Begins to read.
+    pub fn begin(lane: Lane, client: Client) -> Self {
+        let (sender, outcome) = watch::channel(None);
+        let tasks = lane.cache.tasks.clone();
+        let task = tasks.spawn_guarded("read the newest index", async move {
+            let read = Older::read(&lane, &client).await;
+            sender.send_replace(Some(read));
+        });
+        Self {
+            begun: Instant::now(),
+            outcome,
+            _task: task,
+        }
+    }
+
+    /// Whether the index names this layer, so that it is probably there. An index proves nothing.
+    pub async fn names(&self, digest: Digest) -> bool {
+        let known = timeout(PATIENCE, self.outcome()).await;
+        let Ok(Some(Ok(Some(older)))) = known else {
+            return false;
+        };
+        older.layers.contains(&digest)
+    }
+
+    /// What was read, or is read now if that was too long ago.
+    pub async fn newest(&self, lane: &Lane, client: &Client) -> Outcome {
+        if self.begun.elapsed() < FRESH
+            && let Some(outcome) = self.outcome().await
+        {
+            return outcome;
+        }
+        Older::read(lane, client).await
+    }
+
+    /// `None` if the process is shutting down.
+    async fn outcome(&self) -> Option<Outcome> {
+        let mut outcome = self.outcome.clone();
+        let known = outcome.wait_for(Option::is_some).await;
+        known.ok()?.clone()
+    }
+}

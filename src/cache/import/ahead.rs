@@ -1,0 +1,192 @@
+//! Layers that are fetched before BuildKit asks for them.
+//!
+//! BuildKit pulls a chain of layers from its top down, to the first layer that it has or to the
+//! bottom, four at a time. Once four layers in a row have been asked for, others are waiting for
+//! their turn: the next ones below are fetched meanwhile. What buildkitd has already had from this
+//! gateway is left out, so that nothing is fetched that no build pulls.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{Core, promise::Promised};
+use crate::{
+    cache::{
+        blob::Fetched,
+        config::{CacheConfig, Layer},
+        flight::Flight,
+    },
+    digest::Digest,
+    lifecycle::TaskGuard,
+};
+
+/// Pulls of one daemon at a time.
+const SLOTS: usize = 4;
+
+/// Layers ahead of the pulls. Small ones are a call's time each, so this many together are as fast
+/// as the link; of large ones the spool's budget allows fewer.
+const LAYERS: usize = 16;
+
+/// Layers ahead may have one part in so many of the import spool: other pulls need room whatever
+/// waits there.
+const SPOOL_SHARE: u64 = 4;
+
+/// How long a fetched layer waits to be asked for. BuildKit takes seconds for a large layer in one
+/// of its slots; one that it does not want is not kept for long.
+const UNCLAIMED: Duration = Duration::from_mins(1);
+
+/// What one import has fetched ahead.
+#[derive(Default)]
+pub(super) struct Ahead(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Layers that BuildKit has asked for.
+    asked: HashSet<Digest>,
+    kept: HashMap<Digest, Kept>,
+}
+
+/// A layer on its way, or in the spool.
+struct Kept {
+    flight: Flight<Fetched>,
+    size: u64,
+    _task: TaskGuard,
+}
+
+impl Ahead {
+    /// The layer that BuildKit asks for now, if it was fetched ahead, with its size.
+    pub fn take(&self, digest: Digest) -> Option<(u64, Flight<Fetched>)> {
+        let mut state = self.lock();
+        state.asked.insert(digest);
+        let kept = state.kept.remove(&digest)?;
+        Some((kept.size, kept.flight))
+    }
+
+    fn forget(&self, digest: Digest) {
+        let kept = self.lock().kept.remove(&digest);
+        // Outside of the lock: the file goes here.
+        drop(kept);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// Fetches the layers that BuildKit is going to ask for after this one.
+    pub(super) fn read_ahead(self: &Arc<Self>, digest: Digest) {
+        let mut state = self.ahead.lock();
+        for index in self.indexes() {
+            for digest in next(&index.config, &state.asked, digest) {
+                if state.kept.len() >= LAYERS {
+                    return;
+                }
+                if state.kept.contains_key(&digest) || self.cache.delivered.holds(digest) {
+                    continue;
+                }
+                // It was looked up with the record that needs it, or no build needs it.
+                let Some(promised) = self.promises.known(digest) else {
+                    return;
+                };
+                if promised.content.is_some() {
+                    continue;
+                }
+                let held: u64 = state.kept.values().map(|kept| kept.size).sum();
+                if held + promised.size > self.cache.imports.capacity() / SPOOL_SHARE {
+                    return;
+                }
+                state
+                    .kept
+                    .insert(digest, self.fetch_ahead(digest, &promised));
+            }
+        }
+    }
+
+    fn fetch_ahead(self: &Arc<Self>, digest: Digest, promised: &Promised) -> Kept {
+        let flight = self.flight(digest, promised);
+        let (running, core) = (flight.clone(), Arc::downgrade(self));
+        let task = self.cache.tasks.spawn_guarded("read ahead", async move {
+            // A failure is kept too: who asks for the layer is told.
+            let _ = running.await;
+            tokio::time::sleep(UNCLAIMED).await;
+            if let Some(core) = core.upgrade() {
+                core.ahead.forget(digest);
+            }
+        });
+        Kept {
+            flight,
+            size: promised.size,
+            _task: task,
+        }
+    }
+}
+
+/// The layers below `digest` in the order in which BuildKit asks for them, as far as that can be
+/// told: only if those above it have been asked for too.
+fn next(config: &CacheConfig, asked: &HashSet<Digest>, digest: Digest) -> Vec<Digest> {
+    let layers = &config.layers;
+    let places = layers.iter().enumerate();
+    let places = places.filter(|(_, layer)| layer.blob == digest);
+    let mut next = Vec::new();
+    for (place, _) in places {
+        if run_above(layers, asked, place) + 1 < SLOTS {
+            continue;
+        }
+        let below = std::iter::successors(parent(layers, place), |place| parent(layers, *place));
+        let below = below.take(layers.len()).map(|place| layers[place].blob);
+        next.extend(below.filter(|digest| !asked.contains(digest)).take(LAYERS));
+    }
+    next
+}
+
+/// How many layers in a row above this one have been asked for, as far as that matters.
+fn run_above(layers: &[Layer], asked: &HashSet<Digest>, place: usize) -> usize {
+    let above = std::iter::successors(Some(place), |below| {
+        let mut children = layers.iter().enumerate();
+        let child = children.find(|(place, layer)| {
+            asked.contains(&layer.blob) && parent(layers, *place) == Some(*below)
+        });
+        Some(child?.0)
+    });
+    above.skip(1).take(SLOTS).count()
+}
+
+/// The place of a layer's parent. A root has none.
+fn parent(layers: &[Layer], place: usize) -> Option<usize> {
+    usize::try_from(layers[place].parent).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(names: &[&str]) -> CacheConfig {
+        let layers = names.iter().enumerate().map(|(i, name)| Layer {
+            blob: Digest::of(name),
+            parent: i64::try_from(i).unwrap() - 1,
+            annotations: None,
+        });
+        CacheConfig {
+            layers: layers.collect(),
+            ..CacheConfig::default()
+        }
+    }
+
+    #[test]
+    fn the_layers_below_a_run_of_four_are_next() {
+        let config = chain(&["a", "b", "c", "d", "e", "f", "g"]);
+        let asked = |names: &[&str]| names.iter().map(Digest::of).collect();
+        let next = |names: &[&str]| {
+            let last = names.last().unwrap();
+            super::next(&config, &asked(names), Digest::of(last))
+        };
+        assert_eq!(next(&["g", "f", "e"]), []);
+        let below = ["c", "b", "a"].map(Digest::of);
+        assert_eq!(next(&["g", "f", "e", "d"]), below);
+        assert_eq!(next(&["g", "f", "e", "c"]), []);
+        assert_eq!(next(&["f", "e", "b", "d", "c"]), [Digest::of("a")]);
+    }
+}

@@ -1,0 +1,213 @@
+//! What the REST API lists: proof of many blobs in one call, where a token for it was given.
+//!
+//! One listing serves all jobs of a build. A row proves what a lookup would, but does not touch the
+//! entry: one that nobody has read for long is about to be evicted, and is looked up as well.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use super::Shared;
+use crate::{
+    actions::{Client, Entry, Identity, Location},
+    digest::Digest,
+    lifecycle::TaskGuard,
+    protocol::{key, key::BlobKey, rest},
+};
+
+/// A listing that is no older serves another job too: those of one build begin together.
+const SHARED_FOR: Duration = Duration::from_mins(1);
+
+/// How long a layer waits for the listing before it is looked up instead. BuildKit's slots wait
+/// meanwhile, which are for all builds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// An entry lives for 7 days after it was last read.
+const FRESH: SignedDuration = SignedDuration::from_hours(5 * 24);
+
+/// How long one listing may take: a page takes well below a second.
+const LISTING_TIME: Duration = Duration::from_secs(30);
+
+/// An entry that holds a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub key: String,
+    pub size: u64,
+}
+
+impl Row {
+    /// The entry, whose place is looked up when it is read.
+    pub fn entry(&self, version: &str) -> Entry {
+        Entry {
+            key: self.key.clone(),
+            version: version.to_owned(),
+            location: Location::unknown(),
+        }
+    }
+}
+
+type Rows = HashMap<Digest, Row>;
+
+/// Deleted entries that are remembered at once; each was damaged.
+const MAX_DELETED: usize = 10_000;
+
+/// The blobs that a token can read.
+pub(super) struct Listing {
+    identity: Identity,
+    begun: Instant,
+    rows: watch::Receiver<Option<Rows>>,
+    _task: TaskGuard,
+}
+
+/// The listings of the process.
+#[derive(Default)]
+pub(super) struct Listings {
+    newest: Mutex<HashMap<Identity, Arc<Listing>>>,
+    /// Blobs of which this process has deleted an entry, and when.
+    deleted: Mutex<HashMap<(Identity, Digest), Instant>>,
+}
+
+impl Listings {
+    /// The listing for this client, which has begun; `None` if there is no REST API.
+    pub fn of(cache: &Arc<Shared>, client: &Client, version: &str) -> Option<Arc<Listing>> {
+        if !client.has_rest() {
+            return None;
+        }
+        let listings = &cache.listings.newest;
+        let mut listings = listings.lock().unwrap_or_else(PoisonError::into_inner);
+        listings.retain(|_, listing| listing.begun.elapsed() <= SHARED_FOR);
+        let begin = || Arc::new(Listing::begin(cache, client, version));
+        let listing = listings.entry(client.identity().clone());
+        Some(Arc::clone(listing.or_insert_with(begin)))
+    }
+
+    /// An entry of this blob was deleted: what was listed before is no proof of it.
+    pub fn forget(&self, identity: &Identity, digest: Digest) {
+        let mut deleted = self.deleted();
+        if deleted.len() < MAX_DELETED {
+            deleted.insert((identity.clone(), digest), Instant::now());
+        }
+    }
+
+    fn is_deleted(&self, identity: &Identity, digest: Digest, since: Instant) -> bool {
+        let deleted = self.deleted();
+        let at = deleted.get(&(identity.clone(), digest));
+        at.is_some_and(|at| *at >= since)
+    }
+
+    fn deleted(&self) -> MutexGuard<'_, HashMap<(Identity, Digest), Instant>> {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listing {
+    fn begin(cache: &Shared, client: &Client, version: &str) -> Self {
+        let (sender, rows) = watch::channel(None);
+        let begun = Instant::now();
+        let identity = client.identity().clone();
+        let client = client.with_deadline(begun + LISTING_TIME);
+        let version = version.to_owned();
+        let task = cache.tasks.spawn_guarded("list entries", async move {
+            let listed = client.list(key::BLOB_PREFIX).await;
+            let listed = listed.inspect_err(|error| {
+                tracing::warn!(%error, "entries are looked up one by one instead of listed");
+            });
+            let scopes = client.token().readable();
+            let scopes = scopes.map(|scope| scope.name.as_str()).collect();
+            let rows = readable(listed.unwrap_or_default(), &version, &scopes);
+            sender.send_replace(Some(rows));
+        });
+        Self {
+            identity,
+            begun,
+            rows,
+            _task: task,
+        }
+    }
+
+    /// The entry of a blob, if the listing has it and it is not known to be damaged or gone.
+    pub async fn row(&self, cache: &Shared, digest: Digest) -> Option<Row> {
+        let mut rows = self.rows.clone();
+        let known = timeout(PATIENCE, rows.wait_for(Option::is_some)).await;
+        let row = known.ok()?.ok()?.as_ref()?.get(&digest).cloned()?;
+        let bad = cache.damage.denies(&self.identity, digest, &row.key)
+            || cache
+                .listings
+                .is_deleted(&self.identity, digest, self.begun);
+        (!bad).then_some(row)
+    }
+}
+
+/// The blobs among the rows that a token with these scopes can read, each with its newest entry.
+fn readable(listed: Vec<rest::Cache>, version: &str, scopes: &HashSet<&str>) -> Rows {
+    let oldest = Timestamp::now() - FRESH;
+    let mut rows = Rows::new();
+    for row in listed {
+        let usable = row.version == version
+            && scopes.contains(row.git_ref.as_str())
+            && row.last_accessed_at >= oldest;
+        let Some(digest) = BlobKey::of(&row.key).filter(|_| usable) else {
+            continue;
+        };
+        let number = |key: &str| BlobKey::new(digest).number(key);
+        let found = Row {
+            key: row.key,
+            size: row.size_in_bytes,
+        };
+        let kept = rows.entry(digest).or_insert_with(|| found.clone());
+        // What has taken an entry's place has a higher number.
+        if number(&found.key) > number(&kept.key) {
+            *kept = found;
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(key: &str, git_ref: &str, days: i64) -> rest::Cache {
+        let now = Timestamp::now();
+        rest::Cache {
+            id: 1,
+            git_ref: git_ref.to_owned(),
+            key: key.to_owned(),
+            version: "v".to_owned(),
+            last_accessed_at: now - SignedDuration::from_hours(24 * days),
+            created_at: now,
+            size_in_bytes: 7,
+        }
+    }
+
+    #[test]
+    fn a_row_counts_if_a_lookup_would_find_it_and_it_is_not_about_to_go() {
+        let digests = ["a", "b", "c", "d"].map(Digest::of);
+        let key = |n: usize| BlobKey::new(digests[n]).entry(0);
+        let mut other = cache(&key(3), "main", 0);
+        other.version = "w".to_owned();
+        let listed = vec![
+            cache(&key(0), "main", 0),
+            cache(&BlobKey::new(digests[0]).entry(2), "main", 0),
+            cache(&BlobKey::new(digests[0]).entry(1), "main", 0),
+            cache(&key(1), "elsewhere", 0),
+            cache(&key(2), "main", 6),
+            cache("index-x-1-y#1", "main", 0),
+            other,
+        ];
+        let rows = readable(listed, "v", &HashSet::from(["main"]));
+        let expected = Row {
+            key: BlobKey::new(digests[0]).entry(2),
+            size: 7,
+        };
+        assert_eq!(rows, Rows::from([(digests[0], expected)]));
+    }
+}

@@ -1,0 +1,149 @@
+//! How many calls exports and imports make, and what they fetch without being asked.
+
+use buildkit_gha::cache::{ImportJob, Outcome};
+use tokio::time::timeout;
+
+use crate::{
+    bed::{Bed, Build, SOON, Speaks, index_key, layer},
+    import::bytes,
+};
+
+/// Larger than what a promise reads at once.
+const LAYER: usize = 300 << 10;
+
+const API: &str = "POST /twirp";
+const RESERVE: &str = "POST /twirp/github.actions.results.api.v1.CacheService/CreateCacheEntry";
+const LIST: &str = "GET /repos/";
+
+fn build(layers: u8) -> Build {
+    Build::chain((0..layers).map(|seed| layer(seed, LAYER)))
+}
+
+#[tokio::test]
+async fn a_new_layer_costs_two_calls() {
+    let bed = Bed::new(Speaks::V2).await;
+    let outcome = build(10).export(&bed.export("a")).await;
+    assert!(matches!(outcome, Outcome::Written { layers: 10, .. }));
+    assert!(bed.way.count(API) <= 2 * 10 + 6, "{}", bed.way.count(API));
+}
+
+#[tokio::test]
+async fn what_is_proven_costs_no_call_and_an_unchanged_index_no_entry() {
+    let bed = Bed::new(Speaks::V2).await;
+    let build = build(10);
+    build.export(&bed.export("a")).await;
+    let [calls, reserved] = [API, RESERVE].map(|call| bed.way.count(call));
+    assert_eq!(build.export(&bed.export("a")).await, Outcome::Unchanged);
+    assert!(bed.way.count(API) <= calls + 4);
+    assert_eq!(bed.way.count(RESERVE), reserved);
+}
+
+#[tokio::test]
+async fn what_the_newest_index_names_is_looked_up_and_not_reserved() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build(10);
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let [calls, reserved] = [API, RESERVE].map(|call| bed.way.count(call));
+    assert_eq!(build.export(&bed.export("a")).await, Outcome::Unchanged);
+    assert!(bed.way.count(API) <= calls + 10 + 6);
+    assert_eq!(bed.way.count(RESERVE), reserved);
+}
+
+#[tokio::test]
+async fn an_index_proves_nothing() {
+    let bed = Bed::new(Speaks::V2).await;
+    let build = build(3);
+    // The index is all that is left.
+    let stored = build.index.to_json();
+    bed.put(&index_key("a").entry(1), stored).await;
+    assert_eq!(build.export(&bed.export("a")).await, Outcome::Unchanged);
+    for at in 0..3 {
+        let key = buildkit_gha::protocol::key::blob(&build.digest(at));
+        assert!(bed.has(&key).await);
+    }
+}
+
+#[tokio::test]
+async fn one_listing_stands_for_all_lookups() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build(10);
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let spec = bed.spec_with_rest("a");
+    let calls = bed.way.count(API);
+    let job = bed.import_as(&spec).await;
+    for at in 0..10 {
+        assert_eq!(job.promise(build.digest(at)).await, Some(LAYER as u64));
+    }
+    let export = bed.cache.export(&spec, bed.reporter()).unwrap();
+    assert_eq!(build.export(&export).await, Outcome::Unchanged);
+    assert_eq!(bed.way.count(LIST), 1);
+    assert!(bed.way.count(API) <= calls + 7);
+
+    // Where the bytes are is looked up when they are wanted.
+    let blob = job.fetch(build.digest(0)).await.unwrap();
+    assert_eq!(bytes(&blob).await, build.layers[0]);
+}
+
+/// Requests for the bytes of layers.
+fn reads(bed: &Bed) -> usize {
+    bed.way.count("GET /blobs/")
+}
+
+/// A gateway that has looked up all layers of a chain.
+async fn importing(bed: &mut Bed, build: &Build) -> std::sync::Arc<ImportJob> {
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let job = bed.import("a").await;
+    for at in 0..build.layers.len() {
+        job.promise(build.digest(at)).await.unwrap();
+    }
+    job
+}
+
+#[tokio::test]
+async fn the_rest_of_a_chain_is_fetched_once_four_in_a_row_are_pulled() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build(10);
+    let job = importing(&mut bed, &build).await;
+    let before = reads(&bed);
+    for at in [9, 8, 7] {
+        job.fetch(build.digest(at)).await.unwrap();
+    }
+    assert_eq!(reads(&bed), before + 3, "more may not be needed");
+    job.fetch(build.digest(6)).await.unwrap();
+    let ahead = async {
+        while reads(&bed) < before + 10 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, ahead).await.expect("all ten are read");
+    for at in 0..6 {
+        let blob = job.fetch(build.digest(at)).await.unwrap();
+        assert_eq!(bytes(&blob).await, build.layers[at]);
+    }
+    assert_eq!(reads(&bed), before + 10, "each is read once");
+    drop(job);
+    bed.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn what_buildkitd_has_is_not_fetched_again() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build(8);
+    let job = importing(&mut bed, &build).await;
+    for at in 0..4 {
+        job.fetch(build.digest(at)).await.unwrap();
+    }
+    let other = bed.import("a").await;
+    for at in 0..8 {
+        other.promise(build.digest(at)).await.unwrap();
+    }
+    let before = reads(&bed);
+    for at in [7, 6, 5, 4] {
+        other.fetch(build.digest(at)).await.unwrap();
+    }
+    assert_eq!(bed.cache.usage().imports, 0, "nothing is kept");
+    assert_eq!(reads(&bed), before + 4);
+}
