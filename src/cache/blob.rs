@@ -62,6 +62,9 @@ pub enum Repair {
     Deleted,
     /// A new index was written that does not name it.
     LeftOut,
+    /// Another scope's index names it, which this token may not write; the index that it may write
+    /// says that the entry is damaged.
+    Named,
     /// This process does not use it again, and could do nothing more.
     Denied,
 }
@@ -75,6 +78,11 @@ impl fmt::Display for Repair {
             Self::LeftOut => {
                 "the cache index was written again without it, so the next build makes the step \
                  of this layer anew"
+            }
+            Self::Named => {
+                "this branch's own cache index now says so, so its next build makes the step of this \
+                 layer anew; other branches do when the entry has been deleted or a build of the \
+                 branch that owns it has replaced it"
             }
             Self::Denied => {
                 "the next build on this builder makes the step of this layer anew, and one on a \

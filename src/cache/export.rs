@@ -23,11 +23,13 @@ mod ledger;
 mod newest;
 mod upload;
 
+pub(super) use expiry::warn_of_expiry;
 pub use failure::Failure;
-pub(super) use upload::Uploads;
+pub(super) use newest::Ahead;
+pub(super) use upload::{Upload, Uploads};
 
 use self::{
-    document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger, newest::Ahead,
+    document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger,
 };
 use super::{
     Shared,
@@ -76,7 +78,7 @@ pub enum Outcome {
 
 /// What an upload needs; it outlives the job that made it if another one waits for it.
 #[derive(Clone)]
-pub(super) struct Lane {
+pub(in crate::cache) struct Lane {
     pub cache: Arc<Shared>,
     pub client: Client,
     pub version: String,
@@ -85,6 +87,26 @@ pub(super) struct Lane {
     pub told_of_wait: Arc<AtomicBool>,
     /// The index that the export will write.
     pub index: IndexKey,
+}
+
+impl Lane {
+    /// For the uploads of one export.
+    pub fn new(
+        cache: Arc<Shared>,
+        client: Client,
+        version: String,
+        index: IndexKey,
+        reporter: Arc<dyn Reporter>,
+    ) -> Self {
+        Self {
+            cache,
+            client,
+            version,
+            reporter,
+            told_of_wait: Arc::default(),
+            index,
+        }
+    }
 }
 
 /// The job itself, shared with the writers that are open.
@@ -113,22 +135,7 @@ struct Core {
 impl ExportJob {
     /// A job whose time begins when BuildKit first writes: it is made before the build's first
     /// step, which may take longer than any export.
-    pub(super) fn new(
-        cache: Arc<Shared>,
-        client: Client,
-        spec: &Spec,
-        index: IndexKey,
-        version: String,
-        reporter: Arc<dyn Reporter>,
-    ) -> Arc<Self> {
-        let lane = Lane {
-            cache,
-            client,
-            version,
-            reporter,
-            told_of_wait: Arc::default(),
-            index,
-        };
+    pub(super) fn new(lane: Lane, spec: &Spec) -> Arc<Self> {
         let client = lane.client.with_deadline(Instant::now() + spec.timeout);
         Arc::new(Self(Arc::new(Core {
             known: Arc::new(Ahead::begin(lane.clone(), client)),
@@ -178,7 +185,7 @@ impl Core {
     /// When the parts of the export must be done; its time has begun with the first call.
     fn times(&self) -> Times {
         let begun = *self.begun.get_or_init(|| {
-            self.warn_of_expiry();
+            warn_of_expiry(&self.lane, self.timeout);
             Instant::now()
         });
         Times::of(begun, self.timeout)

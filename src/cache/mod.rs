@@ -59,6 +59,7 @@ use crate::{
     lifecycle::Tasks,
     protocol::key::{self, IndexKey},
 };
+use export::Lane;
 use spec::Spec;
 use spool::Spool;
 use waits::Waits;
@@ -122,24 +123,7 @@ impl Cache {
         spec: &Spec,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ExportJob>, Refused> {
-        let client = self.client(spec, &reporter)?;
-        // The service writes to the first writable scope; stock BuildKit names the index after
-        // the last, and its importers look for that name.
-        let Some(scope) = client.token().last_writable() else {
-            return Err(Refused::ReadOnly {
-                scopes: ScopeNames::of(client.token()),
-            });
-        };
-        let index = IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
-        let cache = Arc::clone(&self.0);
-        Ok(ExportJob::new(
-            cache,
-            client,
-            spec,
-            index,
-            key::version(),
-            reporter,
-        ))
+        Ok(ExportJob::new(self.lane(spec, reporter)?, spec))
     }
 
     /// An import, which begins at once to load the indexes of all scopes of the token.
@@ -165,14 +149,22 @@ impl Cache {
     }
 
     /// A relay for an export that BuildKit makes itself, whose time begins with its first call.
-    pub fn relay(&self, spec: &Spec, reporter: &Arc<dyn Reporter>) -> Result<Arc<Relay>, Refused> {
-        let client = self.client(spec, reporter)?;
-        if client.token().first_writable().is_none() {
+    pub fn relay(&self, spec: &Spec, reporter: Arc<dyn Reporter>) -> Result<Arc<Relay>, Refused> {
+        Ok(Relay::new(self.lane(spec, reporter)?, spec.timeout))
+    }
+
+    fn lane(&self, spec: &Spec, reporter: Arc<dyn Reporter>) -> Result<Lane, Refused> {
+        let client = self.client(spec, &reporter)?;
+        // The service writes to the first writable scope; stock BuildKit names the index after
+        // the last, and its importers look for that name.
+        let Some(scope) = client.token().last_writable() else {
             return Err(Refused::ReadOnly {
                 scopes: ScopeNames::of(client.token()),
             });
-        }
-        Ok(Relay::new(Arc::clone(&self.0), client, spec.timeout))
+        };
+        let index = IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
+        let cache = Arc::clone(&self.0);
+        Ok(Lane::new(cache, client, key::version(), index, reporter))
     }
 
     /// How much of the two spools is in use.

@@ -3,6 +3,10 @@
 //!
 //! BuildKit speaks v1 to the loopback endpoint; the far side may be v1 or v2. Bytes come in any
 //! order, so an entry is spooled whole and uploaded when it is committed.
+//!
+//! Layers go the way of every other export, which steps over keys that nobody finishes. BuildKit
+//! writes one after the other, so none is waited for before the index is reserved; that is refused
+//! where a layer is not confirmed, and BuildKit's export fails there with its reason.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,26 +18,43 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{TryStreamExt as _, stream::BoxStream};
+use futures_util::{TryStreamExt as _, future::try_join_all, stream::BoxStream};
 use tokio::time::Instant;
 
 use super::{
-    Shared,
+    export::{Ahead, Failure, Lane, Upload, warn_of_expiry},
+    lookup,
     spool::{SpoolError, SpoolFile},
 };
-use crate::actions::{self, Client, Entry, Reservation, Reserved, Source, Token};
+use crate::{
+    actions::{self, Client, Entry, Reservation, Reserved, Source, Token},
+    digest::Digest,
+    protocol::key::BlobKey,
+};
 
 /// Entries of one export that are reserved and not yet committed. BuildKit writes one at a time.
 const MAX_OPEN: usize = 64;
 
+/// Layers of one export; the graph of a build has hundreds at most.
+const MAX_LAYERS: usize = 100_000;
+
 /// The far side of an export that BuildKit makes itself over the loopback endpoint. Entries that
 /// are not committed go with it.
 pub struct Relay {
-    cache: Arc<Shared>,
-    client: Client,
+    lane: Lane,
     timeout: Duration,
-    timed: OnceLock<Client>,
+    timed: OnceLock<Timed>,
     open: Mutex<Open>,
+    /// Layers that BuildKit has committed.
+    layers: Mutex<Vec<(Digest, Arc<Upload>)>>,
+}
+
+/// What the first call has set going.
+struct Timed {
+    client: Client,
+    deadline: Instant,
+    /// The newest index, which is read meanwhile.
+    known: Arc<Ahead>,
 }
 
 #[derive(Default)]
@@ -44,9 +65,17 @@ struct Open {
 
 /// An entry that is being written.
 struct Pending {
-    reservation: Reservation,
-    file: SpoolFile,
+    place: Place,
+    file: Arc<SpoolFile>,
     written: Mutex<Coverage>,
+}
+
+/// Where an entry will be.
+enum Place {
+    /// Under the first key of this layer that can be had.
+    Layer(Digest),
+    /// Under the key that BuildKit has asked for.
+    Reserved(Reservation),
 }
 
 /// Why a call was not passed on, or failed on the far side.
@@ -61,8 +90,16 @@ pub enum RelayError {
     /// No reservation has this id.
     #[error("there is no reservation {0}")]
     Unknown(i64),
+    /// A layer that is to be indexed is not there.
+    #[error("the layer {digest} could not be saved: {failure}")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// Why.
+        failure: Failure,
+    },
     /// Too many reservations are open.
-    #[error("{MAX_OPEN} entries are reserved and not committed")]
+    #[error("the export has too many entries")]
     TooMany,
     /// Not all bytes have come.
     #[error("the entry should have {expected} bytes, and {written} of them are there")]
@@ -82,54 +119,75 @@ pub enum RelayError {
 
 impl Relay {
     /// A relay whose calls all end `timeout` after the first of them.
-    pub(super) fn new(cache: Arc<Shared>, client: Client, timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(lane: Lane, timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
-            cache,
-            client,
+            lane,
             timeout,
             timed: OnceLock::new(),
             open: Mutex::default(),
+            layers: Mutex::default(),
         })
     }
 
-    /// The client, with the deadline that the first call has set.
+    fn timed(&self) -> &Timed {
+        self.timed.get_or_init(|| {
+            warn_of_expiry(&self.lane, self.timeout);
+            let deadline = Instant::now() + self.timeout;
+            let client = self.lane.client.with_deadline(deadline);
+            Timed {
+                known: Arc::new(Ahead::begin(self.lane.clone(), client.clone())),
+                client,
+                deadline,
+            }
+        })
+    }
+
     fn client(&self) -> &Client {
-        self.timed
-            .get_or_init(|| self.client.with_deadline(Instant::now() + self.timeout))
+        &self.timed().client
     }
 
     /// The token of the export.
     pub fn token(&self) -> &Token {
-        self.client.token()
+        self.lane.client.token()
     }
 
-    /// The first of `keys` that is found: exactly, or as a prefix, as the service does.
+    /// The first of `keys` that is found: exactly, or as a prefix, as the service does. A layer that
+    /// is known to be damaged is not.
     pub async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Entry>, RelayError> {
         for key in keys {
-            if let Some(entry) = self.client().lookup(key, version).await? {
+            if let Some(entry) = self.lookup_one(key, version).await? {
                 return Ok(Some(entry));
             }
         }
         Ok(None)
     }
 
-    /// Reserves a key; the answer is the id for [`Relay::write`] and [`Relay::commit`].
+    async fn lookup_one(&self, key: &str, version: &str) -> Result<Option<Entry>, RelayError> {
+        let client = self.client();
+        let Some(digest) = layer(key) else {
+            return Ok(client.lookup(key, version).await?);
+        };
+        let found = lookup::blob(client, digest, version).await?;
+        let damage = &self.lane.cache.damage;
+        Ok(found.filter(|entry| !damage.denies(client.identity(), digest, &entry.key)))
+    }
+
+    /// Reserves a key; the answer is the id for [`Relay::write`] and [`Relay::commit`]. What is no
+    /// layer speaks of layers, so they are waited for.
     pub async fn reserve(&self, key: &str, version: &str) -> Result<i64, RelayError> {
         if self.lock().entries.len() >= MAX_OPEN {
             return Err(RelayError::TooMany);
         }
-        let file = self.cache.exports.create(0).await?;
-        let reservation = match self.client().reserve(key, version).await? {
-            Reserved::Created(reservation) => reservation,
-            Reserved::Exists | Reserved::ExistsAfterDoubt => {
-                return Err(RelayError::Exists(key.to_owned()));
-            }
+        let place = match layer(key) {
+            Some(digest) => Place::Layer(digest),
+            None => Place::Reserved(self.reserve_remote(key, version).await?),
         };
+        let file = Arc::new(self.lane.cache.exports.create(0).await?);
         let mut open = self.lock();
         open.last_id += 1;
         let id = open.last_id;
         let pending = Pending {
-            reservation,
+            place,
             file,
             written: Mutex::default(),
         };
@@ -156,8 +214,28 @@ impl Relay {
         Ok(())
     }
 
-    /// Uploads the entry; it is confirmed when this returns. Its room in the spool is free then,
-    /// whatever came of it.
+    async fn reserve_remote(&self, key: &str, version: &str) -> Result<Reservation, RelayError> {
+        self.settle().await?;
+        match self.client().reserve(key, version).await? {
+            Reserved::Created(reservation) => Ok(reservation),
+            Reserved::Exists | Reserved::ExistsAfterDoubt => {
+                Err(RelayError::Exists(key.to_owned()))
+            }
+        }
+    }
+
+    /// Waits until all layers are confirmed. An error if one will not be.
+    async fn settle(&self) -> Result<(), RelayError> {
+        let layers = self.layers().clone();
+        let ends = layers.into_iter().map(|(digest, upload)| async move {
+            let settled = upload.settled(self.timed().deadline).await;
+            settled.map_err(|failure| RelayError::Layer { digest, failure })
+        });
+        try_join_all(ends).await.map(drop)
+    }
+
+    /// Uploads the entry, whose room in the spool is free when that has ended. A layer is on its way
+    /// when this returns, anything else is confirmed.
     pub async fn commit(&self, id: i64, size: u64) -> Result<(), RelayError> {
         let pending = self.pending(id)?;
         let written = pending.contiguous();
@@ -168,11 +246,39 @@ impl Relay {
             });
         }
         self.lock().entries.remove(&id);
-        let reservation = pending.reservation.clone();
-        self.client()
-            .upload(&reservation, size, pending, Arc::new(|_| {}))
-            .await?;
+        match &pending.place {
+            Place::Layer(digest) => self.upload(*digest, size, Arc::clone(&pending.file)),
+            Place::Reserved(reservation) => {
+                let reservation = reservation.clone();
+                let told = Arc::new(|_| {});
+                let upload = self.client().upload(&reservation, size, pending, told);
+                Ok(upload.await?)
+            }
+        }
+    }
+
+    /// Begins to upload a layer, unless another export has all of it on its way.
+    fn upload(&self, digest: Digest, size: u64, file: Arc<SpoolFile>) -> Result<(), RelayError> {
+        let lane = &self.lane;
+        let found = lane.cache.uploads.find(lane.client.identity(), digest);
+        let upload = match found {
+            Some(share) if share.writer.is_none() => share.upload,
+            _ => {
+                let timed = self.timed();
+                let known = Arc::clone(&timed.known);
+                Upload::whole(lane.clone(), known, timed.deadline, digest, size, file)
+            }
+        };
+        let mut layers = self.layers();
+        if layers.len() >= MAX_LAYERS {
+            return Err(RelayError::TooMany);
+        }
+        layers.push((digest, upload));
         Ok(())
+    }
+
+    fn layers(&self) -> MutexGuard<'_, Vec<(Digest, Arc<Upload>)>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pending(&self, id: i64) -> Result<Arc<Pending>, RelayError> {
@@ -186,6 +292,11 @@ impl Relay {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The layer that a key is of. The key of a signature is of none.
+fn layer(key: &str) -> Option<Digest> {
+    BlobKey::of(key).filter(|digest| BlobKey::new(*digest).number(key) == Some(0))
 }
 
 impl Pending {

@@ -128,7 +128,9 @@ impl From<RelayError> for Failure {
             | RelayError::TooMany
             | RelayError::Incomplete { .. }
             | RelayError::Body(_) => Self::Invalid(error.to_string()),
-            RelayError::Remote(_) | RelayError::Spool(_) => Self::Upstream(error.to_string()),
+            RelayError::Remote(_) | RelayError::Layer { .. } | RelayError::Spool(_) => {
+                Self::Upstream(error.to_string())
+            }
         }
     }
 }

@@ -109,7 +109,7 @@ impl Front {
     }
 
     fn relay(&self, build: &Build, spec: &Spec) -> Result<Entry, crate::cache::Refused> {
-        let relay = self.cache.relay(spec, &build.board.reporter())?;
+        let relay = self.cache.relay(spec, build.board.reporter())?;
         let token = relay.token();
         let (scopes, expires) = (token.scopes().to_vec(), token.expires());
         let backend = Arc::new(backends::Export(relay));

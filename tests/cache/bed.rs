@@ -40,6 +40,8 @@ pub const SOON: Duration = Duration::from_secs(20);
 
 pub const BRANCH: &str = "refs/heads/main";
 
+const PULL_REQUEST: &str = "refs/pull/7/merge";
+
 /// Which API the client speaks.
 #[derive(Debug, Clone, Copy)]
 pub enum Speaks {
@@ -58,6 +60,10 @@ pub struct Bed {
     token: Secret,
     /// A token for the same scope that may only read.
     pub reading: Secret,
+    /// A token of a pull request, which reads that scope and writes its own.
+    pub pull: Secret,
+    /// A token as the first one, which ends before an export has to.
+    pub brief: Secret,
     http: Http,
     dir: TempDir,
     _serving: buildkit_gha::lifecycle::TaskGuard,
@@ -72,13 +78,18 @@ impl Bed {
         let dir = TempDir::new().unwrap();
         let config = service::Config::new(dir.path().join("service"));
         let service = Service::open(config, service::system_clock()).unwrap();
-        let mint = |permission| {
-            let scopes = [Scope::new(BRANCH, permission)];
-            let hour = Duration::from_hours(1);
-            let token = service.mint_token(service::DEFAULT_REPOSITORY, &scopes, hour);
+        let mint = |scopes: &[Scope], time| {
+            let token = service.mint_token(service::DEFAULT_REPOSITORY, scopes, time);
             token.unwrap()
         };
-        let (token, reading) = (mint(Permission::READ_WRITE), mint(Permission::READ));
+        let hour = Duration::from_hours(1);
+        let write = Scope::new(BRANCH, Permission::READ_WRITE);
+        let read = Scope::new(BRANCH, Permission::READ);
+        let pull = Scope::new(PULL_REQUEST, Permission::READ_WRITE);
+        let token = mint(std::slice::from_ref(&write), hour);
+        let reading = mint(std::slice::from_ref(&read), hour);
+        let brief = mint(&[write], Duration::from_secs(10));
+        let pull = mint(&[pull, read], hour);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: Url = format!("http://{}/", listener.local_addr().unwrap())
             .parse()
@@ -103,6 +114,8 @@ impl Bed {
             settings,
             token,
             reading,
+            pull,
+            brief,
             http,
             dir,
             _serving: serving,

@@ -152,6 +152,41 @@ async fn a_token_that_may_only_read_repairs_nothing_and_says_so() {
     assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(1));
 }
 
+/// The layer is the default branch's, whose index a pull request may not write.
+#[tokio::test]
+async fn damage_of_another_scope_is_named_in_the_own_one_and_replaced_there() {
+    for speaks in [Speaks::V1, Speaks::V2] {
+        let (mut bed, build) = damaged(speaks).await;
+        let mut spec = bed.spec("a");
+        spec.token = bed.pull.clone();
+        let job = bed.import_as(&spec).await;
+        let (key, repair, text) = found_damaged(&job, build.digest(0)).await;
+        assert_eq!(repair, Repair::Named);
+        assert!(text.contains(&key) && text.contains("next build"), "{text}");
+        drop(job);
+        // The next run of the pull request, on a machine that knows nothing of it.
+        bed.restart();
+        let job = bed.import_as(&spec).await;
+        assert_eq!(job.promise(build.digest(0)).await, None);
+        assert!(job.promise(build.digest(1)).await.is_some());
+        drop(job);
+        let export = bed.cache.export(&spec, bed.reporter()).unwrap();
+        let outcome = build.export(&export).await;
+        assert!(
+            matches!(outcome, Outcome::Written { left_out: 0, .. }),
+            "{outcome:?}"
+        );
+        bed.restart();
+        let job = bed.import_as(&spec).await;
+        for at in 0..build.layers.len() {
+            let blob = job.fetch(build.digest(at)).await.unwrap();
+            assert_eq!(bytes(&blob).await, build.layers[at]);
+        }
+        // What is not its own is as it was.
+        assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(1));
+    }
+}
+
 /// An entry of the wrong size is found by an export that is told it exists.
 #[tokio::test]
 async fn an_entry_of_the_wrong_size_is_not_believed() {

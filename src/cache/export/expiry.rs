@@ -4,18 +4,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Core;
+use super::Lane;
 use crate::cache::{go_duration, report::Event};
 
-impl Core {
-    /// Warns if the token ends before the export has to. It goes on: most exports need a fraction
-    /// of their time.
-    pub(super) fn warn_of_expiry(&self) {
-        let expires = self.lane.client.token().expires();
-        if let Some(short) = warning(expires, Timestamp::now(), self.timeout) {
-            let detail = Vec::new();
-            self.lane.reporter.report(Event::Warning { short, detail });
-        }
+/// Warns if the token ends before an export that begins now has to. It goes on: most exports need a
+/// fraction of their time.
+pub(in crate::cache) fn warn_of_expiry(lane: &Lane, timeout: Duration) {
+    let expires = lane.client.token().expires();
+    if let Some(short) = warning(expires, Timestamp::now(), timeout) {
+        let detail = Vec::new();
+        lane.reporter.report(Event::Warning { short, detail });
     }
 }
 

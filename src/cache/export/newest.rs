@@ -73,7 +73,7 @@ impl Older {
 type Outcome = Result<Option<Arc<Older>>, Error>;
 
 /// The newest index as of when this was made.
-pub(super) struct Ahead {
+pub(in crate::cache) struct Ahead {
     begun: Instant,
     outcome: watch::Receiver<Option<Outcome>>,
     _task: TaskGuard,

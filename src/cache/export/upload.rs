@@ -19,7 +19,7 @@ use crate::{
     actions::{Client, Identity, Kind, Progress, Reservation, Weight},
     cache::{
         Shared,
-        growing::{Gate, Growing, Writer, growing},
+        growing::{Gate, Growing, Writer, growing, grown},
         report::Bar,
         spool::SpoolFile,
     },
@@ -57,6 +57,34 @@ impl Upload {
         file: SpoolFile,
     ) -> Share {
         let (writer, gate, source) = growing(file);
+        Share {
+            upload: Self::of(lane, known, deadline, digest, total, gate, source),
+            writer: Some(writer),
+        }
+    }
+
+    /// Starts to upload the blob `digest`, which `file` has in its first `size` bytes.
+    pub fn whole(
+        lane: Lane,
+        known: Arc<Ahead>,
+        deadline: Instant,
+        digest: Digest,
+        size: u64,
+        file: Arc<SpoolFile>,
+    ) -> Arc<Self> {
+        let (gate, source) = grown(file, size);
+        Self::of(lane, known, deadline, digest, Some(size), gate, source)
+    }
+
+    fn of(
+        lane: Lane,
+        known: Arc<Ahead>,
+        deadline: Instant,
+        digest: Digest,
+        total: Option<u64>,
+        gate: Gate,
+        source: Growing,
+    ) -> Arc<Self> {
         let (sender, outcome) = watch::channel(None);
         let (ending, ends) = watch::channel(false);
         let weight = Weight::new(total.unwrap_or(0));
@@ -72,17 +100,13 @@ impl Upload {
             }
             sender.send_replace(Some(outcome));
         });
-        let upload = Self {
+        Arc::new(Self {
             outcome,
             ending,
             gate,
             weight,
             _task: task,
-        };
-        Share {
-            upload: Arc::new(upload),
-            writer: Some(writer),
-        }
+        })
     }
 
     /// What it came to, once that is known; at `deadline` at the latest. Whoever asks has nothing

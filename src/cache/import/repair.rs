@@ -2,13 +2,15 @@
 //!
 //! The build that found it cannot be saved. The next one may run on a gateway that knows nothing
 //! of this one, so what it knows is written into the cache at once: the entry is deleted, or else
-//! the index is written again without it.
+//! the index that this token may write is written again without it and names the damage. It does so
+//! too where the layer is another scope's, say of the default branch in a pull request: all who read
+//! that scope here read this index as well.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::Core;
+use super::{Core, Slot};
 use crate::{
     actions::Error,
     cache::{
@@ -59,8 +61,7 @@ impl Core {
             }
         }
         match self.leave_out(digest, key).await {
-            Ok(true) => Repair::LeftOut,
-            Ok(false) => Repair::Denied,
+            Ok(repair) => repair,
             Err(error) => {
                 tracing::warn!(%error, %digest, "no index was written without a damaged layer");
                 Repair::Denied
@@ -68,19 +69,21 @@ impl Core {
         }
     }
 
-    /// Writes the index without the layer. False if there is an index left that names it.
-    async fn leave_out(&self, digest: Digest, damaged: &str) -> Result<bool, RepairError> {
-        let naming = || {
-            let slots = self.slots.iter();
-            slots.filter(|slot| slot.get().is_some_and(|i| i.layers.contains_key(&digest)))
-        };
-        let writable = naming().find(|slot| Some(&slot.key) == self.writable.as_ref());
+    /// Writes the index that may be written without the layer, and with its damage.
+    async fn leave_out(&self, digest: Digest, damaged: &str) -> Result<Repair, RepairError> {
         // Nobody but buildkitd can sign an index.
-        let Some(slot) = writable.filter(|_| !self.cache.settings.signed) else {
-            return Ok(false);
+        let writable = self.writable.as_ref();
+        let Some(writable) = writable.filter(|_| !self.cache.settings.signed) else {
+            return Ok(Repair::Denied);
         };
-        self.rewrite(&slot.key, digest, damaged).await?;
-        Ok(naming().count() == 1)
+        self.rewrite(writable, digest, damaged).await?;
+        let names = |slot: &Slot| slot.get().is_some_and(|i| i.layers.contains_key(&digest));
+        let elsewhere = self.slots.iter().any(|s| names(s) && s.key != *writable);
+        Ok(if elsewhere {
+            Repair::Named
+        } else {
+            Repair::LeftOut
+        })
     }
 
     async fn rewrite(
@@ -91,39 +94,38 @@ impl Core {
     ) -> Result<(), RepairError> {
         let client = self.client.with_deadline(Instant::now() + REPAIR_TIME);
         // The newest one: another build may have written since this import has loaded it.
-        let Some(newest) = index::newest(&client, key, &self.version).await? else {
-            return Ok(());
-        };
-        let raw = newest.raw.clone();
-        let kept = blocking(move || Ok(without(&raw, digest))).await;
-        let Some(mut kept) = kept.map_err(|e| RepairError::Index(e.to_string()))?? else {
-            return Ok(());
+        let newest = index::newest(&client, key, &self.version).await?;
+        let mut kept = match &newest {
+            Some(newest) => {
+                let raw = newest.raw.clone();
+                let kept = blocking(move || Ok(without(&raw, digest))).await;
+                kept.map_err(|e| RepairError::Index(e.to_string()))??
+            }
+            None => CacheConfig::default(),
         };
         kept.damaged.truncate(heal::MAX_NAMED - 1);
         kept.damaged.push(damaged.to_owned());
         let content = kept.to_json().into();
-        index::commit(&client, key, &self.version, Some(&newest.key), content).await?;
+        let newest = newest.as_ref().map(|newest| newest.key.as_str());
+        index::commit(&client, key, &self.version, newest, content).await?;
         Ok(())
     }
 }
 
-/// The index without the layer; `None` if it does not name it.
-fn without(raw: &[u8], digest: Digest) -> Result<Option<CacheConfig>, RepairError> {
+/// The index without the layer.
+fn without(raw: &[u8], digest: Digest) -> Result<CacheConfig, RepairError> {
     let config = config::parse(raw).map_err(|e| RepairError::Index(e.to_string()))?;
-    if !config.layers.iter().any(|layer| layer.blob == digest) {
-        return Ok(None);
-    }
     let kept = graph::without(&config, &HashSet::from([digest]));
     let kept = kept.map_err(|e| RepairError::Index(e.to_string()))?;
     // An index without layers says nothing.
-    Ok(Some(if kept.layers.is_empty() {
+    Ok(if kept.layers.is_empty() {
         CacheConfig {
             damaged: kept.damaged,
             ..CacheConfig::default()
         }
     } else {
         kept
-    }))
+    })
 }
 
 #[derive(Debug, thiserror::Error)]
