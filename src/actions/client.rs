@@ -13,9 +13,10 @@ use url::Url;
 
 use super::{
     Api, ClientConfig, Entry, Error, Identity, Kind, Reserved, RestTarget, Target, Token, Weight,
+    allowance::Allowance,
     answer::Answer,
     governor::Lane,
-    http::{Call, Http, Request},
+    http::{Call, Http, Request, Side},
     rest, retry, v1, v2,
 };
 use crate::protocol;
@@ -186,8 +187,15 @@ impl Client {
 
     /// One attempt of a call.
     pub(super) async fn call(&self, request: Request) -> Result<Answer, Error> {
-        let limit = retry::limit(self.config(), request.call, self.attempt);
-        self.http().send(request, limit).await
+        let (call, side) = (request.call, request.side);
+        let limit = retry::limit(self.config(), call, self.attempt);
+        let answer = self.http().send(request, limit).await?;
+        if side == Side::Api
+            && let Some(allowance) = Allowance::of(answer.headers())
+        {
+            self.lane().told(call, Instant::now(), allowance);
+        }
+        Ok(answer)
     }
 
     /// The client of the `attempt`-th attempt of a call.

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{
     Error, Kind,
+    allowance::{Allowance, clock},
     http::{Call, Limit, Request, Side},
 };
 use crate::protocol::{v1, v2};
@@ -116,7 +117,7 @@ impl Context {
         body: &[u8],
     ) -> Error {
         let said = Said::read(body, &self.hidden);
-        let kind = kind(side, status, headers, &said, Timestamp::now());
+        let kind = kind(side, status, headers, &said, clock(headers));
         let message = match said.message {
             _ if status.is_redirection() => redirected(headers),
             message if message.is_empty() => format!("the service answered {status}"),
@@ -166,7 +167,7 @@ pub(crate) fn words(error: &dyn StdError) -> String {
 }
 
 fn kind(side: Side, status: StatusCode, headers: &HeaderMap, said: &Said, now: Timestamp) -> Kind {
-    let wait = retry_after(headers, now);
+    let wait = retry_after(headers, now).or_else(|| Allowance::of(headers)?.wait());
     match (side, status.as_u16()) {
         (Side::Api, 409) => Kind::AlreadyExists,
         (Side::Api, 400..=499) if said.exists => Kind::AlreadyExists,
@@ -342,6 +343,24 @@ mod tests {
                 "{side:?} {status} {wait:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_is_a_wait_until_it_is_counted_anew() {
+        let kind = |side, status: u16, left: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("date", "Fri, 16 Jan 2026 00:00:00 GMT".parse().unwrap());
+            headers.insert("x-ratelimit-remaining", left.parse().unwrap());
+            headers.insert("x-ratelimit-reset", "1768521690".parse().unwrap());
+            let status = StatusCode::from_u16(status).unwrap();
+            kind(side, status, &headers, &Said::default(), clock(&headers))
+        };
+        let throttled = Kind::Throttled(Some(Duration::from_secs(90)));
+        assert_eq!(kind(Side::Api, 403, "0"), throttled);
+        assert_eq!(kind(Side::Api, 429, "0"), throttled);
+        // A refusal that has nothing to do with the limit.
+        assert_eq!(kind(Side::Api, 403, "12"), Kind::Denied);
+        assert_eq!(kind(Side::Api, 429, "12"), Kind::Throttled(None));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use url::{Host, Url};
 
 use super::{
     Call, Weight,
+    allowance::Allowance,
     pace::{Pace, Refusal},
 };
 use crate::digest::Digest;
@@ -141,15 +142,30 @@ impl Lane {
             Entered::Served => return Ok(now),
             Entered::Waits(place) => place,
         };
-        line.in_time(deadline, now)?;
-        let (due, reason) = line.due(now);
+        let due = line.due(weight, now);
+        let reason = lock(&line.0).pace.reason(now);
+        if deadline.is_some_and(|deadline| due > deadline) {
+            return Err(too_late(due, now, reason));
+        }
         let _shown = waiting(due.saturating_duration_since(now), &reason);
-        match deadline {
-            None => Ok(place.served().await),
-            Some(deadline) => match timeout_at(deadline, place.served()).await {
-                Ok(made) => Ok(made),
-                Err(_) => Err(line.too_late(Instant::now())),
-            },
+        let Some(end) = deadline else {
+            return place.served(None).await;
+        };
+        let served = timeout_at(end, place.served(deadline)).await;
+        served.unwrap_or_else(|_| {
+            let now = Instant::now();
+            Err(too_late(line.due(weight, now), now, reason))
+        })
+    }
+
+    /// Notes what the service says is left of its own budget. The REST API has one for all calls.
+    pub fn told(&self, call: Call, now: Instant, allowance: Allowance) {
+        let calls: &[Call] = match call {
+            Call::List | Call::Delete => &[Call::List, Call::Delete],
+            _ => &[call],
+        };
+        for call in calls {
+            lock(&self.line(*call).0).pace.told(now, allowance);
         }
     }
 
@@ -206,7 +222,8 @@ impl Line {
 
     fn enter(&self, weight: &Weight, now: Instant) -> Entered<'_> {
         let mut state = lock(&self.0);
-        if state.waiting.is_empty() && state.pace.next(now) <= now {
+        let first = weight.is_first();
+        if state.waiting.is_empty() && state.pace.next(now, first) <= now {
             state.pace.take(now);
             return Entered::Served;
         }
@@ -217,33 +234,25 @@ impl Line {
             weight: weight.clone(),
             wake: Arc::clone(&wake),
         };
-        if state.waiting.is_empty() {
-            // The first one is the head.
+        state.waiting.insert(id, waiter);
+        if state.best() == Some(id) {
+            // The head; what goes first need not wait until the old one wakes.
             wake.notify_one();
         }
-        state.waiting.insert(id, waiter);
         let line = self;
         Entered::Waits(Place { line, id, wake })
     }
 
-    fn due(&self, now: Instant) -> (Instant, String) {
-        let mut state = lock(&self.0);
-        (state.pace.next(now), state.pace.reason())
+    /// When this caller would be served if it were the next.
+    fn due(&self, weight: &Weight, now: Instant) -> Instant {
+        lock(&self.0).pace.next(now, weight.is_first())
     }
+}
 
-    fn in_time(&self, deadline: Option<Instant>, now: Instant) -> Result<(), TooLate> {
-        match deadline {
-            Some(deadline) if self.due(now).0 > deadline => Err(self.too_late(now)),
-            _ => Ok(()),
-        }
-    }
-
-    fn too_late(&self, now: Instant) -> TooLate {
-        let (due, reason) = self.due(now);
-        TooLate {
-            wait: due.saturating_duration_since(now),
-            reason,
-        }
+fn too_late(due: Instant, now: Instant, reason: String) -> TooLate {
+    TooLate {
+        wait: due.saturating_duration_since(now),
+        reason,
     }
 }
 
@@ -256,6 +265,11 @@ impl State {
             .map(|(id, _)| *id)
     }
 
+    fn is_first(&self, id: u64) -> bool {
+        let waiter = self.waiting.get(&id);
+        waiter.is_some_and(|waiter| waiter.weight.is_first())
+    }
+
     /// Makes the best of those that wait the head.
     fn appoint(&self) {
         if let Some(waiter) = self.best().and_then(|best| self.waiting.get(&best)) {
@@ -265,8 +279,9 @@ impl State {
 }
 
 impl Place<'_> {
-    /// Waits for its turn: asleep until it is the head, then until the next call may be made.
-    async fn served(self) -> Instant {
+    /// Waits for its turn: asleep until it is the head, then until the next call may be made. Who
+    /// learns as the head that there is no turn before the `deadline` leaves at once.
+    async fn served(self, deadline: Option<Instant>) -> Result<Instant, TooLate> {
         loop {
             self.wake.notified().await;
             // The head: if it leaves now, its place appoints the next one.
@@ -274,14 +289,17 @@ impl Place<'_> {
                 let now = Instant::now();
                 let due = {
                     let mut state = lock(&self.line.0);
-                    let due = state.pace.next(now);
-                    if due <= now {
-                        if state.best() == Some(self.id) {
-                            state.pace.take(now);
-                            return now;
-                        }
+                    if state.best() != Some(self.id) {
                         state.appoint();
                         break;
+                    }
+                    let due = state.pace.next(now, state.is_first(self.id));
+                    if due <= now {
+                        state.pace.take(now);
+                        return Ok(now);
+                    }
+                    if deadline.is_some_and(|deadline| due > deadline) {
+                        return Err(too_late(due, now, state.pace.reason(now)));
                     }
                     due
                 };

@@ -9,7 +9,7 @@
 //! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
 //! | `call`, `request`, `http`, `body`, `answer`, `speed`, `failure` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
-//! | `governor`, `pace`, `weight` | who may call and when: one budget for each service and token |
+//! | `governor`, `pace`, `weight`, `allowance` | who may call and when: one budget for each service and token |
 //! | `upload`, `download` | what takes several calls |
 //! | `width` | how many transfers run side by side |
 //! | `token`, `config`, `error` | what they say |
@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use url::Url;
 
+mod allowance;
 mod answer;
 mod attempts;
 mod azure;

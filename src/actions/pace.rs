@@ -1,15 +1,22 @@
 //! When the next call of one kind may be made: pure arithmetic, state and time in, decision out.
 //!
-//! Two things hold calls back. A **budget** is known beforehand: half of it may be used at once,
-//! the other half comes back over the minute, so that no minute sees more than the budget. A
-//! **refusal** (429) closes the way for as long as the service asks, and after that callers come
-//! one by one: each success shortens the gap between them until it is gone.
+//! Three things hold calls back. A **budget** is known beforehand: no minute sees more calls than
+//! that, and the last few are kept for what goes first. An **allowance** is what the service says is
+//! left of its own budget; once nothing is, calls wait until it is counted anew. A **refusal** (429)
+//! closes the way for as long as the service asks, and after that callers come one by one: each
+//! success shortens the gap between them until it is gone.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
+use super::allowance::Allowance;
+
 const MINUTE: Duration = Duration::from_mins(1);
+
+/// One call in so many is kept for what goes first: an export that has used the budget up must not
+/// wait a minute for its index, since its time may be over by then.
+const KEPT_SHARE: u32 = 20;
 
 /// The pause after a refusal that names none; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -54,9 +61,10 @@ pub(super) struct Refusal {
 pub(super) struct Pace {
     /// Calls in a minute; `None`: as many as there are.
     per_minute: Option<u32>,
-    /// What of the budget can be used, at the time `filled`.
-    level: f64,
-    filled: Instant,
+    /// When the calls of the last minute were made, oldest first, where there is a budget.
+    made: VecDeque<Instant>,
+    /// How many calls the service will still answer, until when.
+    allowed: Option<(u64, Instant)>,
     /// No call before this, because of a refusal.
     opens: Instant,
     /// Between two calls, after a refusal.
@@ -71,8 +79,8 @@ impl Pace {
     pub fn new(per_minute: Option<u32>, now: Instant) -> Self {
         Self {
             per_minute,
-            level: burst(per_minute),
-            filled: now,
+            made: VecDeque::new(),
+            allowed: None,
             opens: now,
             gap: Duration::ZERO,
             last: None,
@@ -81,18 +89,39 @@ impl Pace {
         }
     }
 
-    /// When the next call may be made; not after `now` if it may be made at once.
-    pub fn next(&mut self, now: Instant) -> Instant {
+    /// When the next call may be made; not after `now` if it may be made at once. What goes `first`
+    /// may use all of the budget.
+    pub fn next(&self, now: Instant, first: bool) -> Instant {
         let opens = self.opens.max(now);
         let spaced = self.last.map_or(opens, |last| last + self.gap);
-        opens.max(spaced).max(self.affordable(now))
+        let allowed = match self.allowed {
+            Some((0, anew)) => anew,
+            _ => now,
+        };
+        opens
+            .max(spaced)
+            .max(allowed)
+            .max(self.affordable(now, first))
     }
 
     /// Notes that a call is made.
     pub fn take(&mut self, now: Instant) {
-        self.fill(now);
-        self.level -= 1.0;
         self.last = Some(now);
+        if let Some((left, _)) = &mut self.allowed {
+            *left = left.saturating_sub(1);
+        }
+        if self.per_minute.is_some() {
+            while self.made.front().is_some_and(|made| *made + MINUTE < now) {
+                self.made.pop_front();
+            }
+            self.made.push_back(now);
+        }
+    }
+
+    /// Notes what the service says of its own budget.
+    pub fn told(&mut self, now: Instant, allowance: Allowance) {
+        let anew = now + allowance.resets_in.min(LONGEST_ASKED);
+        self.allowed = Some((allowance.left, anew));
     }
 
     /// Notes that a call that was made at `made` was refused. Those that were made before the
@@ -124,7 +153,12 @@ impl Pace {
     }
 
     /// Why calls are held back.
-    pub fn reason(&self) -> String {
+    pub fn reason(&self, now: Instant) -> String {
+        if let Some((0, anew)) = self.allowed
+            && anew > now
+        {
+            return "the service says that its limit of these calls is used up".to_owned();
+        }
         match (self.refusals, self.per_minute) {
             (0, Some(budget)) => format!("the service takes {budget} of these calls a minute"),
             (_, _) if self.words.is_empty() => {
@@ -140,29 +174,22 @@ impl Pace {
         self.opens = self.opens.max(now + stretched);
     }
 
-    fn fill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.filled);
-        let refilled =
-            self.level + passed.as_secs_f64() * burst(self.per_minute) / MINUTE.as_secs_f64();
-        self.level = refilled.min(burst(self.per_minute));
-        self.filled = self.filled.max(now);
-    }
-
-    fn affordable(&mut self, now: Instant) -> Instant {
-        self.fill(now);
-        let missing = 1.0 - self.level;
-        if self.per_minute.is_none() || missing <= 0.0 {
+    fn affordable(&self, now: Instant, first: bool) -> Instant {
+        let Some(budget) = self.per_minute else {
             return now;
+        };
+        let kept = if first {
+            0
+        } else {
+            budget.div_ceil(KEPT_SHARE)
+        };
+        let usable = budget.saturating_sub(kept).max(1) as usize;
+        // The call that must be more than a minute ago.
+        match self.made.len().checked_sub(usable) {
+            Some(at) => now.max(self.made[at] + MINUTE + Duration::from_nanos(1)),
+            None => now,
         }
-        let share = missing / burst(self.per_minute);
-        // A nanosecond more, lest rounding leave a fraction missing for ever.
-        now + MINUTE.mul_f64(share) + Duration::from_nanos(1)
     }
-}
-
-/// Half of the budget, and one at least: what may be used at once, and what a minute brings back.
-fn burst(per_minute: Option<u32>) -> f64 {
-    per_minute.map_or(f64::MAX, |budget| (f64::from(budget) / 2.0).max(1.0))
 }
 
 #[cfg(test)]
@@ -182,7 +209,7 @@ mod tests {
         let mut now = start;
         let mut made = Vec::new();
         for _ in 0..calls {
-            now = pace.next(now);
+            now = pace.next(now, false);
             pace.take(now);
             pace.served(now);
             made.push(now - start);
@@ -191,18 +218,52 @@ mod tests {
     }
 
     #[test]
-    fn no_minute_sees_more_than_the_budget() {
+    fn no_minute_sees_more_than_the_budget_and_every_minute_as_many() {
         let start = Instant::now();
         let mut pace = Pace::new(Some(200), start);
-        let made = run(&mut pace, start, 600);
-        assert_eq!(made[99], Duration::ZERO);
-        for (first, window) in made.iter().zip(made.windows(201)) {
-            assert!(window[200] > *first + MINUTE, "{window:?}");
+        let made = run(&mut pace, start, 760);
+        for (first, window) in made.iter().zip(made.windows(191)) {
+            assert!(window[190] > *first + MINUTE, "{window:?}");
         }
+        assert_eq!(made[189], Duration::ZERO);
+        assert!(made[759] < 3 * MINUTE + Duration::from_secs(1), "{made:?}");
+        // What goes first has the rest, and no more.
+        let now = start + made[759];
+        for _ in 0..10 {
+            assert_eq!(pace.next(now, true), now);
+            pace.take(now);
+        }
+        assert!(pace.next(now, true) > now);
+    }
+
+    #[test]
+    fn the_smallest_budget_is_one_call_for_whoever_comes() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Some(1), start);
+        assert_eq!(pace.next(start, false), start);
+        pace.take(start);
+        assert!(pace.next(start, true) > start + MINUTE);
+    }
+
+    #[test]
+    fn what_the_service_says_is_left_counts_until_it_is_counted_anew() {
+        let start = Instant::now();
+        let mut pace = Pace::new(None, start);
+        let told = |left, resets_in| Allowance { left, resets_in };
+        pace.told(start, told(2, MINUTE));
+        assert_eq!(run(&mut pace, start, 2)[1], Duration::ZERO);
+        assert_eq!(pace.next(start, true), start + MINUTE);
         assert!(
-            made[599] < Duration::from_mins(5) + Duration::from_secs(1),
-            "{made:?}"
+            pace.reason(start).contains("used up"),
+            "{}",
+            pace.reason(start)
         );
+        let anew = start + MINUTE;
+        assert_eq!(pace.next(anew, false), anew);
+        pace.told(anew, told(0, Duration::MAX));
+        assert_eq!(pace.next(anew, false), anew + LONGEST_ASKED);
+        pace.told(anew, told(5_000, LONGEST_ASKED));
+        assert_eq!(pace.next(anew, false), anew);
     }
 
     #[test]
@@ -235,14 +296,14 @@ mod tests {
         for _ in 0..50 {
             pace.refused(start, later, refusal(None));
         }
-        assert_eq!(pace.next(later), later + FIRST_PAUSE);
+        assert_eq!(pace.next(later, false), later + FIRST_PAUSE);
         assert_eq!(pace.gap, FIRST_GAP);
         // A success from before says nothing of the time after.
         pace.served(start);
         assert_eq!(pace.gap, FIRST_GAP);
         let opened = later + FIRST_PAUSE;
         pace.refused(opened, opened, refusal(None));
-        assert_eq!(pace.next(opened), opened + FIRST_PAUSE * 2);
+        assert_eq!(pace.next(opened, false), opened + FIRST_PAUSE * 2);
     }
 
     #[test]
@@ -250,6 +311,6 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(None, start);
         pace.refused(start, start, refusal(Some(u64::MAX)));
-        assert_eq!(pace.next(start), start + LONGEST_ASKED);
+        assert_eq!(pace.next(start, true), start + LONGEST_ASKED);
     }
 }

@@ -21,6 +21,11 @@ impl Weight {
         Self::new(u64::MAX)
     }
 
+    /// True for [`Weight::first`].
+    pub fn is_first(&self) -> bool {
+        self.get() == u64::MAX
+    }
+
     /// Changes it, for its clones too.
     pub fn set(&self, weight: u64) {
         self.0.store(weight, Ordering::Relaxed);

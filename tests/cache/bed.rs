@@ -75,6 +75,14 @@ impl Bed {
     }
 
     pub async fn with(speaks: Speaks, adjust: impl FnOnce(&mut Settings)) -> Self {
+        Self::over(speaks, &HttpConfig::default(), adjust).await
+    }
+
+    pub async fn over(
+        speaks: Speaks,
+        http: &HttpConfig,
+        adjust: impl FnOnce(&mut Settings),
+    ) -> Self {
         let dir = TempDir::new().unwrap();
         let config = service::Config::new(dir.path().join("service"));
         let service = Service::open(config, service::system_clock()).unwrap();
@@ -100,7 +108,7 @@ impl Bed {
                 .await
                 .unwrap();
         });
-        let http = Http::new(&HttpConfig::default()).unwrap();
+        let http = Http::new(http).unwrap();
         let tasks = Tasks::default();
         let mut settings = Settings::new(dir.path().join("spool"));
         settings.spool_wait = Duration::from_millis(1);

@@ -1,9 +1,13 @@
 //! A service that answers nonsense without end costs a build its cache, and nothing else.
 
-use buildkit_gha::cache::Outcome;
+use buildkit_gha::{
+    actions::HttpConfig,
+    cache::{Budgets, Outcome, PerMinute},
+};
+use tokio::time::Instant;
 
 use crate::{
-    bed::{Bed, Build, Speaks, layer},
+    bed::{Bed, Build, SOON, Speaks, layer},
     lossy::Fault,
 };
 
@@ -40,4 +44,34 @@ async fn floods_cost_the_cache_alone_over_v1() {
 #[tokio::test]
 async fn floods_cost_the_cache_alone_over_v2() {
     costs_the_cache_alone(Speaks::V2).await;
+}
+
+/// The next minute's share comes after the export's time, so nobody waits for it; what is kept of
+/// the budget is the index's.
+#[tokio::test]
+async fn what_no_budget_is_left_for_is_left_out_and_the_rest_is_indexed_at_once() {
+    let mut http = HttpConfig::default();
+    http.budgets = Budgets {
+        creations: PerMinute::Calls(6),
+        ..http.budgets
+    };
+    let bed = Bed::over(Speaks::V2, &http, |_| {}).await;
+    let build = Build::chain((0..8).map(|seed| layer(seed, 100)));
+    let begun = Instant::now();
+    let outcome = build.export(&bed.export("a")).await;
+    assert!(begun.elapsed() < SOON);
+    let Outcome::Written {
+        layers, left_out, ..
+    } = outcome
+    else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(layers + left_out, 8);
+    assert!(left_out >= 3, "{left_out}");
+    let said = bed.said.warnings();
+    assert!(
+        said[0].contains("takes 6 of these calls a minute"),
+        "{said:?}"
+    );
+    bed.is_at_rest().await;
 }
