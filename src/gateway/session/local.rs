@@ -114,3 +114,118 @@ impl Body for Incoming {
         self.0.is_end_stream()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        future::{Ready, ready},
+        sync::Arc,
+    };
+
+    use futures_util::stream::{self, BoxStream, StreamExt as _};
+    use http_body_util::StreamBody;
+    use tokio::{io::DuplexStream, time::Instant};
+
+    use super::*;
+
+    type Frames = BoxStream<'static, Result<Frame<Bytes>, Infallible>>;
+
+    const PIECE: usize = 256 << 10;
+
+    /// Answers with bytes that do not end, and holds something while they are sent.
+    struct Endless(Arc<()>);
+
+    impl Service<Request<Incoming>> for Endless {
+        type Response = Response<StreamBody<Frames>>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Incoming>) -> Self::Future {
+            let held = Arc::clone(&self.0);
+            let piece = Bytes::from(vec![0; PIECE]);
+            // The stream owns what is held, and goes when the answer does.
+            let pieces = stream::repeat((held, piece)).map(|(_, piece)| Ok(Frame::data(piece)));
+            ready(Ok(Response::new(StreamBody::new(pieces.boxed()))))
+        }
+    }
+
+    /// Serves one call, and the connection until its client leaves.
+    async fn serve(io: DuplexStream, held: Arc<()>) {
+        let mut connection = h2::server::handshake(io).await.unwrap();
+        let (request, respond) = connection.accept().await.unwrap().unwrap();
+        tokio::select! {
+            () = answer(Endless(held), request, respond) => {}
+            _ = connection.accept() => return,
+        }
+        while connection.accept().await.is_some() {}
+    }
+
+    /// Reads an answer, of which each [`PIECE`] is released after `pause`, or none is; ends with
+    /// the error that the answer ends with, or after `enough` bytes.
+    async fn read(io: DuplexStream, pause: Option<Duration>, enough: usize) -> Option<h2::Reason> {
+        let window = u32::try_from(PIECE).unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window);
+        builder.initial_connection_window_size(window);
+        let (client, connection) = builder.handshake::<_, Bytes>(io).await.unwrap();
+        let reading = async {
+            let mut client = client.ready().await.unwrap();
+            let request = Request::get("http://localhost/").body(()).unwrap();
+            let (response, _) = client.send_request(request, true).unwrap();
+            let mut body = response.await.unwrap().into_body();
+            let (mut taken, mut unreleased) = (0, 0);
+            while let Some(data) = body.data().await {
+                let length = match data {
+                    Ok(data) => data.len(),
+                    Err(error) => return error.reason(),
+                };
+                taken += length;
+                unreleased += length;
+                if let Some(pause) = pause.filter(|_| unreleased >= PIECE / 4) {
+                    tokio::time::sleep(pause).await;
+                    body.flow_control().release_capacity(unreleased).unwrap();
+                    unreleased = 0;
+                }
+                if taken >= enough {
+                    break;
+                }
+            }
+            None
+        };
+        tokio::select! {
+            ended = reading => ended,
+            ended = connection => panic!("the connection ended: {ended:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_stops_reading_is_cut_off_and_holds_nothing_any_more() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let held = Arc::new(());
+        let watched = Arc::downgrade(&held);
+        let begun = Instant::now();
+        let reading = async {
+            let reason = read(far, None, usize::MAX).await;
+            assert_eq!(reason, Some(h2::Reason::CANCEL));
+            assert!(watched.upgrade().is_none(), "what it asked for is let go");
+        };
+        tokio::join!(serve(near, held), reading);
+        let elapsed = begun.elapsed();
+        assert!(elapsed >= PATIENCE && elapsed < PATIENCE * 2, "{elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_is_slow_is_not() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let pause = Some(PATIENCE / 8);
+        let begun = Instant::now();
+        let reading = async { assert_eq!(read(far, pause, 8 * PIECE).await, None) };
+        tokio::join!(serve(near, Arc::new(())), reading);
+        assert!(begun.elapsed() > PATIENCE * 2, "{:?}", begun.elapsed());
+    }
+}

@@ -1,14 +1,10 @@
 //! The gateway's transport between HTTP/2 peers that see every frame's meaning: metadata, bodies,
 //! half-close, trailers and resets, and the three calls that an interceptor changes.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
-
-mod support;
-
+use crate::support::{self, Bed, frame, messages, read_all};
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, Request, Response};
-use support::{Bed, frame, messages, read_all};
 
 const PASS: &str = "/moby.buildkit.v1.Control/ListWorkers";
 const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";

@@ -18,6 +18,7 @@ use http::Request;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::mpsc,
+    task::JoinSet,
 };
 
 /// More than any test has under way.
@@ -28,6 +29,7 @@ pub struct Bed {
     pub upstream: Upstream,
     pub probe: Watch,
     pub tasks: Tasks,
+    socket: PathBuf,
     connection: Option<TaskGuard>,
     _gateway: TaskGuard,
     _dir: tempfile::TempDir,
@@ -50,7 +52,7 @@ impl Bed {
         let gateway = Gateway::bind(config, Arc::new(probe), tasks.clone());
         let gateway = gateway.await.unwrap();
         let gateway = own.spawn_guarded("gateway", gateway.run());
-        let io = UnixStream::connect(socket).await.unwrap();
+        let io = UnixStream::connect(&socket).await.unwrap();
         let (client, connection) = h2::client::handshake(io).await.unwrap();
         let connection = own.spawn_guarded("client", async move {
             let _ = connection.await;
@@ -60,10 +62,17 @@ impl Bed {
             upstream,
             probe: watch,
             tasks,
+            socket,
             connection: Some(connection),
             _gateway: gateway,
             _dir: dir,
         }
+    }
+
+    /// Another connection to the gateway, on which nothing has been said.
+    #[allow(dead_code, reason = "not every test floods")]
+    pub async fn connect(&self) -> UnixStream {
+        UnixStream::connect(&self.socket).await.unwrap()
     }
 
     /// The client's connection is gone without a word.
@@ -86,10 +95,20 @@ impl Upstream {
         let listener = UnixListener::bind(&path).unwrap();
         let (send, calls) = mpsc::channel(QUEUE);
         let serving = tasks.spawn_guarded("upstream", async move {
-            let (io, _) = listener.accept().await.unwrap();
-            let mut connection = h2::server::handshake(io).await.unwrap();
-            while let Some(Ok(call)) = connection.accept().await {
-                send.send(call).await.unwrap();
+            let mut connections = JoinSet::new();
+            loop {
+                let (io, _) = listener.accept().await.unwrap();
+                let send = send.clone();
+                connections.spawn(async move {
+                    let Ok(mut connection) = h2::server::handshake(io).await else {
+                        return;
+                    };
+                    while let Some(Ok(call)) = connection.accept().await {
+                        if send.send(call).await.is_err() {
+                            return;
+                        }
+                    }
+                });
             }
         });
         Self {

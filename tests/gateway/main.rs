@@ -1,0 +1,7 @@
+//! The gateway between HTTP/2 peers, without BuildKit.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
+mod floods;
+mod support;
+mod transport;
