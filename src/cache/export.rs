@@ -28,9 +28,7 @@ pub use failure::Failure;
 pub(super) use newest::Ahead;
 pub(super) use upload::{Upload, Uploads};
 
-use self::{
-    document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger,
-};
+use self::{document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger};
 use super::{
     Shared,
     listing::{Listing, Listings},

@@ -104,6 +104,7 @@ impl Builds {
         });
         live.insert(build_ref.to_owned(), Arc::downgrade(&build));
         self.in_flight.send_replace(live.len());
+        self.endpoint.set_idle(false);
         build
     }
 
@@ -215,13 +216,10 @@ impl Drop for Build {
         for access in &made.accesses {
             self.builds.endpoint.retire(access);
         }
-        let idle = {
-            let mut live = lock(&self.builds.live);
-            live.retain(|_, build| build.strong_count() > 0);
-            self.builds.in_flight.send_replace(live.len());
-            live.is_empty()
-        };
-        self.builds.endpoint.sweep(idle);
+        let mut live = lock(&self.builds.live);
+        live.retain(|_, build| build.strong_count() > 0);
+        self.builds.in_flight.send_replace(live.len());
+        self.builds.endpoint.set_idle(live.is_empty());
     }
 }
 

@@ -105,7 +105,7 @@ impl Ahead {
     }
 
     /// What was read, or is read now if that was too long ago.
-    pub async fn newest(&self, lane: &Lane, client: &Client) -> Outcome {
+    pub(super) async fn newest(&self, lane: &Lane, client: &Client) -> Outcome {
         if self.begun.elapsed() < FRESH
             && let Some(outcome) = self.outcome().await
         {

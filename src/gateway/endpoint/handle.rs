@@ -67,8 +67,8 @@ impl Handle {
 /// All handles of this gateway.
 ///
 /// A step that two builds share keeps the first build's provider, so a handle outlives its build:
-/// it is retired when the build ends and closed when no build is left, or when its real token has
-/// expired and nothing behind it could be reached any more (seen on BuildKit v0.32.2).
+/// it is retired when the build ends and closed a little after the last build, or when its real
+/// token has expired and nothing behind it could be reached any more (seen on BuildKit v0.32.2).
 #[derive(Default)]
 pub struct Handles {
     slots: Mutex<HashMap<Digest, Slot>>,

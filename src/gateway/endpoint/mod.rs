@@ -12,13 +12,14 @@
 mod api;
 mod backend;
 mod handle;
+mod linger;
 mod objects;
 pub(super) mod token;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -53,7 +54,10 @@ pub struct Endpoint {
     handles: Arc<Handles>,
     connections: TaskTracker,
     url: Url,
+    /// Since when no build is in flight.
+    idle: watch::Sender<Option<Instant>>,
     _server: TaskGuard,
+    _closer: TaskGuard,
 }
 
 /// What buildkitd is told about a handle.
@@ -92,11 +96,15 @@ impl Endpoint {
         let server = tasks.spawn_guarded("import endpoint", async move {
             http1::serve(listener, router, limits, &own, &open).await;
         });
+        let (idle, idle_since) = watch::channel(None);
+        let closing = linger::close_when_idle(Arc::clone(&handles), idle_since);
         Ok(Self {
             handles,
             connections,
             url,
+            idle,
             _server: server,
+            _closer: tasks.spawn_guarded("close handles", closing),
         })
     }
 
@@ -118,14 +126,15 @@ impl Endpoint {
     }
 
     /// Says that the build behind a handle has ended. It stays open for builds that share steps
-    /// with it, until [`Endpoint::sweep`] closes it.
+    /// with it: while any is in flight, and a little longer.
     pub fn retire(&self, access: &Access) {
         self.handles.retire(access.name.expose());
     }
 
-    /// Closes what nobody can need any more; `idle` says that no build is in flight.
-    pub fn sweep(&self, idle: bool) {
-        self.handles.sweep(idle, Timestamp::now());
+    /// Says whether a build is in flight, each time that one begins or ends.
+    pub fn set_idle(&self, idle: bool) {
+        self.handles.sweep(false, Timestamp::now());
+        self.idle.send_replace(idle.then(Instant::now));
     }
 
     /// How many connections buildkitd has open; each is a task. It keeps idle ones for a while.

@@ -17,7 +17,7 @@ use crate::protocol::{
 const CONTENT: &[u8] = b"an index";
 
 /// Has one entry under "key", and one whose bytes never end under "endless".
-struct Fixed;
+pub(super) struct Fixed;
 
 #[async_trait]
 impl Backend for Fixed {
@@ -372,15 +372,13 @@ async fn a_retired_handle_stays_while_a_build_is_in_flight_and_ends_its_download
     let mut download = bed.http.get(url).send().await.unwrap();
     assert_eq!(download.chunk().await.unwrap().unwrap(), "first");
 
-    bed.endpoint.sweep(true);
-    assert_eq!(bed.lookup("key").await.status(), StatusCode::OK, "in use");
     bed.endpoint.retire(&bed.access);
-    bed.endpoint.sweep(false);
+    bed.endpoint.set_idle(false);
     assert_eq!(bed.lookup("key").await.status(), StatusCode::OK, "shared");
-    bed.endpoint.sweep(true);
+    bed.endpoint.set_idle(true);
+    assert!(download.chunk().await.is_err(), "the download is cut");
     let gone = bed.lookup("key").await;
     assert_eq!(gone.status(), StatusCode::UNAUTHORIZED);
-    assert!(download.chunk().await.is_err(), "the download was cut");
 }
 
 #[tokio::test]
@@ -388,7 +386,7 @@ async fn a_retired_handle_whose_token_has_expired_is_closed_on_a_busy_daemon() {
     let bed = Bed::new().await;
     let expired = open(&bed.endpoint, SignedDuration::from_secs(-1));
     bed.endpoint.retire(&expired);
-    bed.endpoint.sweep(false);
+    bed.endpoint.set_idle(false);
     let answer = bed.lookup_at(&expired, "key", expired.token.expose());
     assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
 }
