@@ -18,7 +18,7 @@ use super::{
     blob::{FetchError, Fetched, Repair, pieces},
     lookup,
     report::{Bar, Reporter},
-    spool::{SpoolFile, hash},
+    spool::SpoolFile,
 };
 use crate::{
     actions::{self, Call, Client, Entry, Kind, Place},
@@ -36,6 +36,10 @@ const RANGE_ATTEMPTS: usize = 4;
 /// be told within a minute. It leaves room for one transfer that hangs until it is cut. A few bytes
 /// are no movement: [`actions::owed`] says how many are.
 const STALL: Duration = Duration::from_secs(50);
+
+/// Smaller chunks of a body are put together: a write to the spool for each would cost more than
+/// the copy, and so would a list of them.
+const SMALL_CHUNK: usize = 16 << 10;
 
 /// A layer to be fetched.
 pub(super) struct Fetch {
@@ -109,15 +113,13 @@ impl Fetch {
             .buffered(self.cache.ranges.most());
         let mut hasher = Hasher::default();
         let mut offset = 0;
-        while let Some((bytes, _place)) = ranges.try_next().await? {
-            let end = offset + bytes.len() as u64;
-            file.write_at(offset, bytes.clone())
+        while let Some((chunks, _place)) = ranges.try_next().await? {
+            let length: usize = chunks.iter().map(Bytes::len).sum();
+            hasher = file
+                .write_hashed(offset, chunks, hasher)
                 .await
                 .map_err(|e| self.spool_failed(&e))?;
-            hasher = hash(hasher, bytes)
-                .await
-                .map_err(|e| self.spool_failed(&e))?;
-            offset = end;
+            offset += length as u64;
             bar.reached(offset);
         }
         bar.done();
@@ -125,23 +127,27 @@ impl Fetch {
     }
 
     /// One range, whole, and its place, which bounds the memory of those that wait for their turn.
-    async fn range(&self, range: Range<u64>) -> Result<(Bytes, Place), FetchError> {
+    async fn range(&self, range: Range<u64>) -> Result<(Vec<Bytes>, Place), FetchError> {
         let mut place = self.cache.ranges.enter().await;
         let pulse = Pulse::default();
         let length = range.end - range.start;
-        let bytes = tokio::select! {
-            bytes = self.persist(range, &pulse) => bytes,
+        let chunks = tokio::select! {
+            chunks = self.persist(range, &pulse) => chunks,
             () = pulse.stopped(STALL) => {
                 let message = format!("nothing moved for {} s", STALL.as_secs());
                 Err(self.client.error(Call::Download, Kind::Timeout, &message))
             }
         };
-        place.over(length, bytes.as_ref().err());
-        Ok((bytes.map_err(|error| self.failed(error))?, place))
+        place.over(length, chunks.as_ref().err());
+        Ok((chunks.map_err(|error| self.failed(error))?, place))
     }
 
     /// Asks again where the body is cut or stalls.
-    async fn persist(&self, range: Range<u64>, pulse: &Pulse) -> Result<Bytes, actions::Error> {
+    async fn persist(
+        &self,
+        range: Range<u64>,
+        pulse: &Pulse,
+    ) -> Result<Vec<Bytes>, actions::Error> {
         let mut attempt = 1;
         loop {
             match self.attempt(range.clone(), pulse).await {
@@ -152,15 +158,18 @@ impl Fetch {
         }
     }
 
-    async fn attempt(&self, range: Range<u64>, pulse: &Pulse) -> Result<Bytes, actions::Error> {
-        let length = usize::try_from(range.end - range.start).unwrap_or(0);
-        let mut bytes = BytesMut::with_capacity(length);
+    async fn attempt(
+        &self,
+        range: Range<u64>,
+        pulse: &Pulse,
+    ) -> Result<Vec<Bytes>, actions::Error> {
+        let mut chunks = Chunks::default();
         let mut body = self.client.read(&self.entry, range).await?;
         while let Some(chunk) = body.try_next().await? {
             pulse.beat(chunk.len());
-            bytes.extend_from_slice(&chunk);
+            chunks.push(chunk);
         }
-        Ok(bytes.freeze())
+        Ok(chunks.finish())
     }
 
     fn failed(&self, error: actions::Error) -> FetchError {
@@ -175,6 +184,35 @@ impl Fetch {
             digest: self.digest,
             reason: reason.to_string(),
         }
+    }
+}
+
+/// Chunks as they came, without a copy; small ones together, since each has a cost of its own.
+#[derive(Default)]
+struct Chunks {
+    whole: Vec<Bytes>,
+    small: BytesMut,
+}
+
+impl Chunks {
+    fn push(&mut self, chunk: Bytes) {
+        if chunk.len() < SMALL_CHUNK {
+            self.small.extend_from_slice(&chunk);
+        } else {
+            self.flush();
+            self.whole.push(chunk);
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.small.is_empty() {
+            self.whole.push(self.small.split().freeze());
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.flush();
+        self.whole
     }
 }
 
@@ -218,5 +256,23 @@ impl Pulse {
             }
             sleep_until(last + limit).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_chunks_are_shared_and_small_ones_put_together() {
+        let large = Bytes::from(vec![1; SMALL_CHUNK]);
+        let small = Bytes::from_static(b"small");
+        let mut chunks = Chunks::default();
+        for chunk in [&small, &small, &large, &small] {
+            chunks.push(chunk.clone());
+        }
+        let chunks = chunks.finish();
+        assert_eq!(chunks, [&b"smallsmall"[..], &large, &small]);
+        assert_eq!(chunks[1].as_ptr(), large.as_ptr());
     }
 }

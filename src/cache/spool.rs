@@ -18,6 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustix::buffer::spare_capacity;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::digest::Hasher;
@@ -221,11 +222,41 @@ impl SpoolFile {
         let len = usize::try_from(range.end.saturating_sub(range.start))
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         blocking(move || {
-            let mut buffer = vec![0; len];
-            file.read_exact_at(&mut buffer, range.start)?;
+            // Read into memory as it comes: zeroing it first would cost as much as the reading.
+            let mut buffer = Vec::with_capacity(len);
+            while buffer.len() < len {
+                let at = range.start + buffer.len() as u64;
+                let room = || rustix::io::pread(&*file, spare_capacity(&mut buffer), at);
+                if rustix::io::retry_on_intr(room)? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            buffer.truncate(len);
             Ok(buffer.into())
         })
         .await
+    }
+
+    /// Writes chunks one after another from `offset` on, and hashes each while it is at hand.
+    pub async fn write_hashed(
+        &self,
+        offset: u64,
+        chunks: Vec<Bytes>,
+        mut hasher: Hasher,
+    ) -> Result<Hasher, SpoolError> {
+        let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        self.make_room(offset.saturating_add(length))?;
+        let file = Arc::clone(&self.file);
+        let written = blocking(move || {
+            let mut at = offset;
+            for chunk in chunks {
+                file.write_all_at(&chunk, at)?;
+                hasher.update(&chunk);
+                at += chunk.len() as u64;
+            }
+            Ok(hasher)
+        });
+        Ok(written.await?)
     }
 
     fn make_room(&self, size: u64) -> Result<(), SpoolError> {

@@ -9,7 +9,11 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Core, Failure, Outcome, ledger::Settled};
+use super::{
+    Core, Failure, Outcome,
+    ledger::Settled,
+    newest::{self, Older},
+};
 use crate::{
     actions::Weight,
     cache::{
@@ -109,7 +113,12 @@ impl Core {
         })
         .await?;
         self.ledger.weigh(&worth);
-        let settled = self.settle().await;
+        let version = &self.lane.version;
+        let client = self.lane.client.with_deadline(self.times().all);
+        let client = client.with_weight(&Weight::first());
+        let read = Instant::now();
+        let newest = self.newest().newest(&self.lane, &client);
+        let (settled, newest) = tokio::join!(self.settle(), newest);
         let mut plan = aside(move || Plan::new(&described, settled)).await?;
         if let Some((short, detail)) = plan.loss() {
             let _ = self.lost.set(format!("{short}: {}", detail.join("; ")));
@@ -121,10 +130,10 @@ impl Core {
             return Ok(Outcome::Nothing);
         }
 
-        let version = &self.lane.version;
-        let client = self.lane.client.with_deadline(self.times().all);
-        let client = client.with_weight(&Weight::first());
-        let newest = self.newest().newest(&self.lane, &client).await;
+        let newest = match newest {
+            Ok(_) if read.elapsed() >= newest::FRESH => Older::read(&self.lane, &client).await,
+            outcome => outcome,
+        };
         let newest =
             newest.map_err(|e| format!("the newest cache index could not be read: {e}"))?;
         if let Some(older) = &newest {

@@ -28,7 +28,7 @@ use crate::{
 
 /// What was read so long ago is read again: others may have written, and after uploads that took
 /// longer than this the two calls do not matter.
-const FRESH: Duration = Duration::from_secs(2);
+pub(super) const FRESH: Duration = Duration::from_secs(2);
 
 /// How long a layer waits for the index that may name it. It is there long before, unless the
 /// service is in trouble; then a layer is reserved as if it were new.
@@ -47,7 +47,7 @@ pub(super) struct Older {
 
 impl Older {
     /// Reads the newest index, and learns what other gateways have found damaged.
-    async fn read(lane: &Lane, client: &Client) -> Result<Option<Arc<Self>>, Error> {
+    pub async fn read(lane: &Lane, client: &Client) -> Result<Option<Arc<Self>>, Error> {
         let Some(newest) = index::newest(client, &lane.index, &lane.version).await? else {
             return Ok(None);
         };
