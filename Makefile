@@ -9,10 +9,10 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo test test-matrix fmt lint unit e2e soak faults bench bench-quick bench-hop conformance fuzz deny tools clean
+.PHONY: help demo test test-matrix fmt lint unit e2e soak faults bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: tools ## The main job on this machine: build, throw the builder away, build from the cache
 	cargo build --locked
@@ -66,9 +66,17 @@ bench: tools ## Stock and ours over simulated links; writes docs/PERFORMANCE.md 
 bench-quick: tools ## A few rows of it, in less than three minutes
 	cargo bench $(CARGO_ARGS) --bench link -- --quick $(BENCH_ARGS)
 
-bench-hop: tools ## What the hop through the gateway costs, as ratios to direct (root)
-	cargo build --release --locked
-	benches/hop.sh
+bench-hop: tools ## What the hop through the gateway costs, beside the daemon alone (root)
+	cargo bench $(CARGO_ARGS) --bench hop
+
+bench-serve: ## What the embedded service can do, beside `dd` on the same disk
+	cargo bench $(CARGO_ARGS) --bench serve
+
+bench-growth: tools ## How the gateway's cost grows: layers, builds at once, the size of the index (root)
+	cargo bench $(CARGO_ARGS) --bench growth
+
+bench-micro: ## What the parts cost that all bytes or all calls pass through (criterion)
+	cargo bench --locked --manifest-path benches/micro/Cargo.toml --target-dir target/micro
 
 conformance: ## containerd's own suite for content stores, on `buildkit-gha content`
 	cargo build $(CARGO_ARGS)

@@ -68,7 +68,8 @@ impl Api {
 
 /// A running Actions cache service.
 pub struct Service {
-    process: Process,
+    /// The process that listens.
+    pub process: Process,
     address: SocketAddr,
 }
 

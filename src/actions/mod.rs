@@ -34,7 +34,7 @@ mod failure;
 mod governor;
 mod http;
 mod pace;
-mod plan;
+pub mod plan;
 mod request;
 mod rest;
 mod retry;

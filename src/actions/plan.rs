@@ -17,7 +17,7 @@ const PART_STEP: u64 = 1 << 20;
 
 /// How an entry is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub struct Plan {
     size: u64,
     part: u64,
 }
@@ -67,7 +67,7 @@ impl Plan {
 
 /// One piece of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Part {
+pub struct Part {
     /// Its place in the order.
     pub index: u32,
     /// Its bytes within the entry; never empty.

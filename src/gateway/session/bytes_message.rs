@@ -20,7 +20,7 @@ const TAG: u8 = 0x0a;
 const MAX_VARINT: usize = 4;
 
 /// Room in front of a payload for the longest prefix, tag and length.
-pub(super) const HEADROOM: usize = PREFIX + 1 + MAX_VARINT;
+pub const HEADROOM: usize = PREFIX + 1 + MAX_VARINT;
 
 /// Why bytes are no `BytesMessage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -139,7 +139,7 @@ fn after_prefix([flag, length @ ..]: [u8; PREFIX]) -> Result<State, DecodeError>
 }
 
 /// Turns a buffer of [`HEADROOM`] unused bytes and a payload into a framed message.
-pub(super) fn seal(mut buffer: BytesMut) -> Bytes {
+pub fn seal(mut buffer: BytesMut) -> Bytes {
     let payload = buffer.len() - HEADROOM;
     let mut varint = [0; MAX_VARINT];
     let mut used = 0;

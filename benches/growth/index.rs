@@ -1,0 +1,36 @@
+//! An import and an export beside an index of 10,000 layers and 50,000 records.
+
+use std::time::Instant;
+
+use buildkit_gha::protocol::key::IndexKey;
+
+use crate::{
+    bed::Bed,
+    harness::{Build, Builder, Context},
+    large,
+    table::Row,
+    vitals::Watch,
+};
+
+/// Both begin with the index: it is read for the import, and compared with what is exported.
+pub fn measure(bed: &Bed) -> Row {
+    let token = bed.token("index");
+    let key = IndexKey::new("buildkit", "refs/heads/main", false).entry(1);
+    bed.service.save(&token, &key, &large::config().to_json());
+
+    let context = Context::with_shell(&bed.lab, "index", "RUN true\n");
+    let build = Build::of(&context)
+        .from(bed.gha(&token))
+        .to(bed.gha(&token));
+    let gateway = bed.gateway();
+    let watch = Watch::begin(&gateway.process);
+    let begun = Instant::now();
+    Builder::buildctl(&gateway).build(&build).ok().no_warnings();
+    let seconds = begun.elapsed().as_secs_f64();
+    Row::new(
+        "a build beside an index of 10,000 layers".to_owned(),
+        1,
+        seconds,
+        watch.end(),
+    )
+}

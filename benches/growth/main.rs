@@ -1,0 +1,55 @@
+//! How the gateway's cost grows: with layers, with builds at once, with the size of the index.
+//!
+//! | file | what |
+//! |---|---|
+//! | `bed` | the service, a builder whose steps are done, gateways before it |
+//! | `layers` | one build of 10, 100 and 1,000 layers |
+//! | `together` | 1, 10 and 50 builds at once |
+//! | `index` | an import and an export beside an index of 10,000 layers and 50,000 records |
+//! | `table` | the table |
+
+#[path = "../../e2e/harness/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests use all of it")]
+mod harness;
+#[path = "../micro/large.rs"]
+mod large;
+#[path = "../link/vertex.rs"]
+mod vertex;
+#[path = "../link/vitals.rs"]
+mod vitals;
+
+mod bed;
+mod index;
+mod layers;
+mod table;
+mod together;
+
+use std::{fs, path::Path};
+
+use crate::{bed::Bed, table::Row};
+
+/// Where the figures go.
+const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
+
+fn main() {
+    let bed = Bed::new();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut add = |row: Row| {
+        eprintln!("{}", row.line());
+        rows.push(row);
+    };
+    for count in [10, 100, 1_000] {
+        layers::measure(&bed, count).into_iter().for_each(&mut add);
+    }
+    for count in [1, 10, 50] {
+        add(together::measure(&bed, count));
+    }
+    add(index::measure(&bed));
+    println!("{}", table::table(&rows));
+
+    fs::create_dir_all(RESULTS).expect("create a folder below target");
+    let path = Path::new(RESULTS).join("growth.json");
+    let json = serde_json::to_vec_pretty(&rows).expect("rows are JSON");
+    fs::write(&path, json).expect("write the figures");
+    eprintln!("written: {}", path.display());
+}
