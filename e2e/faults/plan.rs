@@ -34,7 +34,7 @@ pub const LEFT_OUT: &[&str] = &[
      they change: one fault that stays on each operation, or each fault on the operation that matters",
     "a service that answers probes and no downloads to a fresh gateway in its next run, too: nothing \
      in the cache could tell it; `import-verify=full` is for that",
-    "the listing of the REST API, but for the deletion of damaged entries: nothing else calls it",
+    "the listing of the REST API as a proof: where it fails, layers are looked up (`tests/cache/calls.rs`)",
 ];
 
 /// What may go wrong with any request.

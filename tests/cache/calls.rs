@@ -1,11 +1,13 @@
 //! How many calls exports and imports make, and what they fetch without being asked.
 
 use buildkit_gha::cache::{ImportJob, Outcome};
+use http::StatusCode;
 use tokio::time::timeout;
 
 use crate::{
     bed::{Bed, Build, SOON, Speaks, index_key, layer},
     import::bytes,
+    lossy::Fault,
 };
 
 /// Larger than what a promise reads at once.
@@ -84,6 +86,23 @@ async fn one_listing_stands_for_all_lookups() {
     // Where the bytes are is looked up when they are wanted.
     let blob = job.fetch(build.digest(0)).await.unwrap();
     assert_eq!(bytes(&blob).await, build.layers[0]);
+}
+
+#[tokio::test]
+async fn where_the_listing_fails_layers_are_looked_up() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build(10);
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    bed.way.fail(&[LIST], Fault::Refused(StatusCode::FORBIDDEN));
+    let spec = bed.spec_with_rest("a");
+    let job = bed.import_as(&spec).await;
+    for at in 0..10 {
+        assert_eq!(job.promise(build.digest(at)).await, Some(LAYER as u64));
+    }
+    let export = bed.cache.export(&spec, bed.reporter()).unwrap();
+    assert_eq!(build.export(&export).await, Outcome::Unchanged);
+    assert_eq!(bed.way.count(LIST), 1);
 }
 
 /// Requests for the bytes of layers.

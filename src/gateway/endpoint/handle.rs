@@ -18,9 +18,13 @@ use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use rand::Rng as _;
 use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Backend, Object};
+use super::{
+    backend::{Backend, Object},
+    linger::LINGER,
+};
 use crate::{digest::Digest, secret::Secret};
 
 /// Random bytes in a handle and in an object's name: 128 bits cannot be guessed.
@@ -77,7 +81,8 @@ pub struct Handles {
 
 struct Slot {
     handle: Arc<Handle>,
-    retired: bool,
+    /// When its build ended.
+    retired: Option<Instant>,
 }
 
 impl Handles {
@@ -94,7 +99,7 @@ impl Handles {
         });
         let slot = Slot {
             handle,
-            retired: false,
+            retired: None,
         };
         self.slots().insert(Digest::of(&name), slot);
         name
@@ -134,14 +139,19 @@ impl Handles {
     /// Says that the build behind the handle has ended.
     pub fn retire(&self, name: &str) {
         if let Some(slot) = self.slots().get_mut(&Digest::of(name)) {
-            slot.retired = true;
+            slot.retired = Some(Instant::now());
         }
     }
 
-    /// Closes retired handles: all of them if the daemon is `idle`, else those that have expired.
+    /// Closes retired handles: if the daemon is `idle`, those whose build ended a while ago, see
+    /// [`LINGER`]; else those that have expired.
     pub fn sweep(&self, idle: bool, now: Timestamp) {
         self.slots().retain(|_, slot| {
-            let close = slot.retired && (idle || slot.handle.expires <= now);
+            let Some(retired) = slot.retired else {
+                return true;
+            };
+            let unwound = retired.elapsed() >= LINGER;
+            let close = (idle && unwound) || slot.handle.expires <= now;
             if close {
                 slot.handle.closed.cancel();
             }

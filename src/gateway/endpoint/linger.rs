@@ -1,4 +1,4 @@
-//! Handles outlive the last build a little.
+//! Handles outlive their builds a little.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,8 +14,8 @@ use super::handle::Handles;
 /// busy machine; a build that begins meanwhile may join its steps, which read through its handle.
 pub(super) const LINGER: Duration = Duration::from_secs(3);
 
-/// Closes retired handles whenever no build has been in flight for [`LINGER`]. `idle` says since
-/// when there is none.
+/// Closes retired handles when no build has been in flight for [`LINGER`]; `idle` says since when
+/// there is none. On a busy daemon the end of any build does that, see [`Handles::sweep`].
 pub(super) async fn close_when_idle(
     handles: Arc<Handles>,
     mut idle: watch::Receiver<Option<Instant>>,
@@ -60,25 +60,47 @@ mod tests {
         sleep(MOMENT).await;
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn handles_stay_until_no_build_has_been_in_flight_for_a_while() {
-        let handles = Arc::new(Handles::default());
-        let name = handles.open(Arc::new(Fixed), &Secret::new("token"), Timestamp::MAX);
+    fn retired(handles: &Handles) {
+        let token = Secret::new("token");
+        let name = handles.open(Arc::new(Fixed), &token, Timestamp::MAX);
         handles.retire(&name);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handle_stays_a_while_after_the_last_build() {
+        let handles = Arc::new(Handles::default());
+        retired(&handles);
         let (idle, since) = watch::channel(None);
         let tasks = Tasks::default();
         let _task = tasks.spawn_guarded("test", close_when_idle(Arc::clone(&handles), since));
 
         pass(LINGER * 2).await;
         assert_eq!(handles.count(), 1, "a build is in flight");
+        retired(&handles);
         idle.send_replace(Some(Instant::now()));
+        handles.sweep(true, Timestamp::now());
+        assert_eq!(handles.count(), 1, "its build ended just now");
         pass(LINGER / 2).await;
-        // A build begins and ends between two looks of the task.
-        idle.send_replace(None);
-        idle.send_replace(Some(Instant::now()));
-        pass(LINGER * 3 / 4).await;
-        assert_eq!(handles.count(), 1, "the last build ended not long ago");
+        assert_eq!(handles.count(), 1);
         pass(LINGER / 2).await;
+        assert_eq!(handles.count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn builds_that_follow_one_another_do_not_keep_it() {
+        let handles = Handles::default();
+        retired(&handles);
+        advance(LINGER / 2).await;
+        handles.sweep(true, Timestamp::now());
+        assert_eq!(
+            handles.count(),
+            1,
+            "the next build may have joined its steps"
+        );
+        advance(LINGER / 2).await;
+        handles.sweep(false, Timestamp::now());
+        assert_eq!(handles.count(), 1, "that is in flight");
+        handles.sweep(true, Timestamp::now());
         assert_eq!(handles.count(), 0);
     }
 }

@@ -133,7 +133,7 @@ impl Endpoint {
 
     /// Says whether a build is in flight, each time that one begins or ends.
     pub fn set_idle(&self, idle: bool) {
-        self.handles.sweep(false, Timestamp::now());
+        self.handles.sweep(idle, Timestamp::now());
         self.idle.send_replace(idle.then(Instant::now));
     }
 
