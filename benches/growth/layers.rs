@@ -48,7 +48,7 @@ pub fn measure(bed: &Bed, count: usize) -> [Row; 2] {
         .nothing_ran();
     let seconds = begun.elapsed().as_secs_f64();
     let imported = Row::new(
-        format!("import of {count} layers"),
+        format!("import beside {count} layers"),
         count,
         seconds,
         watch.end(),
