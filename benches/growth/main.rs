@@ -8,6 +8,8 @@
 //! | `index` | an import and an export beside an index of 10,000 layers and 50,000 records |
 //! | `table` | the table |
 
+#[path = "../figures.rs"]
+mod figures;
 #[path = "../../e2e/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests use all of it")]
 mod harness;
@@ -24,12 +26,7 @@ mod layers;
 mod table;
 mod together;
 
-use std::{fs, path::Path};
-
 use crate::{bed::Bed, table::Row};
-
-/// Where the figures go.
-const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
 
 fn main() {
     let bed = Bed::new();
@@ -47,9 +44,5 @@ fn main() {
     add(index::measure(&bed));
     println!("{}", table::table(&rows));
 
-    fs::create_dir_all(RESULTS).expect("create a folder below target");
-    let path = Path::new(RESULTS).join("growth.json");
-    let json = serde_json::to_vec_pretty(&rows).expect("rows are JSON");
-    fs::write(&path, json).expect("write the figures");
-    eprintln!("written: {}", path.display());
+    figures::save("growth.json", &rows);
 }

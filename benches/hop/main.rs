@@ -7,6 +7,8 @@
 //! | `sink` | an Actions cache that takes all and keeps nothing |
 //! | `table` | the table |
 
+#[path = "../figures.rs"]
+mod figures;
 #[path = "../../e2e/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests use all of it")]
 mod harness;
@@ -20,15 +22,10 @@ mod row;
 mod sink;
 mod table;
 
-use std::{fs, path::Path};
-
 use crate::{
     bed::Bed,
     row::{Measured, Row},
 };
-
-/// Where the figures go.
-const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
 
 fn main() {
     let bed = Bed::new();
@@ -42,9 +39,5 @@ fn main() {
         .collect();
     println!("{}", table::table(&measured));
 
-    fs::create_dir_all(RESULTS).expect("create a folder below target");
-    let path = Path::new(RESULTS).join("hop.json");
-    let json = serde_json::to_vec_pretty(&measured).expect("figures are JSON");
-    fs::write(&path, json).expect("write the figures");
-    eprintln!("written: {}", path.display());
+    figures::save("hop.json", &measured);
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::row::{Measured, Target};
+use crate::{
+    figures::median,
+    row::{Measured, Target},
+};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -40,10 +43,4 @@ pub fn line(measured: &Measured) -> String {
         measured.row.name(),
         measured.cost.cpu / rounds,
     )
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -84,15 +84,10 @@ impl Content {
         if self == Self::Project {
             return project(lab, name);
         }
-        Context::new(lab, name, &self.dockerfile(name))
+        Context::with_shell(lab, name, &self.dockerfile(name))
     }
 
     fn dockerfile(self, name: &str) -> String {
-        let mut text = String::from(
-            "FROM scratch AS base\n\
-             COPY busybox /bin/busybox\n\
-             RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n",
-        );
         let (mut make, mut copies, mut next) = (format!(": {name}"), String::new(), 0);
         for (count, bytes) in self.layers() {
             let last = next + count - 1;
@@ -105,15 +100,13 @@ impl Content {
             }
             next = last + 1;
         }
-        let _ = write!(
-            text,
+        format!(
             "RUN {make}\n\
              FROM scratch AS layers\n{copies}\
              FROM layers AS used\n\
              COPY busybox /bin/busybox\n\
              RUN [\"/bin/busybox\", \"true\"]\n"
-        );
-        text
+        )
     }
 }
 

@@ -11,6 +11,8 @@
 //!
 //! The clients compute on the same cores as the service.
 
+#[path = "../figures.rs"]
+mod figures;
 #[path = "../../e2e/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests use all of it")]
 mod harness;
@@ -23,16 +25,11 @@ mod load;
 mod table;
 mod work;
 
-use std::{fs, path::Path};
-
 use crate::{
     harness::{Lab, Service},
     load::Load,
     work::Work,
 };
-
-/// Where the figures go.
-const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
 
 /// How many clients there are at once.
 const CLIENTS: [usize; 3] = [1, 16, 256];
@@ -55,10 +52,6 @@ fn main() {
     let large = large::measure(&bed, &lab);
     println!("{}\n{}", table::loads(&loads), table::large(&large));
 
-    let figures = serde_json::json!({ "loads": loads, "large": large });
-    fs::create_dir_all(RESULTS).expect("create a folder below target");
-    let path = Path::new(RESULTS).join("serve.json");
-    let json = serde_json::to_vec_pretty(&figures).expect("figures are JSON");
-    fs::write(&path, json).expect("write the figures");
-    eprintln!("written: {}", path.display());
+    let both = serde_json::json!({ "loads": loads, "large": large });
+    figures::save("serve.json", &both);
 }

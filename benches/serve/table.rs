@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{large::Large, load::Load};
+use crate::{figures::median, large::Large, load::Load};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -68,10 +68,4 @@ fn rate(load: &Load) -> String {
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / MIB
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
