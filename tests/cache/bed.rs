@@ -333,11 +333,20 @@ pub fn layer(seed: u8, size: usize) -> Bytes {
 impl Build {
     /// Each layer stands upon the one before it, and each has a record.
     pub fn chain(layers: impl IntoIterator<Item = Bytes>) -> Self {
+        Self::of(layers, |at| i64::try_from(at).unwrap() - 1)
+    }
+
+    /// Each layer stands alone, and each has a record.
+    pub fn apart(layers: impl IntoIterator<Item = Bytes>) -> Self {
+        Self::of(layers, |_| -1)
+    }
+
+    fn of(layers: impl IntoIterator<Item = Bytes>, parent: impl Fn(usize) -> i64) -> Self {
         let layers: Vec<Bytes> = layers.into_iter().collect();
         let described = layers.iter().enumerate().map(|(at, layer)| {
             serde_json::json!({
                 "blob": Digest::of(layer),
-                "parent": i64::try_from(at).unwrap() - 1,
+                "parent": parent(at),
                 "annotations": {
                     "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
                     "diffID": Digest::of([b"diff", &layer[..]].concat()),

@@ -56,7 +56,8 @@ async fn what_no_budget_is_left_for_is_left_out_and_the_rest_is_indexed_at_once(
         ..http.budgets
     };
     let bed = Bed::over(Speaks::V2, &http, |_| {}).await;
-    let build = Build::chain((0..8).map(|seed| layer(seed, 100)));
+    // None stands upon another: which of them come too late is chance.
+    let build = Build::apart((0..8).map(|seed| layer(seed, 100)));
     let begun = Instant::now();
     let outcome = build.export(&bed.export("a")).await;
     assert!(begun.elapsed() < SOON);
@@ -66,8 +67,8 @@ async fn what_no_budget_is_left_for_is_left_out_and_the_rest_is_indexed_at_once(
     else {
         panic!("{outcome:?}")
     };
-    assert_eq!(layers + left_out, 8);
-    assert!(left_out >= 3, "{left_out}");
+    // One of the six calls was kept for the index.
+    assert_eq!((layers, left_out), (5, 3));
     let said = bed.said.warnings();
     assert!(
         said[0].contains("takes 6 of these calls a minute"),
