@@ -114,8 +114,8 @@ struct Core {
     timeout: Duration,
     begun: OnceLock<Instant>,
     /// The newest index, as it was when the build began.
-    known: Arc<Ahead>,
-    /// The same as of when BuildKit began to write.
+    known: Ahead,
+    /// The same as of when BuildKit began to write, or a little before.
     newest: OnceLock<Ahead>,
     ledger: Ledger,
     documents: document::Documents,
@@ -136,7 +136,7 @@ impl ExportJob {
     pub(super) fn new(lane: Lane, spec: &Spec) -> Arc<Self> {
         let client = lane.client.with_deadline(Instant::now() + spec.timeout);
         Arc::new(Self(Arc::new(Core {
-            known: Arc::new(Ahead::begin(lane.clone(), client)),
+            known: Ahead::begin(lane.clone(), client),
             newest: OnceLock::new(),
             listing: Listings::of(&lane.cache, &lane.client, &lane.version),
             lane,
@@ -189,9 +189,12 @@ impl Core {
         Times::of(begun, self.timeout)
     }
 
-    /// The newest index, which begins to be read with the first call.
+    /// The newest index, which begins to be read with the first call, unless it has just been.
     fn newest(&self) -> &Ahead {
         self.newest.get_or_init(|| {
+            if self.known.is_fresh() {
+                return self.known.clone();
+            }
             let client = self.lane.client.with_deadline(self.times().all);
             Ahead::begin(self.lane.clone(), client)
         })

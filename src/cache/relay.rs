@@ -54,7 +54,7 @@ struct Timed {
     client: Client,
     deadline: Instant,
     /// The newest index, which is read meanwhile.
-    known: Arc<Ahead>,
+    known: Ahead,
 }
 
 #[derive(Default)]
@@ -135,7 +135,7 @@ impl Relay {
             let deadline = Instant::now() + self.timeout;
             let client = self.lane.client.with_deadline(deadline);
             Timed {
-                known: Arc::new(Ahead::begin(self.lane.clone(), client.clone())),
+                known: Ahead::begin(self.lane.clone(), client.clone()),
                 client,
                 deadline,
             }
@@ -265,7 +265,7 @@ impl Relay {
             Some(share) if share.writer.is_none() => share.upload,
             _ => {
                 let timed = self.timed();
-                let known = Arc::clone(&timed.known);
+                let known = timed.known.clone();
                 Upload::whole(lane.clone(), known, timed.deadline, digest, size, file)
             }
         };

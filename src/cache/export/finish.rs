@@ -9,11 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{
-    Core, Failure, Outcome,
-    ledger::Settled,
-    newest::{self, Older},
-};
+use super::{Core, Failure, Outcome, ledger::Settled};
 use crate::{
     actions::Weight,
     cache::{
@@ -116,9 +112,8 @@ impl Core {
         let version = &self.lane.version;
         let client = self.lane.client.with_deadline(self.times().all);
         let client = client.with_weight(&Weight::first());
-        let read = Instant::now();
-        let newest = self.newest().newest(&self.lane, &client);
-        let (settled, newest) = tokio::join!(self.settle(), newest);
+        let newest = self.newest().renewed(&self.lane, &client);
+        let settled = self.settle().await;
         let mut plan = aside(move || Plan::new(&described, settled)).await?;
         if let Some((short, detail)) = plan.loss() {
             let _ = self.lost.set(format!("{short}: {}", detail.join("; ")));
@@ -130,12 +125,10 @@ impl Core {
             return Ok(Outcome::Nothing);
         }
 
-        let newest = match newest {
-            Ok(_) if read.elapsed() >= newest::FRESH => Older::read(&self.lane, &client).await,
-            outcome => outcome,
-        };
-        let newest =
-            newest.map_err(|e| format!("the newest cache index could not be read: {e}"))?;
+        let newest = newest.renewed(&self.lane, &client).outcome().await;
+        let newest = newest
+            .ok_or("the gateway is shutting down")?
+            .map_err(|e| format!("the newest cache index could not be read: {e}"))?;
         if let Some(older) = &newest {
             if older.graph.as_ref() == Some(&plan.graph) {
                 self.note(format!("cache index {} is unchanged", older.key));

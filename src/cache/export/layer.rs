@@ -77,7 +77,7 @@ async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Share>
     };
     let identity = lane.client.identity();
     let share = cache.uploads.join(identity, digest, || {
-        let known = Arc::clone(&core.known);
+        let known = core.known.clone();
         let deadline = core.times().uploads;
         Upload::start(lane.clone(), known, deadline, digest, total, file)
     });

@@ -1,9 +1,9 @@
 //! The newest index, read ahead of need.
 //!
-//! It is read twice. When the build begins, for what it names: a layer that it names is looked up
-//! before it is reserved, one call instead of two if it is still there. And when BuildKit begins to
-//! write, to be compared with what the export comes to; that one is read again where the export
-//! took so long that others may have written meanwhile.
+//! It is read when the build begins, for what it names: a layer that it names is looked up before
+//! it is reserved, one call instead of two if it is still there. It is also compared with what the
+//! export comes to. Where steps or uploads take so long that others may have written meanwhile, it
+//! is read again for that: when BuildKit begins to write, beside the last uploads, and after them.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
 
 /// What was read so long ago is read again: others may have written, and after uploads that took
 /// longer than this the two calls do not matter.
-pub(super) const FRESH: Duration = Duration::from_secs(2);
+const FRESH: Duration = Duration::from_secs(2);
 
 /// How long a layer waits for the index that may name it. It is there long before, unless the
 /// service is in trouble; then a layer is reserved as if it were new.
@@ -47,7 +47,7 @@ pub(super) struct Older {
 
 impl Older {
     /// Reads the newest index, and learns what other gateways have found damaged.
-    pub async fn read(lane: &Lane, client: &Client) -> Result<Option<Arc<Self>>, Error> {
+    async fn read(lane: &Lane, client: &Client) -> Result<Option<Arc<Self>>, Error> {
         let Some(newest) = index::newest(client, &lane.index, &lane.version).await? else {
             return Ok(None);
         };
@@ -72,27 +72,45 @@ impl Older {
 
 type Outcome = Result<Option<Arc<Older>>, Error>;
 
-/// The newest index as of when this was made.
+/// What was read, and when.
+type Read = (Instant, Outcome);
+
+/// The newest index, which begins to be read when this is made. Clones share the reading.
+#[derive(Clone)]
 pub(in crate::cache) struct Ahead {
-    begun: Instant,
-    outcome: watch::Receiver<Option<Outcome>>,
-    _task: TaskGuard,
+    read: watch::Receiver<Option<Read>>,
+    _task: Arc<TaskGuard>,
 }
 
 impl Ahead {
     /// Begins to read.
     pub fn begin(lane: Lane, client: Client) -> Self {
-        let (sender, outcome) = watch::channel(None);
+        let (sender, read) = watch::channel(None);
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("read the newest index", async move {
-            let read = Older::read(&lane, &client).await;
-            sender.send_replace(Some(read));
+            let outcome = Older::read(&lane, &client).await;
+            sender.send_replace(Some((Instant::now(), outcome)));
         });
         Self {
-            begun: Instant::now(),
-            outcome,
-            _task: task,
+            read,
+            _task: Arc::new(task),
         }
+    }
+
+    /// True if it has just been read.
+    pub(super) fn is_fresh(&self) -> bool {
+        let read = self.read.borrow();
+        let read = read.as_ref().filter(|(_, outcome)| outcome.is_ok());
+        read.is_some_and(|(at, _)| at.elapsed() < FRESH)
+    }
+
+    /// The same, or one that begins to be read now if that was read, or failed, too long ago.
+    pub(super) fn renewed(&self, lane: &Lane, client: &Client) -> Self {
+        let is_old = |(at, _): &Read| at.elapsed() >= FRESH;
+        if self.read.borrow().as_ref().is_some_and(is_old) {
+            return Self::begin(lane.clone(), client.clone());
+        }
+        self.clone()
     }
 
     /// Whether the index names this layer, so that it is probably there. An index proves nothing.
@@ -104,20 +122,10 @@ impl Ahead {
         older.layers.contains(&digest)
     }
 
-    /// What was read, or is read now if that was too long ago.
-    pub(super) async fn newest(&self, lane: &Lane, client: &Client) -> Outcome {
-        if self.begun.elapsed() < FRESH
-            && let Some(outcome) = self.outcome().await
-        {
-            return outcome;
-        }
-        Older::read(lane, client).await
-    }
-
-    /// `None` if the process is shutting down.
-    async fn outcome(&self) -> Option<Outcome> {
-        let mut outcome = self.outcome.clone();
-        let known = outcome.wait_for(Option::is_some).await;
-        known.ok()?.clone()
+    /// What was read. `None` if the process is shutting down.
+    pub(super) async fn outcome(&self) -> Option<Outcome> {
+        let mut read = self.read.clone();
+        let known = read.wait_for(Option::is_some).await.ok()?;
+        known.as_ref().map(|(_, outcome)| outcome.clone())
     }
 }

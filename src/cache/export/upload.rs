@@ -50,7 +50,7 @@ impl Upload {
     /// `total` is its size, if known.
     pub(super) fn start(
         lane: Lane,
-        known: Arc<Ahead>,
+        known: Ahead,
         deadline: Instant,
         digest: Digest,
         total: Option<u64>,
@@ -66,7 +66,7 @@ impl Upload {
     /// Starts to upload the blob `digest`, which `file` has in its first `size` bytes.
     pub fn whole(
         lane: Lane,
-        known: Arc<Ahead>,
+        known: Ahead,
         deadline: Instant,
         digest: Digest,
         size: u64,
@@ -78,7 +78,7 @@ impl Upload {
 
     fn of(
         lane: Lane,
-        known: Arc<Ahead>,
+        known: Ahead,
         deadline: Instant,
         digest: Digest,
         total: Option<u64>,
