@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{error::Error, file::UploadFile};
+
 /// Nobody but the service's user has business in its files.
 const DIR_MODE: u32 = 0o700;
 
@@ -49,10 +51,10 @@ impl Blobs {
     }
 
     /// Makes an uploaded file permanent. After this it survives a loss of power.
-    pub fn publish(&self, id: i64, file: &File) -> io::Result<()> {
-        file.sync_all()?;
+    pub fn publish(&self, id: i64, file: &UploadFile) -> Result<(), Error> {
+        file.sync()?;
         fs::rename(self.upload_path(id), self.path(id))?;
-        File::open(&self.blobs)?.sync_all()
+        Ok(File::open(&self.blobs)?.sync_all()?)
     }
 
     /// Takes a published file back: its entry could not be written.

@@ -21,6 +21,7 @@ use super::{
     config::MAX_LOOKUP_KEYS,
     db::{AFTER_ALL_KEYS, Db, Direction, Entry, Filter, Page, SortBy},
     error::Error,
+    file::UploadFile,
     registry::Registry,
     upload::{Name, Upload},
 };
@@ -162,18 +163,19 @@ impl Entries {
         };
         if let Err(error) = self.persist(&entry, upload.file()) {
             upload.unseal();
-            self.give_up_if_full(upload, &error);
+            if error.ends_upload() {
+                self.give_up(upload);
+            }
             return Err(error);
         }
         self.uploads.remove(upload);
         Ok(entry.id)
     }
 
-    /// Gives up an upload that the disk has no room for: its bytes would keep the disk full until
-    /// somebody misses it, and they are of no use without the rest.
-    pub fn give_up_if_full(&self, upload: &Upload, error: &Error) {
-        if matches!(error, Error::Full)
-            && upload.abandon()
+    /// Gives up an upload that can come to nothing any more. Where the disk has no room for it, its
+    /// bytes would keep the disk full until somebody misses it.
+    pub fn give_up(&self, upload: &Upload) {
+        if upload.abandon()
             && let Err(error) = self.discard(upload)
         {
             tracing::warn!(%error, "the bytes of an upload that was given up stay until the next start");
@@ -185,7 +187,7 @@ impl Entries {
         Ok(self.blobs.discard(upload.id)?)
     }
 
-    fn persist(&self, entry: &Entry, file: &File) -> Result<(), Error> {
+    fn persist(&self, entry: &Entry, file: &UploadFile) -> Result<(), Error> {
         self.blobs.publish(entry.id, file)?;
         if let Err(error) = self.db.insert(entry) {
             self.blobs.unpublish(entry.id)?;

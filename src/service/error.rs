@@ -63,12 +63,22 @@ pub enum Error {
     /// No space is left for this.
     #[error("the disk of the cache service is full; delete entries or give it more space")]
     Full,
+    /// The disk failed to keep bytes that it had taken.
+    #[error("the disk of the cache service lost bytes of the upload, which is given up: {0}")]
+    Unsynced(std::io::Error),
     /// The disk failed us.
     #[error("the service's storage failed: {0}")]
     Io(std::io::Error),
     /// The database failed us.
     #[error("the service's database failed: {0}")]
     Db(rusqlite::Error),
+}
+
+impl Error {
+    /// True if the upload that it happened to can come to nothing any more.
+    pub(super) fn ends_upload(&self) -> bool {
+        matches!(self, Self::Full | Self::Unsynced(_))
+    }
 }
 
 impl From<std::io::Error> for Error {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`surface`] | one file per protocol (v1, v2, Azure blobs, REST): parse, call, answer |
 //! | `entries` | the rules, without protocol and without SQL |
-//! | `registry`, `upload` | uploads in progress, in memory |
+//! | `registry`, `upload`, `file` | uploads in progress: in memory, and their bytes |
 //! | `db`, `blobs` | what was committed: SQLite and content files |
 //! | `ballast` | space that is set aside for a full disk |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
@@ -21,6 +21,7 @@ pub mod config;
 mod db;
 mod entries;
 mod error;
+mod file;
 mod gc;
 mod key;
 mod metrics;

@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use super::{
     Service,
     error::Error,
+    file::UploadFile,
     upload::{Region, Upload},
 };
 
@@ -18,8 +19,8 @@ use super::{
 const BUFFER_BYTES: usize = 256 << 10;
 
 impl Service {
-    /// Writes a body of exactly `region.len` bytes to its place in an upload. When there is no room
-    /// for it, the upload is given up.
+    /// Writes a body of exactly `region.len` bytes to its place in an upload, which is given up when
+    /// the disk has no room for them or loses them.
     pub(super) async fn receive(
         &self,
         body: Body,
@@ -27,10 +28,10 @@ impl Service {
         region: Region,
     ) -> Result<(), Error> {
         let received = self.write_body(body, upload.file(), region).await;
-        if let Err(Error::Full) = received {
+        if received.as_ref().is_err_and(Error::ends_upload) {
             let upload = Arc::clone(upload);
             self.blocking(move |entries| {
-                entries.give_up_if_full(&upload, &Error::Full);
+                entries.give_up(&upload);
                 Ok(())
             })
             .await?;
@@ -41,7 +42,7 @@ impl Service {
     async fn write_body(
         &self,
         mut body: Body,
-        file: &Arc<File>,
+        file: &Arc<UploadFile>,
         region: Region,
     ) -> Result<(), Error> {
         let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
@@ -113,10 +114,14 @@ async fn next_frame(body: &mut Body) -> Result<Option<Bytes>, Error> {
 }
 
 /// Writes the buffer and gives it back empty.
-async fn write(file: &Arc<File>, offset: u64, mut buffer: BytesMut) -> io::Result<BytesMut> {
+async fn write(
+    file: &Arc<UploadFile>,
+    offset: u64,
+    mut buffer: BytesMut,
+) -> Result<BytesMut, Error> {
     let file = Arc::clone(file);
     blocking(move || {
-        file.write_all_at(&buffer, offset)?;
+        file.write_at(&buffer, offset)?;
         buffer.clear();
         Ok(buffer)
     })
@@ -133,9 +138,9 @@ async fn read(file: Arc<File>, region: Region) -> io::Result<Bytes> {
     .await
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
+async fn blocking<T: Send + 'static, E: From<io::Error> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(io::Error::other)?

@@ -13,7 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{config::MAX_PARTS, error::Error};
+use super::{config::MAX_PARTS, error::Error, file::UploadFile};
 
 /// What makes an entry unique.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -57,7 +57,7 @@ pub struct Upload {
     pub id: i64,
     /// Its name.
     pub name: Name,
-    file: Arc<File>,
+    file: Arc<UploadFile>,
     state: Mutex<State>,
     commits: Mutex<()>,
 }
@@ -101,14 +101,14 @@ impl Upload {
         Self {
             id,
             name,
-            file: Arc::new(file),
+            file: Arc::new(UploadFile::new(file)),
             state: Mutex::new(state),
             commits: Mutex::default(),
         }
     }
 
     /// The file that takes the bytes.
-    pub fn file(&self) -> &Arc<File> {
+    pub fn file(&self) -> &Arc<UploadFile> {
         &self.file
     }
 

@@ -112,7 +112,7 @@ async fn count(State(context): State<Context>, request: Request, next: Next) -> 
 
 /// Logs a failure of the service itself; true if it is one. All others are the client's to hear.
 fn log_internal(error: &Error) -> bool {
-    let internal = matches!(error, Error::Io(_) | Error::Db(_));
+    let internal = matches!(error, Error::Unsynced(_) | Error::Io(_) | Error::Db(_));
     if internal {
         tracing::error!(%error, "a request failed inside the service");
     }

@@ -189,7 +189,9 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
             StatusCode::INSUFFICIENT_STORAGE,
             "InsufficientStorageException",
         ),
-        Error::Io(_) | Error::Db(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalException"),
+        Error::Unsynced(_) | Error::Io(_) | Error::Db(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "InternalException")
+        }
         Error::InvalidKey
         | Error::InvalidVersion
         | Error::KeyCount

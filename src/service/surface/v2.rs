@@ -279,7 +279,9 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
         // Twirp has no status for it; this one is repeated by no client.
         Error::Full => (StatusCode::INSUFFICIENT_STORAGE, "resource_exhausted"),
-        Error::Io(_) | Error::Db(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        Error::Unsynced(_) | Error::Io(_) | Error::Db(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        }
         Error::InvalidKey
         | Error::InvalidVersion
         | Error::KeyCount
