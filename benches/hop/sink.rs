@@ -9,6 +9,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::{net::TcpListener, runtime::Runtime};
 
+/// Below this path it takes no entry.
+pub const REFUSING: &str = "refusing/";
+
 /// It listens as long as the value lives.
 pub struct Sink {
     address: SocketAddr,
@@ -48,11 +51,13 @@ async fn answer(
     request: Request<Incoming>,
     address: SocketAddr,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let refuses = request.uri().path()[1..].starts_with(REFUSING);
     let call = request.uri().path().rsplit('/').next().map(str::to_owned);
     let mut body = request.into_body();
     // Whatever a client sends is dropped as it comes.
     while let Some(Ok(_)) = body.frame().await {}
     let answer = match call.as_deref() {
+        Some("CreateCacheEntry") if refuses => json!({ "ok": false, "message": "refused" }),
         Some("CreateCacheEntry") => {
             json!({ "ok": true, "signed_upload_url": format!("http://{address}/blob?sig=none") })
         }

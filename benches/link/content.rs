@@ -1,17 +1,23 @@
-//! What is built: layers of random bytes, and a project as people have it.
+//! What is built: layers of random bytes, a layer of programs, and a project as people have it.
 //!
 //! Random bytes do not compress, so that `gzip`, which stock always uses, hides none of them from
 //! the link. One step makes all files and a `COPY` for each makes a layer of it: the exported stage
 //! has these layers and no other.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, fs, path::Path, sync::Arc};
 
 use serde::Serialize;
 
-use crate::harness::{Context, Lab};
+use crate::harness::{Context, Lab, version};
 
 /// A project: packages, a toolchain, a compiler, tests, an image.
 const PROJECT: &str = include_str!("project.Dockerfile");
+
+/// What compresses as images do, and is there on every machine that runs this.
+const PROGRAMS: [&str; 3] = ["buildkitd", "buildctl", "buildx"];
+
+/// One layer, of the programs.
+const PROGRAMS_LAYER: &str = "FROM scratch AS layers\nCOPY programs /programs\n";
 
 /// Source files of the project.
 const SOURCES: usize = 40;
@@ -28,6 +34,8 @@ pub enum Content {
     Large,
     /// One layer of 4 GiB.
     Huge,
+    /// One layer of programs.
+    Programs,
     /// The project.
     Project,
 }
@@ -40,6 +48,7 @@ impl Content {
             Self::Mixed => "10 × 20 MiB + 30 × 256 KiB",
             Self::Large => "1 × 512 MiB",
             Self::Huge => "1 × 4 GiB",
+            Self::Programs => "1 layer of programs",
             Self::Project => "project",
         }
     }
@@ -51,7 +60,7 @@ impl Content {
             Self::Mixed => &[(10, 20 << 20), (30, 256 << 10)],
             Self::Large => &[(1, 512 << 20)],
             Self::Huge => &[(1, 4 << 30)],
-            Self::Project => &[],
+            Self::Programs | Self::Project => &[],
         }
     }
 
@@ -81,10 +90,11 @@ impl Content {
 
     /// A context of its own: equal names have equal steps.
     pub fn context(self, lab: &Arc<Lab>, name: &str) -> Context {
-        if self == Self::Project {
-            return project(lab, name);
+        match self {
+            Self::Project => project(lab, name),
+            Self::Programs => programs(lab, name),
+            _ => Context::with_shell(lab, name, &self.dockerfile(name)),
         }
-        Context::with_shell(lab, name, &self.dockerfile(name))
     }
 
     fn dockerfile(self, name: &str) -> String {
@@ -108,6 +118,19 @@ impl Content {
              RUN [\"/bin/busybox\", \"true\"]\n"
         )
     }
+}
+
+fn programs(lab: &Arc<Lab>, name: &str) -> Context {
+    let context = Context::new(lab, name, PROGRAMS_LAYER);
+    let folder = context.dir().join("programs");
+    fs::create_dir(&folder).expect("create a folder of the context");
+    let tools = version::tools();
+    for program in PROGRAMS {
+        let copied = fs::copy(Path::new(&tools).join(program), folder.join(program));
+        copied.expect("the programs have been built");
+    }
+    context.write("programs/name", name);
+    context
 }
 
 fn project(lab: &Arc<Lab>, name: &str) -> Context {

@@ -15,7 +15,7 @@ impl Work {
     fn way(self, in_parts: bool) -> Way {
         let (api, blob) = match self {
             // Reserve, put, (join,) confirm a layer; then the same of the index.
-            Self::Export => (4, 2 + u32::from(in_parts)),
+            Self::Export | Self::First(_) => (4, 2 + u32::from(in_parts)),
             // The newest index is found and read, beside the lookups of the layers or the listing.
             Self::Unchanged | Self::Later | Self::NewBuilder | Self::NewBuilderListing => (1, 1),
             // The index is found and read; the layers are found, looked at and read.

@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use crate::{content::Content, harness::Api, links::Wire, work::Work};
+use crate::{
+    content::Content,
+    harness::Api,
+    links::Wire,
+    work::{Compression, Work},
+};
 
 /// Rounds of a row whose figures include `BuildKit`'s own work, which varies.
 const IMPORT_ROUNDS: usize = 5;
@@ -79,6 +84,11 @@ pub fn full() -> Vec<Plan> {
     ] {
         plan.push(row(Wire::Slow, Api::V2, content, work));
     }
+    let programs = |compression| {
+        let work = Work::First(compression);
+        row(Wire::Gh, Api::V2, Content::Programs, work)
+    };
+    plan.extend(Compression::ALL.map(programs));
     let huge = row(Wire::None, Api::V2, Content::Huge, Work::Export);
     plan.push(Plan { rounds: 1, ..huge });
     plan

@@ -42,6 +42,7 @@ impl Row {
     /// The seconds that count in this row, of each round.
     pub fn seconds(&self, side: Side) -> Vec<f64> {
         let counts = |measured: &Measured| match measured.export {
+            Some(export) if self.work.compresses() => export.prepare + export.send,
             Some(export) if !self.work.counts_wall() => export.send,
             _ => measured.wall,
         };

@@ -65,9 +65,14 @@ fn cells(row: &Row, side: Side, rows: &[Row]) -> String {
         ),
     };
     let exports: Vec<_> = rounds.iter().filter_map(|m| m.export).collect();
-    let prepare = exports
-        .first()
-        .map_or(String::new(), |e| format!("{:.2}", e.prepare));
+    // Where only the first round compresses, its time is the one.
+    let compressing = if row.work.compresses() {
+        exports.len()
+    } else {
+        1
+    };
+    let prepares = exports.iter().take(compressing);
+    let prepare = spread(prepares.map(|e| e.prepare).collect());
     let send = spread(exports.iter().map(|e| e.send).collect());
     format!(
         "| {name} | {} | {} | {prepare} | {send} | {limit} | {ratio} | {} | {} | {:.1} | {:.1} | {} | {:.0} | {:.0} | {:.2} | {:.2} | {verdict} |",
