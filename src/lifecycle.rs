@@ -50,7 +50,9 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        TaskGuard(self.spawn(name, task))
+        // A guard keeps tokio's cell of the task: what stands in a box is freed when the task is over,
+        // and an export has a guard for each of its layers.
+        TaskGuard(self.spawn(name, Box::pin(task)))
     }
 
     /// Starts a task whose result its owner waits for; it ends when the handle is dropped.

@@ -221,9 +221,11 @@ impl SpoolFile {
         let file = Arc::clone(&self.file);
         let len = usize::try_from(range.end.saturating_sub(range.start))
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        // Memory comes from the few threads that run tasks: each of the many that may block would have
+        // a heap of its own, which keeps what is freed there.
+        let mut buffer = Vec::with_capacity(len);
         blocking(move || {
             // Read into memory as it comes: zeroing it first would cost as much as the reading.
-            let mut buffer = Vec::with_capacity(len);
             while buffer.len() < len {
                 let at = range.start + buffer.len() as u64;
                 let room = || rustix::io::pread(&*file, spare_capacity(&mut buffer), at);
