@@ -2,14 +2,15 @@
 //! left to wait for.
 //!
 //! A kernel that could not write bytes says so once, and a later sync succeeds without them. So an
-//! error of a sync is final ([`Error::Unsynced`]): whoever sees it gives the upload up.
+//! error of a sync is final ([`Error::Unsynced`]): the file remembers it, and whoever sees it gives the
+//! upload up.
 
 use std::{
     fs::File,
     io::{self, ErrorKind},
     os::unix::fs::FileExt as _,
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -26,7 +27,8 @@ pub struct UploadFile {
     file: File,
     /// Bytes that have come since the last sync began.
     unsynced: AtomicU64,
-    syncing: Mutex<()>,
+    /// Whether a sync has failed. Locked while one runs.
+    lost: Mutex<bool>,
 }
 
 impl UploadFile {
@@ -35,7 +37,7 @@ impl UploadFile {
         Self {
             file,
             unsynced: AtomicU64::new(0),
-            syncing: Mutex::default(),
+            lost: Mutex::default(),
         }
     }
 
@@ -45,24 +47,32 @@ impl UploadFile {
         let new = data.len() as u64;
         let unsynced = self.unsynced.fetch_add(new, Ordering::Relaxed) + new;
         if unsynced >= UNSYNCED_BYTES
-            && let Ok(_turn) = self.syncing.try_lock()
+            && let Ok(mut lost) = self.lost.try_lock()
         {
             self.unsynced.store(0, Ordering::Relaxed);
-            self.file.sync_data().map_err(unsynced_error)?;
+            check(self.file.sync_data(), &mut lost)?;
         }
         Ok(())
     }
 
     /// Brings everything to the disk.
     pub fn sync(&self) -> Result<(), Error> {
-        self.file.sync_all().map_err(unsynced_error)
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        check(self.file.sync_all(), &mut lost)
     }
 }
 
-fn unsynced_error(error: io::Error) -> Error {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full,
-        _ => Error::Unsynced(error),
+fn check(synced: io::Result<()>, lost: &mut bool) -> Result<(), Error> {
+    let before = std::mem::replace(lost, *lost || synced.is_err());
+    match synced {
+        Err(error) => Err(match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full,
+            _ => Error::Unsynced(error),
+        }),
+        Ok(()) if before => Err(Error::Unsynced(io::Error::other(
+            "a sync has failed before",
+        ))),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -103,5 +113,14 @@ mod tests {
         let failed = write(&file, many - 1..many);
         assert!(matches!(failed, Err(Error::Unsynced(_))), "{failed:?}");
         assert!(matches!(file.sync(), Err(Error::Unsynced(_))));
+    }
+
+    #[test]
+    fn a_sync_that_succeeds_brings_nothing_back() {
+        let mut lost = false;
+        check(Ok(()), &mut lost).unwrap();
+        check(Err(io::ErrorKind::Other.into()), &mut lost).unwrap_err();
+        let after = check(Ok(()), &mut lost);
+        assert!(matches!(after, Err(Error::Unsynced(_))), "{after:?}");
     }
 }
