@@ -76,7 +76,7 @@ bench-growth: tools ## How the gateway's cost grows: layers, builds at once, the
 	cargo bench $(CARGO_ARGS) --bench growth
 
 bench-micro: ## What the parts cost that all bytes or all calls pass through (criterion)
-	cargo bench --locked --manifest-path benches/micro/Cargo.toml --target-dir target/micro
+	CARGO_TARGET_DIR=$(CURDIR)/target/micro cargo bench --locked --manifest-path benches/micro/Cargo.toml
 
 conformance: ## containerd's own suite for content stores, on `buildkit-gha content`
 	cargo build $(CARGO_ARGS)
