@@ -7,7 +7,7 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind},
+    io,
     os::unix::fs::FileExt as _,
     sync::{
         Mutex, PoisonError,
@@ -65,9 +65,9 @@ impl UploadFile {
 fn check(synced: io::Result<()>, lost: &mut bool) -> Result<(), Error> {
     let before = std::mem::replace(lost, *lost || synced.is_err());
     match synced {
-        Err(error) => Err(match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full,
-            _ => Error::Unsynced(error),
+        Err(error) => Err(match Error::from(error) {
+            Error::Io(error) => Error::Unsynced(error),
+            other => other,
         }),
         Ok(()) if before => Err(Error::Unsynced(io::Error::other(
             "a sync has failed before",
