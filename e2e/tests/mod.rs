@@ -8,6 +8,7 @@ mod faults;
 mod full_service;
 mod harness;
 mod heal;
+mod imports;
 mod index;
 mod life;
 mod memory;

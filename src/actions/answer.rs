@@ -65,7 +65,7 @@ impl Answer {
         let chunk = timeout(self.speed.left(), self.response.chunk())
             .await
             .map_err(|_| self.context.error(Kind::Timeout, &self.speed.words()))?
-            .map_err(|error| self.context.transport(error))?;
+            .map_err(|error| self.context.incomplete(error))?;
         if let Some(chunk) = &chunk {
             self.speed.moved(chunk.len(), asked.elapsed());
         }

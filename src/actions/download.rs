@@ -9,7 +9,6 @@ use futures_util::{
 };
 use http::{Method, StatusCode, header};
 use tokio::sync::Mutex;
-use url::Url;
 
 use super::{
     Client, Entry, Error, Kind,
@@ -17,9 +16,6 @@ use super::{
     http::{Call, Request},
 };
 use crate::{protocol::range::ContentRange, secret::SecretUrl};
-
-/// Stands where no URL is known yet; nothing is ever sent to it.
-const NOWHERE: &str = "http://invalid/";
 
 /// Where an entry's bytes are: a signed URL, which is replaced when it has expired or stalls.
 /// Clones share it.
@@ -45,13 +41,6 @@ impl Location {
     /// A location that was just learnt.
     pub fn new(url: SecretUrl) -> Self {
         let trust = Trust::Good;
-        Self(Arc::new(Mutex::new(Place { url, trust })))
-    }
-
-    /// A location that is looked up when it is first read.
-    pub fn unknown() -> Self {
-        let url = SecretUrl::new(Url::parse(NOWHERE).expect("a URL"));
-        let trust = Trust::Expired;
         Self(Arc::new(Mutex::new(Place { url, trust })))
     }
 
@@ -259,7 +248,7 @@ async fn first(mut answer: Answer, length: u64) -> Result<Bytes, Error> {
 
 fn cut_off(answer: &Answer, missing: u64) -> Error {
     let message = format!("the body ended {missing} bytes too early");
-    answer.context().error(Kind::Transport, &message)
+    answer.context().error(Kind::Incomplete, &message)
 }
 
 /// The `Content-Range` of a partial answer.

@@ -32,8 +32,10 @@ pub enum Kind {
     Server(u16),
     /// The request is wrong (other 4xx).
     Rejected(u16),
-    /// The connection failed, was reset, or was cut in the middle of a body.
+    /// The connection failed or was reset before there was an answer.
     Transport,
+    /// There was an answer, and its body was cut.
+    Incomplete,
     /// The call, or the whole operation, took longer than it may.
     Timeout,
     /// The answer is not what the protocol says.
@@ -45,7 +47,10 @@ pub enum Kind {
 impl Kind {
     /// True if the service may have done what it was asked although the call failed.
     pub(crate) fn leaves_doubt(&self) -> bool {
-        matches!(self, Self::Server(_) | Self::Transport | Self::Timeout)
+        matches!(
+            self,
+            Self::Server(_) | Self::Transport | Self::Incomplete | Self::Timeout
+        )
     }
 }
 

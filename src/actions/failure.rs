@@ -100,6 +100,15 @@ impl Context {
         self.error(kind, &words(&error.without_url()))
     }
 
+    /// An error in the middle of an answer.
+    pub fn incomplete(&self, error: reqwest::Error) -> Error {
+        let mut error = self.transport(error);
+        if error.kind == Kind::Transport {
+            error.kind = Kind::Incomplete;
+        }
+        error
+    }
+
     pub fn too_slow(&self, limit: Limit) -> Error {
         let message = match limit {
             Limit::Total(time) => format!("no answer within {time:?}"),

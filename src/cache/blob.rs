@@ -22,15 +22,17 @@ pub enum FetchError {
     NotFound(Digest),
     /// What the cache has is damaged.
     #[error(
-        "{digest} is damaged in the cache (entry {key}): its bytes were fetched twice and are \
-         not what its name says; {repair}; import-verify=full on the import finds such damage \
-         before a build relies on the layer"
+        "{digest} is damaged in the cache (entry {key}): it was fetched twice, and {reason}; \
+         {repair}; import-verify=full on the import finds such damage before a build relies on the \
+         layer"
     )]
     Damaged {
         /// The layer.
         digest: Digest,
         /// The entry's full key.
         key: String,
+        /// What is wrong with its bytes.
+        reason: String,
         /// What was done about it.
         repair: Repair,
     },

@@ -44,11 +44,11 @@ impl ContentImport {
             job: Arc::clone(&job),
         };
         let missing = missing(&job).await;
-        for config in job.configs() {
+        job.for_each_config(|config| {
             if let Err(error) = host.add(config, &missing) {
                 job.warn("cache import: an index cannot be used", error.to_string());
             }
-        }
+        });
         Arc::new(host)
     }
 
@@ -100,8 +100,8 @@ enum Unusable {
 
 /// The layers that the indexes name and that cannot be promised.
 async fn missing(job: &ImportJob) -> HashSet<Digest> {
-    let layers = job.configs().flat_map(|config| &config.layers);
-    let named: HashSet<Digest> = layers.map(|layer| layer.blob).collect();
+    let mut named = HashSet::new();
+    job.for_each_config(|config| named.extend(config.layers.iter().map(|layer| layer.blob)));
     let looks = named.into_iter().map(|digest| async move {
         let promise = job.promise(digest).await;
         promise.is_none().then_some(digest)

@@ -119,8 +119,9 @@ struct Core {
     newest: OnceLock<Ahead>,
     ledger: Ledger,
     documents: document::Documents,
-    /// What the REST API lists, where that can be asked.
-    listing: Option<Arc<Listing>>,
+    /// What the REST API listed when BuildKit began to write, or a little before, where it can be
+    /// asked.
+    listing: OnceLock<Option<Arc<Listing>>>,
     manifest: OnceLock<Digest>,
     cancelled: CancellationToken,
     outcome: Mutex<Outcome>,
@@ -135,10 +136,12 @@ impl ExportJob {
     /// step, which may take longer than any export.
     pub(super) fn new(lane: Lane, spec: &Spec) -> Arc<Self> {
         let client = lane.client.with_deadline(Instant::now() + spec.timeout);
+        // Begun early: a build that is short enough finds it made.
+        drop(Listings::of(&lane.cache, &lane.client, &lane.version));
         Arc::new(Self(Arc::new(Core {
             known: Ahead::begin(lane.clone(), client),
             newest: OnceLock::new(),
-            listing: Listings::of(&lane.cache, &lane.client, &lane.version),
+            listing: OnceLock::new(),
             lane,
             timeout: spec.timeout,
             begun: OnceLock::new(),
@@ -187,6 +190,14 @@ impl Core {
             Instant::now()
         });
         Times::of(begun, self.timeout)
+    }
+
+    /// What the REST API lists. A build may take long before it writes: what was listed when it
+    /// began is not taken for the present then.
+    fn listing(&self) -> Option<&Listing> {
+        let lane = &self.lane;
+        let listing = || Listings::of(&lane.cache, &lane.client, &lane.version);
+        self.listing.get_or_init(listing).as_deref()
     }
 
     /// The newest index, which begins to be read with the first call, unless it has just been.

@@ -5,20 +5,22 @@
 
 use std::{
     ops::Range,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Shared,
     blob::{FetchError, Fetched, Repair, pieces},
     lookup,
     report::{Bar, Reporter},
-    spool::SpoolFile,
+    spool::{SpoolError, SpoolFile},
+    waits::Row,
 };
 use crate::{
     actions::{self, Call, Client, Entry, Kind, Place},
@@ -37,6 +39,17 @@ const RANGE_ATTEMPTS: usize = 4;
 /// are no movement: [`actions::owed`] says how many are.
 const STALL: Duration = Duration::from_secs(50);
 
+/// Room that is there is had at once; a longer wait is shown.
+const ROOM_SOON: Duration = Duration::from_secs(1);
+
+/// Room is waited for until nothing has moved in the spool for so long. A reader that stops reading
+/// is cut off after two minutes, which gives room back.
+const ROOM_STALL: Duration = Duration::from_secs(150);
+
+/// How long the two calls may take that tell whether the entry or its service fails: no longer than
+/// a build can be kept waiting for its error.
+const JUDGE_TIME: Duration = Duration::from_secs(6);
+
 /// Smaller chunks of a body are put together: a write to the spool for each would cost more than
 /// the copy, and so would a list of them.
 const SMALL_CHUNK: usize = 16 << 10;
@@ -49,8 +62,6 @@ pub(super) struct Fetch {
     pub entry: Entry,
     pub digest: Digest,
     pub size: u64,
-    /// When it has failed.
-    pub deadline: Instant,
 }
 
 impl Fetch {
@@ -59,14 +70,14 @@ impl Fetch {
         self.run().boxed()
     }
 
-    /// Fetches and verifies. A promised entry that cannot be had is not promised again.
+    /// Fetches and verifies, for as long as bytes move. A promised entry that cannot be had is not
+    /// promised again.
     async fn run(mut self) -> Fetched {
-        let room = self.cache.imports.create(self.size);
-        let file = match timeout_at(self.deadline, room).await {
-            Ok(file) => file.map_err(|e| self.spool_failed(&e))?,
-            Err(_) => return Err(self.spool_failed(&"there was no room in the spool in time")),
+        let file = self.room().await.map_err(|e| self.spool_failed(&e))?;
+        let outcome = match self.verified(&file).await {
+            Err(FetchError::Remote { error, .. }) => Err(self.judge(error).await),
+            outcome => outcome,
         };
-        let outcome = self.verified(&file).await;
         let identity = self.client.identity();
         let (damage, key) = (&self.cache.damage, &self.entry.key);
         match &outcome {
@@ -78,22 +89,80 @@ impl Fetch {
         Ok(Arc::new(file))
     }
 
-    async fn verified(&mut self, file: &SpoolFile) -> Result<(), FetchError> {
-        for attempt in 1..=FETCHES {
-            let written = self.download(file).await?;
-            if written == self.digest {
-                return Ok(());
-            }
-            tracing::warn!(digest = %self.digest, %written, attempt, "a fetched layer is damaged");
-            if attempt < FETCHES {
-                self.entry = self.found_again().await?;
+    /// Room in the spool. Those who hold it give it back as their readers read, so it is waited for
+    /// as long as anything moves there.
+    async fn room(&self) -> Result<SpoolFile, SpoolError> {
+        let spool = &self.cache.imports;
+        let mut created = pin!(spool.create(self.size));
+        if let Ok(file) = timeout(ROOM_SOON, &mut created).await {
+            return file;
+        }
+        let name = format!(
+            "waiting for room in the import spool to fetch {} ({} bytes)",
+            self.digest, self.size
+        );
+        let _shown = Row::begin(&self.reporter, name);
+        loop {
+            let moved = spool.moved();
+            match timeout(ROOM_STALL, &mut created).await {
+                Ok(file) => return file,
+                Err(_) if spool.moved() == moved => return Err(spool.full()),
+                Err(_) => {}
             }
         }
-        Err(FetchError::Damaged {
+    }
+
+    async fn verified(&mut self, file: &SpoolFile) -> Result<(), FetchError> {
+        let mut attempt = 1;
+        loop {
+            let reason = match self.download(file).await {
+                Ok(written) if written == self.digest => return Ok(()),
+                Ok(written) => format!("its bytes are those of {written}"),
+                // Something answered that is not what the entry was when it was promised.
+                Err(FetchError::Remote { error, .. }) if contradicts(&error.kind) => {
+                    error.to_string()
+                }
+                Err(error) => return Err(error),
+            };
+            tracing::warn!(digest = %self.digest, reason, attempt, "a fetched layer is damaged");
+            if attempt == FETCHES {
+                return Err(self.damaged(self.entry.key.clone(), reason));
+            }
+            attempt += 1;
+            self.entry = self.found_again().await?;
+        }
+    }
+
+    /// Tells a service that fails from an entry that does: if the service still finds the entry and
+    /// answers for its first byte, the entry is damaged, and every build that relied on it would fail
+    /// as this one does.
+    async fn judge(&self, error: actions::Error) -> FetchError {
+        if matches!(error.kind, Kind::Throttled(_)) {
+            return self.failed(error);
+        }
+        let client = self.client.with_deadline(Instant::now() + JUDGE_TIME);
+        let found = lookup::blob(&client, self.digest, &self.entry.version).await;
+        let entry = match found {
+            Ok(None) => return FetchError::NotFound(self.digest),
+            Ok(Some(entry)) if entry.key == self.entry.key => entry,
+            _ => return self.failed(error),
+        };
+        match client.probe(&entry, 1).await {
+            Ok(_) => self.damaged(entry.key, error.to_string()),
+            Err(probe) if contradicts(&probe.kind) || probe.kind == Kind::Incomplete => {
+                self.damaged(entry.key, error.to_string())
+            }
+            Err(_) => self.failed(error),
+        }
+    }
+
+    fn damaged(&self, key: String, reason: String) -> FetchError {
+        FetchError::Damaged {
             digest: self.digest,
-            key: self.entry.key.clone(),
+            key,
+            reason,
             repair: Repair::Denied,
-        })
+        }
     }
 
     /// The layer's entry with a new URL, or what has taken its place.
@@ -216,9 +285,14 @@ impl Chunks {
     }
 }
 
+/// True for an answer that tells of something else than what was promised.
+fn contradicts(kind: &Kind) -> bool {
+    matches!(kind, Kind::Protocol | Kind::NotFound | Kind::Rejected(_))
+}
+
 /// True for a body that another try may bring whole.
 fn passes(kind: &Kind) -> bool {
-    matches!(kind, Kind::Transport | Kind::Timeout)
+    matches!(kind, Kind::Transport | Kind::Incomplete | Kind::Timeout)
 }
 
 /// When enough last moved.

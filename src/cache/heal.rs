@@ -41,18 +41,33 @@ pub(super) fn left(damage: &Damage, identity: &Identity, named: &[String]) -> Ve
     left.cloned().collect()
 }
 
+/// Why an entry was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeleteError {
+    #[error(transparent)]
+    Remote(#[from] Error),
+    #[error("it is in the scope {0}, which this token may not write")]
+    ReadOnly(String),
+}
+
 /// Deletes the entry with exactly this key through the REST API, in the scope where a lookup of
-/// this token finds it. An error if that is not possible.
-pub(super) async fn delete(client: &Client, key: &str, version: &str) -> Result<(), Error> {
+/// this token finds it. That scope must be one that the token may write: what a pull request
+/// takes for damage is not deleted from the cache of the default branch, whatever `ghtoken` may do.
+pub(super) async fn delete(client: &Client, key: &str, version: &str) -> Result<(), DeleteError> {
     let client = client.with_deadline(Instant::now() + DELETE_TIME);
     let rows = client.list(key).await?;
     // The order in which a lookup goes through the scopes.
     let found = client.token().readable().find_map(|scope| {
-        rows.iter()
-            .find(|row| row.key == key && row.version == version && row.git_ref == scope.name)
+        let mut rows = rows.iter();
+        let row =
+            rows.find(|row| row.key == key && row.version == version && row.git_ref == scope.name)?;
+        Some((row, scope))
     });
     match found {
-        Some(row) => client.delete(row.id).await,
+        Some((_, scope)) if !scope.permission.writable() => {
+            Err(DeleteError::ReadOnly(scope.name.clone()))
+        }
+        Some((row, _)) => Ok(client.delete(row.id).await?),
         None => Ok(()),
     }
 }

@@ -5,12 +5,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use tokio::{sync::watch, time::Instant};
 
 mod ahead;
+mod kept;
 mod load;
 mod patience;
 mod promise;
@@ -29,7 +30,6 @@ use super::{
     fetch::Fetch,
     flight::Flight,
     index::LoadedIndex,
-    listing::{Listing, Listings},
     report::{Event, Reporter},
     spec::{Spec, Verify},
 };
@@ -51,6 +51,7 @@ struct Core {
     cache: Arc<Shared>,
     client: Client,
     version: String,
+    /// How long loading the indexes may take.
     timeout: std::time::Duration,
     reporter: Arc<dyn Reporter>,
     slots: Vec<Slot>,
@@ -58,8 +59,6 @@ struct Core {
     writable: Option<IndexKey>,
     verify: Verify,
     loaded: watch::Receiver<bool>,
-    /// What the REST API lists, where that can be asked.
-    listing: Option<Arc<Listing>>,
     promises: Promises,
     ahead: Ahead,
 }
@@ -72,12 +71,18 @@ struct Slot {
 
 /// A valid index.
 struct Index {
-    stored: LoadedIndex,
-    config: CacheConfig,
+    /// Dropped when the build ends: buildkitd has read it by then.
+    document: Mutex<Option<Arc<Document>>>,
     /// The layers that it names, with their sizes where it says them.
     layers: HashMap<Digest, Option<u64>>,
     /// The signature over the stored bytes, where signatures are wanted.
     signature: Option<Signature>,
+}
+
+/// An index as it is stored, and what it says.
+struct Document {
+    stored: LoadedIndex,
+    config: CacheConfig,
 }
 
 /// A signature as it is stored.
@@ -107,7 +112,6 @@ impl ImportJob {
         let patience = cache.settings.promise_wait.min(spec.timeout);
         let promises = Promises::new(cache.settings.parallel_lookups, patience);
         let core = Arc::new(Core {
-            listing: Listings::of(&cache, &client, &version),
             cache,
             client,
             version,
@@ -156,7 +160,7 @@ impl ImportJob {
             .slots
             .iter()
             .find(|slot| slot.key.base() == base)?;
-        Some(slot.get()?.stored.clone())
+        Some(slot.get()?.document()?.stored.clone())
     }
 
     /// The signature of a loaded index by its key (`buildkit-blob-1-<digest>-sig`).
@@ -191,9 +195,31 @@ impl ImportJob {
         self.core.warn(short, detail);
     }
 
-    /// The valid indexes that have been loaded, in the token's order of scopes.
-    pub(super) fn configs(&self) -> impl Iterator<Item = &CacheConfig> {
-        self.core.indexes().map(|index| &index.config)
+    /// Visits the valid indexes that have been loaded, in the token's order of scopes.
+    pub(super) fn for_each_config(&self, mut visit: impl FnMut(&CacheConfig)) {
+        for document in self.core.documents() {
+            visit(&document.config);
+        }
+    }
+
+    /// Drops what can be had again: the build has ended, and hardly anybody asks any more. Builds
+    /// that share its steps still find its layers.
+    pub fn retire(&self) {
+        self.core.promises.drop_content();
+        self.core.ahead.clear();
+        for index in self.core.indexes() {
+            index.lock().take();
+        }
+    }
+}
+
+impl Index {
+    fn document(&self) -> Option<Arc<Document>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Document>>> {
+        self.document.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,19 +234,19 @@ impl Core {
         self.slots.iter().filter_map(Slot::get)
     }
 
+    fn documents(&self) -> impl Iterator<Item = Arc<Document>> {
+        self.indexes().filter_map(Index::document)
+    }
+
     async fn fetch(self: &Arc<Self>, digest: Digest) -> Result<Blob, FetchError> {
         let (size, flight) = if let Some(kept) = self.ahead.take(digest) {
             kept
         } else {
             let not_found = FetchError::NotFound(digest);
             let promised = self.promised(digest).await.ok_or(not_found)?;
-            if let Some(content) = promised.content {
+            // What was verified before it was promised serves one pull.
+            if let Some(blob) = promised.kept.take() {
                 self.read_ahead(digest);
-                return Ok(Blob::in_memory(content));
-            }
-            // What was verified before it was promised serves one pull; a pull that is cut and
-            // begins again meanwhile shares it.
-            if let Some(blob) = promised.verified.take() {
                 return Ok(blob);
             }
             (promised.size, self.flight(digest, &promised))
@@ -241,6 +267,7 @@ impl Core {
             digest,
             key,
             repair,
+            ..
         } = &mut error
         {
             *repair = self.repair(*digest, key).await;
@@ -259,15 +286,13 @@ impl Core {
 
     /// The fetch of a layer, which all who want it share. It moves while somebody awaits it.
     fn flight(&self, digest: Digest, promised: &Promised) -> Flight<Fetched> {
-        let deadline = Instant::now() + self.timeout;
         let fetch = Fetch {
             cache: Arc::clone(&self.cache),
-            client: self.client.with_deadline(deadline),
+            client: self.client.clone(),
             reporter: Arc::clone(&self.reporter),
             entry: promised.entry.clone(),
             digest,
             size: promised.size,
-            deadline,
         };
         let key = (self.client.identity().clone(), digest);
         self.cache.fetches.join(key, || fetch.boxed())

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::Shared;
 use crate::{
-    actions::{Client, Entry, Identity, Location},
+    actions::{Client, Identity},
     digest::Digest,
     lifecycle::TaskGuard,
     protocol::{key, key::BlobKey, rest},
@@ -41,17 +41,6 @@ const LISTING_TIME: Duration = Duration::from_secs(30);
 pub(super) struct Row {
     pub key: String,
     pub size: u64,
-}
-
-impl Row {
-    /// The entry, whose place is looked up when it is read.
-    pub fn entry(&self, version: &str) -> Entry {
-        Entry {
-            key: self.key.clone(),
-            version: version.to_owned(),
-            location: Location::unknown(),
-        }
-    }
 }
 
 type Rows = HashMap<Digest, Row>;
@@ -133,8 +122,17 @@ impl Listing {
         }
     }
 
-    /// The entry of a blob, if the listing has it and it is not known to be damaged or gone.
+    /// When it was asked for. What it says is as old as that.
+    pub fn asked_at(&self) -> Instant {
+        self.begun
+    }
+
+    /// The entry of a blob, if the listing has it, is no older than a proof may be, and the entry
+    /// is not known to be damaged or gone.
     pub async fn row(&self, cache: &Shared, digest: Digest) -> Option<Row> {
+        if self.begun.elapsed() > cache.settings.proof_age {
+            return None;
+        }
         let mut rows = self.rows.clone();
         let known = timeout(PATIENCE, rows.wait_for(Option::is_some)).await;
         let row = known.ok()?.ok()?.as_ref()?.get(&digest).cloned()?;

@@ -36,13 +36,18 @@ impl Proofs {
 
     /// The blob was proven to exist just now.
     pub fn note(&self, identity: &Identity, digest: Digest) {
-        let now = Instant::now();
+        self.note_at(identity, digest, Instant::now());
+    }
+
+    /// The blob was proven to exist at that time. A newer proof is kept.
+    pub fn note_at(&self, identity: &Identity, digest: Digest, at: Instant) {
         let mut seen = self.lock();
         if seen.len() >= MAX_PROOFS {
-            seen.retain(|_, at| now.duration_since(*at) <= self.age);
+            seen.retain(|_, at| at.elapsed() <= self.age);
         }
         if seen.len() < MAX_PROOFS {
-            seen.insert((identity.clone(), digest), now);
+            let newest = seen.entry((identity.clone(), digest)).or_insert(at);
+            *newest = at.max(*newest);
         }
     }
 
@@ -134,6 +139,16 @@ mod tests {
         assert!(proofs.holds(&one, digest));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(!proofs.holds(&one, digest));
+
+        let minute = Duration::from_mins(1);
+        proofs.note_at(&one, digest, Instant::now() - 10 * minute);
+        assert!(proofs.holds(&one, digest), "as old as it may be");
+        tokio::time::advance(minute).await;
+        assert!(!proofs.holds(&one, digest), "it has the age of its request");
+        proofs.note(&one, digest);
+        proofs.note_at(&one, digest, Instant::now() - 10 * minute);
+        tokio::time::advance(minute).await;
+        assert!(proofs.holds(&one, digest), "the newest proof counts");
 
         proofs.note(&one, digest);
         proofs.revoke(&one, digest);

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -77,6 +77,8 @@ struct Shared {
     /// Somebody waited for room in vain, and none was given back since.
     stuck: AtomicBool,
     released: Notify,
+    /// How often bytes came or went, or room was given back.
+    moved: AtomicU64,
 }
 
 impl Spool {
@@ -92,12 +94,18 @@ impl Spool {
             capacity,
             stuck: AtomicBool::new(false),
             released: Notify::new(),
+            moved: AtomicU64::new(0),
         }))
     }
 
     /// The whole budget in bytes.
     pub fn capacity(&self) -> u64 {
         self.0.capacity
+    }
+
+    /// A number that changes whenever something moves in the spool.
+    pub fn moved(&self) -> u64 {
+        self.0.moved.load(Ordering::Relaxed)
     }
 
     /// Bytes that are in use, in whole pages.
@@ -179,7 +187,12 @@ impl Spool {
         u32::try_from(size.div_ceil(PAGE)).map_err(|_| too_large)
     }
 
-    fn full(&self) -> SpoolError {
+    fn touch(&self) {
+        self.0.moved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The error of who found no room.
+    pub fn full(&self) -> SpoolError {
         SpoolError::Full {
             capacity: self.0.capacity,
         }
@@ -202,6 +215,7 @@ struct Release(Spool);
 impl Drop for Release {
     fn drop(&mut self) {
         let Spool(spool) = &self.0;
+        self.0.touch();
         spool.stuck.store(false, Ordering::Relaxed);
         spool.released.notify_waiters();
     }
@@ -218,6 +232,7 @@ impl SpoolFile {
 
     /// Reads `range`, which must have been written.
     pub async fn read_at(&self, range: Range<u64>) -> io::Result<Bytes> {
+        self.release.0.touch();
         let file = Arc::clone(&self.file);
         let len = usize::try_from(range.end.saturating_sub(range.start))
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -247,6 +262,7 @@ impl SpoolFile {
         mut hasher: Hasher,
     ) -> Result<Hasher, SpoolError> {
         let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        self.release.0.touch();
         self.make_room(offset.saturating_add(length))?;
         let file = Arc::clone(&self.file);
         let written = blocking(move || {

@@ -49,13 +49,14 @@ impl Observer for Waits {
 }
 
 /// A row that lasts as long as the wait.
-struct Row {
+pub(super) struct Row {
     reporter: Arc<dyn Reporter>,
     name: String,
 }
 
 impl Row {
-    fn begin(reporter: &Arc<dyn Reporter>, name: String) -> Self {
+    /// Begins to show it.
+    pub fn begin(reporter: &Arc<dyn Reporter>, name: String) -> Self {
         let row = Self {
             reporter: Arc::clone(reporter),
             name,

@@ -24,6 +24,10 @@ impl Backend for Import {
         }
         Ok(None)
     }
+
+    fn retire(&self) {
+        self.0.retire();
+    }
 }
 
 impl Import {
@@ -38,15 +42,34 @@ impl Import {
             Arc::new(signature)
         } else {
             let index = self.0.index(key)?;
+            let object = Index {
+                job: Arc::clone(&self.0),
+                base: key.to_owned(),
+            };
             return Some(Found {
                 key: index.key,
-                object: Arc::new(index.raw),
+                object: Arc::new(object),
             });
         };
         Some(Found {
             key: key.to_owned(),
             object,
         })
+    }
+}
+
+/// An index, which is not held here: the import drops it with its build.
+struct Index {
+    job: Arc<ImportJob>,
+    base: String,
+}
+
+#[async_trait]
+impl Object for Index {
+    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+        let index = self.job.index(&self.base);
+        let ended = || Failure::Invalid("the build of this cache index has ended".into());
+        Ok(Box::new(index.ok_or_else(ended)?.raw))
     }
 }
 

@@ -217,6 +217,20 @@ impl Bed {
     }
 
     /// Puts an entry there directly.
+    /// Deletes the entry with this key.
+    pub async fn delete(&self, key: &str) {
+        let spec = self.spec_with_rest("");
+        let target = Target {
+            api: self.api(),
+            token: Token::parse(self.token.clone()).unwrap(),
+            rest: spec.rest(),
+        };
+        let client = Client::new(self.http.clone(), target, ClientConfig::default());
+        let rows = client.list(key).await.unwrap();
+        let row = rows.iter().find(|row| row.key == key).unwrap();
+        client.delete(row.id).await.unwrap();
+    }
+
     pub async fn put(&self, key: &str, content: impl Into<Bytes>) {
         let client = self.client();
         let Reserved::Created(reservation) = client.reserve(key, &key::version()).await.unwrap()

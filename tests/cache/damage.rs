@@ -1,14 +1,18 @@
 //! Damaged entries: never served, not used again, and replaced.
 
+use std::time::Duration;
+
 use buildkit_gha::{
     cache::{FetchError, ImportJob, Outcome, Repair, spec::Verify},
     digest::Digest,
     protocol::key,
 };
+use http::StatusCode;
 
 use crate::{
     bed::{Bed, Build, Speaks, index_key, layer},
     import::bytes,
+    lossy::Fault,
 };
 
 const LARGE: usize = 9 << 20;
@@ -184,6 +188,81 @@ async fn damage_of_another_scope_is_named_in_the_own_one_and_replaced_there() {
         }
         // What is not its own is as it was.
         assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(1));
+    }
+}
+
+/// `ghtoken` may delete all entries; the token of the build says which are the build's to judge.
+#[tokio::test]
+async fn damage_of_another_scope_is_not_deleted() {
+    let (bed, build) = damaged(Speaks::V2).await;
+    let mut spec = bed.spec_with_rest("a");
+    spec.token = bed.pull.clone();
+    let job = bed.import_as(&spec).await;
+    let (key, repair, _) = found_damaged(&job, build.digest(0)).await;
+    assert_eq!(repair, Repair::Named);
+    assert!(bed.has(&key).await);
+}
+
+/// Requests for the bytes of entries.
+const BYTES: &str = "GET /blobs/";
+
+/// A proxy on the way that answers with a page of its own has not damaged the cache.
+#[tokio::test]
+async fn one_wrong_answer_is_no_damage() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let job = bed.import_as(&bed.spec_with_rest("a")).await;
+    bed.way.fail(&[BYTES], Fault::Page);
+    assert_eq!(job.promise(build.digest(0)).await, Some(LARGE as u64));
+    // And in the middle of the bytes.
+    bed.way.fail(&[BYTES], Fault::Page);
+    let blob = job.fetch(build.digest(0)).await.unwrap();
+    assert_eq!(bytes(&blob).await, build.layers[0]);
+    assert_eq!(bed.way.left(), 0);
+    assert!(bed.has(&key::blob(&build.digest(0))).await);
+}
+
+/// An entry whose bytes cannot be had for good although its service answers: it would fail every
+/// build that relies on it.
+#[tokio::test]
+async fn bytes_that_never_come_whole_are_damage_and_replaced() {
+    for fault in [
+        Fault::Short,
+        Fault::Page,
+        Fault::Refused(StatusCode::NOT_FOUND),
+    ] {
+        let mut bed = Bed::with(Speaks::V2, |settings| {
+            settings.client.retry.first_wait = Duration::from_millis(1);
+        })
+        .await;
+        let build = build();
+        build.export(&bed.export("a")).await;
+        bed.restart();
+        let job = bed.import("a").await;
+        let digest = build.digest(0);
+        assert_eq!(job.promise(digest).await, Some(LARGE as u64));
+        // An index is read without a range.
+        bed.way.fail_always(&[BYTES, "bytes="], fault);
+        let repair = match job.fetch(digest).await {
+            Err(FetchError::Damaged { repair, .. }) => repair,
+            Err(error) => panic!("{fault:?}: {error}"),
+            Ok(_) => panic!("{fault:?}: served"),
+        };
+        assert_eq!(repair, Repair::LeftOut, "{fault:?}");
+        bed.way.heal();
+        drop(job);
+        // The next run, on a machine that knows nothing of it.
+        bed.restart();
+        assert_eq!(bed.import("a").await.promise(digest).await, None);
+        let outcome = build.export(&bed.export("a")).await;
+        assert!(
+            matches!(outcome, Outcome::Written { left_out: 0, .. }),
+            "{outcome:?}"
+        );
+        bed.restart();
+        is_whole(&bed, &build).await;
     }
 }
 

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 
-use crate::bed::{Bed, Build, Speaks, index_key, layer};
+use crate::{
+    bed::{Bed, Build, Speaks, index_key, layer},
+    lossy::Fault,
+};
 
 const LARGE: usize = 9 << 20;
 
@@ -72,6 +75,48 @@ async fn a_promise_proves_the_layer_for_the_next_export() {
         .await
         .unwrap();
     assert!(known.is_none());
+}
+
+/// A handle may outlive its build by hours on a busy daemon.
+#[tokio::test]
+async fn an_ended_build_keeps_no_content_and_still_serves_its_layers() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let job = bed.import("a").await;
+    for at in 0..3 {
+        job.promise(build.digest(at)).await.unwrap();
+    }
+    let reads = bed.way.count("GET /blobs/");
+    job.retire();
+    assert!(job.index(index_key("a").base()).is_none());
+    // The smallest was read with the look at it, and is read again.
+    for at in [2, 2, 0] {
+        let blob = job.fetch(build.digest(at)).await.unwrap();
+        assert_eq!(bytes(&blob).await, build.layers[at]);
+    }
+    assert!(bed.way.count("GET /blobs/") > reads + 2);
+}
+
+/// `timeout` is for calls that fail. A layer that was promised is fetched for as long as it moves:
+/// BuildKit fails the build that does not get it.
+#[tokio::test]
+async fn a_fetch_may_take_longer_than_the_timeout() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let mut spec = bed.spec("a");
+    spec.timeout = Duration::from_secs(1);
+    let job = bed.import_as(&spec).await;
+    let digest = build.digest(0);
+    job.promise(digest).await.unwrap();
+    bed.way
+        .fail(&["GET /blobs/"], Fault::Slow(2 * spec.timeout));
+    let blob = job.fetch(digest).await.unwrap();
+    assert_eq!(bytes(&blob).await, build.layers[0]);
+    assert_eq!(bed.way.left(), 0);
 }
 
 #[tokio::test]

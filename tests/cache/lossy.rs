@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -20,6 +21,9 @@ use url::Url;
 /// Larger than any request of these tests.
 const MAX_BODY: usize = 64 << 20;
 
+/// More requests than any test makes.
+const MANY: usize = 1000;
+
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -29,6 +33,12 @@ pub enum Fault {
     Refused(StatusCode),
     /// It is not carried out, and the answer is a success that has no end.
     Endless,
+    /// It is not carried out, and the answer is a success with something else: a proxy's own page.
+    Page,
+    /// It is carried out after this time.
+    Slow(Duration),
+    /// It is carried out, and the answer ends early, whatever its head says.
+    Short,
 }
 
 /// Requests whose line and body hold all of these texts.
@@ -78,6 +88,18 @@ impl Lossy {
         self.shared.faults.lock().unwrap().push((mark, fault));
     }
 
+    /// Every request from now on that holds all of `mark` goes wrong.
+    pub fn fail_always(&self, mark: &[&str], fault: Fault) {
+        for _ in 0..MANY {
+            self.fail(mark, fault);
+        }
+    }
+
+    /// Requests go well again.
+    pub fn heal(&self) {
+        self.shared.faults.lock().unwrap().clear();
+    }
+
     /// How many faults have not happened.
     pub fn left(&self) -> usize {
         self.shared.faults.lock().unwrap().len()
@@ -94,7 +116,9 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(Body::new(body), MAX_BODY).await.unwrap();
     let target = head.uri.path_and_query().unwrap().as_str();
-    let line = format!("{} {target}", head.method);
+    let range = head.headers.get(http::header::RANGE);
+    let range = range.map_or("", |range| range.to_str().unwrap());
+    let line = format!("{} {target} {range}", head.method);
     let fault = shared.fault(&line, &body);
     shared.seen.lock().unwrap().push(line);
     if let Some(Fault::Refused(status)) = fault {
@@ -104,6 +128,12 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         let flood = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'['; 8192])));
         return Response::new(Body::from_stream(flood));
     }
+    if let Some(Fault::Slow(time)) = fault {
+        tokio::time::sleep(time).await;
+    }
+    if fault == Some(Fault::Page) {
+        return answer(StatusCode::OK, Bytes::from_static(b"<p>Please log in.</p>"));
+    }
     let url = shared.upstream.join(target).unwrap();
     // With the client's own Host, so that signed URLs lead through here too.
     let forwarded = shared.http.request(head.method, url).headers(head.headers);
@@ -112,7 +142,17 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         return answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
     }
     let (status, headers) = (response.status(), response.headers().clone());
-    let mut passed = answer(status, response.bytes().await.unwrap());
+    let mut body = response.bytes().await.unwrap();
+    if fault == Some(Fault::Short) {
+        body.truncate(body.len().div_ceil(2));
+        let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let pieces = stream::iter([Ok(body), Err(cut)]);
+        let mut passed = Response::new(Body::from_stream(pieces));
+        *passed.status_mut() = status;
+        *passed.headers_mut() = headers;
+        return passed;
+    }
+    let mut passed = answer(status, body);
     *passed.headers_mut() = headers;
     passed
 }

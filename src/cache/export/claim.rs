@@ -180,22 +180,39 @@ impl<'a> Claims<'a> {
         )));
     }
 
+    /// Looks at the layer's entry. A wrong size counts when a URL of its own shows it again: a proxy
+    /// may have answered with a page of its own.
     async fn look(&self) -> Result<Seen, Failure> {
+        match self.look_once().await? {
+            Seen::Damaged(_) => self.look_once().await.inspect(|seen| self.learn(seen)),
+            seen => Ok(seen),
+        }
+    }
+
+    async fn look_once(&self) -> Result<Seen, Failure> {
         let version = &self.lane.version;
         let Some(entry) = lookup::blob(self.client, self.digest, version).await? else {
             return Ok(Seen::Nothing);
         };
-        let damage = &self.lane.cache.damage;
+        let known = &self.lane.cache.damage;
         let identity = self.client.identity();
-        if damage.key(identity, self.digest).as_ref() == Some(&entry.key) {
+        if known.key(identity, self.digest).as_ref() == Some(&entry.key) {
             return Ok(Seen::Damaged(entry.key));
         }
         let total = self.client.probe(&entry, 1).await?.total;
-        if self.size.is_some_and(|size| size != total) {
-            tracing::warn!(digest = %self.digest, key = entry.key, total, "an entry is damaged");
-            damage.note(identity, self.digest, &entry.key);
-            return Ok(Seen::Damaged(entry.key));
+        Ok(if self.size.is_none_or(|size| size == total) {
+            Seen::Entry
+        } else {
+            Seen::Damaged(entry.key)
+        })
+    }
+
+    /// Remembers what a look has shown to be damaged.
+    fn learn(&self, seen: &Seen) {
+        if let Seen::Damaged(key) = seen {
+            tracing::warn!(digest = %self.digest, key, "an entry is damaged");
+            let identity = self.client.identity();
+            self.lane.cache.damage.note(identity, self.digest, key);
         }
-        Ok(Seen::Entry)
     }
 }

@@ -92,14 +92,15 @@ fn give_up(core: &Core, digest: Digest, failure: Failure) {
 impl Core {
     /// Whether the listing has the layer, which is a proof.
     async fn lists(&self, digest: Digest, size: Option<u64>) -> bool {
-        let Some(listing) = &self.listing else {
+        let Some(listing) = self.listing() else {
             return false;
         };
         let cache = &self.lane.cache;
         let row = listing.row(cache, digest).await;
         let listed = row.is_some_and(|row| size.is_none_or(|size| size == row.size));
         if listed {
-            cache.proofs.note(self.lane.client.identity(), digest);
+            let identity = self.lane.client.identity();
+            cache.proofs.note_at(identity, digest, listing.asked_at());
         }
         listed
     }

@@ -64,6 +64,13 @@ impl Ahead {
         Some((kept.size, kept.flight))
     }
 
+    /// Forgets what was fetched and not asked for.
+    pub fn clear(&self) {
+        let kept = std::mem::take(&mut self.lock().kept);
+        // Outside of the lock: the files go here.
+        drop(kept);
+    }
+
     fn forget(&self, digest: Digest) {
         let kept = self.lock().kept.remove(&digest);
         // Outside of the lock: the file goes here.
@@ -79,8 +86,8 @@ impl Core {
     /// Fetches the layers that BuildKit is going to ask for after this one.
     pub(super) fn read_ahead(self: &Arc<Self>, digest: Digest) {
         let mut state = self.ahead.lock();
-        for index in self.indexes() {
-            for digest in next(&index.config, &state.asked, digest) {
+        for document in self.documents() {
+            for digest in next(&document.config, &state.asked, digest) {
                 if state.kept.len() >= LAYERS {
                     return;
                 }
@@ -91,7 +98,7 @@ impl Core {
                 let Some(promised) = self.promises.known(digest) else {
                     return;
                 };
-                if promised.content.is_some() {
+                if promised.kept.holds() {
                     continue;
                 }
                 let held: u64 = state.kept.values().map(|kept| kept.size).sum();

@@ -1,11 +1,14 @@
 //! Loads the index of every scope, all at once.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::{Core, Index, Signature, Slot};
+use super::{Core, Document, Index, Signature, Slot};
 use crate::{
     actions::{self, Client},
     cache::{
@@ -68,8 +71,7 @@ impl Core {
         };
         Ok(Some(Index {
             layers: layers(&config),
-            config,
-            stored,
+            document: Mutex::new(Some(Arc::new(Document { stored, config }))),
             signature,
         }))
     }

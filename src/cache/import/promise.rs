@@ -5,18 +5,21 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::{Core, patience::Patience, verify::Kept};
+use super::{
+    Core,
+    kept::{Kept, SmallMemory},
+    patience::Patience,
+};
 use crate::{
-    actions::{self, Entry, Probe},
-    cache::{FetchError, SpoolError, lookup, settings::SMALL_MEMORY, spec::Verify},
+    actions::{self, Client, Entry, Probe},
+    cache::{FetchError, SpoolError, lookup, spec::Verify},
     digest::Digest,
 };
 
@@ -28,10 +31,8 @@ const MAX_WARNINGS: usize = 5;
 pub(super) struct Promised {
     pub entry: Entry,
     pub size: u64,
-    /// All of it, verified, if it is small.
-    pub content: Option<Bytes>,
-    /// All of it, verified, if it was fetched before it was promised and not pulled yet.
-    pub verified: Kept,
+    /// All of it, verified, if it is small or was fetched before it was promised.
+    pub kept: Kept,
 }
 
 type Cell = Arc<OnceCell<Option<Promised>>>;
@@ -40,7 +41,7 @@ type Cell = Arc<OnceCell<Option<Promised>>>;
 pub(super) struct Promises {
     cells: Mutex<HashMap<Digest, Cell>>,
     lookups: Semaphore,
-    small_bytes: AtomicU64,
+    small: SmallMemory,
     warnings: AtomicUsize,
     pub told_of_room: AtomicBool,
     patience: Patience,
@@ -51,7 +52,7 @@ impl Promises {
         Self {
             cells: Mutex::default(),
             lookups: Semaphore::new(parallel.max(1)),
-            small_bytes: AtomicU64::new(0),
+            small: SmallMemory::default(),
             warnings: AtomicUsize::new(0),
             told_of_room: AtomicBool::new(false),
             patience: Patience::new(patience),
@@ -76,13 +77,14 @@ impl Promises {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps small content if there is memory for it.
-    fn keep(&self, content: Bytes) -> Option<Bytes> {
-        let len = content.len() as u64;
-        let room = |held: u64| Some(held + len).filter(|held| *held <= SMALL_MEMORY);
-        let order = Ordering::Relaxed;
-        let kept = self.small_bytes.fetch_update(order, order, room);
-        kept.is_ok().then_some(content)
+    /// Drops the content that waits to be pulled, and keeps none from now on.
+    pub fn drop_content(&self) {
+        self.small.close();
+        let cells = self.cells();
+        let promised = cells.values().filter_map(|cell| cell.get()?.as_ref());
+        for promised in promised {
+            promised.kept.take();
+        }
     }
 }
 
@@ -161,55 +163,54 @@ impl Core {
     }
 
     async fn find(&self, digest: Digest, recorded: Option<u64>) -> Result<Promised, Miss> {
-        if let Some(promised) = self.listed(digest, recorded).await? {
-            return Ok(promised);
-        }
         let client = self.client.with_deadline(self.promises.patience.deadline());
-        let found = lookup::blob(&client, digest, &self.version).await?;
+        let mut seen = self.seen(&client, digest, recorded).await?;
+        if seen.damage.is_some() {
+            // A proxy may have answered with a page of its own: only what a URL of its own shows
+            // again is in the cache.
+            seen = self.seen(&client, digest, recorded).await?;
+        }
+        if let Some(reason) = seen.damage {
+            return Err(Miss::Damaged {
+                key: seen.entry.key,
+                reason,
+            });
+        }
+        let Probe { total, head } = seen.probe;
+        let whole = head.len() as u64 == total;
+        let kept = whole.then_some(head);
+        let kept = kept.and_then(|all| self.promises.small.keep(all));
+        if kept.is_none() {
+            self.cache.imports.admits(total).await?;
+        }
+        Ok(Promised {
+            entry: seen.entry,
+            size: total,
+            kept: kept.unwrap_or_default(),
+        })
+    }
+
+    /// Looks a layer up, through a URL of its own, and at its first bytes.
+    async fn seen(
+        &self,
+        client: &Client,
+        digest: Digest,
+        recorded: Option<u64>,
+    ) -> Result<Seen, Miss> {
+        let found = lookup::blob(client, digest, &self.version).await?;
         let entry = found.ok_or(Miss::Gone)?;
         if self.is_denied(digest, &entry.key) {
             return Err(Miss::Denied(entry.key));
         }
-
         let small = self.cache.settings.small_bytes;
         let may_be_small = recorded.is_none_or(|size| size <= small);
-        let probe = client
-            .probe(&entry, if may_be_small { small } else { 1 })
-            .await?;
-        check(&entry.key, digest, recorded, &probe)?;
-        let whole = probe.head.len() as u64 == probe.total;
-        let content = whole.then_some(probe.head);
-        let content = content.and_then(|all| self.promises.keep(all));
-        if content.is_none() {
-            self.cache.imports.admits(probe.total).await?;
-        }
-        Ok(Promised {
+        let head = if may_be_small { small } else { 1 };
+        let probe = client.probe(&entry, head).await?;
+        Ok(Seen {
+            damage: damage(digest, recorded, &probe),
             entry,
-            size: probe.total,
-            content,
-            verified: Kept::default(),
+            probe,
         })
-    }
-
-    /// A layer that the listing has, with the right size.
-    async fn listed(
-        &self,
-        digest: Digest,
-        recorded: Option<u64>,
-    ) -> Result<Option<Promised>, Miss> {
-        let Some(listing) = &self.listing else {
-            return Ok(None);
-        };
-        let row = listing.row(&self.cache, digest).await;
-        let row = row.filter(|row| recorded.is_none_or(|size| size == row.size));
-        let Some(row) = row else { return Ok(None) };
-        self.cache.imports.admits(row.size).await?;
-        Ok(Some(Promised {
-            entry: row.entry(&self.version),
-            size: row.size,
-            content: None,
-            verified: Kept::default(),
-        }))
     }
 
     fn warn_of(&self, digest: Digest, miss: &Miss) {
@@ -231,20 +232,22 @@ impl Core {
     }
 }
 
+/// What a look at an entry has shown.
+struct Seen {
+    entry: Entry,
+    probe: Probe,
+    /// What is wrong with it.
+    damage: Option<String>,
+}
+
 /// What the first bytes tell: the size, and of small content everything.
-fn check(key: &str, digest: Digest, recorded: Option<u64>, probe: &Probe) -> Result<(), Miss> {
+fn damage(digest: Digest, recorded: Option<u64>, probe: &Probe) -> Option<String> {
     let total = probe.total;
-    let damaged = |reason: String| Miss::Damaged {
-        key: key.to_owned(),
-        reason,
-    };
     if let Some(recorded) = recorded.filter(|recorded| *recorded != total) {
-        return Err(damaged(format!(
+        return Some(format!(
             "it has {total} bytes where the index says {recorded}"
-        )));
+        ));
     }
-    if probe.head.len() as u64 == total && Digest::of(&probe.head) != digest {
-        return Err(damaged("its bytes are not what its name says".into()));
-    }
-    Ok(())
+    let damaged = probe.head.len() as u64 == total && Digest::of(&probe.head) != digest;
+    damaged.then(|| "its bytes are not what its name says".into())
 }

@@ -34,6 +34,10 @@ pub trait Backend: Send + Sync {
     /// The entry that the first matching key of `keys` names, exactly or as a prefix.
     async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, Failure>;
 
+    /// The build behind the handle has ended: what can be had again may be dropped. Lookups and
+    /// downloads may still come, from builds that share its steps.
+    fn retire(&self) {}
+
     /// Reserves a key; the answer is the id under which it is written.
     async fn reserve(&self, key: &str, version: &str) -> Result<i64, Failure> {
         let _ = (key, version);

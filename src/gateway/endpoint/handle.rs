@@ -138,9 +138,15 @@ impl Handles {
 
     /// Says that the build behind the handle has ended.
     pub fn retire(&self, name: &str) {
-        if let Some(slot) = self.slots().get_mut(&Digest::of(name)) {
-            slot.retired = Some(Instant::now());
-        }
+        let mut slots = self.slots();
+        let Some(slot) = slots.get_mut(&Digest::of(name)) else {
+            return;
+        };
+        slot.retired = Some(Instant::now());
+        let handle = Arc::clone(&slot.handle);
+        // Outside of the lock: memory and files go here.
+        drop(slots);
+        handle.backend.retire();
     }
 
     /// Closes retired handles: if the daemon is `idle`, those whose build ended a while ago, see
