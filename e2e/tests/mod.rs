@@ -4,6 +4,7 @@ mod bake;
 mod beside;
 mod compression;
 mod daemon;
+mod dead_service;
 mod faults;
 mod full_service;
 mod harness;

@@ -218,7 +218,7 @@ impl Chunks {
 
 /// True for a body that another try may bring whole.
 fn passes(kind: &Kind) -> bool {
-    matches!(kind, Kind::Transport | Kind::Timeout)
+    matches!(kind, Kind::Unreachable(_) | Kind::Transport | Kind::Timeout)
 }
 
 /// When enough last moved.

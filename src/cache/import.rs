@@ -262,7 +262,7 @@ impl Core {
         let deadline = Instant::now() + self.timeout;
         let fetch = Fetch {
             cache: Arc::clone(&self.cache),
-            client: self.client.with_deadline(deadline),
+            client: self.client.with_deadline(deadline).insisting(),
             reporter: Arc::clone(&self.reporter),
             entry: promised.entry.clone(),
             digest,

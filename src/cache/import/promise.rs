@@ -16,7 +16,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::{Core, patience::Patience, verify::Kept};
 use crate::{
     actions::{self, Entry, Probe},
-    cache::{FetchError, SpoolError, lookup, settings::SMALL_MEMORY, spec::Verify},
+    cache::{FetchError, SpoolError, lookup, settings::SMALL_MEMORY, spec::Verify, unreachable},
     digest::Digest,
 };
 
@@ -216,6 +216,12 @@ impl Core {
         if let Miss::Late(_) = miss
             && !self.promises.patience.tell()
         {
+            return;
+        }
+        if let Miss::Remote(error) = miss
+            && let Some(warning) = unreachable::warning(error)
+        {
+            self.reporter.report(warning);
             return;
         }
         let before = self.promises.warnings.fetch_add(1, Ordering::Relaxed);
