@@ -24,6 +24,7 @@ mod sockets;
 mod stock;
 mod throttled;
 mod tokens;
+mod truncated;
 mod unusable_tokens;
 mod upstream;
 mod ways;
