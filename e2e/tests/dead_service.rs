@@ -13,6 +13,9 @@ use crate::{
 /// Attempts of one call. An import and an export make theirs at the same time.
 const ATTEMPTS: usize = 5;
 
+/// Probes of a build at most, however slow the machine is. They were 1 or 2.
+const PROBES: usize = 4;
+
 /// Logs every call, so that attempts can be counted.
 fn gateway(site: &Site, name: &str) -> Daemon {
     Daemon::gateway_with(&site.lab, name, |gateway| {
@@ -48,8 +51,9 @@ fn two_builds(site: &Site, name: &str, url: &str, words: &str, attempts_of_call:
     let build = Build::of(&site.context)
         .from(cache.clone())
         .to(format!("{cache},mode=max"));
-    // Once that is over, the import and the export of a build may send a probe each.
-    for (number, most) in [("first", 2 * attempts_of_call + 2), ("second", 2)] {
+    // Once that is over, the import and the export of a build may send a probe each, and another one
+    // if the build takes long.
+    for (number, most) in [("first", 2 * attempts_of_call + PROBES), ("second", PROBES)] {
         let before = attempts(&daemon);
         let begun = Instant::now();
         let outcome = builder.build(&build).ok().none_cached();

@@ -3,15 +3,12 @@
 //! A service that is down would cost each call of each build its retries. So the first failure to
 //! connect begins an [`Outage`], within which calls are made again for a grace that all callers
 //! share. After it the circuit is open: calls fail at once with the words of the first failure, for
-//! [`REMEMBERED`] at most. Each client may send one probe meanwhile, and any answer closes the
-//! circuit.
+//! [`REMEMBERED`] at most. Now and then each client may send a probe meanwhile, and any answer closes
+//! the circuit.
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,7 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Call, Client, Error, Kind, NoConnection, answer::Answer, http::Limit, http::Request};
+use super::{Client, Error, Kind, NoConnection, answer::Answer, http::Limit, http::Request};
 
 /// How long an outage is remembered before calls are made as if it had never been.
 pub const REMEMBERED: Duration = Duration::from_mins(1);
@@ -37,7 +34,13 @@ const FIRST_GRACE_WAIT: Duration = Duration::from_millis(300);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a probe may take. A build waits for it, and what is dead is mostly known in an instant.
+/// A probe that changes something has the time of any such call: a reservation that is given up
+/// half-way keeps its key.
 const PROBE: Duration = Duration::from_millis(250);
+
+/// How long a client leaves an origin alone after its probe. Its build may go on for long, and the
+/// service be back before it exports.
+const NEXT_PROBE: Duration = Duration::from_secs(5);
 
 /// Origins that are remembered: a service and its blob stores are a few. With more, those without
 /// an outage go.
@@ -79,16 +82,28 @@ struct Outage {
 pub(super) struct Caller {
     /// When the client was made: a service that has answered since is alive.
     since: Instant,
-    /// It has sent its probe.
-    probed: AtomicBool,
+    /// When it sent its last probe, to whatever origin.
+    probed: Mutex<Option<Instant>>,
 }
 
 impl Default for Caller {
     fn default() -> Self {
         Self {
             since: Instant::now(),
-            probed: AtomicBool::new(false),
+            probed: Mutex::default(),
         }
+    }
+}
+
+impl Caller {
+    /// Takes the right to probe now.
+    fn may_probe(&self) -> bool {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = probed.is_none_or(|at| at.elapsed() >= NEXT_PROBE);
+        if may {
+            *probed = Some(Instant::now());
+        }
+        may
     }
 }
 
@@ -139,15 +154,11 @@ impl Origin {
     }
 
     /// Whether a call may be made; the outage if it may not.
-    async fn admit(&self, caller: &Caller, call: Call) -> Result<Admission, Outage> {
+    async fn admit(&self, caller: &Caller) -> Result<Admission, Outage> {
         let probes = {
             let mut state = self.lock();
-            let Some(outage) = state.open(caller) else {
+            if state.open(caller).is_none() {
                 return Ok(Admission::Free);
-            };
-            // A probe may be given up at any time, which leaves others in doubt.
-            if !call.changes_nothing() {
-                return Err(outage);
             }
             state.probes
         };
@@ -156,7 +167,7 @@ impl Origin {
         let Some(outage) = state.open(caller) else {
             return Ok(Admission::Free);
         };
-        if state.probes != probes || caller.probed.swap(true, Ordering::Relaxed) {
+        if state.probes != probes || !caller.may_probe() {
             return Err(outage);
         }
         Ok(Admission::Probe(guard, outage))
@@ -248,22 +259,22 @@ impl Client {
         let admission = if self.insists() {
             Admission::Free
         } else {
-            let admission = origin.admit(self.caller(), call).await;
-            admission.map_err(&remembered)?
+            origin.admit(self.caller()).await.map_err(&remembered)?
         };
         let sending = self.http().send(request, limit);
-        let outcome = match admission {
-            Admission::Free => sending.await,
-            Admission::Probe(guard, outage) => {
+        let (outcome, guard) = match admission {
+            Admission::Free => (sending.await, None),
+            Admission::Probe(guard, outage) if call.changes_nothing() => {
                 let found = timeout(PROBE, sending).await;
                 let found = found.unwrap_or_else(|_| Err(remembered(outage)));
-                origin.note(found.as_ref().err());
-                origin.lock().probes += 1;
-                drop(guard);
-                return found;
+                (found, Some(guard))
             }
+            Admission::Probe(guard, _) => (sending.await, Some(guard)),
         };
         origin.note(outcome.as_ref().err());
+        if guard.is_some() {
+            origin.lock().probes += 1;
+        }
         outcome
     }
 }

@@ -17,18 +17,18 @@ fn refused() -> Error {
     failed(NoConnection::Refused)
 }
 
-async fn is_free(origin: &Origin, caller: &Caller, call: Call) -> bool {
-    matches!(origin.admit(caller, call).await, Ok(Admission::Free))
+async fn is_free(origin: &Origin, caller: &Caller) -> bool {
+    matches!(origin.admit(caller).await, Ok(Admission::Free))
 }
 
-async fn is_refused(origin: &Origin, caller: &Caller, call: Call) -> bool {
-    origin.admit(caller, call).await.is_err()
+async fn is_refused(origin: &Origin, caller: &Caller) -> bool {
+    origin.admit(caller).await.is_err()
 }
 
 /// A client with nothing left to probe.
 fn spent() -> Caller {
     let caller = Caller::default();
-    caller.probed.store(true, Ordering::Relaxed);
+    assert!(caller.may_probe());
     caller
 }
 
@@ -39,7 +39,7 @@ async fn a_restart_of_a_second_is_waited_for_and_a_dead_service_no_longer_than_t
     origin.note(Some(&refused()));
     // However many calls there are, all share one time.
     while let Some(wait) = origin.wait(&caller, Some(WAIT)) {
-        assert!(is_free(&origin, &caller, Call::Reserve).await);
+        assert!(is_free(&origin, &caller).await);
         advance(wait).await;
         origin.note(Some(&refused()));
     }
@@ -48,7 +48,7 @@ async fn a_restart_of_a_second_is_waited_for_and_a_dead_service_no_longer_than_t
         took >= Duration::from_secs(1) && took <= FIRST_GRACE,
         "{took:?}"
     );
-    assert!(is_refused(&origin, &spent(), Call::Lookup).await);
+    assert!(is_refused(&origin, &spent()).await);
     assert_eq!(origin.wait(&Caller::default(), Some(WAIT)), None);
 }
 
@@ -58,7 +58,7 @@ async fn what_cannot_pass_is_not_tried_again() {
         let origin = Origin::default();
         origin.note(Some(&failed(cause)));
         assert_eq!(origin.wait(&Caller::default(), Some(WAIT)), None);
-        assert!(is_refused(&origin, &spent(), Call::Lookup).await);
+        assert!(is_refused(&origin, &spent()).await);
     }
 }
 
@@ -72,21 +72,19 @@ async fn a_build_that_has_reached_the_service_bears_more() {
     // One that is made now has never seen it alive.
     let late = spent();
     assert_eq!(origin.wait(&caller, Some(WAIT)), Some(WAIT));
-    assert!(is_free(&origin, &caller, Call::Reserve).await);
-    assert!(is_refused(&origin, &late, Call::Lookup).await);
+    assert!(is_free(&origin, &caller).await);
+    assert!(is_refused(&origin, &late).await);
     advance(Duration::from_secs(5)).await;
     assert_eq!(origin.wait(&caller, Some(WAIT)), None);
-    assert!(is_refused(&origin, &caller, Call::Reserve).await);
+    assert!(caller.may_probe() && is_refused(&origin, &caller).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_client_has_one_probe_and_all_wait_for_it() {
+async fn each_client_has_a_probe_now_and_then_and_all_wait_for_it() {
     let origin = Origin::default();
     origin.note(Some(&failed(NoConnection::Tls)));
     let (one, other) = (Caller::default(), Caller::default());
-    // What may have to be given up in the middle is no probe.
-    assert!(is_refused(&origin, &one, Call::Reserve).await);
-    let Ok(Admission::Probe(guard, _)) = origin.admit(&one, Call::Lookup).await else {
+    let Ok(Admission::Probe(guard, _)) = origin.admit(&one).await else {
         panic!("the first may probe")
     };
     let found = async {
@@ -94,11 +92,16 @@ async fn each_client_has_one_probe_and_all_wait_for_it() {
         origin.lock().probes += 1;
         drop(guard);
     };
-    let (waited, ()) = futures_util::future::join(origin.admit(&other, Call::Lookup), found).await;
+    let (waited, ()) = futures_util::future::join(origin.admit(&other), found).await;
     assert!(waited.is_err(), "the other one's probe tells this one too");
-    assert!(is_refused(&origin, &one, Call::Lookup).await);
-    let Ok(Admission::Probe(..)) = origin.admit(&other, Call::Lookup).await else {
+    assert!(is_refused(&origin, &one).await);
+    let Ok(Admission::Probe(..)) = origin.admit(&other).await else {
         panic!("it has its own yet")
+    };
+    assert!(is_refused(&origin, &other).await);
+    advance(NEXT_PROBE).await;
+    let Ok(Admission::Probe(..)) = origin.admit(&one).await else {
+        panic!("and another after a while")
     };
 }
 
@@ -106,13 +109,13 @@ async fn each_client_has_one_probe_and_all_wait_for_it() {
 async fn an_answer_or_a_minute_ends_it() {
     let origin = Origin::default();
     origin.note(Some(&failed(NoConnection::Tls)));
-    assert!(is_refused(&origin, &spent(), Call::Lookup).await);
+    assert!(is_refused(&origin, &spent()).await);
     let denied = Error {
         kind: Kind::Denied,
         ..refused()
     };
     origin.note(Some(&denied));
-    assert!(is_free(&origin, &spent(), Call::Lookup).await);
+    assert!(is_free(&origin, &spent()).await);
 
     origin.note(Some(&failed(NoConnection::Tls)));
     let silent = Error {
@@ -123,9 +126,9 @@ async fn an_answer_or_a_minute_ends_it() {
     let margin = Duration::from_millis(1);
     advance(REMEMBERED.saturating_sub(margin)).await;
     let newcomer = spent();
-    assert!(is_refused(&origin, &newcomer, Call::Lookup).await);
+    assert!(is_refused(&origin, &newcomer).await);
     advance(margin).await;
-    assert!(is_free(&origin, &newcomer, Call::Lookup).await);
+    assert!(is_free(&origin, &newcomer).await);
 }
 
 #[test]
