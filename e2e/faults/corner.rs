@@ -269,11 +269,25 @@ impl<'a> Corner<'a> {
     }
 }
 
+/// Whether the entry itself is wrong, and not only the way to it.
+fn is_damage(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Flip
+            | Fault::Truncate
+            | Fault::Short
+            | Fault::Empty
+            | Fault::Long
+            | Fault::Another
+            | Fault::Status(404)
+    )
+}
+
 /// Whether the next run must do with the fault, too. A fresh gateway learns from the cache what is
 /// damaged; that the service answers a look at a layer and nothing more is told nowhere.
 fn stays(cell: &Cell, seen: &Seen) -> bool {
     let known = match cell.terms {
-        Terms::Cold => cell.fault == Fault::Flip,
+        Terms::Cold => is_damage(cell.fault),
         Terms::Deleting => true,
         Terms::Plain | Terms::Strict | Terms::Verified => cell.when == When::Always,
     };

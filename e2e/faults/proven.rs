@@ -59,10 +59,7 @@ const PROMISES: [Promise; 19] = [
     promise(
         "A wrong byte, a wrong size or a short body never reaches buildkitd",
         Nothing,
-        |r| {
-            let spoiled = matches!(r.cell.fault, Fault::Flip | Fault::WrongTotal | Fault::Short);
-            r.cell.side == Side::Import && spoiled
-        },
+        |r| r.cell.side == Side::Import && is_spoiled(r.cell.fault),
     ),
     promise(
         "What stays broken costs an export a warning and what could not be saved, no build",
@@ -142,6 +139,18 @@ const PROMISES: [Promise; 19] = [
 
 fn is_plain(cell: &Cell) -> bool {
     matches!(cell.terms, Terms::Plain | Terms::Cold)
+}
+
+fn is_spoiled(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Flip
+            | Fault::WrongTotal
+            | Fault::Short
+            | Fault::Empty
+            | Fault::Long
+            | Fault::Another
+    )
 }
 
 fn downloads(cell: &Cell) -> bool {

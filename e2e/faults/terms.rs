@@ -17,7 +17,7 @@ use crate::{
 const ONCE: When = When::First(1);
 
 /// What goes wrong with an import on a gateway that has just been started.
-const COLD: [(Operation, Subject, Fault, When); 9] = [
+const COLD: [(Operation, Subject, Fault, When); 21] = [
     (Read, Index, Status(503), ONCE),
     (Probe, Layer, Status(503), ONCE),
     (Probe, Layer, Flip, When::Always),
@@ -27,6 +27,18 @@ const COLD: [(Operation, Subject, Fault, When); 9] = [
     (Read, Layer, Expired, ONCE),
     (Read, Layer, Flip, ONCE),
     (Read, Layer, Flip, When::Always),
+    (Read, Layer, Truncate, When::Always),
+    (Read, Layer, Short, When::Always),
+    (Read, Layer, Empty, When::Always),
+    (Read, Layer, Long, When::Always),
+    (Read, Layer, Another, When::Always),
+    (Read, Layer, Status(404), When::Always),
+    (Probe, Layer, Truncate, When::Always),
+    (Probe, Layer, Short, When::Always),
+    (Probe, Layer, Empty, When::Always),
+    (Probe, Layer, Long, When::Always),
+    (Probe, Layer, Another, When::Always),
+    (Probe, Layer, Status(404), When::Always),
 ];
 
 /// What goes wrong with the listing that finds the entry to be deleted.

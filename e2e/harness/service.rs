@@ -170,8 +170,24 @@ impl Service {
         assert_eq!(answer.expect("an answer").status, 201);
     }
 
-    /// Changes one byte of an entry where it is stored: in the one file of its size.
+    /// Changes one byte of an entry where it is stored.
     pub fn damage(&self, entry: &Entry) {
+        let file = self.file(entry);
+        let mut bytes = fs::read(&file).expect("read an entry");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(file, bytes).expect("root may write");
+    }
+
+    /// Makes an entry as large as this where it is stored, as `truncate -s` does.
+    pub fn resize(&self, entry: &Entry, bytes: u64) {
+        let file = fs::File::options().write(true).open(self.file(entry));
+        let resized = file.and_then(|file| file.set_len(bytes));
+        resized.expect("root may write");
+    }
+
+    /// Where an entry is stored: the one file of its size.
+    fn file(&self, entry: &Entry) -> PathBuf {
         let files = files(&data_dir(self.process.lab()));
         let size = |file: &PathBuf| fs::metadata(file).expect("a file").len();
         let mut same = files
@@ -180,10 +196,7 @@ impl Service {
         let (file, None) = (same.next().expect("the entry is stored"), same.next()) else {
             panic!("two files have {} bytes", entry.size_in_bytes)
         };
-        let mut bytes = fs::read(file).expect("read an entry");
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        fs::write(file, bytes).expect("root may write");
+        file.clone()
     }
 
     /// The content of the entry with this key, read as a client of v1 does.

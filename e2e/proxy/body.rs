@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
@@ -80,6 +80,15 @@ pub(super) fn turning(body: Incoming, at: u64, turn: Turn, line: Line) -> Passin
         },
     );
     StreamBody::new(frames).boxed_unsync()
+}
+
+/// What an over-long body has at its end.
+pub(super) const MORE: &[u8] = b"more than there should be";
+
+/// A body with [`MORE`] at its end.
+pub(super) fn longer(body: Incoming) -> Passing {
+    let more = stream::iter([Ok(Frame::data(Bytes::from_static(MORE)))]);
+    StreamBody::new(body.into_data_stream().map_ok(Frame::data).chain(more)).boxed_unsync()
 }
 
 fn flipped(data: &Bytes, at: usize) -> Bytes {

@@ -1,7 +1,7 @@
 //! What can go wrong with one request.
 
 use bytes::Bytes;
-use hyper::{HeaderMap, Response, StatusCode, header};
+use hyper::{HeaderMap, Response, StatusCode, header, http::response::Parts};
 use serde_json::json;
 
 use super::Operation;
@@ -35,6 +35,12 @@ pub enum Fault {
     Truncate,
     /// The answer has half the bytes, and says so in its `Content-Length`.
     Short,
+    /// The answer has no bytes, and says so in its `Content-Length`.
+    Empty,
+    /// The answer has more bytes than it should, and says so in its `Content-Length`.
+    Long,
+    /// 200 with something else that is half as large, whatever range was asked for.
+    Another,
     /// The answer says that the entry has another size.
     WrongTotal,
     /// One byte of the answer is another one.
@@ -70,6 +76,9 @@ impl Fault {
             | Self::StallAnswer
             | Self::Truncate
             | Self::Short
+            | Self::Empty
+            | Self::Long
+            | Self::Another
             | Self::WrongTotal
             | Self::Flip => Stage::Answer,
         }
@@ -124,6 +133,13 @@ fn code(status: u16) -> &'static str {
         503 => "unavailable",
         _ => "internal",
     }
+}
+
+/// Makes a part of an entry a whole of another size.
+pub(super) fn tell_another(head: &mut Parts, size: u64) {
+    head.status = StatusCode::OK;
+    head.headers.remove(header::CONTENT_RANGE);
+    head.headers.insert(header::CONTENT_LENGTH, size.into());
 }
 
 /// Adds one to the size of the whole that an answer's head tells.

@@ -204,19 +204,21 @@ impl Exchange {
                 fault::tell_wrong_total(answer.headers_mut());
                 return answer;
             }
+            Fault::Empty => return with_length(answer, 0, Turn::End, self.line.clone()),
+            Fault::Long => return longer(answer),
+            Fault::Another => {
+                let (mut head, body) = answer.into_parts();
+                fault::tell_another(&mut head, half);
+                let body = body::turning(body, half, Turn::End, self.line.clone());
+                return Response::from_parts(head, body);
+            }
+            Fault::Short => return with_length(answer, half, Turn::End, self.line.clone()),
             Fault::Truncate => Turn::Close,
             Fault::StallAnswer => Turn::Stall,
-            Fault::Short => Turn::End,
             Fault::Flip => Turn::Flip,
             _ => Turn::Reset,
         };
-        let mut answer = answer.map(|body| body::turning(body, half, turn, self.line.clone()));
-        if fault == Fault::Short {
-            answer
-                .headers_mut()
-                .insert(header::CONTENT_LENGTH, half.into());
-        }
-        answer
+        answer.map(|body| body::turning(body, half, turn, self.line.clone()))
     }
 
     /// Reads in the answer where the bytes of the entry are.
@@ -228,4 +230,29 @@ impl Exchange {
         self.shared.entries.learn(self.subject, &bytes);
         Response::from_parts(head, body::full(bytes))
     }
+}
+
+/// An answer whose body takes a turn after so many bytes, which are all that it announces.
+fn with_length(
+    answer: Response<Incoming>,
+    length: u64,
+    turn: Turn,
+    line: Line,
+) -> Response<Passing> {
+    let mut answer = answer.map(|body| body::turning(body, length, turn, line));
+    announce(&mut answer, length);
+    answer
+}
+
+/// An answer with more bytes than it has.
+fn longer(answer: Response<Incoming>) -> Response<Passing> {
+    let length = answer.size_hint().lower();
+    let mut answer = answer.map(body::longer);
+    announce(&mut answer, length + body::MORE.len() as u64);
+    answer
+}
+
+fn announce(answer: &mut Response<Passing>, length: u64) {
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length.into());
 }

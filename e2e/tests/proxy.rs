@@ -147,6 +147,12 @@ fn bytes_are_missing_or_wrong() {
     assert!(!cut.is_whole() && bed.content.starts_with(&cut.body));
     let short = bed.once(Fault::Short).expect("an answer");
     assert!(short.is_whole() && short.body.len() == BYTES / 2);
+    let empty = bed.once(Fault::Empty).expect("an answer");
+    assert!(empty.is_whole() && empty.body.is_empty());
+    let long = bed.once(Fault::Long).expect("an answer");
+    assert!(long.is_whole() && long.body.starts_with(&bed.content) && long.body.len() > BYTES);
+    let another = bed.once(Fault::Another).expect("an answer");
+    assert!(another.status == 200 && another.is_whole() && another.body.len() == BYTES / 2);
     let flipped = bed.once(Fault::Flip).expect("an answer");
     assert!(flipped.is_whole() && flipped.body.len() == BYTES);
     let differs = flipped

@@ -41,7 +41,7 @@ impl Client {
                 elapsed: started.elapsed(),
                 jitter: (self.config().jitter)(),
             };
-            match retry::decide(&self.config().retry, &error.kind, failed) {
+            match self.decide(&error, failed) {
                 Decision::Retry(wait) => self.wait(call, wait, &error).await?,
                 // The governor, which has been told, says when.
                 Decision::Pace => {}
@@ -49,6 +49,21 @@ impl Client {
             }
             last = Some(error);
         }
+    }
+
+    /// Decides what to do after a failure. While a service cannot be reached all calls to it share
+    /// one time for attempts, unless this client insists.
+    fn decide(&self, error: &Error, failed: Failed) -> Decision {
+        let decision = retry::decide(&self.config().retry, &error.kind, failed);
+        if self.insists() || !matches!(error.kind, Kind::Unreachable(_)) {
+            return decision;
+        }
+        let wait = match decision {
+            Decision::Retry(wait) => Some(wait),
+            Decision::Pace | Decision::GiveUp => None,
+        };
+        let wait = (self.http().outages()).wait(&error.origin, self.caller(), wait);
+        wait.map_or(Decision::GiveUp, Decision::Retry)
     }
 
     /// Waits for something, at most until the deadline.
@@ -104,7 +119,7 @@ impl Client {
                 words: error.message.clone(),
             };
             self.lane().refused(call, made, refusal);
-        } else if !error.kind.leaves_doubt() {
+        } else if !error.kind.leaves_doubt() && !matches!(error.kind, Kind::Unreachable(_)) {
             self.lane().served(call, made);
         }
     }

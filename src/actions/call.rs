@@ -42,6 +42,14 @@ impl Call {
         matches!(self, Self::Download | Self::Probe)
     }
 
+    /// True if it leaves everything as it is, so that it may be given up at any time.
+    pub(super) const fn changes_nothing(self) -> bool {
+        matches!(
+            self,
+            Self::Lookup | Self::Download | Self::Probe | Self::List
+        )
+    }
+
     /// The call in words.
     pub const fn words(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@ use super::{
     answer::Answer,
     governor::Lane,
     http::{Call, Http, Request, Side},
+    outage::Caller,
     rest, retry, v1, v2,
 };
 use crate::protocol;
@@ -32,6 +33,7 @@ pub struct Client {
     weight: Weight,
     /// Which attempt of a call it makes, from 1.
     attempt: u32,
+    insists: bool,
 }
 
 struct Shared {
@@ -40,6 +42,7 @@ struct Shared {
     identity: Identity,
     config: ClientConfig,
     lane: Arc<Lane>,
+    caller: Caller,
 }
 
 impl fmt::Debug for Client {
@@ -63,12 +66,14 @@ impl Client {
             identity,
             config,
             lane,
+            caller: Caller::default(),
         };
         Self {
             shared: Arc::new(shared),
             deadline: None,
             weight: Weight::default(),
             attempt: 1,
+            insists: false,
         }
     }
 
@@ -78,6 +83,16 @@ impl Client {
     pub fn with_deadline(&self, deadline: Instant) -> Self {
         Self {
             deadline: Some(deadline),
+            ..self.clone()
+        }
+    }
+
+    /// The same client, whose calls are made and repeated whatever is remembered of the service: for
+    /// bytes that were promised, so that a build fails without them.
+    #[must_use]
+    pub fn insisting(&self) -> Self {
+        Self {
+            insists: true,
             ..self.clone()
         }
     }
@@ -189,7 +204,7 @@ impl Client {
     pub(super) async fn call(&self, request: Request) -> Result<Answer, Error> {
         let (call, side) = (request.call, request.side);
         let limit = retry::limit(self.config(), call, self.attempt);
-        let answer = self.http().send(request, limit).await?;
+        let answer = self.reach(request, limit).await?;
         if side == Side::Api
             && let Some(allowance) = Allowance::of(answer.headers())
         {
@@ -208,6 +223,14 @@ impl Client {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    pub(super) fn insists(&self) -> bool {
+        self.insists
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.shared.caller
     }
 
     pub(super) fn lane(&self) -> &Lane {

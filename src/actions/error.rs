@@ -32,6 +32,8 @@ pub enum Kind {
     Server(u16),
     /// The request is wrong (other 4xx).
     Rejected(u16),
+    /// No connection could be made, so nothing was sent.
+    Unreachable(NoConnection),
     /// The connection failed or was reset before there was an answer.
     Transport,
     /// There was an answer, and its body was cut.
@@ -42,6 +44,24 @@ pub enum Kind {
     Protocol,
     /// The bytes to send are gone.
     Source,
+}
+
+/// Why no connection could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoConnection {
+    /// It was refused, or there is no way to the host.
+    Refused,
+    /// Nobody knows a host of that name.
+    UnknownHost,
+    /// The server's certificate is not trusted, or it speaks no TLS.
+    Tls,
+}
+
+impl NoConnection {
+    /// False if another attempt comes to the same, unless the service was reached before.
+    pub(super) fn may_pass(self) -> bool {
+        self == Self::Refused
+    }
 }
 
 impl Kind {

@@ -10,6 +10,7 @@ use url::Url;
 use super::{
     Error, Kind,
     allowance::{Allowance, clock},
+    connect,
     http::{Call, Limit, Request, Side},
 };
 use crate::protocol::{v1, v2};
@@ -92,6 +93,9 @@ impl Context {
     }
 
     pub fn transport(&self, error: reqwest::Error) -> Error {
+        if let Some((cause, words)) = connect::cause(&error) {
+            return self.error(Kind::Unreachable(cause), &words);
+        }
         let kind = if error.is_timeout() {
             Kind::Timeout
         } else {

@@ -33,6 +33,8 @@ use super::{
     config::HttpConfig,
     failure,
     governor::{Governor, Lane},
+    outage::Outages,
+    resolve,
     width::Width,
 };
 use crate::digest::Digest;
@@ -84,6 +86,7 @@ struct Shared {
     memory_units: u32,
     uploads: Width,
     governor: Governor,
+    outages: Outages,
     counters: [Counter; Call::ALL.len()],
 }
 
@@ -144,6 +147,7 @@ impl Http {
             let builder = reqwest::Client::builder()
                 .http1_only()
                 .connect_timeout(config.connect_timeout)
+                .dns_resolver(resolve::System)
                 .user_agent(config.user_agent.clone())
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
                 .referer(false);
@@ -164,6 +168,7 @@ impl Http {
             memory_units,
             uploads: Width::new("up", config.most_parts),
             governor: Governor::new(config.budgets),
+            outages: Outages::default(),
             counters: Default::default(),
         })))
     }
@@ -180,6 +185,11 @@ impl Http {
     /// The lane of those who call the service at `url` as `subject`.
     pub(super) fn lane(&self, url: &Url, subject: Digest) -> Arc<Lane> {
         self.0.governor.lane(url, subject)
+    }
+
+    /// The services that cannot be reached.
+    pub(super) fn outages(&self) -> &Outages {
+        &self.0.outages
     }
 
     /// The parts of all uploads.

@@ -10,6 +10,7 @@
 //! | `call`, `request`, `http`, `body`, `answer`, `speed`, `failure` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
 //! | `governor`, `pace`, `weight`, `allowance` | who may call and when: one budget for each service and token |
+//! | `outage`, `connect`, `resolve` | services that cannot be reached: why, and for how long that is remembered |
 //! | `upload`, `download` | what takes several calls |
 //! | `width` | how many transfers run side by side |
 //! | `token`, `config`, `error` | what they say |
@@ -28,14 +29,17 @@ mod body;
 mod call;
 mod client;
 mod config;
+mod connect;
 mod download;
 mod error;
 mod failure;
 mod governor;
 mod http;
+mod outage;
 mod pace;
 pub mod plan;
 mod request;
+mod resolve;
 mod rest;
 mod retry;
 mod speed;
@@ -51,9 +55,10 @@ pub use config::{
     ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Shown, Unobserved,
 };
 pub use download::{Location, Probe};
-pub use error::{Error, Kind};
+pub use error::{Error, Kind, NoConnection};
 pub use governor::{Budgets, PerMinute};
 pub use http::{Call, Count, Http, HttpError};
+pub use outage::REMEMBERED;
 pub use speed::owed;
 pub use token::{Token, TokenError};
 pub use weight::Weight;

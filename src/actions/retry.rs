@@ -42,8 +42,11 @@ pub(crate) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decis
         // A refusal by the pace costs the service nothing: patience ends it, not a count.
         Kind::Throttled(_) if failed.elapsed < policy.patience => return Decision::Pace,
         Kind::Server(status) if again && PASSING.contains(status) => backoff(policy, failed),
-        Kind::Transport | Kind::Incomplete | Kind::Timeout if again => backoff(policy, failed),
+        Kind::Unreachable(_) | Kind::Transport | Kind::Incomplete | Kind::Timeout if again => {
+            backoff(policy, failed)
+        }
         Kind::Server(_)
+        | Kind::Unreachable(_)
         | Kind::Transport
         | Kind::Incomplete
         | Kind::Timeout

@@ -191,8 +191,14 @@ impl Place {
     pub fn over(&mut self, bytes: u64, error: Option<&Error>) {
         match error.map(|error| &error.kind) {
             None => self.width.moved(bytes),
-            Some(Kind::Transport | Kind::Incomplete | Kind::Timeout | Kind::Throttled(_)) => {
-                self.width.failed()
+            Some(
+                Kind::Unreachable(_)
+                | Kind::Transport
+                | Kind::Incomplete
+                | Kind::Timeout
+                | Kind::Throttled(_),
+            ) => {
+                self.width.failed();
             }
             // The service's answer has nothing to do with the link.
             Some(_) => {}

@@ -292,7 +292,10 @@ fn contradicts(kind: &Kind) -> bool {
 
 /// True for a body that another try may bring whole.
 fn passes(kind: &Kind) -> bool {
-    matches!(kind, Kind::Transport | Kind::Incomplete | Kind::Timeout)
+    matches!(
+        kind,
+        Kind::Unreachable(_) | Kind::Transport | Kind::Incomplete | Kind::Timeout
+    )
 }
 
 /// When enough last moved.

@@ -288,7 +288,7 @@ impl Core {
     fn flight(&self, digest: Digest, promised: &Promised) -> Flight<Fetched> {
         let fetch = Fetch {
             cache: Arc::clone(&self.cache),
-            client: self.client.clone(),
+            client: self.client.insisting(),
             reporter: Arc::clone(&self.reporter),
             entry: promised.entry.clone(),
             digest,

@@ -12,6 +12,7 @@
 //! | `import` | `load` the indexes, `promise` layers; `fetch` and verify them into a `blob` |
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
 //! | `proof`, `damage`, `heal` | what is known to be there, what is not to be believed, and its repair |
+//! | `report`, `waits`, `unreachable` | what people are told |
 //! | `lookup`, `listing`, `spool`, `growing`, `flight` | what both directions stand on |
 
 use std::{io, sync::Arc};
@@ -40,6 +41,7 @@ mod report;
 mod settings;
 pub mod spec;
 mod spool;
+mod unreachable;
 mod waits;
 
 pub use crate::actions::{Budgets, PerMinute};

@@ -172,6 +172,11 @@ impl State {
             Some(first) => format!("{short}: {first}"),
             None => short.to_owned(),
         };
+        // Several jobs of a build may meet one cause.
+        let known = |(_, warning): &(u64, VertexWarning)| warning.short == short.as_bytes();
+        if self.warnings.iter().any(known) {
+            return;
+        }
         let warning = VertexWarning {
             vertex,
             level: 1,

@@ -106,6 +106,7 @@ async fn a_private_authority_is_trusted_through_ssl_cert_file() {
     let service = Fake::start_tls(tls, |_, _| say(204, "")).await;
     let (ok, text) = look(service.base.as_str(), &[]).await;
     assert!(!ok && text.contains("certificate"), "{text}");
+    assert!(text.contains("Unreachable(Tls)"), "{text}");
     let ca = dir.path().join("ca.pem");
     let environment = [("SSL_CERT_FILE", ca.to_str().unwrap())];
     let (ok, text) = look(service.base.as_str(), &environment).await;

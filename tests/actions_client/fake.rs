@@ -121,7 +121,15 @@ pub struct Fake {
 impl Fake {
     /// Starts a service. The script gets each request and how many came before it.
     pub async fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_with(None, script).await
+        Self::start_with(0, None, script).await
+    }
+
+    /// Starts a service on this port.
+    pub async fn start_at(
+        port: u16,
+        script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(port, None, script).await
     }
 
     /// Starts a service behind TLS, whose certificate is for `localhost`.
@@ -129,14 +137,15 @@ impl Fake {
         tls: TlsAcceptor,
         script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::start_with(Some(tls), script).await
+        Self::start_with(0, Some(tls), script).await
     }
 
     async fn start_with(
+        port: u16,
         tls: Option<TlsAcceptor>,
         script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let base = match &tls {
             Some(_) => format!("https://localhost:{}/root/", address.port()),

@@ -8,6 +8,7 @@ mod fake;
 mod faults;
 mod hostile;
 mod lost;
+mod outage;
 mod rude;
 mod secrets;
 mod service;

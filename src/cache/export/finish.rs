@@ -11,13 +11,15 @@ use tokio::time::Instant;
 
 use super::{Core, Failure, Outcome, ledger::Settled};
 use crate::{
-    actions::Weight,
+    actions::{self, Weight},
     cache::{
         config::CacheConfig,
         graph::{self, Graph},
-        heal, index,
+        heal,
+        index::{self, CommitError},
         manifest::Manifest,
         report::Event,
+        unreachable,
     },
     content,
     digest::Digest,
@@ -117,7 +119,8 @@ impl Core {
         let mut plan = aside(move || Plan::new(&described, settled)).await?;
         if let Some((short, detail)) = plan.loss() {
             let _ = self.lost.set(format!("{short}: {}", detail.join("; ")));
-            self.tell(Event::Warning { short, detail });
+            let unreachable = plan.unreachable();
+            self.tell(unreachable.unwrap_or(Event::Warning { short, detail }));
         }
         let layers = plan.kept.layers.len();
         if layers == 0 {
@@ -126,9 +129,14 @@ impl Core {
         }
 
         let newest = newest.renewed(&self.lane, &client).outcome().await;
-        let newest = newest
-            .ok_or("the gateway is shutting down")?
-            .map_err(|e| format!("the newest cache index could not be read: {e}"))?;
+        let newest = newest.ok_or("the gateway is shutting down")?;
+        let newest = match newest {
+            Ok(newest) => newest,
+            Err(error) => {
+                let why = format!("the newest cache index could not be read: {error}");
+                return self.cut_off(&error, why);
+            }
+        };
         if let Some(older) = &newest {
             if older.graph.as_ref() == Some(&plan.graph) {
                 self.note(format!("cache index {} is unchanged", older.key));
@@ -139,15 +147,27 @@ impl Core {
         }
         let newest = newest.as_ref().map(|older| older.key.as_str());
         let content = plan.kept.to_json().into();
-        let key = index::commit(&client, &self.lane.index, version, newest, content)
-            .await
-            .map_err(|e| e.to_string())?;
+        let committed = index::commit(&client, &self.lane.index, version, newest, content).await;
+        let key = match committed {
+            Ok(key) => key,
+            Err(CommitError::Remote(error)) => return self.cut_off(&error, error.to_string()),
+            Err(error) => return Err(error.to_string()),
+        };
         self.note(format!("cache index {key} written, {layers} layers"));
         Ok(Outcome::Written {
             key,
             layers,
             left_out: plan.left_out(),
         })
+    }
+
+    /// The index was not written because of this error, in the words `why`.
+    fn cut_off(&self, error: &actions::Error, why: String) -> Result<Outcome, String> {
+        let Some(warning) = unreachable::warning(error) else {
+            return Err(why);
+        };
+        self.tell(warning);
+        Ok(Outcome::Failed(why))
     }
 
     /// The index that the manifest and the config it names describe.
@@ -210,6 +230,18 @@ impl Plan {
 
     fn left_out(&self) -> usize {
         self.layers - self.kept.layers.len()
+    }
+
+    /// The warning that stands for all of them, if every one was lost because the service could
+    /// not be reached.
+    fn unreachable(&self) -> Option<Event> {
+        let warning = |failure: &Option<Failure>| match failure {
+            Some(Failure::Remote(error)) => unreachable::warning(error),
+            _ => None,
+        };
+        let mut warnings = self.failed.iter().map(|(_, failure)| warning(failure));
+        let first = warnings.next()??;
+        warnings.all(|other| other.is_some()).then_some(first)
     }
 
     /// One line for all that is lost, and the reasons in the service's own words.

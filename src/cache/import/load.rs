@@ -15,6 +15,7 @@ use crate::{
         config::{self, CacheConfig, Layer},
         heal, index,
         spool::blocking,
+        unreachable,
     },
     digest::Digest,
     protocol::key,
@@ -39,6 +40,12 @@ impl Core {
         match self.load_index(client, slot).await {
             Ok(index) => index,
             Err(error) => {
+                if let LoadError::Remote(error) = &error
+                    && let Some(warning) = unreachable::warning(error)
+                {
+                    self.reporter.report(warning);
+                    return None;
+                }
                 let short = format!("cache import: no use of the index {}", slot.key.base());
                 self.warn(&short, error.to_string());
                 None

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     actions::{self, Client, Entry, Probe},
-    cache::{FetchError, SpoolError, lookup, spec::Verify},
+    cache::{FetchError, SpoolError, lookup, spec::Verify, unreachable},
     digest::Digest,
 };
 
@@ -217,6 +217,12 @@ impl Core {
         if let Miss::Late(_) = miss
             && !self.promises.patience.tell()
         {
+            return;
+        }
+        if let Miss::Remote(error) = miss
+            && let Some(warning) = unreachable::warning(error)
+        {
+            self.reporter.report(warning);
             return;
         }
         let before = self.promises.warnings.fetch_add(1, Ordering::Relaxed);

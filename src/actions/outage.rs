@@ -1,0 +1,283 @@
+//! What is remembered of services that cannot be reached: a circuit breaker for each origin.
+//!
+//! A service that is down would cost each call of each build its retries. So the first failure to
+//! connect begins an [`Outage`], within which calls are made again for a grace that all callers
+//! share. After it the circuit is open: calls fail at once with the words of the first failure, for
+//! [`REMEMBERED`] at most. Now and then each client may send a probe meanwhile, and any answer closes
+//! the circuit.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Instant, timeout},
+};
+
+use super::{Client, Error, Kind, NoConnection, answer::Answer, http::Limit, http::Request};
+
+/// How long an outage is remembered before calls are made as if it had never been.
+pub const REMEMBERED: Duration = Duration::from_mins(1);
+
+/// How long calls to a service that this client has not reached yet are repeated: long enough for a
+/// service that is being restarted, short enough to cost a build no more than two seconds.
+const FIRST_GRACE: Duration = Duration::from_millis(1500);
+
+/// The longest wait between these attempts: the second that a restart takes is met by four.
+const FIRST_GRACE_WAIT: Duration = Duration::from_millis(300);
+
+/// The same in the middle of a build that has reached the service: it is alive, and there is
+/// something to lose. All attempts of one call take up to 7.5 s.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a probe may take. A build waits for it, and what is dead is mostly known in an instant.
+/// A probe that changes something has the time of any such call: a reservation that is given up
+/// half-way keeps its key.
+const PROBE: Duration = Duration::from_millis(250);
+
+/// How long a client leaves an origin alone after its probe. Its build may go on for long, and the
+/// service be back before it exports.
+const NEXT_PROBE: Duration = Duration::from_secs(5);
+
+/// Origins that are remembered: a service and its blob stores are a few. With more, those without
+/// an outage go.
+const MAX_ORIGINS: usize = 256;
+
+/// The origins of the process.
+#[derive(Default)]
+pub(super) struct Outages(Mutex<HashMap<String, Arc<Origin>>>);
+
+/// One scheme, host and port.
+#[derive(Default)]
+struct Origin {
+    state: Mutex<State>,
+    /// Held by the call that probes; the others wait for what it finds.
+    probing: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When it last answered.
+    reached: Option<Instant>,
+    outage: Option<Outage>,
+    /// How many probes have come to an end.
+    probes: u64,
+}
+
+/// No connection can be made.
+#[derive(Debug, Clone)]
+struct Outage {
+    since: Instant,
+    cause: NoConnection,
+    words: String,
+    /// A client that has never reached the service has made all its attempts.
+    given_up: bool,
+}
+
+/// What the memory needs to know of the client that calls.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// When the client was made: a service that has answered since is alive.
+    since: Instant,
+    /// When it sent its last probe, to whatever origin.
+    probed: Mutex<Option<Instant>>,
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            probed: Mutex::default(),
+        }
+    }
+}
+
+impl Caller {
+    /// Takes the right to probe now.
+    fn may_probe(&self) -> bool {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = probed.is_none_or(|at| at.elapsed() >= NEXT_PROBE);
+        if may {
+            *probed = Some(Instant::now());
+        }
+        may
+    }
+}
+
+/// How a call may be made.
+enum Admission {
+    /// As ever.
+    Free,
+    /// As the probe, until the guard is dropped.
+    Probe(OwnedMutexGuard<()>, Outage),
+}
+
+impl State {
+    /// The outage, if it lasts and is not too old to be believed.
+    fn outage(&mut self) -> Option<&Outage> {
+        self.outage
+            .take_if(|outage| outage.since.elapsed() >= REMEMBERED);
+        self.outage.as_ref()
+    }
+
+    /// How much longer a caller may repeat its calls. `None`: there is no outage.
+    fn grace(&mut self, caller: &Caller) -> Option<Duration> {
+        let served = self.has_served(caller);
+        let outage = self.outage()?;
+        let grace = if served {
+            GRACE
+        } else if outage.given_up || !outage.cause.may_pass() {
+            Duration::ZERO
+        } else {
+            FIRST_GRACE
+        };
+        Some(grace.saturating_sub(outage.since.elapsed()))
+    }
+
+    fn has_served(&self, caller: &Caller) -> bool {
+        self.reached.is_some_and(|at| at >= caller.since)
+    }
+
+    /// The outage, if it is to be believed at once.
+    fn open(&mut self, caller: &Caller) -> Option<Outage> {
+        let is_open = self.grace(caller)?.is_zero();
+        self.outage.clone().filter(|_| is_open)
+    }
+}
+
+impl Origin {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a call may be made; the outage if it may not.
+    async fn admit(&self, caller: &Caller) -> Result<Admission, Outage> {
+        let probes = {
+            let mut state = self.lock();
+            if state.open(caller).is_none() {
+                return Ok(Admission::Free);
+            }
+            state.probes
+        };
+        let guard = Arc::clone(&self.probing).lock_owned().await;
+        let mut state = self.lock();
+        let Some(outage) = state.open(caller) else {
+            return Ok(Admission::Free);
+        };
+        if state.probes != probes || !caller.may_probe() {
+            return Err(outage);
+        }
+        Ok(Admission::Probe(guard, outage))
+    }
+
+    fn wait(&self, caller: &Caller, wait: Option<Duration>) -> Option<Duration> {
+        let mut state = self.lock();
+        let Some(left) = state.grace(caller) else {
+            // It has been reached meanwhile.
+            return wait;
+        };
+        let served = state.has_served(caller);
+        let wait = wait.map(|wait| {
+            if served {
+                wait
+            } else {
+                wait.min(FIRST_GRACE_WAIT)
+            }
+        });
+        let wait = wait.filter(|wait| *wait <= left);
+        if let (None, false, Some(outage)) = (wait, served, &mut state.outage) {
+            outage.given_up = true;
+        }
+        wait
+    }
+
+    /// Notes what a call has come to.
+    fn note(&self, error: Option<&Error>) {
+        let mut state = self.lock();
+        match error.map(|error| (&error.kind, error)) {
+            Some((&Kind::Unreachable(cause), error)) => {
+                if state.outage().is_none() {
+                    let since = Instant::now();
+                    let words = error.message.clone();
+                    tracing::warn!(origin = error.origin, words, "cannot be reached");
+                    state.outage = Some(Outage {
+                        since,
+                        cause,
+                        words,
+                        given_up: false,
+                    });
+                }
+            }
+            // They tell neither that it is there nor that it is not.
+            Some((Kind::Transport | Kind::Timeout | Kind::Source, _)) => {}
+            _ => {
+                state.reached = Some(Instant::now());
+                state.outage = None;
+            }
+        }
+    }
+}
+
+impl Outages {
+    fn origin(&self, name: &str) -> Arc<Origin> {
+        let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = origins.get(name) {
+            return Arc::clone(origin);
+        }
+        if origins.len() >= MAX_ORIGINS {
+            origins.retain(|_, origin| origin.lock().outage().is_some());
+        }
+        if origins.len() >= MAX_ORIGINS {
+            origins.clear();
+        }
+        let origin = Arc::<Origin>::default();
+        origins.insert(name.to_owned(), Arc::clone(&origin));
+        origin
+    }
+
+    /// How long a call that failed to connect waits before it is made again, given how long it
+    /// would. `None`: it is not made again.
+    pub fn wait(&self, origin: &str, caller: &Caller, wait: Option<Duration>) -> Option<Duration> {
+        self.origin(origin).wait(caller, wait)
+    }
+}
+
+impl Client {
+    /// Sends a request, unless its service is known not to be reachable.
+    pub(super) async fn reach(&self, request: Request, limit: Limit) -> Result<Answer, Error> {
+        let (call, name) = (request.call, request.url.origin());
+        let origin = self.http().outages().origin(&name);
+        let remembered = |outage: Outage| Error {
+            kind: Kind::Unreachable(outage.cause),
+            call: call.words(),
+            origin: name.clone(),
+            message: outage.words,
+        };
+        let admission = if self.insists() {
+            Admission::Free
+        } else {
+            origin.admit(self.caller()).await.map_err(&remembered)?
+        };
+        let sending = self.http().send(request, limit);
+        let (outcome, guard) = match admission {
+            Admission::Free => (sending.await, None),
+            Admission::Probe(guard, outage) if call.changes_nothing() => {
+                let found = timeout(PROBE, sending).await;
+                let found = found.unwrap_or_else(|_| Err(remembered(outage)));
+                (found, Some(guard))
+            }
+            Admission::Probe(guard, _) => (sending.await, Some(guard)),
+        };
+        origin.note(outcome.as_ref().err());
+        if guard.is_some() {
+            origin.lock().probes += 1;
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests;
