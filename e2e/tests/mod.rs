@@ -15,6 +15,7 @@ mod mixed;
 mod npm;
 mod proxy;
 mod round_trip;
+mod scopes;
 mod sealed;
 mod session;
 mod shared;

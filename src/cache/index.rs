@@ -1,6 +1,7 @@
 //! The cache-config index of one scope: the newest entry is found, the next one is written.
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::config;
 use crate::{
@@ -57,10 +58,25 @@ pub(super) async fn commit(
     newest: Option<&str>,
     content: Bytes,
 ) -> Result<String, CommitError> {
-    let first = newest
-        .and_then(|newest| key.number(newest))
-        .unwrap_or(0)
-        .saturating_add(1);
+    let newest = newest.and_then(|newest| key.number(newest));
+    let first = newest.unwrap_or(0).saturating_add(1);
+    commit_from(client, key, version, first, content).await
+}
+
+/// The first number to try where no older index can be seen. Numbers only have to differ: the newest
+/// entry counts. The time is beyond what exports have counted to, and one call finds it free.
+pub(super) fn unseen() -> u64 {
+    u64::try_from(Timestamp::now().as_second()).unwrap_or_default()
+}
+
+/// As [`commit`], from the number `first` on.
+pub(super) async fn commit_from(
+    client: &Client,
+    key: &IndexKey,
+    version: &str,
+    first: u64,
+    content: Bytes,
+) -> Result<String, CommitError> {
     for number in (first..).take(MAX_ATTEMPTS) {
         match client.reserve(&key.entry(number), version).await? {
             Reserved::Exists | Reserved::ExistsAfterDoubt => {}

@@ -57,7 +57,10 @@ use crate::{
     actions::{Client, Http, Identity, Target, Token, Width},
     digest::Digest,
     lifecycle::Tasks,
-    protocol::key::{self, IndexKey},
+    protocol::{
+        key::{self, IndexKey},
+        scope::Scope,
+    },
 };
 use export::Lane;
 use spec::Spec;
@@ -162,9 +165,15 @@ impl Cache {
                 scopes: ScopeNames::of(client.token()),
             });
         };
-        let index = IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
+        let key = |scope: &Scope| IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
+        let index = key(scope);
+        let elsewhere = client.token().readable().map(key);
+        let elsewhere = elsewhere.filter(|other| *other != index).collect();
         let cache = Arc::clone(&self.0);
-        Ok(Lane::new(cache, client, key::version(), index, reporter))
+        let version = key::version();
+        Ok(Lane::new(
+            cache, client, version, index, elsewhere, reporter,
+        ))
     }
 
     /// How much of the two spools is in use.

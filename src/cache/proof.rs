@@ -80,7 +80,12 @@ impl Abandoned {
         }
     }
 
-    /// Whether the reservation of `key` was ours and is dead. It is forgotten: should the service
+    /// Whether the reservation of `key` was ours and is dead.
+    pub fn holds(&self, identity: &Identity, key: &str) -> bool {
+        self.lock().contains(&(identity.clone(), key.to_owned()))
+    }
+
+    /// The same. It is forgotten: should the service
     /// give the key to somebody else one day, that reservation is none of ours.
     pub fn take(&self, identity: &Identity, key: &str) -> bool {
         self.lock().remove(&(identity.clone(), key.to_owned()))

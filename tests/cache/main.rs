@@ -11,5 +11,6 @@ mod import;
 mod lossy;
 mod lost;
 mod relay;
+mod scopes;
 mod taken;
 mod together;

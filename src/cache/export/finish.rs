@@ -139,9 +139,13 @@ impl Core {
         }
         let newest = newest.as_ref().map(|older| older.key.as_str());
         let content = plan.kept.to_json().into();
-        let key = index::commit(&client, &self.lane.index, version, newest, content)
-            .await
-            .map_err(|e| e.to_string())?;
+        let index = &self.lane.index;
+        let written = if self.lane.is_blind() {
+            index::commit_from(&client, index, version, index::unseen(), content).await
+        } else {
+            index::commit(&client, index, version, newest, content).await
+        };
+        let key = written.map_err(|e| e.to_string())?;
         self.note(format!("cache index {key} written, {layers} layers"));
         Ok(Outcome::Written {
             key,

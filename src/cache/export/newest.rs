@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::Lane;
+use super::{Lane, elsewhere::Elsewhere};
 use crate::{
     actions::{Client, Error},
     cache::{
@@ -24,6 +24,7 @@ use crate::{
     },
     digest::Digest,
     lifecycle::TaskGuard,
+    protocol::key::IndexKey,
 };
 
 /// What was read so long ago is read again: others may have written, and after uploads that took
@@ -42,13 +43,17 @@ pub(super) struct Older {
     /// Entries that it knows to be damaged.
     pub damaged: Vec<String>,
     /// The layers that it names.
-    layers: HashSet<Digest>,
+    pub layers: HashSet<Digest>,
 }
 
 impl Older {
     /// Reads the newest index, and learns what other gateways have found damaged.
-    async fn read(lane: &Lane, client: &Client) -> Result<Option<Arc<Self>>, Error> {
-        let Some(newest) = index::newest(client, &lane.index, &lane.version).await? else {
+    pub async fn read(
+        lane: &Lane,
+        client: &Client,
+        key: &IndexKey,
+    ) -> Result<Option<Arc<Self>>, Error> {
+        let Some(newest) = index::newest(client, key, &lane.version).await? else {
             return Ok(None);
         };
         let LoadedIndex { key, raw } = newest;
@@ -79,20 +84,36 @@ type Read = (Instant, Outcome);
 #[derive(Clone)]
 pub(in crate::cache) struct Ahead {
     read: watch::Receiver<Option<Read>>,
+    elsewhere: Elsewhere,
     _task: Arc<TaskGuard>,
 }
 
 impl Ahead {
-    /// Begins to read.
+    /// Begins to read, the indexes of the other scopes too.
     pub fn begin(lane: Lane, client: Client) -> Self {
+        let elsewhere = Elsewhere::begin(&lane, &client);
+        Self::reading(lane, client, elsewhere)
+    }
+
+    /// Begins to read the index again. What other scopes have need not be newer.
+    pub(super) fn again(&self, lane: &Lane, client: &Client) -> Self {
+        Self::reading(lane.clone(), client.clone(), self.elsewhere.clone())
+    }
+
+    fn reading(lane: Lane, client: Client, elsewhere: Elsewhere) -> Self {
         let (sender, read) = watch::channel(None);
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("read the newest index", async move {
-            let outcome = Older::read(&lane, &client).await;
+            let outcome = if lane.is_blind() {
+                Ok(None)
+            } else {
+                Older::read(&lane, &client, &lane.index).await
+            };
             sender.send_replace(Some((Instant::now(), outcome)));
         });
         Self {
             read,
+            elsewhere,
             _task: Arc::new(task),
         }
     }
@@ -108,18 +129,23 @@ impl Ahead {
     pub(super) fn renewed(&self, lane: &Lane, client: &Client) -> Self {
         let is_old = |(at, _): &Read| at.elapsed() >= FRESH;
         if self.read.borrow().as_ref().is_some_and(is_old) {
-            return Self::begin(lane.clone(), client.clone());
+            return self.again(lane, client);
         }
         self.clone()
     }
 
-    /// Whether the index names this layer, so that it is probably there. An index proves nothing.
+    /// Whether an index that the token reads names this layer, so that it is probably there. An
+    /// index proves nothing.
     pub async fn names(&self, digest: Digest) -> bool {
-        let known = timeout(PATIENCE, self.outcome()).await;
-        let Ok(Some(Ok(Some(older)))) = known else {
-            return false;
+        let own = async {
+            let known = self.outcome().await;
+            matches!(known, Some(Ok(Some(older))) if older.layers.contains(&digest))
         };
-        older.layers.contains(&digest)
+        let both = async {
+            let (own, elsewhere) = tokio::join!(own, self.elsewhere.names(digest));
+            own || elsewhere
+        };
+        timeout(PATIENCE, both).await.unwrap_or(false)
     }
 
     /// What was read. `None` if the process is shutting down.
