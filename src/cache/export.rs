@@ -22,6 +22,7 @@ mod finish;
 mod layer;
 mod ledger;
 mod newest;
+mod presence;
 mod upload;
 
 pub(super) use expiry::warn_of_expiry;

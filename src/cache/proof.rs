@@ -58,6 +58,12 @@ impl Proofs {
             .is_some_and(|at| at.elapsed() <= self.age)
     }
 
+    /// Whether the blob was ever proven to exist, as far as that is remembered, and not found
+    /// missing since.
+    pub fn was_noted(&self, identity: &Identity, digest: Digest) -> bool {
+        self.lock().contains_key(&(identity.clone(), digest))
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,10 +144,10 @@ mod tests {
         tokio::time::advance(Duration::from_mins(10)).await;
         assert!(proofs.holds(&one, digest));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!proofs.holds(&one, digest));
+        assert!(!proofs.holds(&one, digest) && proofs.was_noted(&one, digest));
 
         proofs.note(&one, digest);
         proofs.revoke(&one, digest);
-        assert!(!proofs.holds(&one, digest));
+        assert!(!proofs.holds(&one, digest) && !proofs.was_noted(&one, digest));
     }
 }

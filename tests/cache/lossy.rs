@@ -29,6 +29,8 @@ pub enum Fault {
     Refused(StatusCode),
     /// It is not carried out, and the answer is a success that has no end.
     Endless,
+    /// It is never answered.
+    Hung,
 }
 
 /// Requests whose line and body hold all of these texts.
@@ -99,6 +101,9 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.seen.lock().unwrap().push(line);
     if let Some(Fault::Refused(status)) = fault {
         return answer(status, Bytes::new());
+    }
+    if fault == Some(Fault::Hung) {
+        return std::future::pending().await;
     }
     if fault == Some(Fault::Endless) {
         let flood = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'['; 8192])));

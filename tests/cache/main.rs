@@ -10,6 +10,7 @@ mod hostile;
 mod import;
 mod lossy;
 mod lost;
+mod presence;
 mod relay;
 mod scopes;
 mod taken;

@@ -32,13 +32,12 @@ pub(super) struct LayerIngest {
 impl LayerIngest {
     /// Answers what BuildKit asks first: is it there, or is it to be written.
     pub async fn open(core: Arc<Core>, digest: Digest, spec: IngestSpec) -> Result<Opened, Error> {
-        let lane = &core.lane;
-        let identity = lane.client.identity();
-        if lane.cache.proofs.holds(identity, digest) || core.lists(digest, spec.total).await {
+        if core.has(digest, spec.total).await {
             core.record_layer(digest, Layer::Proven);
             return Ok(Opened::Exists(digest));
         }
-        let share = match lane.cache.uploads.find(identity, digest) {
+        let lane = &core.lane;
+        let share = match lane.cache.uploads.find(lane.client.identity(), digest) {
             Some(share) => Some(share),
             None => start(&core, digest, spec.total).await,
         };
@@ -91,7 +90,7 @@ fn give_up(core: &Core, digest: Digest, failure: Failure) {
 
 impl Core {
     /// Whether the listing has the layer, which is a proof.
-    async fn lists(&self, digest: Digest, size: Option<u64>) -> bool {
+    pub(super) async fn lists(&self, digest: Digest, size: Option<u64>) -> bool {
         let Some(listing) = &self.listing else {
             return false;
         };
