@@ -1,17 +1,24 @@
 //! The cache-config index of one scope: the newest entry is found, the next one is written.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::config;
 use crate::{
-    actions::{self, Client, Kind, Reserved},
+    actions::{self, Call, Client, Kind, Reserved},
     protocol::key::IndexKey,
 };
 
 /// Numbers that are tried for a new index. A number is taken by another export that runs now, or
 /// by one that died between reservation and commit.
 const MAX_ATTEMPTS: usize = 20;
+
+/// How long the bytes of an index may take: the largest there are take half of it over 1 MB/s. An
+/// export has to write its own after that.
+const BODY_TIME: Duration = Duration::from_mins(1);
 
 /// An index as it is stored.
 #[derive(Debug, Clone)]
@@ -22,19 +29,39 @@ pub struct LoadedIndex {
     pub raw: Bytes,
 }
 
-/// The newest index under `key`.
+/// An entry that was found to be the newest index, whether or not its bytes can be had.
+pub(super) struct Newest {
+    /// The full key of the entry.
+    pub key: String,
+    /// Its bytes, or why they could not be read after all retries.
+    pub body: Result<Bytes, actions::Error>,
+}
+
+impl Newest {
+    /// The index, for whom only its bytes are of use.
+    pub fn readable(self) -> Result<LoadedIndex, actions::Error> {
+        let Self { key, body } = self;
+        Ok(LoadedIndex { key, raw: body? })
+    }
+}
+
+/// The newest index under `key`. One whose bytes cannot be had still tells the next number.
 pub(super) async fn newest(
     client: &Client,
     key: &IndexKey,
     version: &str,
-) -> Result<Option<LoadedIndex>, actions::Error> {
+) -> Result<Option<Newest>, actions::Error> {
     let Some(entry) = client.lookup(&key.prefix(), version).await? else {
         return Ok(None);
     };
-    let raw = client.read_all(&entry, config::MAX_BYTES as u64).await?;
-    Ok(Some(LoadedIndex {
+    let body = client.read_all(&entry, config::MAX_BYTES as u64);
+    let body = timeout(BODY_TIME, body).await.unwrap_or_else(|_| {
+        let message = format!("not all of it came within {} s", BODY_TIME.as_secs());
+        Err(client.error(Call::Download, Kind::Timeout, &message))
+    });
+    Ok(Some(Newest {
         key: entry.key,
-        raw,
+        body,
     }))
 }
 

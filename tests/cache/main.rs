@@ -12,6 +12,7 @@ mod lossy;
 mod lost;
 mod presence;
 mod relay;
+mod replaced;
 mod scopes;
 mod taken;
 mod together;

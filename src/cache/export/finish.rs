@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Core, Failure, Outcome, ledger::Settled};
+use super::{Core, Failure, Outcome, ledger::Settled, newest::Older};
 use crate::{
     actions::Weight,
     cache::{
@@ -130,6 +130,7 @@ impl Core {
             .ok_or("the gateway is shutting down")?
             .map_err(|e| format!("the newest cache index could not be read: {e}"))?;
         if let Some(older) = &newest {
+            self.warn_of_unreadable(older);
             if older.graph.as_ref() == Some(&plan.graph) {
                 self.note(format!("cache index {} is unchanged", older.key));
                 return Ok(Outcome::Unchanged);
@@ -152,6 +153,19 @@ impl Core {
             layers,
             left_out: plan.left_out(),
         })
+    }
+
+    fn warn_of_unreadable(&self, older: &Older) {
+        if let Some(error) = &older.unreadable {
+            self.tell(Event::Warning {
+                short: format!(
+                    "cache export: the newest index {} could not be read, so the next one is written \
+                     without knowing what it says",
+                    older.key
+                ),
+                detail: vec![error.to_string()],
+            });
+        }
     }
 
     /// The index that the manifest and the config it names describe.

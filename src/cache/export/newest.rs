@@ -19,7 +19,7 @@ use crate::{
         config,
         graph::Graph,
         heal,
-        index::{self, LoadedIndex},
+        index::{self, Newest},
         spool::blocking,
     },
     digest::Digest,
@@ -44,6 +44,8 @@ pub(super) struct Older {
     pub damaged: Vec<String>,
     /// The layers that it names.
     pub layers: HashSet<Digest>,
+    /// Why its bytes could not be had.
+    pub unreadable: Option<Error>,
 }
 
 impl Older {
@@ -56,7 +58,19 @@ impl Older {
         let Some(newest) = index::newest(client, key, &lane.version).await? else {
             return Ok(None);
         };
-        let LoadedIndex { key, raw } = newest;
+        let Newest { key, body } = newest;
+        let raw = match body {
+            Ok(raw) => raw,
+            Err(error) => {
+                let unreadable = Some(error);
+                let nothing = Self::default();
+                return Ok(Some(Arc::new(Self {
+                    key,
+                    unreadable,
+                    ..nothing
+                })));
+            }
+        };
         let parsed = blocking(move || {
             let config = config::parse(&raw).ok();
             Ok(config.map(|config| (Graph::of(&config).ok(), config)))
@@ -71,6 +85,7 @@ impl Older {
             graph,
             layers: config.layers.iter().map(|layer| layer.blob).collect(),
             damaged: config.damaged,
+            unreadable: None,
         })))
     }
 }
