@@ -64,7 +64,7 @@ use crate::{
 };
 use export::Lane;
 use spec::Spec;
-use spool::Spool;
+use spool::{Floor, Spool};
 use waits::Waits;
 
 /// The cache of one process. A clone is the same cache.
@@ -104,7 +104,8 @@ impl Cache {
         let dir = &settings.spool_dir;
         spool::prepare(dir)?;
         Ok(Self(Arc::new(Shared {
-            exports: Spool::new(dir.clone(), settings.export_spool_bytes),
+            exports: Spool::new(dir.clone(), settings.export_spool_bytes)
+                .leaving(Floor::of(settings.spool_free)),
             imports: Spool::new(dir.clone(), settings.import_spool_bytes),
             proofs: proof::Proofs::new(settings.proof_age),
             abandoned: proof::Abandoned::default(),

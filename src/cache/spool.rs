@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -24,6 +24,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::digest::Hasher;
 
 mod disk;
+
+pub(super) use disk::Floor;
 
 /// The budget is counted in pages, since a semaphore counts to 2^32 at once: this allows files of
 /// 16 TiB.
@@ -59,6 +61,21 @@ pub enum SpoolError {
         /// Where the spool is.
         dir: PathBuf,
     },
+    /// Its disk has the room, and would be too full for others.
+    #[error(
+        "{size} bytes would leave less than {floor} of the {free} bytes that are free on the disk of \
+         the spool {dir}; exports leave so much to builds (BUILDKIT_GHA_SPOOL_FREE)"
+    )]
+    Floor {
+        /// What was asked for.
+        size: u64,
+        /// What there is.
+        free: u64,
+        /// What must stay free.
+        floor: u64,
+        /// Where the spool is.
+        dir: PathBuf,
+    },
     /// The disk failed or is full.
     #[error("the spool on disk failed: {0}")]
     Io(#[from] io::Error),
@@ -74,6 +91,9 @@ struct Shared {
     pages: Arc<Semaphore>,
     total: usize,
     capacity: u64,
+    /// What stays free on the disk; held while room is taken there, so that two files do not take the
+    /// same.
+    floor: Mutex<Floor>,
     /// Somebody waited for room in vain, and none was given back since.
     stuck: AtomicBool,
     released: Notify,
@@ -90,9 +110,16 @@ impl Spool {
             pages: Arc::new(Semaphore::new(total)),
             total,
             capacity,
+            floor: Mutex::new(Floor::Bytes(0)),
             stuck: AtomicBool::new(false),
             released: Notify::new(),
         }))
+    }
+
+    /// The same spool, which leaves this much free on its disk.
+    pub fn leaving(self, floor: Floor) -> Self {
+        *self.0.floor() = floor;
+        self
     }
 
     /// The whole budget in bytes.
@@ -162,7 +189,12 @@ impl Spool {
 
     async fn file(&self, room: OwnedSemaphorePermit, size: u64) -> Result<SpoolFile, SpoolError> {
         let spool = Arc::clone(&self.0);
-        let file = blocking(move || disk::file(&spool.dir, size)).await?;
+        let file = tokio::task::spawn_blocking(move || {
+            let floor = spool.floor();
+            spool.check_floor(*floor, size)?;
+            Ok::<_, SpoolError>(disk::file(&spool.dir, size)?)
+        });
+        let file = file.await.map_err(io::Error::other)??;
         Ok(SpoolFile {
             file: Arc::new(file),
             room: Mutex::new(room),
@@ -183,6 +215,30 @@ impl Spool {
         SpoolError::Full {
             capacity: self.0.capacity,
         }
+    }
+}
+
+impl Shared {
+    fn floor(&self) -> MutexGuard<'_, Floor> {
+        self.floor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `size` more bytes leave enough of the disk free.
+    fn check_floor(&self, floor: Floor, size: u64) -> Result<(), SpoolError> {
+        if matches!(floor, Floor::Bytes(0)) {
+            return Ok(());
+        }
+        let (free, floor) = floor.look(&self.dir)?;
+        if free.saturating_sub(size) < floor {
+            let dir = self.dir.clone();
+            return Err(SpoolError::Floor {
+                size,
+                free,
+                floor,
+                dir,
+            });
+        }
+        Ok(())
     }
 }
 
@@ -211,9 +267,17 @@ impl SpoolFile {
     /// Writes `data` at `offset`. Room that was not asked for at creation is taken now, or the
     /// spool is full: a writer in the middle of a file does not wait.
     pub async fn write_at(&self, offset: u64, data: Bytes) -> Result<(), SpoolError> {
-        self.make_room(offset.saturating_add(data.len() as u64))?;
+        let grows = self.make_room(offset.saturating_add(data.len() as u64))?;
         let file = Arc::clone(&self.file);
-        Ok(blocking(move || file.write_all_at(&data, offset)).await?)
+        let spool = Arc::clone(&self.release.0.0);
+        let written = tokio::task::spawn_blocking(move || {
+            if grows > 0 {
+                let floor = *spool.floor();
+                spool.check_floor(floor, grows)?;
+            }
+            Ok(file.write_all_at(&data, offset)?)
+        });
+        written.await.map_err(io::Error::other)?
     }
 
     /// Reads `range`, which must have been written.
@@ -261,7 +325,8 @@ impl SpoolFile {
         Ok(written.await?)
     }
 
-    fn make_room(&self, size: u64) -> Result<(), SpoolError> {
+    /// Takes the room that is missing for `size` bytes, and says how much that was.
+    fn make_room(&self, size: u64) -> Result<u64, SpoolError> {
         let Release(spool) = &self.release;
         let wanted = spool.pages_of(size)? as usize;
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +338,7 @@ impl SpoolFile {
                 .map_err(|_| spool.full())?;
             room.merge(more);
         }
-        Ok(())
+        Ok(missing as u64 * PAGE)
     }
 }
 
