@@ -20,6 +20,7 @@ mod sealed;
 mod session;
 mod shared;
 mod signing;
+mod slow;
 mod sockets;
 mod stock;
 mod throttled;

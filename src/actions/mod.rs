@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `client`, `attempts` | the calls as others see them; attempts, waits and the deadline |
+//! | `client`, `attempts`, `deadline` | the calls as others see them; attempts, waits and the deadline |
 //! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
 //! | `call`, `request`, `http`, `body`, `answer`, `speed`, `failure` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
@@ -28,6 +28,7 @@ mod body;
 mod call;
 mod client;
 mod config;
+mod deadline;
 mod download;
 mod error;
 mod failure;
@@ -50,6 +51,7 @@ pub use client::Client;
 pub use config::{
     ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Shown, Unobserved,
 };
+pub use deadline::Deadline;
 pub use download::{Location, Probe};
 pub use error::{Error, Kind};
 pub use governor::{Budgets, PerMinute};

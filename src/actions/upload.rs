@@ -184,6 +184,7 @@ impl Upload<'_> {
                 outcome
             })
             .await?;
+        self.client.lane().pulse.beat();
         let confirmed = self.confirmed.fetch_add(length, Ordering::Relaxed) + length;
         (self.progress)(confirmed);
         Ok(())

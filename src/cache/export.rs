@@ -27,6 +27,7 @@ mod upload;
 
 pub(super) use expiry::warn_of_expiry;
 pub use failure::Failure;
+pub(super) use finish::OVERTIME;
 pub(super) use newest::Ahead;
 pub(super) use upload::{Upload, Uploads};
 
@@ -207,7 +208,7 @@ impl Core {
             warn_of_expiry(&self.lane, self.timeout);
             Instant::now()
         });
-        Times::of(begun, self.timeout)
+        Times::of(&self.lane.client, begun, self.timeout)
     }
 
     /// The newest index, which begins to be read with the first call, unless it has just been.

@@ -45,12 +45,12 @@ fn an_export_spool_of_nothing() {
 /// The disk is everybody's: the build that has nothing to do with caches needs it, too.
 #[test]
 fn exports_leave_room_on_the_disk() {
-    let size = "300m";
+    let room = "300m";
     let site = || {
         let site = Site::new();
         let dir = spool(&site.lab);
         fs::create_dir(&dir).expect("create the spool");
-        mount_tmpfs(&dir, size);
+        mount_tmpfs(&dir, room);
         site
     };
     // What is left is less than a layer.

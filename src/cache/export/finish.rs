@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Core, Failure, Outcome, ledger::Settled, newest::Older};
 use crate::{
-    actions::Weight,
+    actions::{Client, Deadline, Weight},
     cache::{
         config::CacheConfig,
         graph::{self, Graph},
@@ -28,24 +28,42 @@ use crate::{
 const INDEX_SHARE: u32 = 10;
 const INDEX_TIME: Duration = Duration::from_secs(20);
 
+/// How long layers may take beyond the time of their export, while bytes move. Stock has no bound;
+/// this one is how long a signed upload URL is good for at least.
+pub(in crate::cache) const OVERTIME: Duration = Duration::from_hours(1);
+
 /// A warning names this many layers and counts the rest.
 const MAX_NAMED: usize = 10;
 
 /// When an export's parts must be done.
 pub(super) struct Times {
-    /// Every layer.
-    pub uploads: Instant,
-    /// The index too.
+    /// Every layer; those that are on their way go on while bytes move.
+    pub uploads: Deadline,
+    /// The index too, unless layers go on beyond this.
     pub all: Instant,
+    /// What of it is the index's.
+    share: Duration,
 }
 
 impl Times {
-    /// For an export that began at `begun`.
-    pub fn of(begun: Instant, timeout: Duration) -> Self {
+    /// For an export of `client` that began at `begun`.
+    pub fn of(client: &Client, begun: Instant, timeout: Duration) -> Self {
         let index = (timeout / INDEX_SHARE).min(INDEX_TIME);
+        let uploads = begun + timeout.saturating_sub(index);
         Self {
-            uploads: begun + timeout.saturating_sub(index),
+            uploads: client.while_moving(uploads, OVERTIME),
             all: begun + timeout,
+            share: index,
+        }
+    }
+
+    /// When the index must be done, once the uploads have ended.
+    fn index(&self) -> Instant {
+        let now = Instant::now();
+        if now > self.all {
+            now + INDEX_TIME
+        } else {
+            self.all.max(now + self.share)
         }
     }
 }
@@ -125,6 +143,7 @@ impl Core {
             return Ok(Outcome::Nothing);
         }
 
+        let client = client.with_deadline(self.times().index());
         let newest = newest.renewed(&self.lane, &client).outcome().await;
         let newest = newest
             .ok_or("the gateway is shutting down")?
@@ -183,7 +202,7 @@ impl Core {
         if uploading > 0 {
             self.note(format!("waiting for {uploading} layers to be confirmed"));
         }
-        self.ledger.settle(self.times().uploads).await
+        self.ledger.settle(&self.times().uploads).await
     }
 
     fn note(&self, text: String) {

@@ -36,8 +36,7 @@ impl LayerIngest {
             core.record_layer(digest, Layer::Proven);
             return Ok(Opened::Exists(digest));
         }
-        let lane = &core.lane;
-        let share = match lane.cache.uploads.find(lane.client.identity(), digest) {
+        let share = match find(&core, digest) {
             Some(share) => Some(share),
             None => start(&core, digest, spec.total).await,
         };
@@ -62,6 +61,14 @@ impl LayerIngest {
     }
 }
 
+/// A share in the upload that others have begun, which goes on for as long as this export may.
+fn find(core: &Core, digest: Digest) -> Option<Share> {
+    let lane = &core.lane;
+    let deadline = core.times().uploads;
+    let uploads = &lane.cache.uploads;
+    uploads.find(lane.client.identity(), digest, &deadline)
+}
+
 /// Finds room for the layer and starts its upload, which waits for the bytes.
 async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Share> {
     let lane = &core.lane;
@@ -75,9 +82,9 @@ async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Share>
         }
     };
     let identity = lane.client.identity();
-    let share = cache.uploads.join(identity, digest, || {
+    let deadline = core.times().uploads;
+    let share = cache.uploads.join(identity, digest, deadline, |deadline| {
         let known = core.known.clone();
-        let deadline = core.times().uploads;
         Upload::start(lane.clone(), known, deadline, digest, total, file)
     });
     Some(share)
