@@ -23,6 +23,7 @@ mod layer;
 mod ledger;
 mod newest;
 mod presence;
+mod replaced;
 mod upload;
 
 pub(super) use expiry::warn_of_expiry;

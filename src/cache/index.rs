@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::config;
 use crate::{
-    actions::{self, Call, Client, Kind, Reserved},
+    actions::{self, Call, Client, Entry, Kind, Reserved},
     protocol::key::IndexKey,
 };
 
@@ -51,18 +51,34 @@ pub(super) async fn newest(
     key: &IndexKey,
     version: &str,
 ) -> Result<Option<Newest>, actions::Error> {
-    let Some(entry) = client.lookup(&key.prefix(), version).await? else {
-        return Ok(None);
-    };
+    match client.lookup(&key.prefix(), version).await? {
+        Some(entry) => Ok(Some(read(client, entry).await)),
+        None => Ok(None),
+    }
+}
+
+/// The index with exactly this key, if its upload is finished.
+pub(super) async fn exact(
+    client: &Client,
+    key: &str,
+    version: &str,
+) -> Result<Option<Newest>, actions::Error> {
+    match client.lookup(key, version).await? {
+        Some(entry) if entry.key == key => Ok(Some(read(client, entry).await)),
+        _ => Ok(None),
+    }
+}
+
+async fn read(client: &Client, entry: Entry) -> Newest {
     let body = client.read_all(&entry, config::MAX_BYTES as u64);
     let body = timeout(BODY_TIME, body).await.unwrap_or_else(|_| {
         let message = format!("not all of it came within {} s", BODY_TIME.as_secs());
         Err(client.error(Call::Download, Kind::Timeout, &message))
     });
-    Ok(Some(Newest {
+    Newest {
         key: entry.key,
         body,
-    }))
+    }
 }
 
 /// Why an index was not written.

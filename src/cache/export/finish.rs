@@ -157,7 +157,8 @@ impl Core {
             let identity = self.lane.client.identity();
             plan.kept.damaged = heal::left(&self.lane.cache.damage, identity, &older.damaged);
         }
-        let newest = newest.as_ref().map(|older| older.key.as_str());
+        let older = newest.as_deref();
+        let newest = older.map(|older| older.key.as_str());
         let content = plan.kept.to_json().into();
         let index = &self.lane.index;
         let written = if self.lane.is_blind() {
@@ -166,6 +167,8 @@ impl Core {
             index::commit(&client, index, version, newest, content).await
         };
         let key = written.map_err(|e| e.to_string())?;
+        self.tell_of_replaced(&client, older, &plan.kept, &key)
+            .await;
         self.note(format!("cache index {key} written, {layers} layers"));
         Ok(Outcome::Written {
             key,
@@ -209,7 +212,7 @@ impl Core {
         self.tell(Event::Note(text));
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         self.lane.reporter.report(event);
     }
 }

@@ -55,20 +55,25 @@ impl Older {
         client: &Client,
         key: &IndexKey,
     ) -> Result<Option<Arc<Self>>, Error> {
-        let Some(newest) = index::newest(client, key, &lane.version).await? else {
-            return Ok(None);
-        };
+        match index::newest(client, key, &lane.version).await? {
+            Some(newest) => Ok(Some(Self::of(lane, client, newest).await)),
+            None => Ok(None),
+        }
+    }
+
+    /// What an index says.
+    pub async fn of(lane: &Lane, client: &Client, newest: Newest) -> Arc<Self> {
         let Newest { key, body } = newest;
         let raw = match body {
             Ok(raw) => raw,
             Err(error) => {
                 let unreadable = Some(error);
                 let nothing = Self::default();
-                return Ok(Some(Arc::new(Self {
+                return Arc::new(Self {
                     key,
                     unreadable,
                     ..nothing
-                })));
+                });
             }
         };
         let parsed = blocking(move || {
@@ -77,16 +82,16 @@ impl Older {
         });
         let Ok(Some((graph, config))) = parsed.await else {
             let nothing = Self::default();
-            return Ok(Some(Arc::new(Self { key, ..nothing })));
+            return Arc::new(Self { key, ..nothing });
         };
         heal::learn(&lane.cache.damage, client.identity(), &config);
-        Ok(Some(Arc::new(Self {
+        Arc::new(Self {
             key,
             graph,
             layers: config.layers.iter().map(|layer| layer.blob).collect(),
             damaged: config.damaged,
             unreadable: None,
-        })))
+        })
     }
 }
 
