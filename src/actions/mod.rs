@@ -161,6 +161,9 @@ pub trait Source: Send + Sync {
     /// will be.
     async fn read(&self, range: Range<u64>) -> std::io::Result<Bytes>;
 
+    /// The far side has these bytes: they are not read again.
+    fn confirmed(&self, _range: Range<u64>) {}
+
     /// Waits until the bytes before `end` are there, and takes no memory for it. A part asks for
     /// memory after this, so that uploads whose bytes are late do not keep it from others.
     async fn available(&self, _end: u64) -> std::io::Result<()> {

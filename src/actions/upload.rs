@@ -185,6 +185,7 @@ impl Upload<'_> {
             })
             .await?;
         self.client.lane().pulse.beat();
+        self.source.confirmed(part.range.clone());
         let confirmed = self.confirmed.fetch_add(length, Ordering::Relaxed) + length;
         (self.progress)(confirmed);
         Ok(())

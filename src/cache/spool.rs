@@ -19,11 +19,15 @@ use std::{
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::digest::Hasher;
 
 mod disk;
+mod reclaim;
 
 pub(super) use disk::Floor;
 
@@ -94,6 +98,8 @@ struct Shared {
     /// What stays free on the disk; held while room is taken there, so that two files do not take the
     /// same.
     floor: Mutex<Floor>,
+    /// Files with parts that nobody needs any more.
+    lenders: reclaim::Lenders,
     /// Somebody waited for room in vain, and none was given back since.
     stuck: AtomicBool,
     released: Notify,
@@ -111,6 +117,7 @@ impl Spool {
             total,
             capacity,
             floor: Mutex::new(Floor::Bytes(0)),
+            lenders: reclaim::Lenders::default(),
             stuck: AtomicBool::new(false),
             released: Notify::new(),
         }))
@@ -167,7 +174,17 @@ impl Spool {
     /// As [`Spool::create`], but waits for room no longer than `wait`, and not for a full disk.
     /// Where somebody has waited in vain the next ones do not wait at all, until room is given
     /// back: each wait holds up builds that have nothing to do with it.
+    /// Before that, what uploads have confirmed is given back.
     pub async fn create_within(&self, size: u64, wait: Duration) -> Result<SpoolFile, SpoolError> {
+        if let Ok(Ok(room)) = timeout(Duration::ZERO, self.room(size)).await {
+            match self.file(room, size).await {
+                Err(SpoolError::Floor { .. }) if self.reclaim().await => {}
+                Err(SpoolError::Io(error)) if disk::is_full(&error) && self.reclaim().await => {}
+                done => return done,
+            }
+        } else {
+            self.reclaim().await;
+        }
         let stuck = &self.0.stuck;
         let wait = if stuck.load(Ordering::Relaxed) {
             Duration::ZERO
@@ -198,6 +215,7 @@ impl Spool {
         Ok(SpoolFile {
             file: Arc::new(file),
             room: Mutex::new(room),
+            spent: Mutex::default(),
             release: Release(self.clone()),
         })
     }
@@ -247,6 +265,7 @@ impl Shared {
 pub(super) struct SpoolFile {
     file: Arc<File>,
     room: Mutex<OwnedSemaphorePermit>,
+    spent: Mutex<reclaim::Spent>,
     /// Declared last: it says that the room is free, which it must be by then.
     release: Release,
 }
@@ -329,8 +348,9 @@ impl SpoolFile {
     fn make_room(&self, size: u64) -> Result<u64, SpoolError> {
         let Release(spool) = &self.release;
         let wanted = spool.pages_of(size)? as usize;
+        let given = self.spent().pages;
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = wanted.saturating_sub(room.num_permits());
+        let missing = wanted.saturating_sub(room.num_permits() + given);
         if missing > 0 {
             let missing = u32::try_from(missing).expect("no more than the pages of `size`");
             let more = Arc::clone(&spool.0.pages)

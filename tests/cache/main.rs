@@ -13,6 +13,7 @@ mod lost;
 mod presence;
 mod relay;
 mod replaced;
+mod room;
 mod scopes;
 mod taken;
 mod together;

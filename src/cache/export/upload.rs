@@ -168,8 +168,11 @@ impl Lane {
                 Claim::Ours(reservation) => reservation,
             };
             match self.fill(client, reservation, digest, total, &source).await {
-                // The service gives no other URL for this key; what was sent is in the spool yet.
-                Err(Failure::Remote(e)) if e.kind == Kind::UrlExpired && !expired => {
+                // The service gives no other URL for this key. What was sent is in the spool yet,
+                // unless others needed the room.
+                Err(Failure::Remote(e))
+                    if e.kind == Kind::UrlExpired && !expired && source.start_over() =>
+                {
                     tracing::info!(%digest, "an upload URL has expired: starting over");
                     expired = true;
                 }

@@ -124,3 +124,42 @@ async fn what_must_stay_free_is_left_at_creation_and_growth() {
     assert!(matches!(grown, Err(SpoolError::Floor { .. })), "{grown:?}");
     drop((file, spool));
 }
+
+#[tokio::test]
+async fn what_is_confirmed_is_given_back_when_others_need_the_room() {
+    let spool = spool(4);
+    let file = Arc::new(spool.create(4 * PAGE).await.unwrap());
+    let content: Bytes = [0_u8, 1, 2, 3]
+        .iter()
+        .flat_map(|page| [*page; 4096])
+        .collect();
+    file.write_at(0, content).await.unwrap();
+    // Parts in any order, which end in the middle of a page.
+    file.confirmed(PAGE + 7..3 * PAGE + 9);
+    file.confirmed(0..PAGE + 7);
+    assert_eq!(spool.used(), 4 * PAGE, "nobody needs it");
+    let other = spool.create_within(3 * PAGE, WAIT).await.unwrap();
+    assert_eq!(spool.used(), 4 * PAGE);
+    assert_eq!(
+        file.read_at(3 * PAGE..4 * PAGE).await.unwrap()[..],
+        [3; 4096]
+    );
+    assert!(!file.start_over(), "some of it is gone");
+    file.write_at(4 * PAGE - 1, Bytes::from_static(b"x"))
+        .await
+        .unwrap();
+    assert!(spool.create_within(1, Duration::ZERO).await.is_err());
+    drop((file, other));
+    assert_eq!(spool.used(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_starts_over_keeps_its_bytes() {
+    let spool = spool(2);
+    let file = Arc::new(spool.create(2 * PAGE).await.unwrap());
+    file.write_at(0, Bytes::from(vec![7; 8192])).await.unwrap();
+    file.confirmed(0..PAGE);
+    assert!(file.start_over());
+    assert!(spool.create_within(1, Duration::ZERO).await.is_err());
+    assert_eq!(file.read_at(0..PAGE).await.unwrap()[..], [7; 4096]);
+}
