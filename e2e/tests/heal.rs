@@ -202,7 +202,12 @@ fn two_exports_to_one_scope_at_once() {
     thread::scope(|scope| {
         for context in &contexts {
             let build = Build::of(context).to(site.gha(Api::V2, ",mode=max"));
-            scope.spawn(move || builder.build(&build).ok().no_warnings());
+            scope.spawn(move || {
+                // The one that ends last says what it takes the place of.
+                let warnings = builder.build(&build).ok().warnings;
+                let replaces = |warning: &String| warning.contains("replaces the index");
+                assert!(warnings.iter().all(replaces), "{warnings:?}");
+            });
         }
     });
     assert_eq!(site.keys("index-").len(), 2);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Api, BUILD, Build, Builder, Context, Daemon, Site};
+use crate::{
+    harness::{Api, BUILD, Build, Builder, Context, Daemon, Site},
+    proxy::{Fault, Operation, Proxy, Rule, Subject, When},
+};
 
 /// How soon a client that was told to end must have done so.
 const PROMPTLY: Duration = Duration::from_secs(30);
@@ -58,4 +61,30 @@ fn a_cancelled_build_leaves_no_index() {
         .ok()
         .no_warnings()
         .all_cached();
+}
+
+/// As stock, which asks for no more than the number of the newest one.
+#[test]
+fn an_index_that_cannot_be_read_stops_no_later_export() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    let proxy = Proxy::start(&site.service);
+    let (url, token) = (proxy.url(), &site.token);
+    let cache = format!("type=gha,url_v2={url},version=2,token={token},mode=max");
+    let build = Build::of(&site.context).to(cache);
+    builder.build(&build).ok().no_warnings();
+    let gone = Rule::new(Fault::Status(404), When::Always);
+    proxy.rule(gone.on(Operation::Read).of(Subject::Index));
+    for written in [2, 3] {
+        site.context.write("message", format!("{written}\n"));
+        let warnings = builder.build(&build).ok().warnings;
+        let said = |warning: &String| warning.contains("could not be read");
+        assert!(warnings.iter().any(said), "{warnings:?}");
+        assert_eq!(site.keys("index-").len(), written);
+    }
+    proxy.clear();
+    builder.prune();
+    let import = build.from(site.gha(Api::V2, ""));
+    builder.build(&import).ok().no_warnings().all_cached();
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
-    Client, Error, Kind, TokenError,
+    Client, Deadline, Error, Kind, TokenError,
     config::Shown,
     governor::TooLate,
     http::Call,
@@ -69,7 +69,7 @@ impl Client {
     /// Waits for something, at most until the deadline.
     pub(super) async fn in_time<F: Future>(&self, work: F) -> Option<F::Output> {
         match self.deadline() {
-            Some(deadline) => timeout_at(deadline, work).await.ok(),
+            Some(deadline) => deadline.bound(work).await,
             None => Some(work.await),
         }
     }
@@ -89,18 +89,25 @@ impl Client {
     /// has refused a call of this kind.
     async fn pass(&self, call: Call, started: Instant) -> Result<Instant, Error> {
         let patience = started.checked_add(self.config().retry.patience);
-        let deadline = match (self.deadline(), patience) {
+        let deadline = || match (self.deadline().map(Deadline::end), patience) {
             (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
             (deadline, patience) => deadline.or(patience),
         };
-        let waiting = |wait: Duration, why: &str| self.show(call, wait, why);
-        let passed = self.lane().pass(call, self.weight(), deadline, waiting);
-        passed.await.map_err(|TooLate { wait, reason }| {
-            let left = deadline.map_or(Duration::ZERO, |deadline| {
-                deadline.saturating_duration_since(Instant::now())
+        loop {
+            let end = deadline();
+            let waiting = |wait: Duration, why: &str| self.show(call, wait, why);
+            let passed = self.lane().pass(call, self.weight(), end, waiting).await;
+            let TooLate { wait, reason } = match passed {
+                Ok(at) => return Ok(at),
+                // Somebody with more time has joined meanwhile.
+                Err(_) if deadline() > end => continue,
+                Err(late) => late,
+            };
+            let left = end.map_or(Duration::ZERO, |end| {
+                end.saturating_duration_since(Instant::now())
             });
-            self.no_time_left(call, wait, left, &reason)
-        })
+            return Err(self.no_time_left(call, wait, left, &reason));
+        }
     }
 
     /// Tells the governor what the service said.
@@ -137,7 +144,7 @@ impl Client {
     async fn wait(&self, call: Call, wait: Duration, reason: &Error) -> Result<(), Error> {
         let now = Instant::now();
         let failed = format!("the last attempt failed: {}", reason.message);
-        if let Some(deadline) = self.deadline()
+        if let Some(deadline) = self.deadline().map(Deadline::end)
             && now + wait > deadline
         {
             let left = deadline.saturating_duration_since(now);

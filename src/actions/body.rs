@@ -14,6 +14,8 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::deadline::Pulse;
+
 /// Bytes handed to the connection at a time: progress is seen in these steps, which pass in
 /// seconds on the slowest link worth having.
 const SLICE: usize = 64 << 10;
@@ -45,11 +47,16 @@ impl Sent {
 pub(crate) struct SlicedBody {
     rest: Bytes,
     sent: Sent,
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl SlicedBody {
-    pub fn new(bytes: Bytes, sent: Sent) -> Self {
-        Self { rest: bytes, sent }
+    pub fn new(bytes: Bytes, sent: Sent, pulse: Option<Arc<Pulse>>) -> Self {
+        Self {
+            rest: bytes,
+            sent,
+            pulse,
+        }
     }
 }
 
@@ -67,6 +74,9 @@ impl Body for SlicedBody {
         let length = self.rest.len().min(SLICE);
         let slice = self.rest.split_to(length);
         self.sent.0.fetch_add(length as u64, Ordering::Relaxed);
+        if let Some(pulse) = &self.pulse {
+            pulse.beat();
+        }
         Poll::Ready(Some(Ok(Frame::data(slice))))
     }
 

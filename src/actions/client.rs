@@ -6,13 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Api, ClientConfig, Entry, Error, Identity, Kind, Reserved, RestTarget, Target, Token, Weight,
+    Api, ClientConfig, Deadline, Entry, Error, Identity, Kind, Reserved, RestTarget, Target, Token,
+    Weight,
     allowance::Allowance,
     answer::Answer,
     governor::Lane,
@@ -29,7 +31,7 @@ const NO_REST: &str = "no repository and GitHub token were given (repository, gh
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     weight: Weight,
     /// Which attempt of a call it makes, from 1.
     attempt: u32,
@@ -49,7 +51,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("identity", self.identity())
-            .field("deadline", &self.deadline)
+            .field("deadline", &self.deadline())
             .finish_non_exhaustive()
     }
 }
@@ -80,9 +82,9 @@ impl Client {
     /// The same client, whose calls and waits all end by `deadline`, with [`Kind::Timeout`]. A
     /// wait that would end later is not begun.
     #[must_use]
-    pub fn with_deadline(&self, deadline: Instant) -> Self {
+    pub fn with_deadline(&self, deadline: impl Into<Deadline>) -> Self {
         Self {
-            deadline: Some(deadline),
+            deadline: Some(deadline.into()),
             ..self.clone()
         }
     }
@@ -95,6 +97,13 @@ impl Client {
             insists: true,
             ..self.clone()
         }
+    }
+
+    /// A deadline at `end` that does not fall while uploads to this service move, for `overtime` at
+    /// most. What stands still for as long as a transfer may does not move.
+    pub fn while_moving(&self, end: Instant, overtime: Duration) -> Deadline {
+        let pulse = Arc::clone(&self.lane().pulse);
+        Deadline::while_moving(end, pulse, self.config().no_progress, overtime)
     }
 
     /// The same client, whose calls are served by this weight where not all can be.
@@ -201,8 +210,12 @@ impl Client {
     }
 
     /// One attempt of a call.
-    pub(super) async fn call(&self, request: Request) -> Result<Answer, Error> {
+    pub(super) async fn call(&self, mut request: Request) -> Result<Answer, Error> {
         let (call, side) = (request.call, request.side);
+        // What is sent again is no progress.
+        if call == Call::UploadPart && self.attempt == 1 {
+            request.pulse = Some(Arc::clone(&self.lane().pulse));
+        }
         let limit = retry::limit(self.config(), call, self.attempt);
         let answer = self.reach(request, limit).await?;
         if side == Side::Api
@@ -221,8 +234,9 @@ impl Client {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// The deadline of its calls.
+    pub(super) fn deadline(&self) -> Option<&Deadline> {
+        self.deadline.as_ref()
     }
 
     pub(super) fn insists(&self) -> bool {

@@ -19,6 +19,7 @@ use url::{Host, Url};
 use super::{
     Call, Weight,
     allowance::Allowance,
+    deadline::Pulse,
     pace::{Pace, Refusal},
 };
 use crate::digest::Digest;
@@ -109,7 +110,11 @@ fn is_github(url: &Url) -> bool {
 }
 
 /// The way to one service with one token: a line of callers for each kind of call.
-pub(super) struct Lane(HashMap<Call, Line>);
+pub(super) struct Lane {
+    lines: HashMap<Call, Line>,
+    /// When bytes of uploads last moved.
+    pub pulse: Arc<Pulse>,
+}
 
 /// Why a call was not let through in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +129,10 @@ impl Lane {
     pub fn new(budgets: Budgets, github: bool) -> Self {
         let now = Instant::now();
         let line = |call| (call, Line::new(Pace::new(budgets.of(call, github), now)));
-        Self(Call::ALL.into_iter().map(line).collect())
+        Self {
+            lines: Call::ALL.into_iter().map(line).collect(),
+            pulse: Arc::default(),
+        }
     }
 
     /// Waits until a call may be made; when that was is the answer. A wait that would end after
@@ -181,7 +189,9 @@ impl Lane {
     }
 
     fn line(&self, call: Call) -> &Line {
-        self.0.get(&call).expect("there is a line for every call")
+        self.lines
+            .get(&call)
+            .expect("there is a line for every call")
     }
 }
 

@@ -244,6 +244,7 @@ impl Http {
             .body(reqwest::Body::wrap(SlicedBody::new(
                 request.body,
                 sent.clone(),
+                request.pulse,
             )))
             .send();
         let response = within(limit, &sent, response)

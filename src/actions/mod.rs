@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `client`, `attempts` | the calls as others see them; attempts, waits and the deadline |
+//! | `client`, `attempts`, `deadline` | the calls as others see them; attempts, waits and the deadline |
 //! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
 //! | `call`, `request`, `http`, `body`, `answer`, `speed`, `failure` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
@@ -30,6 +30,7 @@ mod call;
 mod client;
 mod config;
 mod connect;
+mod deadline;
 mod download;
 mod error;
 mod failure;
@@ -54,6 +55,7 @@ pub use client::Client;
 pub use config::{
     ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Shown, Unobserved,
 };
+pub use deadline::Deadline;
 pub use download::{Location, Probe};
 pub use error::{Error, Kind, NoConnection};
 pub use governor::{Budgets, PerMinute};
@@ -163,6 +165,9 @@ pub trait Source: Send + Sync {
     /// The bytes of `range`, waiting until all of them are there. An error means that they never
     /// will be.
     async fn read(&self, range: Range<u64>) -> std::io::Result<Bytes>;
+
+    /// The far side has these bytes: they are not read again.
+    fn confirmed(&self, _range: Range<u64>) {}
 
     /// Waits until the bytes before `end` are there, and takes no memory for it. A part asks for
     /// memory after this, so that uploads whose bytes are late do not keep it from others.

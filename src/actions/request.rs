@@ -1,10 +1,12 @@
 //! One request, ready to be sent: to an API with a token, or to a signed URL without one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
-use super::Call;
+use super::{Call, deadline::Pulse};
 use crate::secret::{Secret, SecretUrl};
 
 /// Who answers, since the same status means different things.
@@ -24,6 +26,8 @@ pub(crate) struct Request {
     pub url: SecretUrl,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Is told that bytes of the body move.
+    pub pulse: Option<Arc<Pulse>>,
 }
 
 impl Request {
@@ -51,6 +55,7 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            pulse: None,
         }
     }
 

@@ -184,6 +184,8 @@ impl Upload<'_> {
                 outcome
             })
             .await?;
+        self.client.lane().pulse.beat();
+        self.source.confirmed(part.range.clone());
         let confirmed = self.confirmed.fetch_add(length, Ordering::Relaxed) + length;
         (self.progress)(confirmed);
         Ok(())

@@ -15,16 +15,20 @@ use tokio_util::sync::CancellationToken;
 
 mod claim;
 mod document;
+mod elsewhere;
 mod expiry;
 mod failure;
 mod finish;
 mod layer;
 mod ledger;
 mod newest;
+mod presence;
+mod replaced;
 mod upload;
 
 pub(super) use expiry::warn_of_expiry;
 pub use failure::Failure;
+pub(super) use finish::OVERTIME;
 pub(super) use newest::Ahead;
 pub(super) use upload::{Upload, Uploads};
 
@@ -85,6 +89,8 @@ pub(in crate::cache) struct Lane {
     pub told_of_wait: Arc<AtomicBool>,
     /// The index that the export will write.
     pub index: IndexKey,
+    /// The indexes of this cache in the other scopes that the token reads.
+    pub elsewhere: Vec<IndexKey>,
 }
 
 impl Lane {
@@ -94,6 +100,7 @@ impl Lane {
         client: Client,
         version: String,
         index: IndexKey,
+        elsewhere: Vec<IndexKey>,
         reporter: Arc<dyn Reporter>,
     ) -> Self {
         Self {
@@ -103,7 +110,23 @@ impl Lane {
             reporter,
             told_of_wait: Arc::default(),
             index,
+            elsewhere,
         }
+    }
+
+    /// True if the token does not read the scope that it writes to: what is there cannot be looked
+    /// up.
+    pub(super) fn is_blind(&self) -> bool {
+        let own = self.client.token().first_writable();
+        own.is_none_or(|scope| !scope.permission.readable())
+    }
+
+    /// True if the token reads a scope that it does not write to, as that of a pull request does:
+    /// there a reservation succeeds although another scope has the layer.
+    pub(super) fn reads_elsewhere(&self) -> bool {
+        let token = self.client.token();
+        let own = token.first_writable().map(|scope| &scope.name);
+        token.readable().any(|scope| Some(&scope.name) != own)
     }
 }
 
@@ -189,7 +212,7 @@ impl Core {
             warn_of_expiry(&self.lane, self.timeout);
             Instant::now()
         });
-        Times::of(begun, self.timeout)
+        Times::of(&self.lane.client, begun, self.timeout)
     }
 
     /// What the REST API lists. A build may take long before it writes: what was listed when it
@@ -207,7 +230,7 @@ impl Core {
                 return self.known.clone();
             }
             let client = self.lane.client.with_deadline(self.times().all);
-            Ahead::begin(self.lane.clone(), client)
+            self.known.again(&self.lane, &client)
         })
     }
 

@@ -188,6 +188,11 @@ impl Growing {
         self.wait_for(|mark| mark.verified).await
     }
 
+    /// All bytes are to be read again. False if some of them are gone.
+    pub fn start_over(&self) -> bool {
+        self.file.start_over()
+    }
+
     async fn wait_for(&self, mut enough: impl FnMut(&Mark) -> bool) -> io::Result<u64> {
         // A clone, since waiting takes `&mut`; many parts are waited for at once.
         let mut mark = self.mark.clone();
@@ -203,6 +208,10 @@ impl Growing {
 
 #[async_trait]
 impl Source for Growing {
+    fn confirmed(&self, range: Range<u64>) {
+        self.file.confirmed(range);
+    }
+
     async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
         self.available(range.end).await?;
         self.file.read_at(range).await

@@ -59,11 +59,14 @@ use crate::{
     actions::{Client, Http, Identity, Target, Token, Width},
     digest::Digest,
     lifecycle::Tasks,
-    protocol::key::{self, IndexKey},
+    protocol::{
+        key::{self, IndexKey},
+        scope::Scope,
+    },
 };
 use export::Lane;
 use spec::Spec;
-use spool::Spool;
+use spool::{Floor, Spool};
 use waits::Waits;
 
 /// The cache of one process. A clone is the same cache.
@@ -103,7 +106,8 @@ impl Cache {
         let dir = &settings.spool_dir;
         spool::prepare(dir)?;
         Ok(Self(Arc::new(Shared {
-            exports: Spool::new(dir.clone(), settings.export_spool_bytes),
+            exports: Spool::new(dir.clone(), settings.export_spool_bytes)
+                .leaving(Floor::of(settings.spool_free)),
             imports: Spool::new(dir.clone(), settings.import_spool_bytes),
             proofs: proof::Proofs::new(settings.proof_age),
             abandoned: proof::Abandoned::default(),
@@ -164,9 +168,15 @@ impl Cache {
                 scopes: ScopeNames::of(client.token()),
             });
         };
-        let index = IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
+        let key = |scope: &Scope| IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
+        let index = key(scope);
+        let elsewhere = client.token().readable().map(key);
+        let elsewhere = elsewhere.filter(|other| *other != index).collect();
         let cache = Arc::clone(&self.0);
-        Ok(Lane::new(cache, client, key::version(), index, reporter))
+        let version = key::version();
+        Ok(Lane::new(
+            cache, client, version, index, elsewhere, reporter,
+        ))
     }
 
     /// How much of the two spools is in use.

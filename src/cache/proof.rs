@@ -63,6 +63,12 @@ impl Proofs {
             .is_some_and(|at| at.elapsed() <= self.age)
     }
 
+    /// Whether the blob was ever proven to exist, as far as that is remembered, and not found
+    /// missing since.
+    pub fn was_noted(&self, identity: &Identity, digest: Digest) -> bool {
+        self.lock().contains_key(&(identity.clone(), digest))
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +91,12 @@ impl Abandoned {
         }
     }
 
-    /// Whether the reservation of `key` was ours and is dead. It is forgotten: should the service
+    /// Whether the reservation of `key` was ours and is dead.
+    pub fn holds(&self, identity: &Identity, key: &str) -> bool {
+        self.lock().contains(&(identity.clone(), key.to_owned()))
+    }
+
+    /// The same. It is forgotten: should the service
     /// give the key to somebody else one day, that reservation is none of ours.
     pub fn take(&self, identity: &Identity, key: &str) -> bool {
         self.lock().remove(&(identity.clone(), key.to_owned()))
@@ -138,7 +149,7 @@ mod tests {
         tokio::time::advance(Duration::from_mins(10)).await;
         assert!(proofs.holds(&one, digest));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!proofs.holds(&one, digest));
+        assert!(!proofs.holds(&one, digest) && proofs.was_noted(&one, digest));
 
         let minute = Duration::from_mins(1);
         proofs.note_at(&one, digest, Instant::now() - 10 * minute);
@@ -152,6 +163,6 @@ mod tests {
 
         proofs.note(&one, digest);
         proofs.revoke(&one, digest);
-        assert!(!proofs.holds(&one, digest));
+        assert!(!proofs.holds(&one, digest) && !proofs.was_noted(&one, digest));
     }
 }

@@ -22,12 +22,12 @@ use futures_util::{TryStreamExt as _, future::try_join_all, stream::BoxStream};
 use tokio::time::Instant;
 
 use super::{
-    export::{Ahead, Failure, Lane, Upload, warn_of_expiry},
+    export::{Ahead, Failure, Lane, OVERTIME, Upload, warn_of_expiry},
     lookup,
     spool::{SpoolError, SpoolFile},
 };
 use crate::{
-    actions::{self, Client, Entry, Reservation, Reserved, Source, Token},
+    actions::{self, Client, Deadline, Entry, Reservation, Reserved, Source, Token},
     digest::Digest,
     protocol::key::BlobKey,
 };
@@ -52,9 +52,17 @@ pub struct Relay {
 /// What the first call has set going.
 struct Timed {
     client: Client,
-    deadline: Instant,
+    end: Instant,
+    deadline: Deadline,
     /// The newest index, which is read meanwhile.
     known: Ahead,
+}
+
+impl Timed {
+    /// The deadline for one upload, which others may put off.
+    fn own_deadline(&self, client: &Client) -> Deadline {
+        client.while_moving(self.end, OVERTIME)
+    }
 }
 
 #[derive(Default)]
@@ -132,11 +140,13 @@ impl Relay {
     fn timed(&self) -> &Timed {
         self.timed.get_or_init(|| {
             warn_of_expiry(&self.lane, self.timeout);
-            let deadline = Instant::now() + self.timeout;
-            let client = self.lane.client.with_deadline(deadline);
+            let end = Instant::now() + self.timeout;
+            let deadline = self.lane.client.while_moving(end, OVERTIME);
+            let client = self.lane.client.with_deadline(deadline.clone());
             Timed {
                 known: Ahead::begin(self.lane.clone(), client.clone()),
                 client,
+                end,
                 deadline,
             }
         })
@@ -228,7 +238,7 @@ impl Relay {
     async fn settle(&self) -> Result<(), RelayError> {
         let layers = self.layers().clone();
         let ends = layers.into_iter().map(|(digest, upload)| async move {
-            let settled = upload.settled(self.timed().deadline).await;
+            let settled = upload.settled(&self.timed().deadline).await;
             settled.map_err(|failure| RelayError::Layer { digest, failure })
         });
         try_join_all(ends).await.map(drop)
@@ -260,13 +270,14 @@ impl Relay {
     /// Begins to upload a layer, unless another export has all of it on its way.
     fn upload(&self, digest: Digest, size: u64, file: Arc<SpoolFile>) -> Result<(), RelayError> {
         let lane = &self.lane;
-        let found = lane.cache.uploads.find(lane.client.identity(), digest);
+        let deadline = self.timed().own_deadline(&self.lane.client);
+        let uploads = &lane.cache.uploads;
+        let found = uploads.find(lane.client.identity(), digest, &deadline);
         let upload = match found {
             Some(share) if share.writer.is_none() => share.upload,
             _ => {
-                let timed = self.timed();
-                let known = timed.known.clone();
-                Upload::whole(lane.clone(), known, timed.deadline, digest, size, file)
+                let known = self.timed().known.clone();
+                Upload::whole(lane.clone(), known, deadline, digest, size, file)
             }
         };
         let mut layers = self.layers();

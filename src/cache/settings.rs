@@ -12,6 +12,15 @@ pub const EXPORT_SPOOL_BYTES: u64 = 10 << 30;
 /// layers at once, so this allows four of 2 GiB; a larger layer waits for its turn.
 pub const IMPORT_SPOOL_BYTES: u64 = 8 << 30;
 
+/// Free space that exports leave on the disk of the spool, at least: it is that of buildkitd's state
+/// and of every build on the machine, and a cache must not fail a build. A step of a usual build
+/// writes less.
+pub const SPOOL_FREE_BYTES: u64 = 1 << 30;
+
+/// The part of the disk that exports leave free, if that is more: one of so many. File systems become
+/// slow when they are fuller than this, and larger disks have larger builds.
+pub const SPOOL_FREE_PART: u64 = 10;
+
 /// How long a writer waits for room in the spool before its layer is given up. Other builds of
 /// the daemon wait behind it.
 pub const SPOOL_WAIT: Duration = Duration::from_secs(1);
@@ -58,6 +67,9 @@ pub struct Settings {
     pub export_spool_bytes: u64,
     /// See [`IMPORT_SPOOL_BYTES`].
     pub import_spool_bytes: u64,
+    /// What exports leave free on the disk; `None` is the larger of [`SPOOL_FREE_BYTES`] and a
+    /// [`SPOOL_FREE_PART`]th of it.
+    pub spool_free: Option<u64>,
     /// See [`SPOOL_WAIT`].
     pub spool_wait: Duration,
     /// See [`PROOF_AGE`].
@@ -88,6 +100,7 @@ impl Settings {
             spool_dir,
             export_spool_bytes: EXPORT_SPOOL_BYTES,
             import_spool_bytes: IMPORT_SPOOL_BYTES,
+            spool_free: None,
             spool_wait: SPOOL_WAIT,
             proof_age: PROOF_AGE,
             unfinished_grace: UNFINISHED_GRACE,

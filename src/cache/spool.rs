@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,11 +19,17 @@ use std::{
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::digest::Hasher;
 
 mod disk;
+mod reclaim;
+
+pub(super) use disk::Floor;
 
 /// The budget is counted in pages, since a semaphore counts to 2^32 at once: this allows files of
 /// 16 TiB.
@@ -59,6 +65,21 @@ pub enum SpoolError {
         /// Where the spool is.
         dir: PathBuf,
     },
+    /// Its disk has the room, and would be too full for others.
+    #[error(
+        "{size} bytes would leave less than {floor} of the {free} bytes that are free on the disk of \
+         the spool {dir}; exports leave so much to builds (BUILDKIT_GHA_SPOOL_FREE)"
+    )]
+    Floor {
+        /// What was asked for.
+        size: u64,
+        /// What there is.
+        free: u64,
+        /// What must stay free.
+        floor: u64,
+        /// Where the spool is.
+        dir: PathBuf,
+    },
     /// The disk failed or is full.
     #[error("the spool on disk failed: {0}")]
     Io(#[from] io::Error),
@@ -74,6 +95,11 @@ struct Shared {
     pages: Arc<Semaphore>,
     total: usize,
     capacity: u64,
+    /// What stays free on the disk; held while room is taken there, so that two files do not take the
+    /// same.
+    floor: Mutex<Floor>,
+    /// Files with parts that nobody needs any more.
+    lenders: reclaim::Lenders,
     /// Somebody waited for room in vain, and none was given back since.
     stuck: AtomicBool,
     released: Notify,
@@ -92,10 +118,18 @@ impl Spool {
             pages: Arc::new(Semaphore::new(total)),
             total,
             capacity,
+            floor: Mutex::new(Floor::Bytes(0)),
+            lenders: reclaim::Lenders::default(),
             stuck: AtomicBool::new(false),
             released: Notify::new(),
             moved: AtomicU64::new(0),
         }))
+    }
+
+    /// The same spool, which leaves this much free on its disk.
+    pub fn leaving(self, floor: Floor) -> Self {
+        *self.0.floor() = floor;
+        self
     }
 
     /// The whole budget in bytes.
@@ -148,7 +182,17 @@ impl Spool {
     /// As [`Spool::create`], but waits for room no longer than `wait`, and not for a full disk.
     /// Where somebody has waited in vain the next ones do not wait at all, until room is given
     /// back: each wait holds up builds that have nothing to do with it.
+    /// Before that, what uploads have confirmed is given back.
     pub async fn create_within(&self, size: u64, wait: Duration) -> Result<SpoolFile, SpoolError> {
+        if let Ok(Ok(room)) = timeout(Duration::ZERO, self.room(size)).await {
+            match self.file(room, size).await {
+                Err(SpoolError::Floor { .. }) if self.reclaim().await => {}
+                Err(SpoolError::Io(error)) if disk::is_full(&error) && self.reclaim().await => {}
+                done => return done,
+            }
+        } else {
+            self.reclaim().await;
+        }
         let stuck = &self.0.stuck;
         let wait = if stuck.load(Ordering::Relaxed) {
             Duration::ZERO
@@ -170,10 +214,16 @@ impl Spool {
 
     async fn file(&self, room: OwnedSemaphorePermit, size: u64) -> Result<SpoolFile, SpoolError> {
         let spool = Arc::clone(&self.0);
-        let file = blocking(move || disk::file(&spool.dir, size)).await?;
+        let file = tokio::task::spawn_blocking(move || {
+            let floor = spool.floor();
+            spool.check_floor(*floor, size)?;
+            Ok::<_, SpoolError>(disk::file(&spool.dir, size)?)
+        });
+        let file = file.await.map_err(io::Error::other)??;
         Ok(SpoolFile {
             file: Arc::new(file),
             room: Mutex::new(room),
+            spent: Mutex::default(),
             release: Release(self.clone()),
         })
     }
@@ -199,11 +249,36 @@ impl Spool {
     }
 }
 
+impl Shared {
+    fn floor(&self) -> MutexGuard<'_, Floor> {
+        self.floor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `size` more bytes leave enough of the disk free.
+    fn check_floor(&self, floor: Floor, size: u64) -> Result<(), SpoolError> {
+        if matches!(floor, Floor::Bytes(0)) {
+            return Ok(());
+        }
+        let (free, floor) = floor.look(&self.dir)?;
+        if free.saturating_sub(size) < floor {
+            let dir = self.dir.clone();
+            return Err(SpoolError::Floor {
+                size,
+                free,
+                floor,
+                dir,
+            });
+        }
+        Ok(())
+    }
+}
+
 /// A file in the spool and its share of the budget.
 #[derive(Debug)]
 pub(super) struct SpoolFile {
     file: Arc<File>,
     room: Mutex<OwnedSemaphorePermit>,
+    spent: Mutex<reclaim::Spent>,
     /// Declared last: it says that the room is free, which it must be by then.
     release: Release,
 }
@@ -225,9 +300,17 @@ impl SpoolFile {
     /// Writes `data` at `offset`. Room that was not asked for at creation is taken now, or the
     /// spool is full: a writer in the middle of a file does not wait.
     pub async fn write_at(&self, offset: u64, data: Bytes) -> Result<(), SpoolError> {
-        self.make_room(offset.saturating_add(data.len() as u64))?;
+        let grows = self.make_room(offset.saturating_add(data.len() as u64))?;
         let file = Arc::clone(&self.file);
-        Ok(blocking(move || file.write_all_at(&data, offset)).await?)
+        let spool = Arc::clone(&self.release.0.0);
+        let written = tokio::task::spawn_blocking(move || {
+            if grows > 0 {
+                let floor = *spool.floor();
+                spool.check_floor(floor, grows)?;
+            }
+            Ok(file.write_all_at(&data, offset)?)
+        });
+        written.await.map_err(io::Error::other)?
     }
 
     /// Reads `range`, which must have been written.
@@ -277,11 +360,13 @@ impl SpoolFile {
         Ok(written.await?)
     }
 
-    fn make_room(&self, size: u64) -> Result<(), SpoolError> {
+    /// Takes the room that is missing for `size` bytes, and says how much that was.
+    fn make_room(&self, size: u64) -> Result<u64, SpoolError> {
         let Release(spool) = &self.release;
         let wanted = spool.pages_of(size)? as usize;
+        let given = self.spent().pages;
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = wanted.saturating_sub(room.num_permits());
+        let missing = wanted.saturating_sub(room.num_permits() + given);
         if missing > 0 {
             let missing = u32::try_from(missing).expect("no more than the pages of `size`");
             let more = Arc::clone(&spool.0.pages)
@@ -289,7 +374,7 @@ impl SpoolFile {
                 .map_err(|_| spool.full())?;
             room.merge(more);
         }
-        Ok(())
+        Ok(missing as u64 * PAGE)
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Limits {
     pub export_spool: Option<u64>,
     /// `BUILDKIT_GHA_IMPORT_SPOOL`: bytes that imports may keep on disk.
     pub import_spool: Option<u64>,
+    /// `BUILDKIT_GHA_SPOOL_FREE`: bytes that exports leave free on the disk of the spool.
+    pub spool_free: Option<u64>,
     /// `BUILDKIT_GHA_CREATIONS_PER_MINUTE` and `BUILDKIT_GHA_LOOKUPS_PER_MINUTE`: a number, or
     /// `unlimited`.
     pub budgets: Budgets,
@@ -53,6 +55,7 @@ impl Limits {
             call_timeout: time("BUILDKIT_GHA_CALL_TIMEOUT"),
             export_spool: read(env, "BUILDKIT_GHA_EXPORT_SPOOL", size::parse, mistakes),
             import_spool: read(env, "BUILDKIT_GHA_IMPORT_SPOOL", size::parse, mistakes),
+            spool_free: read(env, "BUILDKIT_GHA_SPOOL_FREE", size::parse, mistakes),
             budgets,
         }
     }
@@ -67,6 +70,7 @@ impl Limits {
         set(&mut settings.promise_wait, self.lookup_wait);
         set(&mut settings.export_spool_bytes, self.export_spool);
         set(&mut settings.import_spool_bytes, self.import_spool);
+        settings.spool_free = self.spool_free.or(settings.spool_free);
     }
 }
 
@@ -117,6 +121,7 @@ mod tests {
             ("BUILDKIT_GHA_LOOKUP_WAIT", "7s"),
             ("BUILDKIT_GHA_EXPORT_SPOOL", "2GB"),
             ("BUILDKIT_GHA_IMPORT_SPOOL", ""),
+            ("BUILDKIT_GHA_SPOOL_FREE", "3GB"),
             ("BUILDKIT_GHA_CREATIONS_PER_MINUTE", "20"),
             ("BUILDKIT_GHA_LOOKUPS_PER_MINUTE", "unlimited"),
         ]);
@@ -130,6 +135,7 @@ mod tests {
         assert_eq!(settings.client.no_progress, Duration::from_secs(90));
         assert_eq!(settings.promise_wait, Duration::from_secs(7));
         assert_eq!(settings.export_spool_bytes, 2 << 30);
+        assert_eq!(settings.spool_free, Some(3 << 30));
         assert_eq!(settings.import_spool_bytes, before.import_spool_bytes);
         assert_eq!(settings.client.call_timeout, before.client.call_timeout);
     }

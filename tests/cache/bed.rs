@@ -62,6 +62,8 @@ pub struct Bed {
     pub reading: Secret,
     /// A token of a pull request, which reads that scope and writes its own.
     pub pull: Secret,
+    /// A token for the first scope that may only write.
+    pub writing: Secret,
     /// A token as the first one, which ends before an export has to.
     pub brief: Secret,
     http: Http,
@@ -96,6 +98,8 @@ impl Bed {
         let pull = Scope::new(PULL_REQUEST, Permission::READ_WRITE);
         let token = mint(std::slice::from_ref(&write), hour);
         let reading = mint(std::slice::from_ref(&read), hour);
+        let blind = Scope::new(BRANCH, Permission::WRITE);
+        let writing = mint(&[blind], hour);
         let brief = mint(&[write], Duration::from_secs(10));
         let pull = mint(&[pull, read], hour);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -123,6 +127,7 @@ impl Bed {
             token,
             reading,
             pull,
+            writing,
             brief,
             http,
             dir,
@@ -177,6 +182,14 @@ impl Bed {
         self.cache
             .export(&self.spec(scope), self.reporter())
             .unwrap()
+    }
+
+    pub fn export_as(&self, scope: &str, token: &Secret) -> Arc<ExportJob> {
+        let spec = Spec {
+            token: token.clone(),
+            ..self.spec(scope)
+        };
+        self.cache.export(&spec, self.reporter()).unwrap()
     }
 
     pub async fn import(&self, scope: &str) -> Arc<ImportJob> {

@@ -39,6 +39,8 @@ pub enum Fault {
     Slow(Duration),
     /// It is carried out, and the answer ends early, whatever its head says.
     Short,
+    /// It is never answered.
+    Hung,
 }
 
 /// Requests whose line and body hold all of these texts.
@@ -123,6 +125,9 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.seen.lock().unwrap().push(line);
     if let Some(Fault::Refused(status)) = fault {
         return answer(status, Bytes::new());
+    }
+    if fault == Some(Fault::Hung) {
+        return std::future::pending().await;
     }
     if fault == Some(Fault::Endless) {
         let flood = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'['; 8192])));

@@ -1,7 +1,9 @@
 //! Exports at the same time: they share uploads, outlive each other, and both write their index.
 
+use std::time::Duration;
+
 use buildkit_gha::{
-    cache::{Outcome, config},
+    cache::{Outcome, config, spec::Spec},
     content::Commit,
     protocol::key,
 };
@@ -130,7 +132,51 @@ async fn two_exports_to_one_scope_both_write_a_whole_index() {
         written.push(key);
     }
     assert_ne!(written[0], written[1]);
-    assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
+    let warnings = bed.said.warnings();
+    let replaces = |warning: &String| warning.contains("replaces the index");
+    assert!(warnings.iter().all(replaces), "{warnings:?}");
+}
+
+/// The first export has little time, and the second one enough for the layer that both write.
+#[tokio::test]
+async fn a_shared_upload_has_the_time_of_the_export_that_has_most() {
+    let bed = Bed::new(Speaks::V2).await;
+    let build = Build::chain([layer(1, 300 << 10)]);
+    let content = &build.layers[0];
+    let [one, two] = [6, 600].map(|seconds| {
+        let spec = Spec {
+            timeout: Duration::from_secs(seconds),
+            ..bed.spec(&format!("{seconds}"))
+        };
+        bed.cache.export(&spec, bed.reporter()).unwrap()
+    });
+    let reference = layer_ref(content);
+    let mut first = open(&one, &reference, content.len())
+        .await
+        .unwrap()
+        .unwrap();
+    first.write(content.slice(..100)).await.unwrap();
+    let mut second = open(&two, &reference, content.len())
+        .await
+        .unwrap()
+        .unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(7)).await;
+    // Whoever waits for the time to be over gets its turn.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::resume();
+    second.write(content.clone()).await.unwrap();
+    second.commit(Commit::default()).await.unwrap();
+    build.write_documents(&two).await.unwrap();
+    let outcome = two.outcome();
+    assert!(
+        matches!(outcome, Outcome::Written { left_out: 0, .. }),
+        "{outcome:?} {:?}",
+        bed.said.warnings()
+    );
+    drop((first, one));
 }
 
 async fn stored(bed: &Bed, key: &str) -> Bytes {

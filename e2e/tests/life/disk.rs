@@ -42,6 +42,39 @@ fn an_export_spool_of_nothing() {
     assert!(bed.site.keys("index-nothing").is_empty());
 }
 
+/// The disk is everybody's: the build that has nothing to do with caches needs it, too.
+#[test]
+fn exports_leave_room_on_the_disk() {
+    let room = "300m";
+    let site = || {
+        let site = Site::new();
+        let dir = spool(&site.lab);
+        fs::create_dir(&dir).expect("create the spool");
+        mount_tmpfs(&dir, room);
+        site
+    };
+    // What is left is less than a layer.
+    let mut bed = Bed::with(&site, |gateway| {
+        gateway.env("BUILDKIT_GHA_SPOOL_FREE", "298MB");
+    });
+    let context = bed.layers("floor");
+    let export = Build::of(&context).to(bed.gha(",mode=max,scope=floor"));
+    let export = bed.builder().build(&export).ok();
+    assert!(!export.warnings.is_empty());
+    let log = bed.daemon.process.log();
+    assert!(log.contains("BUILDKIT_GHA_SPOOL_FREE"), "{log}");
+    bed.idle.come_back(&mut bed.daemon.process);
+    bed.nothing_in_spool();
+    // By default a disk of this size is left alone.
+    let other = Daemon::gateway_with(&bed.site.lab, "usual", |gateway| {
+        gateway.env("BUILDKIT_GHA_SPOOL_DIR", spool(&bed.site.lab));
+    });
+    let usual = Build::of(&context).to(bed.gha(",mode=max,scope=usual"));
+    let usual = Builder::buildctl(&other).build(&usual).ok();
+    assert!(!usual.warnings.is_empty());
+    assert!(bed.site.keys("index-usual").is_empty());
+}
+
 /// What does not fit is a warning, whichever way it goes, and never a build.
 fn costs_layers(mut bed: Bed, why: &str) {
     let context = bed.layers("large");

@@ -86,7 +86,8 @@ impl<'a> Claims<'a> {
     /// The next key of the layer that can be had, or the layer itself.
     pub async fn claim(&mut self) -> Result<Claim, Failure> {
         let identity = self.client.identity();
-        let named = self.known.names(self.digest).await;
+        // The indexes are awaited in any case: they say what is damaged.
+        let named = self.known.names(self.digest).await || self.lane.reads_elsewhere();
         if let Some(damaged) = self.lane.cache.damage.key(identity, self.digest) {
             self.get_round(&damaged).await;
         } else if named && self.tried == 0 && matches!(self.look().await, Ok(Seen::Entry)) {
@@ -102,6 +103,11 @@ impl<'a> Claims<'a> {
                     return Ok(Claim::Ours(reservation));
                 }
                 Reserved::ExistsAfterDoubt => self.next += 1,
+                // Such a token sees no entry, nor whether somebody's upload is finished. As with stock,
+                // the key counts; an import looks before it relies on the layer.
+                Reserved::Exists if self.lane.is_blind() && !self.is_ours(&key) => {
+                    return Ok(Claim::There);
+                }
                 Reserved::Exists => match self.look_until_over(&key).await? {
                     Seen::Entry => return Ok(Claim::There),
                     Seen::Damaged(damaged) => self.get_round(&damaged).await,
@@ -110,6 +116,12 @@ impl<'a> Claims<'a> {
             }
         }
         Err(Failure::Unfinished)
+    }
+
+    /// Whether the reservation of `key` was ours and nobody will fill it.
+    fn is_ours(&self, key: &str) -> bool {
+        let abandoned = &self.lane.cache.abandoned;
+        abandoned.holds(self.client.identity(), key)
     }
 
     /// Goes on behind a damaged entry, or in its place if it can be deleted.

@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Core, Failure, Outcome, ledger::Settled};
+use super::{Core, Failure, Outcome, ledger::Settled, newest::Older};
 use crate::{
-    actions::{self, Weight},
+    actions::{self, Client, Deadline, Weight},
     cache::{
         config::CacheConfig,
         graph::{self, Graph},
@@ -30,24 +30,42 @@ use crate::{
 const INDEX_SHARE: u32 = 10;
 const INDEX_TIME: Duration = Duration::from_secs(20);
 
+/// How long layers may take beyond the time of their export, while bytes move. Stock has no bound;
+/// this one is how long a signed upload URL is good for at least.
+pub(in crate::cache) const OVERTIME: Duration = Duration::from_hours(1);
+
 /// A warning names this many layers and counts the rest.
 const MAX_NAMED: usize = 10;
 
 /// When an export's parts must be done.
 pub(super) struct Times {
-    /// Every layer.
-    pub uploads: Instant,
-    /// The index too.
+    /// Every layer; those that are on their way go on while bytes move.
+    pub uploads: Deadline,
+    /// The index too, unless layers go on beyond this.
     pub all: Instant,
+    /// What of it is the index's.
+    share: Duration,
 }
 
 impl Times {
-    /// For an export that began at `begun`.
-    pub fn of(begun: Instant, timeout: Duration) -> Self {
+    /// For an export of `client` that began at `begun`.
+    pub fn of(client: &Client, begun: Instant, timeout: Duration) -> Self {
         let index = (timeout / INDEX_SHARE).min(INDEX_TIME);
+        let uploads = begun + timeout.saturating_sub(index);
         Self {
-            uploads: begun + timeout.saturating_sub(index),
+            uploads: client.while_moving(uploads, OVERTIME),
             all: begun + timeout,
+            share: index,
+        }
+    }
+
+    /// When the index must be done, once the uploads have ended.
+    fn index(&self) -> Instant {
+        let now = Instant::now();
+        if now > self.all {
+            now + INDEX_TIME
+        } else {
+            self.all.max(now + self.share)
         }
     }
 }
@@ -128,6 +146,7 @@ impl Core {
             return Ok(Outcome::Nothing);
         }
 
+        let client = client.with_deadline(self.times().index());
         let newest = newest.renewed(&self.lane, &client).outcome().await;
         let newest = newest.ok_or("the gateway is shutting down")?;
         let newest = match newest {
@@ -138,6 +157,7 @@ impl Core {
             }
         };
         if let Some(older) = &newest {
+            self.warn_of_unreadable(older);
             if older.graph.as_ref() == Some(&plan.graph) {
                 self.note(format!("cache index {} is unchanged", older.key));
                 return Ok(Outcome::Unchanged);
@@ -145,14 +165,22 @@ impl Core {
             let identity = self.lane.client.identity();
             plan.kept.damaged = heal::left(&self.lane.cache.damage, identity, &older.damaged);
         }
-        let newest = newest.as_ref().map(|older| older.key.as_str());
+        let older = newest.as_deref();
+        let newest = older.map(|older| older.key.as_str());
         let content = plan.kept.to_json().into();
-        let committed = index::commit(&client, &self.lane.index, version, newest, content).await;
+        let index = &self.lane.index;
+        let committed = if self.lane.is_blind() {
+            index::commit_from(&client, index, version, index::unseen(), content).await
+        } else {
+            index::commit(&client, index, version, newest, content).await
+        };
         let key = match committed {
             Ok(key) => key,
             Err(CommitError::Remote(error)) => return self.cut_off(&error, error.to_string()),
             Err(error) => return Err(error.to_string()),
         };
+        self.tell_of_replaced(&client, older, &plan.kept, &key)
+            .await;
         self.note(format!("cache index {key} written, {layers} layers"));
         Ok(Outcome::Written {
             key,
@@ -170,6 +198,19 @@ impl Core {
         Ok(Outcome::Failed(why))
     }
 
+    fn warn_of_unreadable(&self, older: &Older) {
+        if let Some(error) = &older.unreadable {
+            self.tell(Event::Warning {
+                short: format!(
+                    "cache export: the newest index {} could not be read, so the next one is written \
+                     without knowing what it says",
+                    older.key
+                ),
+                detail: vec![error.to_string()],
+            });
+        }
+    }
+
     /// The index that the manifest and the config it names describe.
     fn describe(&self, manifest: &[u8]) -> Result<CacheConfig, String> {
         let manifest = Manifest::parse(manifest).map_err(|e| e.to_string())?;
@@ -185,14 +226,14 @@ impl Core {
         if uploading > 0 {
             self.note(format!("waiting for {uploading} layers to be confirmed"));
         }
-        self.ledger.settle(self.times().uploads).await
+        self.ledger.settle(&self.times().uploads).await
     }
 
     fn note(&self, text: String) {
         self.tell(Event::Note(text));
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         self.lane.reporter.report(event);
     }
 }

@@ -32,13 +32,11 @@ pub(super) struct LayerIngest {
 impl LayerIngest {
     /// Answers what BuildKit asks first: is it there, or is it to be written.
     pub async fn open(core: Arc<Core>, digest: Digest, spec: IngestSpec) -> Result<Opened, Error> {
-        let lane = &core.lane;
-        let identity = lane.client.identity();
-        if lane.cache.proofs.holds(identity, digest) || core.lists(digest, spec.total).await {
+        if core.has(digest, spec.total).await {
             core.record_layer(digest, Layer::Proven);
             return Ok(Opened::Exists(digest));
         }
-        let share = match lane.cache.uploads.find(identity, digest) {
+        let share = match find(&core, digest) {
             Some(share) => Some(share),
             None => start(&core, digest, spec.total).await,
         };
@@ -63,6 +61,14 @@ impl LayerIngest {
     }
 }
 
+/// A share in the upload that others have begun, which goes on for as long as this export may.
+fn find(core: &Core, digest: Digest) -> Option<Share> {
+    let lane = &core.lane;
+    let deadline = core.times().uploads;
+    let uploads = &lane.cache.uploads;
+    uploads.find(lane.client.identity(), digest, &deadline)
+}
+
 /// Finds room for the layer and starts its upload, which waits for the bytes.
 async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Share> {
     let lane = &core.lane;
@@ -76,9 +82,9 @@ async fn start(core: &Core, digest: Digest, total: Option<u64>) -> Option<Share>
         }
     };
     let identity = lane.client.identity();
-    let share = cache.uploads.join(identity, digest, || {
+    let deadline = core.times().uploads;
+    let share = cache.uploads.join(identity, digest, deadline, |deadline| {
         let known = core.known.clone();
-        let deadline = core.times().uploads;
         Upload::start(lane.clone(), known, deadline, digest, total, file)
     });
     Some(share)
@@ -91,7 +97,7 @@ fn give_up(core: &Core, digest: Digest, failure: Failure) {
 
 impl Core {
     /// Whether the listing has the layer, which is a proof.
-    async fn lists(&self, digest: Digest, size: Option<u64>) -> bool {
+    pub(super) async fn lists(&self, digest: Digest, size: Option<u64>) -> bool {
         let Some(listing) = self.listing() else {
             return false;
         };

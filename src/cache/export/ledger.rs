@@ -6,10 +6,9 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::time::Instant;
 
 use super::{Failure, upload::Upload};
-use crate::digest::Digest;
+use crate::{actions::Deadline, digest::Digest};
 
 /// Layers of one export; the graph of a build has hundreds at most. It bounds what a client can
 /// make the gateway remember.
@@ -67,7 +66,7 @@ impl Ledger {
 
     /// Waits until each layer is confirmed or has failed; what is not known at `deadline` has
     /// failed.
-    pub async fn settle(&self, deadline: Instant) -> Settled {
+    pub async fn settle(&self, deadline: &Deadline) -> Settled {
         let layers = self.lock().clone();
         let ends = layers.into_iter().map(|(digest, layer)| async move {
             let end = match layer {

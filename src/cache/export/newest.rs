@@ -12,18 +12,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::Lane;
+use super::{Lane, elsewhere::Elsewhere};
 use crate::{
     actions::{Client, Error},
     cache::{
         config,
         graph::Graph,
         heal,
-        index::{self, LoadedIndex},
+        index::{self, Newest},
         spool::blocking,
     },
     digest::Digest,
     lifecycle::TaskGuard,
+    protocol::key::IndexKey,
 };
 
 /// What was read so long ago is read again: others may have written, and after uploads that took
@@ -42,31 +43,55 @@ pub(super) struct Older {
     /// Entries that it knows to be damaged.
     pub damaged: Vec<String>,
     /// The layers that it names.
-    layers: HashSet<Digest>,
+    pub layers: HashSet<Digest>,
+    /// Why its bytes could not be had.
+    pub unreadable: Option<Error>,
 }
 
 impl Older {
     /// Reads the newest index, and learns what other gateways have found damaged.
-    async fn read(lane: &Lane, client: &Client) -> Result<Option<Arc<Self>>, Error> {
-        let Some(newest) = index::newest(client, &lane.index, &lane.version).await? else {
-            return Ok(None);
+    pub async fn read(
+        lane: &Lane,
+        client: &Client,
+        key: &IndexKey,
+    ) -> Result<Option<Arc<Self>>, Error> {
+        match index::newest(client, key, &lane.version).await? {
+            Some(newest) => Ok(Some(Self::of(lane, client, newest).await)),
+            None => Ok(None),
+        }
+    }
+
+    /// What an index says.
+    pub async fn of(lane: &Lane, client: &Client, newest: Newest) -> Arc<Self> {
+        let Newest { key, body } = newest;
+        let raw = match body {
+            Ok(raw) => raw,
+            Err(error) => {
+                let unreadable = Some(error);
+                let nothing = Self::default();
+                return Arc::new(Self {
+                    key,
+                    unreadable,
+                    ..nothing
+                });
+            }
         };
-        let LoadedIndex { key, raw } = newest;
         let parsed = blocking(move || {
             let config = config::parse(&raw).ok();
             Ok(config.map(|config| (Graph::of(&config).ok(), config)))
         });
         let Ok(Some((graph, config))) = parsed.await else {
             let nothing = Self::default();
-            return Ok(Some(Arc::new(Self { key, ..nothing })));
+            return Arc::new(Self { key, ..nothing });
         };
         heal::learn(&lane.cache.damage, client.identity(), &config);
-        Ok(Some(Arc::new(Self {
+        Arc::new(Self {
             key,
             graph,
             layers: config.layers.iter().map(|layer| layer.blob).collect(),
             damaged: config.damaged,
-        })))
+            unreadable: None,
+        })
     }
 }
 
@@ -79,20 +104,36 @@ type Read = (Instant, Outcome);
 #[derive(Clone)]
 pub(in crate::cache) struct Ahead {
     read: watch::Receiver<Option<Read>>,
+    elsewhere: Elsewhere,
     _task: Arc<TaskGuard>,
 }
 
 impl Ahead {
-    /// Begins to read.
+    /// Begins to read, the indexes of the other scopes too.
     pub fn begin(lane: Lane, client: Client) -> Self {
+        let elsewhere = Elsewhere::begin(&lane, &client);
+        Self::reading(lane, client, elsewhere)
+    }
+
+    /// Begins to read the index again. What other scopes have need not be newer.
+    pub(super) fn again(&self, lane: &Lane, client: &Client) -> Self {
+        Self::reading(lane.clone(), client.clone(), self.elsewhere.clone())
+    }
+
+    fn reading(lane: Lane, client: Client, elsewhere: Elsewhere) -> Self {
         let (sender, read) = watch::channel(None);
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("read the newest index", async move {
-            let outcome = Older::read(&lane, &client).await;
+            let outcome = if lane.is_blind() {
+                Ok(None)
+            } else {
+                Older::read(&lane, &client, &lane.index).await
+            };
             sender.send_replace(Some((Instant::now(), outcome)));
         });
         Self {
             read,
+            elsewhere,
             _task: Arc::new(task),
         }
     }
@@ -108,18 +149,23 @@ impl Ahead {
     pub(super) fn renewed(&self, lane: &Lane, client: &Client) -> Self {
         let is_old = |(at, _): &Read| at.elapsed() >= FRESH;
         if self.read.borrow().as_ref().is_some_and(is_old) {
-            return Self::begin(lane.clone(), client.clone());
+            return self.again(lane, client);
         }
         self.clone()
     }
 
-    /// Whether the index names this layer, so that it is probably there. An index proves nothing.
+    /// Whether an index that the token reads names this layer, so that it is probably there. An
+    /// index proves nothing.
     pub async fn names(&self, digest: Digest) -> bool {
-        let known = timeout(PATIENCE, self.outcome()).await;
-        let Ok(Some(Ok(Some(older)))) = known else {
-            return false;
+        let own = async {
+            let known = self.outcome().await;
+            matches!(known, Some(Ok(Some(older))) if older.layers.contains(&digest))
         };
-        older.layers.contains(&digest)
+        let both = async {
+            let (own, elsewhere) = tokio::join!(own, self.elsewhere.names(digest));
+            own || elsewhere
+        };
+        timeout(PATIENCE, both).await.unwrap_or(false)
     }
 
     /// What was read. `None` if the process is shutting down.

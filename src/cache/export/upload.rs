@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::{
     Failure, Lane,
@@ -16,7 +16,7 @@ use super::{
     newest::Ahead,
 };
 use crate::{
-    actions::{Client, Identity, Kind, Progress, Reservation, Weight},
+    actions::{Client, Deadline, Identity, Kind, Progress, Reservation, Weight},
     cache::{
         Shared,
         growing::{Gate, Growing, Writer, growing, grown},
@@ -35,6 +35,7 @@ pub(in crate::cache) struct Upload {
     ending: watch::Sender<bool>,
     gate: Gate,
     weight: Weight,
+    deadline: Deadline,
     _task: TaskGuard,
 }
 
@@ -51,7 +52,7 @@ impl Upload {
     pub(super) fn start(
         lane: Lane,
         known: Ahead,
-        deadline: Instant,
+        deadline: Deadline,
         digest: Digest,
         total: Option<u64>,
         file: SpoolFile,
@@ -67,7 +68,7 @@ impl Upload {
     pub fn whole(
         lane: Lane,
         known: Ahead,
-        deadline: Instant,
+        deadline: Deadline,
         digest: Digest,
         size: u64,
         file: Arc<SpoolFile>,
@@ -79,7 +80,7 @@ impl Upload {
     fn of(
         lane: Lane,
         known: Ahead,
-        deadline: Instant,
+        deadline: Deadline,
         digest: Digest,
         total: Option<u64>,
         gate: Gate,
@@ -88,13 +89,13 @@ impl Upload {
         let (sender, outcome) = watch::channel(None);
         let (ending, ends) = watch::channel(false);
         let weight = Weight::new(total.unwrap_or(0));
-        let client = lane.client.with_deadline(deadline).with_weight(&weight);
+        let client = lane.client.with_deadline(deadline.clone());
+        let client = client.with_weight(&weight);
+        let until = deadline.clone();
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("upload", async move {
             let steps = lane.upload(&client, &known, digest, total, source, ends);
-            let outcome = tokio::time::timeout_at(deadline, steps)
-                .await
-                .unwrap_or(Err(Failure::Late));
+            let outcome = until.bound(steps).await.unwrap_or(Err(Failure::Late));
             if outcome.is_ok() {
                 lane.cache.proofs.note(lane.client.identity(), digest);
             }
@@ -105,21 +106,21 @@ impl Upload {
             ending,
             gate,
             weight,
+            deadline,
             _task: task,
         })
     }
 
     /// What it came to, once that is known; at `deadline` at the latest. Whoever asks has nothing
     /// else left to do, so nobody is waited for longer than must be.
-    pub async fn settled(&self, deadline: Instant) -> Result<(), Failure> {
+    pub async fn settled(&self, deadline: &Deadline) -> Result<(), Failure> {
         self.ending.send_replace(true);
         let mut outcome = self.outcome.clone();
-        let known = tokio::time::timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-        match known {
-            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Interrupted)),
+        match deadline.bound(outcome.wait_for(Option::is_some)).await {
+            Some(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Interrupted)),
             // The task was ended without an outcome: the process is shutting down.
-            Ok(Err(_)) => Err(Failure::Interrupted),
-            Err(_) => Err(Failure::Late),
+            Some(Err(_)) => Err(Failure::Interrupted),
+            None => Err(Failure::Late),
         }
     }
 
@@ -129,8 +130,10 @@ impl Upload {
         self.weight.set(weight.max(self.weight.get()));
     }
 
-    /// A share in it, unless it came to nothing or is about to, so that another must begin.
-    fn join(self: Arc<Self>) -> Option<Share> {
+    /// A share in it, unless it came to nothing or is about to, so that another must begin. It goes on
+    /// for as long as the one who joins can wait.
+    fn join(self: Arc<Self>, deadline: &Deadline) -> Option<Share> {
+        self.deadline.extend(deadline);
         let confirmed = match &*self.outcome.borrow() {
             Some(Err(_)) => return None,
             Some(Ok(())) => true,
@@ -165,8 +168,11 @@ impl Lane {
                 Claim::Ours(reservation) => reservation,
             };
             match self.fill(client, reservation, digest, total, &source).await {
-                // The service gives no other URL for this key; what was sent is in the spool yet.
-                Err(Failure::Remote(e)) if e.kind == Kind::UrlExpired && !expired => {
+                // The service gives no other URL for this key. What was sent is in the spool yet,
+                // unless others needed the room.
+                Err(Failure::Remote(e))
+                    if e.kind == Kind::UrlExpired && !expired && source.start_over() =>
+                {
                     tracing::info!(%digest, "an upload URL has expired: starting over");
                     expired = true;
                 }
@@ -230,12 +236,12 @@ pub(in crate::cache) struct Uploads(Mutex<HashMap<(Identity, Digest), Weak<Uploa
 
 impl Uploads {
     /// A share in the upload of this blob, if one is under way or has just been confirmed.
-    pub fn find(&self, identity: &Identity, digest: Digest) -> Option<Share> {
+    pub fn find(&self, identity: &Identity, digest: Digest, deadline: &Deadline) -> Option<Share> {
         let uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         uploads
             .get(&(identity.clone(), digest))?
             .upgrade()
-            .and_then(Upload::join)
+            .and_then(|upload| upload.join(deadline))
     }
 
     /// A share in the upload of this blob: the one under way, else the one that `start` makes.
@@ -243,16 +249,17 @@ impl Uploads {
         &self,
         identity: &Identity,
         digest: Digest,
-        start: impl FnOnce() -> Share,
+        deadline: Deadline,
+        start: impl FnOnce(Deadline) -> Share,
     ) -> Share {
         let mut uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         uploads.retain(|_, upload| upload.strong_count() > 0);
         let key = (identity.clone(), digest);
         let found = uploads.get(&key).and_then(Weak::upgrade);
-        if let Some(share) = found.and_then(Upload::join) {
+        if let Some(share) = found.and_then(|upload| upload.join(&deadline)) {
             return share;
         }
-        let share = start();
+        let share = start(deadline);
         uploads.insert(key, Arc::downgrade(&share.upload));
         share
     }

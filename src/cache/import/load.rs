@@ -54,9 +54,10 @@ impl Core {
     }
 
     async fn load_index(&self, client: &Client, slot: &Slot) -> Result<Option<Index>, LoadError> {
-        let Some(stored) = index::newest(client, &slot.key, &self.version).await? else {
+        let Some(newest) = index::newest(client, &slot.key, &self.version).await? else {
             return Ok(None);
         };
+        let stored = newest.readable()?;
         let raw = stored.raw.clone();
         let config = blocking(move || Ok(config::parse(&raw))).await;
         let invalid = |reason: String| LoadError::Invalid {

@@ -95,6 +95,7 @@ impl Core {
         let client = self.client.with_deadline(Instant::now() + REPAIR_TIME);
         // The newest one: another build may have written since this import has loaded it.
         let newest = index::newest(&client, key, &self.version).await?;
+        let newest = newest.map(index::Newest::readable).transpose()?;
         let mut kept = match &newest {
             Some(newest) => {
                 let raw = newest.raw.clone();

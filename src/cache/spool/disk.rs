@@ -4,6 +4,8 @@ use std::{fs::File, io, path::Path};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
+use crate::cache::settings::{SPOOL_FREE_BYTES, SPOOL_FREE_PART};
+
 /// A new file in `dir` with room for `size` bytes on the disk, so that a full disk is met before
 /// the first byte and not in the middle. A directory that somebody has removed is made again.
 pub(super) fn file(dir: &Path, size: u64) -> io::Result<File> {
@@ -12,10 +14,39 @@ pub(super) fn file(dir: &Path, size: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// What is left free on a disk, whatever is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cache) enum Floor {
+    /// So many bytes.
+    Bytes(u64),
+    /// The larger of [`SPOOL_FREE_BYTES`] and one [`SPOOL_FREE_PART`]th of the disk.
+    Usual,
+}
+
+impl Floor {
+    /// What an operator has said, or the usual one.
+    pub fn of(bytes: Option<u64>) -> Self {
+        bytes.map_or(Self::Usual, Self::Bytes)
+    }
+
+    fn bytes(self, disk: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Usual => SPOOL_FREE_BYTES.max(disk / SPOOL_FREE_PART),
+        }
+    }
+
+    /// How many bytes the disk of `dir` has free, and how many of these must stay so.
+    pub fn look(self, dir: &Path) -> io::Result<(u64, u64)> {
+        let disk = in_dir(dir, || statvfs(dir).map_err(io::Error::from))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok((bytes(disk.f_bavail), self.bytes(bytes(disk.f_blocks))))
+    }
+}
+
 /// How many bytes the disk of `dir` has free for us.
 pub(super) fn free(dir: &Path) -> io::Result<u64> {
-    let disk = in_dir(dir, || statvfs(dir).map_err(io::Error::from))?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    Ok(Floor::Bytes(0).look(dir)?.0)
 }
 
 /// True if the disk, or our share of it, is full.

@@ -100,3 +100,66 @@ fn a_full_disk_is_told_from_other_faults() {
     assert!(disk::is_full(&(&full).write(b"a").unwrap_err()));
     assert!(!disk::is_full(&io::ErrorKind::NotFound.into()));
 }
+
+#[tokio::test]
+async fn what_must_stay_free_is_left_at_creation_and_growth() {
+    let dir = std::env::temp_dir();
+    let (free, usual) = Floor::Usual.look(&dir).unwrap();
+    assert!(usual >= 1 << 30);
+    // More than others can free meanwhile.
+    let scarce = spool(4).leaving(Floor::Bytes(free.saturating_mul(2)));
+    let refused = scarce.create_within(PAGE, WAIT).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("BUILDKIT_GHA_SPOOL_FREE"),
+        "{refused}"
+    );
+    assert_eq!(scarce.used(), 0);
+
+    let spool = spool(4).leaving(Floor::Bytes(1));
+    let file = spool.create(0).await.unwrap();
+    file.write_at(0, Bytes::from_static(b"abc")).await.unwrap();
+    let spool = spool.leaving(Floor::Bytes(free.saturating_mul(2)));
+    file.write_at(3, Bytes::from_static(b"def")).await.unwrap();
+    let grown = file.write_at(PAGE, Bytes::from_static(b"ghi")).await;
+    assert!(matches!(grown, Err(SpoolError::Floor { .. })), "{grown:?}");
+    drop((file, spool));
+}
+
+#[tokio::test]
+async fn what_is_confirmed_is_given_back_when_others_need_the_room() {
+    let spool = spool(4);
+    let file = Arc::new(spool.create(4 * PAGE).await.unwrap());
+    let content: Bytes = [0_u8, 1, 2, 3]
+        .iter()
+        .flat_map(|page| [*page; 4096])
+        .collect();
+    file.write_at(0, content).await.unwrap();
+    // Parts in any order, which end in the middle of a page.
+    file.confirmed(PAGE + 7..3 * PAGE + 9);
+    file.confirmed(0..PAGE + 7);
+    assert_eq!(spool.used(), 4 * PAGE, "nobody needs it");
+    let other = spool.create_within(3 * PAGE, WAIT).await.unwrap();
+    assert_eq!(spool.used(), 4 * PAGE);
+    assert_eq!(
+        file.read_at(3 * PAGE..4 * PAGE).await.unwrap()[..],
+        [3; 4096]
+    );
+    assert!(!file.start_over(), "some of it is gone");
+    file.write_at(4 * PAGE - 1, Bytes::from_static(b"x"))
+        .await
+        .unwrap();
+    assert!(spool.create_within(1, Duration::ZERO).await.is_err());
+    drop((file, other));
+    assert_eq!(spool.used(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_starts_over_keeps_its_bytes() {
+    let spool = spool(2);
+    let file = Arc::new(spool.create(2 * PAGE).await.unwrap());
+    file.write_at(0, Bytes::from(vec![7; 8192])).await.unwrap();
+    file.confirmed(0..PAGE);
+    assert!(file.start_over());
+    assert!(spool.create_within(1, Duration::ZERO).await.is_err());
+    assert_eq!(file.read_at(0..PAGE).await.unwrap()[..], [7; 4096]);
+}

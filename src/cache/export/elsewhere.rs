@@ -1,0 +1,61 @@
+//! What the indexes of the other scopes that a token reads say.
+//!
+//! A pull request reads the default branch's cache and writes its own. What is stored there is not
+//! stored again, and what is known there to be damaged is not believed.
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::{Lane, newest::Older};
+use crate::{actions::Client, digest::Digest, lifecycle::TaskGuard};
+
+/// The indexes of the other scopes, which begin to be read when this is made. Clones share the
+/// reading.
+#[derive(Clone)]
+pub(super) struct Elsewhere {
+    layers: watch::Receiver<Option<HashSet<Digest>>>,
+    _task: Option<Arc<TaskGuard>>,
+}
+
+impl Elsewhere {
+    /// Begins to read.
+    pub fn begin(lane: &Lane, client: &Client) -> Self {
+        if lane.elsewhere.is_empty() {
+            let (_, layers) = watch::channel(Some(HashSet::new()));
+            return Self {
+                layers,
+                _task: None,
+            };
+        }
+        let (sender, layers) = watch::channel(None);
+        let (lane, client) = (lane.clone(), client.clone());
+        let tasks = lane.cache.tasks.clone();
+        let task = tasks.spawn_guarded("read indexes of other scopes", async move {
+            sender.send_replace(Some(named(&lane, &client).await));
+        });
+        Self {
+            layers,
+            _task: Some(Arc::new(task)),
+        }
+    }
+
+    /// Whether one of the indexes names this layer, once they have been read.
+    pub async fn names(&self, digest: Digest) -> bool {
+        let mut layers = self.layers.clone();
+        let known = layers.wait_for(Option::is_some).await;
+        known.is_ok_and(|layers| layers.as_ref().is_some_and(|all| all.contains(&digest)))
+    }
+}
+
+/// What the indexes name; one that cannot be had names nothing.
+async fn named(lane: &Lane, client: &Client) -> HashSet<Digest> {
+    let read = lane.elsewhere.iter().map(|key| async move {
+        let older = Older::read(lane, client, key).await;
+        let key = key.base();
+        older.inspect_err(|error| tracing::info!(%error, key, "an index is not read"))
+    });
+    let read = join_all(read).await.into_iter().flatten().flatten();
+    read.flat_map(|older| older.layers.clone()).collect()
+}

@@ -1,0 +1,113 @@
+//! Bytes that the far side has, given back while the rest of their file is on its way.
+//!
+//! Nobody reads a confirmed part again, unless the upload has to start over under another key. So
+//! parts are given back only when others would get no room, and an upload that has given some back
+//! cannot start over (ADR 12).
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::{PAGE, Spool, SpoolFile, blocking};
+
+/// What of one file is not needed any more.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    ranges: Vec<Range<u64>>,
+    /// Pages that have been given back.
+    pub pages: usize,
+}
+
+/// The files of a spool that have something to give back.
+#[derive(Debug, Default)]
+pub(super) struct Lenders(Mutex<Vec<Weak<SpoolFile>>>);
+
+impl Lenders {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<SpoolFile>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SpoolFile {
+    /// The far side has confirmed these bytes.
+    pub fn confirmed(self: &Arc<Self>, range: Range<u64>) {
+        let is_first = {
+            let mut spent = self.spent();
+            spent.ranges.push(range);
+            spent.ranges.len() == 1
+        };
+        if is_first {
+            let mut lenders = self.release.0.0.lenders.lock();
+            lenders.retain(|file| file.strong_count() > 0);
+            lenders.push(Arc::downgrade(self));
+        }
+    }
+
+    /// All bytes will be needed again. False if some have been given back.
+    pub fn start_over(&self) -> bool {
+        let mut spent = self.spent();
+        spent.ranges.clear();
+        spent.pages == 0
+    }
+
+    pub(super) fn spent(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives back what is spent. True if that was anything.
+    fn give_back(&self) -> bool {
+        // Held throughout: an upload that starts over meanwhile must know.
+        let mut spent = self.spent();
+        let mut ranges = std::mem::take(&mut spent.ranges);
+        ranges.sort_unstable_by_key(|range| range.start);
+        let mut pages = 0;
+        for range in joined(ranges) {
+            let (start, end) = (range.start.div_ceil(PAGE), range.end / PAGE);
+            let Some(count) = end.checked_sub(start).filter(|count| *count > 0) else {
+                continue;
+            };
+            let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            match fallocate(&*self.file, punch, start * PAGE, count * PAGE) {
+                Ok(()) => pages += usize::try_from(count).unwrap_or_default(),
+                Err(error) => tracing::debug!(%error, "confirmed parts stay on disk"),
+            }
+        }
+        spent.pages += pages;
+        drop(spent);
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = pages.min(room.num_permits());
+        drop(room.split(pages));
+        pages > 0
+    }
+}
+
+impl Spool {
+    /// Gives back what uploads have confirmed. True if that was anything.
+    pub(super) async fn reclaim(&self) -> bool {
+        let lenders = std::mem::take(&mut *self.0.lenders.lock());
+        let files: Vec<_> = lenders.iter().filter_map(Weak::upgrade).collect();
+        if files.is_empty() {
+            return false;
+        }
+        let given = blocking(move || {
+            let given = files.iter().map(|file| file.give_back());
+            Ok(given.filter(|given| *given).count() > 0)
+        });
+        given.await.unwrap_or(false)
+    }
+}
+
+/// Ranges that touch, made one: a part need not end where a page does.
+fn joined(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
