@@ -7,6 +7,7 @@
 
 mod blobs;
 mod crash;
+mod damage;
 #[cfg(feature = "e2e")] // It mounts file systems: root.
 mod fire_disk;
 mod fire_hostile;
