@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod access;
 mod blobs;
 mod crash;
 mod damage;
