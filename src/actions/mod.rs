@@ -39,6 +39,7 @@ mod request;
 mod rest;
 mod retry;
 mod speed;
+mod tls;
 mod token;
 mod upload;
 mod v1;
