@@ -3,6 +3,7 @@
 mod bake;
 mod beside;
 mod compression;
+mod cut;
 mod daemon;
 mod faults;
 mod full_service;
@@ -22,6 +23,7 @@ mod signing;
 mod sockets;
 mod stock;
 mod throttled;
+mod tls;
 mod tokens;
 mod unusable_tokens;
 mod upstream;

@@ -155,7 +155,8 @@ impl Drop for Line {
         if !self.on {
             return;
         }
-        let duration_ms = self.begun.elapsed().as_secs_f64() * 1000.0;
+        // In tenths: the rest is noise.
+        let duration_ms = (self.begun.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
         let (bytes, message) = (self.content_bytes(), self.message());
         let client = self.client.map(tracing::field::display);
         let subject = self.access.lock();
