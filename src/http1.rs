@@ -3,7 +3,7 @@
 
 mod steady;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -21,6 +21,10 @@ use steady::Steady;
 
 /// How long to wait when the system has no file descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who has sent a request: one of its extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
 
 /// What clients may have.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +60,9 @@ pub async fn serve(
             () = tasks.shutdown().cancelled() => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = serve_connection(stream, router.clone(), limits, tasks.clone());
+            Ok((stream, peer)) => {
+                let (router, tasks_of_it) = (router.clone(), tasks.clone());
+                let connection = serve_connection(stream, Peer(peer), router, limits, tasks_of_it);
                 let connection = async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended early");
@@ -76,6 +81,7 @@ pub async fn serve(
 
 async fn serve_connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     limits: Limits,
     tasks: Tasks,
@@ -87,7 +93,8 @@ async fn serve_connection(
     let mut patient = TimeoutStream::new(stream);
     patient.set_write_timeout(Some(limits.stall));
     let respond = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| Body::new(Steady::new(body, &tasks)));
+        let mut request = request.map(|body| Body::new(Steady::new(body, &tasks)));
+        request.extensions_mut().insert(peer);
         let response = router.clone().oneshot(request);
         async move {
             let response: Result<_, Infallible> = response.await;

@@ -3,6 +3,7 @@
 
 use std::{
     path::Path,
+    process::Command,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -76,6 +77,16 @@ pub struct Container {
 impl Container {
     /// Creates and boots the builder. Names must be unique in a run.
     pub fn create(lab: &Arc<Lab>, engine: &Arc<Engine>, name: &str) -> Self {
+        Self::create_with(lab, engine, name, |_| ())
+    }
+
+    /// The same with more settings.
+    pub fn create_with(
+        lab: &Arc<Lab>,
+        engine: &Arc<Engine>,
+        name: &str,
+        edit: impl FnOnce(&mut Command),
+    ) -> Self {
         let container = Self {
             builder: Builder::Buildx {
                 lab: Arc::clone(lab),
@@ -90,6 +101,7 @@ impl Container {
         // The service of the tests listens on the loopback of the host.
         create.args(["--driver-opt", "network=host"]);
         create.arg("--driver-opt").arg(format!("image={IMAGE}"));
+        edit(&mut create);
         run(lab, "buildx-create", create, SOON).ok("buildx create");
         container
     }

@@ -15,6 +15,7 @@ mod repeater;
 mod secret;
 mod service;
 mod site;
+mod tls;
 pub mod version;
 mod vitals;
 
@@ -30,6 +31,7 @@ pub use repeater::Repeater;
 pub use secret::{Secret, files_with};
 pub use service::{Api, Entry, Service};
 pub use site::Site;
+pub use tls::TlsFront;
 pub use vitals::Vitals;
 
 use std::time::Duration;

@@ -41,7 +41,8 @@ impl Site {
         Self::in_lab(lab, |_| ())
     }
 
-    fn in_lab(lab: Arc<Lab>, edit: impl FnOnce(&mut Command)) -> Self {
+    /// As [`Site::with`], in a directory that has something in it.
+    pub fn in_lab(lab: Arc<Lab>, edit: impl FnOnce(&mut Command)) -> Self {
         let service = Service::start_with(&lab, edit);
         let token = service.token(&[MAIN]);
         let context = Context::multi_stage(&lab, "context");

@@ -3,6 +3,7 @@
 mod bake;
 mod beside;
 mod compression;
+mod cut;
 mod daemon;
 mod dead_service;
 mod faults;
@@ -26,6 +27,7 @@ mod slow;
 mod sockets;
 mod stock;
 mod throttled;
+mod tls;
 mod tokens;
 mod truncated;
 mod unusable_tokens;

@@ -23,6 +23,7 @@ pub fn body(data: &[u8]) {
     let _ = serde_json::from_slice::<v2::CreateResponse>(data);
     let _ = serde_json::from_slice::<v2::LookupResponse>(data);
     let _ = serde_json::from_slice::<v1::Entry>(data);
+    let _ = serde_json::from_slice::<Option<v1::LookupResponse>>(data);
     let _ = serde_json::from_slice::<v1::ReserveRequest>(data);
     let _ = serde_json::from_slice::<v1::ReserveResponse>(data);
     let _ = serde_json::from_slice::<v1::CommitRequest>(data);

@@ -86,11 +86,26 @@ impl Answer {
 
     /// The body as JSON, which is part of the answer and has no time of its own.
     pub async fn json<T: DeserializeOwned>(mut self) -> Result<T, Error> {
+        let body = self.message().await?;
+        self.parse(&body)
+    }
+
+    /// The same where an empty body is an answer, too.
+    pub async fn json_unless_empty<T: DeserializeOwned>(mut self) -> Result<Option<T>, Error> {
+        let body = self.message().await?;
+        let empty = body.trim_ascii().is_empty();
+        (!empty).then(|| self.parse(&body)).transpose()
+    }
+
+    async fn message(&mut self) -> Result<Bytes, Error> {
         let until = self.until();
         let body = timeout_at(until, self.bytes(MAX_JSON_BYTES)).await;
-        let body = body.map_err(|_| self.context.too_slow(self.limit))?;
+        body.map_err(|_| self.context.too_slow(self.limit))?
+    }
+
+    fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
         // serde's error is left out: it may quote a signed URL.
-        serde_json::from_slice(&body?).map_err(|error| {
+        serde_json::from_slice(body).map_err(|error| {
             let (kind, message) = match error.classify() {
                 // What ends in its middle was cut on its way, whatever its length said.
                 Category::Eof => (Kind::Transport, "the answer ends in the middle of its JSON"),

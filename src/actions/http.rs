@@ -2,9 +2,8 @@
 //! error that holds no URL.
 //!
 //! Trust and proxies are what the environment says when [`Http::new`] is called. Roots are the
-//! system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where set (rustls-native-certs, which
-//! rustls-platform-verifier asks on Linux, reads both and then leaves the system's out, as OpenSSL
-//! does). `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` in either case are reqwest's
+//! system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where set (rustls-native-certs reads
+//! both and then leaves the system's out, as OpenSSL does); see [`super::tls`]. `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` in either case are reqwest's
 //! doing. A loopback address never goes through a proxy, as in Go and so in stock `BuildKit`.
 
 use std::{
@@ -35,6 +34,7 @@ use super::{
     governor::{Governor, Lane},
     outage::Outages,
     resolve,
+    tls,
     width::Width,
 };
 use crate::digest::Digest;
@@ -143,6 +143,10 @@ impl Http {
         // it would tell the next host the signed URL.
         // HTTP/1.1 throughout. Parts in flight have a connection each, where over HTTP/2 they would
         // share one window; and a call that hangs hangs alone, and is made again on another one.
+        let tls = system
+            .then(tls::client_config)
+            .transpose()
+            .map_err(HttpError)?;
         let base = || {
             let builder = reqwest::Client::builder()
                 .http1_only()
@@ -151,10 +155,9 @@ impl Http {
                 .user_agent(config.user_agent.clone())
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
                 .referer(false);
-            if system {
-                builder
-            } else {
-                builder.tls_certs_only([])
+            match &tls {
+                Some(tls) => builder.tls_backend_preconfigured(tls.clone()),
+                None => builder.tls_certs_only([]),
             }
         };
         let strict = Route::new(|| base().redirect(redirect::Policy::none()));

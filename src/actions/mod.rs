@@ -44,6 +44,7 @@ mod resolve;
 mod rest;
 mod retry;
 mod speed;
+mod tls;
 mod token;
 mod upload;
 mod v1;

@@ -7,16 +7,19 @@ use http::{Method, StatusCode, header};
 use url::Url;
 
 use super::{
-    Client, Entry, Error, Location, Reservation, UploadTarget,
+    Client, Entry, Error, Kind, Location, Reservation, UploadTarget,
     client::below,
     http::{Call, Request},
 };
 use crate::protocol::{
     range::ContentRange,
-    v1::{ACCEPT, BASE_PATH, CommitRequest, Entry as Found, ReserveRequest, ReserveResponse},
+    v1::{
+        ACCEPT, BASE_PATH, CommitRequest, LookupResponse as Found, ReserveRequest, ReserveResponse,
+    },
 };
 
-/// `GET cache?keys=&version=`: 200 with the entry, 204 for a miss.
+/// `GET cache?keys=&version=`: 200 with the entry, 204 for a miss. A 200 that names no key is a
+/// miss, too: some services and some proxies before them say it so, with `{}` or with nothing.
 pub(super) async fn lookup(
     client: &Client,
     base: &Url,
@@ -33,11 +36,18 @@ pub(super) async fn lookup(
     if answer.status() == StatusCode::NO_CONTENT {
         return Ok(None);
     }
-    let found: Found = answer.json().await?;
-    Ok((!found.cache_key.is_empty()).then(|| Entry {
-        key: found.cache_key,
+    let context = answer.context().clone();
+    let found = answer.json_unless_empty::<Option<Found>>().await?.flatten();
+    let Some((key, location)) = found.and_then(Found::key_and_location) else {
+        return Ok(None);
+    };
+    let location = location.ok_or_else(|| {
+        context.error(Kind::Protocol, "the answer names an entry without its URL")
+    })?;
+    Ok(Some(Entry {
+        key,
         version: version.to_owned(),
-        location: Location::new(found.archive_location),
+        location: Location::new(location),
     }))
 }
 

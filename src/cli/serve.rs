@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::Args;
+use clap::{ArgAction, Args, builder::BoolishValueParser};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -11,7 +11,7 @@ use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     service::{
         self, Config, Service,
-        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL},
+        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Network},
     },
 };
 
@@ -32,6 +32,23 @@ pub struct Serve {
     /// The URL under which clients reach the service, for signed URLs (default: each request's Host).
     #[arg(long, env = "BUILDKIT_GHA_BASE_URL", value_name = "URL", value_parser = base_url)]
     base_url: Option<Url>,
+
+    /// A proxy whose X-Forwarded-Proto, -Host and -For are believed: an address or a network
+    /// (10.0.0.0/8); may be repeated, or be a list with commas.
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_TRUSTED_PROXY",
+        value_name = "NETWORK",
+        value_delimiter = ','
+    )]
+    trusted_proxy: Vec<Network>,
+
+    /// Whether each request is a line of the log (on, off).
+    #[arg(
+        long, env = "BUILDKIT_GHA_ACCESS_LOG", value_name = "SWITCH", default_value = "on",
+        action = ArgAction::Set, value_parser = BoolishValueParser::new()
+    )]
+    access_log: bool,
 
     /// How long a signed URL is good for (default: 1h).
     #[arg(long, env = "BUILDKIT_GHA_URL_TTL", value_name = "DURATION", value_parser = duration)]
@@ -63,6 +80,8 @@ impl Serve {
         let config = Config {
             data_dir: self.data_dir,
             base_url: self.base_url,
+            trusted_proxies: self.trusted_proxy,
+            access_log: self.access_log,
             url_ttl: self.url_ttl.unwrap_or(DEFAULT_URL_TTL),
             reservation_age: self.reservation_age.unwrap_or(DEFAULT_RESERVATION_AGE),
         };

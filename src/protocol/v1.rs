@@ -4,7 +4,7 @@
 //!
 //! | call | request | answer |
 //! |---|---|---|
-//! | lookup | `GET cache?keys=a,b&version=` | 200 [`Entry`], or 204 for a miss |
+//! | lookup | `GET cache?keys=a,b&version=` | 200 [`Entry`]; 204, or a 200 without a key, for a miss |
 //! | reserve | `POST caches` [`ReserveRequest`] | 201 [`ReserveResponse`], 409 if the key exists |
 //! | upload | `PATCH caches/{id}`, `Content-Range: bytes a-b/*` | 204, any order, in parallel |
 //! | commit | `POST caches/{id}` [`CommitRequest`] | 204, 400 if the size does not match |
@@ -37,6 +37,23 @@ pub struct Entry {
     /// Where its bytes are; no `Authorization` is sent there.
     #[serde(with = "secret_url")]
     pub archive_location: SecretUrl,
+}
+
+/// The same, as it is read: one without a key is a miss, whatever else it says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LookupResponse {
+    cache_key: Option<String>,
+    #[serde(deserialize_with = "secret_url::deserialize_optional")]
+    archive_location: Option<SecretUrl>,
+}
+
+impl LookupResponse {
+    /// The full key of the entry that matched, with where its bytes are.
+    pub fn key_and_location(self) -> Option<(String, Option<SecretUrl>)> {
+        let key = self.cache_key.filter(|key| !key.is_empty())?;
+        Some((key, self.archive_location))
+    }
 }
 
 /// Asks for a key to be reserved.
@@ -88,8 +105,19 @@ mod secret_url {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretUrl, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        parse(&String::deserialize(deserializer)?)
+    }
+
+    pub fn deserialize_optional<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SecretUrl>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let text = text.filter(|text| !text.is_empty());
+        text.map(|text| parse(&text)).transpose()
+    }
+
+    fn parse<E: Error>(text: &str) -> Result<SecretUrl, E> {
         // The text is not quoted in the error: it may hold a signature.
-        SecretUrl::http(&text).ok_or_else(|| D::Error::custom("not an http or https URL"))
+        SecretUrl::http(text).ok_or_else(|| E::custom("not an http or https URL"))
     }
 }

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
+pub use super::network::Network;
+
 /// How long a signed blob URL opens its door. Clients renew an expired one by a new lookup; an hour
 /// lets one URL carry even a slow transfer of a large layer.
 pub const DEFAULT_URL_TTL: Duration = Duration::from_hours(1);
@@ -38,8 +40,13 @@ pub use crate::protocol::key::MAX_LOOKUP_KEYS;
 pub struct Config {
     /// Database, content and secret. Created when missing; one process at a time.
     pub data_dir: PathBuf,
-    /// What signed URLs begin with; `None` takes the `Host` of each request.
+    /// What signed URLs begin with; `None` takes the `Host` of each request, or what a trusted
+    /// proxy says it was.
     pub base_url: Option<Url>,
+    /// Proxies whose `X-Forwarded-` headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether each request is a line of the log.
+    pub access_log: bool,
     /// How long signed URLs live.
     pub url_ttl: Duration,
     /// After how long without activity a reservation is given up.
@@ -52,6 +59,8 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             base_url: None,
+            trusted_proxies: Vec::new(),
+            access_log: true,
             url_ttl: DEFAULT_URL_TTL,
             reservation_age: DEFAULT_RESERVATION_AGE,
         }

@@ -103,6 +103,14 @@ pub struct Entry {
     pub accessed: Timestamp,
 }
 
+impl Entry {
+    /// How long its file must be at least: parts that were sent twice may make it longer.
+    pub fn stored_bytes(&self) -> u64 {
+        let ends = self.extents.iter().map(|extent| extent.offset + extent.len);
+        ends.max().unwrap_or(0)
+    }
+}
+
 /// The database of one data directory.
 #[derive(Debug)]
 pub struct Db {
@@ -204,11 +212,7 @@ impl Db {
         let mut statement = read.prepare(&format!("SELECT {COLUMNS} FROM entries"))?;
         let rows = statement.query_map([], |row| {
             let entry = entry(row)?;
-            let ends = entry
-                .extents
-                .iter()
-                .map(|extent| extent.offset + extent.len);
-            Ok((entry.id, ends.max().unwrap_or(0)))
+            Ok((entry.id, entry.stored_bytes()))
         })?;
         rows.collect()
     }

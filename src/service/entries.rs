@@ -6,8 +6,11 @@
 //!   that GitHub documents: all keys on the own branch come before the default branch.
 //! - Writes go to the first writable scope. A key is taken from its reservation on.
 //! - Nothing is visible before its commit, and a commit must name the exact size.
+//! - An entry whose content is not all there does not exist: see [`damage`].
 //!
 //! Everything here blocks: call it from a blocking thread only.
+
+mod damage;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
@@ -53,7 +56,7 @@ impl Entries {
             ballast,
             clock,
         };
-        this.forget_damaged()?;
+        this.drop_all_damaged()?;
         this.collect_files()?;
         Ok(this)
     }
@@ -74,11 +77,11 @@ impl Entries {
         for scope in caller.readable() {
             for key in keys {
                 let name = name(caller, scope, key, version);
-                let found = match self.db.exact(&name)? {
-                    None => self.db.newest(&name)?,
-                    exact => exact,
-                };
-                if let Some(entry) = found {
+                while let Some(entry) = self.best(&name)? {
+                    // One that is damaged is dropped, and another may stand behind it.
+                    if !self.is_intact(&entry)? {
+                        continue;
+                    }
                     // A full disk must not turn a hit into a failure.
                     if let Err(error) = self.db.touch(entry.id, (self.clock)()) {
                         tracing::warn!(%error, "the time of an access could not be noted");
@@ -88,6 +91,13 @@ impl Entries {
             }
         }
         Ok(None)
+    }
+
+    fn best(&self, name: &Name) -> Result<Option<Entry>, Error> {
+        match self.db.exact(name)? {
+            None => Ok(self.db.newest(name)?),
+            exact => Ok(exact),
+        }
     }
 
     /// Takes a key for an upload.
@@ -201,10 +211,10 @@ impl Entries {
         let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
         match self.blobs.read(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // It is being deleted, or somebody has cleared the directory.
-                self.delete_row(id)?;
+                self.drop_damaged(&entry, None)?;
                 Err(Error::NotFound)
             }
+            Ok(file) if !self.is_intact_in(&entry, &file)? => Err(Error::NotFound),
             file => Ok((entry, file?)),
         }
     }
@@ -267,22 +277,6 @@ impl Entries {
             }
         }
         Ok(expired)
-    }
-
-    /// Removes the entries whose bytes are not all there: a disk that failed us may leave the row of
-    /// a commit that was answered with an error, and people tidy up by hand.
-    fn forget_damaged(&self) -> Result<(), Error> {
-        let mut forgotten = 0_usize;
-        for (id, len) in self.db.lengths()? {
-            if self.blobs.len(id)?.is_none_or(|is| is < len) {
-                self.delete_row(id)?;
-                forgotten += 1;
-            }
-        }
-        if forgotten > 0 {
-            tracing::warn!(forgotten, "some entries had lost their bytes");
-        }
-        Ok(())
     }
 
     /// Removes files that no entry needs, and sees to the ballast. Answers how many.

@@ -1,4 +1,5 @@
-//! Collects what was abandoned: reservations that nobody finishes and files that no entry needs.
+//! Collects what was abandoned: reservations that nobody finishes and files that no entry needs; and
+//! drops entries whose content is not all there.
 
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
@@ -15,6 +16,7 @@ impl Service {
             .unwrap_or(Timestamp::MIN);
         let (uploads, files) = self
             .blocking(move |entries| {
+                entries.drop_all_damaged()?;
                 Ok((entries.expire_uploads(before)?, entries.collect_files()?))
             })
             .await?;

@@ -35,7 +35,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn name(self) -> &'static str {
+    /// What counters and the log call it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Lookup => "lookup",
             Self::Reserve => "reserve",

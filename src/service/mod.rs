@@ -10,6 +10,7 @@
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `transfer` | bodies to files and back, in bounded memory |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
+//! | `network` | addresses of trusted proxies |
 //!
 //! [`Service::open`] and [`serve`] are all that a program or a test needs.
 
@@ -25,6 +26,7 @@ mod file;
 mod gc;
 mod key;
 mod metrics;
+mod network;
 mod registry;
 mod server;
 mod sign;

@@ -86,7 +86,10 @@ impl Service {
                         return Ok::<_, io::Error>(None);
                     };
                     let len = region.len.min(BUFFER_BYTES as u64);
-                    let piece = read(file, Region { len, ..region }).await?;
+                    let piece = read(file, Region { len, ..region }).await;
+                    let piece = piece.inspect_err(|error| {
+                        tracing::warn!(%error, "content cannot be read; its download is cut off");
+                    })?;
                     service.metrics().sent(len);
                     region.offset += len;
                     region.len -= len;

@@ -90,6 +90,11 @@ async fn private_authority(dir: &Path) -> TlsAcceptor {
     .await;
     let sign = "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial";
     openssl(dir, &format!("{sign} -extfile names -out cert.pem")).await;
+    acceptor(dir)
+}
+
+/// A TLS server for `localhost` that shows `cert.pem`.
+fn acceptor(dir: &Path) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(dir.join("cert.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(dir.join("key.pem")).unwrap();
     let config = rustls::ServerConfig::builder()
@@ -112,4 +117,30 @@ async fn a_private_authority_is_trusted_through_ssl_cert_file() {
     let (ok, text) = look(service.base.as_str(), &environment).await;
     assert!(ok, "{text}");
     assert_eq!(service.seen().len(), 1);
+}
+
+/// Programs in Go take a trusted certificate from a server as it is, whatever it says of itself.
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_through_ssl_cert_file() {
+    for constraints in ["critical,CA:TRUE", "critical,CA:FALSE"] {
+        let dir = tempfile::TempDir::new().unwrap();
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem";
+        let name = "-subj /CN=localhost -addext subjectAltName=DNS:localhost";
+        let own = format!("-addext basicConstraints={constraints} -out cert.pem");
+        openssl(dir.path(), &format!("req -x509 {key} {name} {own}")).await;
+        let service = Fake::start_tls(acceptor(dir.path()), |_, _| say(204, "")).await;
+        let (ok, text) = look(service.base.as_str(), &[]).await;
+        assert!(!ok && text.contains("certificate"), "{text}");
+        let certificate = dir.path().join("cert.pem");
+        let environment = [("SSL_CERT_FILE", certificate.to_str().unwrap())];
+        let (ok, text) = look(service.base.as_str(), &environment).await;
+        assert!(ok, "{constraints}: {text}");
+        let path = dir.path().to_str().unwrap();
+        let (ok, text) = look(service.base.as_str(), &[("SSL_CERT_DIR", path)]).await;
+        assert!(ok, "{constraints}: {text}");
+        // Trust in the certificate is none in another name.
+        let other = service.base.as_str().replace("localhost", "127.0.0.1");
+        let (ok, text) = look(&other, &environment).await;
+        assert!(!ok && text.contains("certificate"), "{text}");
+    }
 }

@@ -32,6 +32,32 @@ async fn a_miss_and_the_headers_of_a_call() {
     assert!(seen.header("user-agent").starts_with("buildkit-gha/"));
 }
 
+/// Stock takes a 200 without a key for a miss.
+#[tokio::test]
+async fn a_200_without_a_key_is_a_miss() {
+    for body in [
+        "",
+        "\n",
+        "{}",
+        "null",
+        r#"{"cacheKey":"","archiveLocation":""}"#,
+        r#"{"cacheKey":null}"#,
+    ] {
+        let fake = Fake::start(move |_, _| say(200, body)).await;
+        let missed = fake.v1().lookup("a#b", "v").await;
+        assert!(missed.unwrap().is_none(), "{body:?}");
+        assert_eq!(fake.seen().len(), 1, "{body:?} is asked for once");
+    }
+}
+
+#[tokio::test]
+async fn a_key_without_a_url_is_no_answer() {
+    let fake = Fake::start(|_, _| say(200, r#"{"cacheKey":"a#b"}"#)).await;
+    let error = fake.v1().lookup("a#b", "v").await.unwrap_err();
+    assert_eq!(error.kind, Kind::Protocol);
+    assert!(error.message.contains("without its URL"), "{error}");
+}
+
 #[tokio::test]
 async fn a_hit_is_read_in_ranges_without_the_token() {
     let fake = Fake::start(|seen, _| {

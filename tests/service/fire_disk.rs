@@ -112,6 +112,9 @@ async fn an_upload_that_does_not_fit_is_refused_and_given_up() {
     }
     save(&remote, "large", &large[..4 * MIB]).await;
     program.is_sound();
+    let said = fs::read_to_string(log.path()).unwrap();
+    let warned = |line: &str| line.contains("WARN") && line.contains("is full");
+    assert!(said.lines().any(warned), "{said}");
     drop(program);
     audit(&disk.data());
 }

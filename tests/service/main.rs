@@ -5,8 +5,10 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod access;
 mod blobs;
 mod crash;
+mod damage;
 #[cfg(feature = "e2e")] // It mounts file systems: root.
 mod fire_disk;
 mod fire_hostile;

@@ -27,10 +27,16 @@ pub struct Program {
 impl Program {
     /// Starts it; `log` collects what it says.
     pub fn start(data_dir: &Path, log: &Path) -> Self {
+        Self::start_with(data_dir, log, &[])
+    }
+
+    /// The same with more settings.
+    pub fn start_with(data_dir: &Path, log: &Path, arguments: &[&str]) -> Self {
         let stderr = File::options().create(true).append(true).open(log).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
@@ -51,6 +57,12 @@ impl Program {
     /// A process id that can be killed while the program is in use.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// Asks it to end and waits until it has: its log is whole then.
+    pub fn end(mut self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
     }
 
     /// Fails if the program has ended, has panicked or has failed inside.
@@ -80,9 +92,11 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may be dead already.
-        let _ = kill_process(self.pid(), Signal::KILL);
-        self.child.wait().unwrap();
+        // One that has ended and was waited for has left its id to others.
+        if self.child.try_wait().unwrap().is_none() {
+            kill_process(self.pid(), Signal::KILL).unwrap();
+            self.child.wait().unwrap();
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 
-use super::log_internal;
+use super::{log_internal, refusal};
 use crate::service::{
     config::{MAX_BLOCK_ID_BYTES, MAX_PARTS},
     error::Error,
@@ -197,7 +197,7 @@ impl IntoResponse for Failure {
             (header::CONTENT_TYPE, "application/xml"),
             (X_MS_ERROR_CODE, code),
         ];
-        let mut response = (status, headers, body).into_response();
+        let mut response = refusal(&message, (status, headers, body));
         if let Self::Range(size) = self
             && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
         {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, Query, rejection::QueryRejection},
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 
 use super::{
-    Context, answer,
+    Context, Shared, answer,
     azure::{self, Failure},
 };
 use crate::{
@@ -36,7 +36,7 @@ const X_MS_RANGE: HeaderName = HeaderName::from_static("x-ms-range");
 /// Azure's own range header wins over HTTP's.
 const RANGE_HEADERS: [HeaderName; 2] = [X_MS_RANGE, header::RANGE];
 
-pub(super) fn routes() -> Router<Context> {
+pub(super) fn routes() -> Router<Shared> {
     Router::new().route(&format!("{BLOB_PATH}{{id}}"), get(read).put(write))
 }
 
@@ -50,7 +50,7 @@ struct PutQuery {
 }
 
 async fn read(
-    State(context): State<Context>,
+    context: Context,
     Path(id): Path<i64>,
     grant: Granted,
     headers: HeaderMap,
@@ -61,6 +61,8 @@ async fn read(
             .service
             .blocking(move |entries| entries.content(id))
             .await?;
+        context.access.entry(&entry.name);
+        context.access.size(entry.size);
         let wanted = wanted_range(&headers, entry.size)?;
         let range = wanted.clone().unwrap_or(0..entry.size);
         let mut response = Response::new(Body::empty());
@@ -94,7 +96,7 @@ async fn read(
 }
 
 async fn write(
-    State(context): State<Context>,
+    context: Context,
     Path(id): Path<i64>,
     grant: Granted,
     Query(query): Query<PutQuery>,
@@ -113,6 +115,7 @@ async fn write(
             .service
             .blocking(move |entries| entries.upload(id))
             .await?;
+        context.access.entry(&upload.name);
         match operation {
             Operation::PutBlob => put_blob(&context, &upload, &headers, body).await?,
             Operation::UploadPart => {

@@ -1,23 +1,38 @@
 //! The protocols: each parses, calls the rules and words the answer. No SQL and no rules here.
 
+mod access;
 mod azure;
 mod blob;
+mod forwarded;
 mod rest;
 mod v1;
 mod v2;
 
-use std::net::SocketAddr;
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderMap, StatusCode, header, uri::Authority},
+    body::Body,
+    extract::{DefaultBodyLimit, FromRequestParts, Request, State},
+    http::{HeaderMap, Method, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
+use http_body_util::BodyExt as _;
 use url::Url;
 
+use self::{
+    access::{Access, Line, Reason},
+    forwarded::Hop,
+};
 use super::{
     Service,
     auth::{AuthError, Caller},
@@ -26,22 +41,53 @@ use super::{
     metrics::Operation,
     sign::Permission,
 };
-use crate::secret::SecretUrl;
+use crate::{http1::Peer, secret::SecretUrl};
 
 /// Largest body of a call that is no upload: a lookup with eleven keys of 512 characters of four
 /// bytes each, escaped, still fits.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
-/// What every surface needs.
+/// Who asks whether the service is alive.
+const PROBES: [&str; 2] = ["/healthz", "/metrics"];
+
+/// What all requests share.
 #[derive(Clone)]
-struct Context {
+struct Shared {
     service: Service,
     local: SocketAddr,
+    /// Whether people were told of a proxy that they have not named.
+    told_of_proxy: Arc<AtomicBool>,
+}
+
+/// What the handler of a request needs.
+struct Context {
+    service: Service,
+    shared: Shared,
+    access: Access,
+    peer: Option<IpAddr>,
+}
+
+impl FromRequestParts<Shared> for Context {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Infallible> {
+        let access = parts.extensions.get::<Access>().cloned();
+        Ok(Self {
+            service: shared.service.clone(),
+            shared: shared.clone(),
+            access: access.unwrap_or_default(),
+            peer: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
+        })
+    }
 }
 
 /// The whole service as routes. `local` is named in URLs when a client sends no usable `Host`.
 pub fn router(service: Service, local: SocketAddr) -> Router {
-    let context = Context { service, local };
+    let shared = Shared {
+        service,
+        local,
+        told_of_proxy: Arc::default(),
+    };
     Router::new()
         .merge(v1::routes())
         .merge(v2::routes())
@@ -50,15 +96,17 @@ pub fn router(service: Service, local: SocketAddr) -> Router {
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
-        .layer(middleware::from_fn_with_state(context.clone(), count))
-        .with_state(context)
+        .layer(middleware::from_fn_with_state(shared.clone(), count))
+        .with_state(shared)
 }
 
 impl Context {
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         let header = headers.get(header::AUTHORIZATION);
         let header = header.and_then(|value| value.to_str().ok());
-        self.service.tokens().verify(header, self.service.now())
+        let caller = self.service.tokens().verify(header, self.service.now())?;
+        self.access.caller(&caller);
+        Ok(caller)
     }
 
     /// A signed URL under which this client reaches the blob `id`.
@@ -76,13 +124,14 @@ impl Context {
         if let Some(base) = &self.service.config().base_url {
             return base.clone();
         }
-        let host = headers
-            .get(header::HOST)
-            .and_then(|value| value.to_str().ok());
-        let authority = host.and_then(|host| host.parse::<Authority>().ok());
-        let from_host = authority.and_then(|host| Url::parse(&format!("http://{host}/")).ok());
-        from_host.unwrap_or_else(|| {
-            Url::parse(&format!("http://{}/", self.local)).expect("an address and port are a URL")
+        let hop = Hop {
+            peer: self.peer,
+            trusted: &self.service.config().trusted_proxies,
+        };
+        hop.warn_if_unnamed(headers, &self.shared.told_of_proxy);
+        hop.base(headers).unwrap_or_else(|| {
+            let local = self.shared.local;
+            Url::parse(&format!("http://{local}/")).expect("an address and port are a URL")
         })
     }
 }
@@ -94,24 +143,51 @@ fn answer(operation: Operation, response: impl IntoResponse) -> Response {
     response
 }
 
-/// The operation of a request is known to its handler only. Neither path nor query is logged: both
-/// may hold a signature.
-async fn count(State(context): State<Context>, request: Request, next: Next) -> Response {
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    let operation = response
-        .extensions()
-        .get()
-        .copied()
-        .unwrap_or(Operation::Other);
-    let code = response.status().as_u16();
-    context.service.metrics().answered(operation, code);
-    tracing::debug!(?operation, %method, code, "answered");
+/// The same for an answer that is a refusal, with what it says.
+fn refusal(message: &str, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    let reason = Reason(message.to_owned());
+    response.extensions_mut().insert(reason);
     response
 }
 
-/// Logs a failure of the service itself; true if it is one. All others are the client's to hear.
+/// Counts requests and writes their lines. The operation is known to the handler only.
+async fn count(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+    let config = shared.service.config();
+    let access = Access::default();
+    request.extensions_mut().insert(access.clone());
+    let hop = Hop {
+        peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
+        trusted: &config.trusted_proxies,
+    };
+    let probe = PROBES.contains(&request.uri().path());
+    let client = hop.client(request.headers());
+    let line = Line::begin(access, client, probe, config.access_log);
+    let received = line.received();
+    let request = request.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            received.fetch_add(bytes, Ordering::Relaxed);
+            frame
+        }))
+    });
+    let head_only = request.method() == Method::HEAD;
+    let response = next.run(request).await;
+    let operation = response.extensions().get().copied();
+    let operation = operation.unwrap_or(Operation::Other);
+    let code = response.status().as_u16();
+    shared.service.metrics().answered(operation, code);
+    let promised = response.headers().get(header::CONTENT_LENGTH);
+    let promised = promised.and_then(|value| value.to_str().ok()?.parse().ok());
+    line.answered(operation, response, promised.filter(|_| !head_only))
+}
+
+/// Logs a failure of the service itself; true if it is one. All others are the client's to hear,
+/// but a full disk is the operator's, too.
 fn log_internal(error: &Error) -> bool {
+    if matches!(error, Error::Full) {
+        tracing::warn!(%error, "an upload is refused");
+    }
     let internal = matches!(error, Error::Unsynced(_) | Error::Io(_) | Error::Db(_));
     if internal {
         tracing::error!(%error, "a request failed inside the service");
@@ -119,7 +195,7 @@ fn log_internal(error: &Error) -> bool {
     internal
 }
 
-async fn health(State(context): State<Context>) -> Response {
+async fn health(context: Context) -> Response {
     match context.service.blocking(Entries::ping).await {
         Ok(()) => "ok\n".into_response(),
         Err(error) => {
@@ -133,7 +209,7 @@ async fn health(State(context): State<Context>) -> Response {
     }
 }
 
-async fn metrics(State(context): State<Context>) -> Response {
+async fn metrics(context: Context) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (content_type, context.service.metrics().render()).into_response()
 }

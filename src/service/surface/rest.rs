@@ -3,14 +3,14 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, Query, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{self, get},
 };
 use serde::Deserialize;
 
-use super::{Context, answer, log_internal};
+use super::{Context, Shared, answer, log_internal, refusal};
 use crate::{
     protocol::rest::{Cache, List, MAX_PER_PAGE},
     service::{
@@ -25,7 +25,7 @@ use crate::{
 /// How many entries GitHub gives to those who do not say.
 const DEFAULT_PER_PAGE: u32 = 30;
 
-pub(super) fn routes() -> Router<Context> {
+pub(super) fn routes() -> Router<Shared> {
     const CACHES: &str = "/repos/{owner}/{repo}/actions/caches";
     Router::new()
         .route(CACHES, get(list).delete(delete_key))
@@ -54,7 +54,7 @@ struct DeleteQuery {
 }
 
 async fn list(
-    State(context): State<Context>,
+    context: Context,
     Path((owner, repo)): Path<(String, String)>,
     query: Result<Query<ListQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -62,6 +62,7 @@ async fn list(
     let listed = async {
         let caller = caller(&context, &headers, &owner, &repo)?;
         let Query(query) = query?;
+        context.access.key(&query.key, query.git_ref.as_deref());
         let take = query
             .per_page
             .unwrap_or(DEFAULT_PER_PAGE)
@@ -88,7 +89,7 @@ async fn list(
 }
 
 async fn delete_key(
-    State(context): State<Context>,
+    context: Context,
     Path((owner, repo)): Path<(String, String)>,
     query: Result<Query<DeleteQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -96,6 +97,7 @@ async fn delete_key(
     let deleted = async {
         let caller = writer(&context, &headers, &owner, &repo)?;
         let Query(query) = query?;
+        context.access.key(&query.key, query.git_ref.as_deref());
         let filter = Filter {
             repository: caller.repository,
             key_prefix: query.key,
@@ -114,7 +116,7 @@ async fn delete_key(
 }
 
 async fn delete(
-    State(context): State<Context>,
+    context: Context,
     Path((owner, repo, id)): Path<(String, String, i64)>,
     headers: HeaderMap,
 ) -> Response {
@@ -207,7 +209,8 @@ impl IntoResponse for Failure {
             Self::Query(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.body_text()),
             Self::Service(error) => (classify(&error), error.to_string()),
         };
-        (status, Json(serde_json::json!({ "message": message }))).into_response()
+        let body = Json(serde_json::json!({ "message": message }));
+        refusal(&message, (status, body))
     }
 }
 

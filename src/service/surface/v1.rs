@@ -3,14 +3,14 @@
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, Query, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, patch, post},
 };
 use serde::Deserialize;
 
-use super::{Context, answer, log_internal};
+use super::{Context, Shared, answer, log_internal, refusal};
 use crate::{
     protocol::{
         range::ContentRange,
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-pub(super) fn routes() -> Router<Context> {
+pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/_apis/artifactcache/cache", get(lookup))
         .route("/_apis/artifactcache/caches", post(reserve))
@@ -39,18 +39,21 @@ struct LookupQuery {
 }
 
 async fn lookup(
-    State(context): State<Context>,
+    context: Context,
     headers: HeaderMap,
     query: Result<Query<LookupQuery>, QueryRejection>,
 ) -> Response {
     let found = async {
         let caller = context.caller(&headers)?;
         let Query(query) = query.map_err(|error| Failure::Request(error.body_text()))?;
+        context.access.key(&query.keys, None);
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
         let find = move |entries: &Entries| entries.lookup(&caller, &keys, &query.version);
         let Some(entry) = context.service.blocking(find).await? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
+        context.access.entry(&entry.name);
+        context.access.size(entry.size);
         let archive_location = context.signed_url(&headers, entry.id, Permission::Read);
         let entry = Entry {
             cache_key: entry.name.key,
@@ -62,10 +65,11 @@ async fn lookup(
     answer(Operation::Lookup, found.await)
 }
 
-async fn reserve(State(context): State<Context>, headers: HeaderMap, body: Bytes) -> Response {
+async fn reserve(context: Context, headers: HeaderMap, body: Bytes) -> Response {
     let reserved = async {
         let caller = context.caller(&headers)?;
         let request: ReserveRequest = parse(&body)?;
+        context.access.key(&request.key, caller.write_scope());
         let upload = context
             .service
             .blocking(move |entries| entries.reserve(&caller, &request.key, &request.version))
@@ -78,18 +82,14 @@ async fn reserve(State(context): State<Context>, headers: HeaderMap, body: Bytes
     answer(Operation::Reserve, reserved.await)
 }
 
-async fn upload(
-    State(context): State<Context>,
-    Path(id): Path<i64>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
     let uploaded = async {
         let caller = context.caller(&headers)?;
         let upload = context
             .service
             .blocking(move |entries| entries.upload_of(&caller, id))
             .await?;
+        context.access.entry(&upload.name);
         let range = content_range(&headers)?;
         upload.check_chunk(&range)?;
         let region = upload.allocate(range.end - range.start, context.service.now())?;
@@ -101,7 +101,7 @@ async fn upload(
 }
 
 async fn commit(
-    State(context): State<Context>,
+    context: Context,
     Path(id): Path<i64>,
     headers: HeaderMap,
     body: Bytes,
@@ -109,7 +109,14 @@ async fn commit(
     let committed = async {
         let caller = context.caller(&headers)?;
         let request: CommitRequest = parse(&body)?;
-        let commit = move |entries: &Entries| entries.commit(&caller, id, request.size);
+        let access = context.access.clone();
+        access.size(request.size);
+        let commit = move |entries: &Entries| {
+            if let Ok(upload) = entries.upload_of(&caller, id) {
+                access.entry(&upload.name);
+            }
+            entries.commit(&caller, id, request.size)
+        };
         context.service.blocking(commit).await?;
         Ok::<_, Failure>(StatusCode::NO_CONTENT)
     };
@@ -168,12 +175,13 @@ impl IntoResponse for Failure {
                 (status, type_key, error.to_string())
             }
         };
+        let reason = message.clone();
         let body = ErrorBody {
             message,
             type_key: type_key.to_owned(),
             type_name: format!("GitHub.Actions.ArtifactCache.{type_key}"),
         };
-        (status, Json(body)).into_response()
+        refusal(&reason, (status, Json(body)))
     }
 }
 

@@ -3,7 +3,6 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
@@ -11,7 +10,7 @@ use axum::{
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Context, answer, log_internal};
+use super::{Context, Shared, answer, log_internal, refusal};
 use crate::{
     proto::actions as pb,
     protocol::v2::{
@@ -21,7 +20,7 @@ use crate::{
     service::{auth::AuthError, error::Error, metrics::Operation, sign::Permission},
 };
 
-pub(super) fn routes() -> Router<Context> {
+pub(super) fn routes() -> Router<Shared> {
     let path = |method| format!("/{BASE_PATH}{method}");
     Router::new()
         .route(&path(CREATE), post(create))
@@ -29,11 +28,12 @@ pub(super) fn routes() -> Router<Context> {
         .route(&path(LOOKUP), post(lookup))
 }
 
-async fn create(State(context): State<Context>, headers: HeaderMap, body: Bytes) -> Response {
+async fn create(context: Context, headers: HeaderMap, body: Bytes) -> Response {
     let created = async {
         let caller = context.caller(&headers)?;
         let encoding = Encoding::of(&headers)?;
         let request: CreateRequest = encoding.read::<_, pb::CreateCacheEntryRequest>(&body)?;
+        context.access.key(&request.key, caller.write_scope());
         let reserved = context
             .service
             .blocking(move |entries| entries.reserve(&caller, &request.key, &request.version))
@@ -59,7 +59,7 @@ async fn create(State(context): State<Context>, headers: HeaderMap, body: Bytes)
     answer(Operation::Reserve, created.await)
 }
 
-async fn finalize(State(context): State<Context>, headers: HeaderMap, body: Bytes) -> Response {
+async fn finalize(context: Context, headers: HeaderMap, body: Bytes) -> Response {
     let finalized = async {
         let caller = context.caller(&headers)?;
         let encoding = Encoding::of(&headers)?;
@@ -67,6 +67,8 @@ async fn finalize(State(context): State<Context>, headers: HeaderMap, body: Byte
             encoding.read::<_, pb::FinalizeCacheEntryUploadRequest>(&body)?;
         let size = u64::try_from(request.size_bytes)
             .map_err(|_| Failure::Malformed("size_bytes is negative".to_owned()))?;
+        context.access.key(&request.key, caller.write_scope());
+        context.access.size(size);
         let committed = context
             .service
             .blocking(move |entries| {
@@ -90,7 +92,7 @@ async fn finalize(State(context): State<Context>, headers: HeaderMap, body: Byte
     answer(Operation::Commit, finalized.await)
 }
 
-async fn lookup(State(context): State<Context>, headers: HeaderMap, body: Bytes) -> Response {
+async fn lookup(context: Context, headers: HeaderMap, body: Bytes) -> Response {
     let found = async {
         let caller = context.caller(&headers)?;
         let encoding = Encoding::of(&headers)?;
@@ -98,10 +100,15 @@ async fn lookup(State(context): State<Context>, headers: HeaderMap, body: Bytes)
             encoding.read::<_, pb::GetCacheEntryDownloadUrlRequest>(&body)?;
         let mut keys = vec![request.key];
         keys.extend(request.restore_keys);
+        context.access.key(&keys.join(","), None);
         let found = context
             .service
             .blocking(move |entries| entries.lookup(&caller, &keys, &request.version))
             .await?;
+        if let Some(entry) = &found {
+            context.access.entry(&entry.name);
+            context.access.size(entry.size);
+        }
         let response = found.map_or_else(LookupResponse::default, |entry| LookupResponse {
             ok: true,
             signed_download_url: context
@@ -265,7 +272,7 @@ impl IntoResponse for Failure {
             }
         };
         let code = code.to_owned();
-        (status, Json(ErrorBody { code, msg })).into_response()
+        refusal(&msg.clone(), (status, Json(ErrorBody { code, msg })))
     }
 }
 

@@ -1,0 +1,62 @@
+//! A cache service behind TLS whose certificate no system knows.
+
+use std::path::PathBuf;
+
+use crate::harness::{Api, Build, Builder, Container, Daemon, Engine, Lab, Site, TlsFront};
+
+/// A site whose service is reached over TLS, the URL of that, and the certificate.
+fn behind_tls() -> (Site, String, PathBuf) {
+    let lab = Lab::new();
+    let front = TlsFront::new(&lab);
+    let (url, certificate) = (front.url(), front.certificate.clone());
+    let site = Site::in_lab(lab, |serve| {
+        serve.env("BUILDKIT_GHA_BASE_URL", &url);
+    });
+    front.serve(site.service.address());
+    (site, url, certificate)
+}
+
+/// Exports a build and imports it again.
+fn round_trip(site: &Site, url: &str, builder: &Builder, again: &Builder) {
+    for api in [Api::V1, Api::V2] {
+        let attributes = api.attributes(url);
+        let token = &site.token;
+        let cache = format!("type=gha,{attributes},token={token},scope={api:?}");
+        let export = Build::of(&site.context).to(format!("{cache},mode=max"));
+        builder.build(&export).ok().no_warnings();
+        builder.prune();
+        let import = Build::of(&site.context).from(cache);
+        again.build(&import).ok().no_warnings().all_cached();
+        again.prune();
+    }
+}
+
+#[test]
+fn a_self_signed_certificate_in_ssl_cert_file_is_trusted() {
+    let (site, url, certificate) = behind_tls();
+    let daemon = Daemon::gateway_with(&site.lab, "gateway", |gateway| {
+        gateway.env("SSL_CERT_FILE", &certificate);
+    });
+    let builder = Builder::buildctl(&daemon);
+    round_trip(&site, &url, &builder, &builder);
+}
+
+/// As README says it.
+#[test]
+fn buildx_brings_a_private_certificate_into_its_container() {
+    let (site, url, certificate) = behind_tls();
+    let config = site.lab.path("buildkitd.toml");
+    let text = format!("[registry.\"localhost\"]\n  ca = [{certificate:?}]\n");
+    std::fs::write(&config, text).expect("write a file");
+    let engine = Engine::shared();
+    let container = Container::create_with(&site.lab, &engine, "private-ca", |create| {
+        create.arg("--buildkitd-config").arg(&config);
+        for variable in [
+            "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
+            "SSL_CERT_DIR=/etc/buildkit/certs/localhost",
+        ] {
+            create.args(["--driver-opt", &format!("env.{variable}")]);
+        }
+    });
+    round_trip(&site, &url, container.builder(), container.builder());
+}

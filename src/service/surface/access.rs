@@ -1,0 +1,225 @@
+//! The access log: one line for each request, written when its answer has left or its client has.
+//!
+//! Handlers tell what the request is about; the line knows the rest. Neither path nor query is in
+//! it, since both may hold a signature.
+
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::service::{auth::Caller, metrics::Operation, upload::Name};
+
+/// What a request is about, as far as its handler has come to know.
+#[derive(Debug, Clone, Default)]
+pub struct Access(Arc<Mutex<Subject>>);
+
+#[derive(Debug, Default)]
+struct Subject {
+    repository: Option<String>,
+    scope: Option<String>,
+    key: Option<String>,
+    size: Option<u64>,
+}
+
+impl Access {
+    /// Who calls.
+    pub fn caller(&self, caller: &Caller) {
+        self.lock().repository = Some(caller.repository.clone());
+    }
+
+    /// The key that is asked for, and the scope if there is only one.
+    pub fn key(&self, key: &str, scope: Option<&str>) {
+        let mut subject = self.lock();
+        subject.key = Some(key.to_owned());
+        subject.scope = scope.map(str::to_owned);
+    }
+
+    /// The entry that was found or is written.
+    pub fn entry(&self, name: &Name) {
+        let mut subject = self.lock();
+        subject.repository = Some(name.repository.clone());
+        subject.scope = Some(name.scope.clone());
+        subject.key = Some(name.key.clone());
+    }
+
+    /// How large the whole entry is.
+    pub fn size(&self, size: u64) {
+        self.lock().size = Some(size);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Subject> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a request was refused, on the answer that says so.
+#[derive(Debug, Clone)]
+pub struct Reason(pub String);
+
+/// The line of one request; written when it is dropped.
+#[derive(Debug)]
+pub struct Line {
+    access: Access,
+    client: Option<IpAddr>,
+    /// Nobody wants a line each time that somebody looks whether the service is alive.
+    probe: bool,
+    on: bool,
+    begun: Instant,
+    received: Arc<AtomicU64>,
+    sent: u64,
+    answer: Option<Answered>,
+}
+
+#[derive(Debug)]
+struct Answered {
+    operation: Operation,
+    status: u16,
+    /// How many bytes of body it promised.
+    promised: Option<u64>,
+    reason: Option<String>,
+}
+
+impl Line {
+    /// The line of a request that begins now; with `on` false it is not written.
+    pub fn begin(access: Access, client: Option<IpAddr>, probe: bool, on: bool) -> Self {
+        Self {
+            access,
+            client,
+            probe,
+            on,
+            begun: Instant::now(),
+            received: Arc::default(),
+            sent: 0,
+            answer: None,
+        }
+    }
+
+    /// What counts the bytes of the request's body.
+    pub fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+
+    /// Notes the head of the answer, whose body keeps the line from then on.
+    pub fn answered(
+        mut self,
+        operation: Operation,
+        response: axum::response::Response,
+        promised: Option<u64>,
+    ) -> axum::response::Response {
+        let reason = response.extensions().get::<Reason>();
+        self.answer = Some(Answered {
+            operation,
+            status: response.status().as_u16(),
+            promised,
+            reason: reason.map(|reason| reason.0.clone()),
+        });
+        response.map(|body| Body::new(Logged { body, line: self }))
+    }
+
+    /// Bytes of content that came or went; other messages are not worth a number.
+    fn content_bytes(&self) -> Option<u64> {
+        match self.answer.as_ref()?.operation {
+            Operation::UploadPart | Operation::PutBlob => {
+                Some(self.received.load(Ordering::Relaxed))
+            }
+            Operation::Download => Some(self.sent),
+            _ => None,
+        }
+    }
+
+    fn message(&self) -> &'static str {
+        match &self.answer {
+            None => "request, given up by its client",
+            Some(answer) if answer.promised.is_some_and(|promised| promised > self.sent) => {
+                "request, its answer was cut off"
+            }
+            Some(_) => "request",
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.on {
+            return;
+        }
+        // In tenths: the rest is noise.
+        let duration_ms = (self.begun.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
+        let (bytes, message) = (self.content_bytes(), self.message());
+        let client = self.client.map(tracing::field::display);
+        let subject = self.access.lock();
+        let answer = self.answer.as_ref();
+        let status = answer.map(|answer| answer.status);
+        let reason = answer.and_then(|answer| answer.reason.as_deref());
+        macro_rules! write {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "buildkit_gha::access",
+                    operation = answer.map(|answer| answer.operation.name()),
+                    key = subject.key.as_deref(),
+                    scope = subject.scope.as_deref(),
+                    repository = subject.repository.as_deref(),
+                    status,
+                    bytes,
+                    size = subject.size,
+                    duration_ms,
+                    client,
+                    reason,
+                    "{message}"
+                )
+            };
+        }
+        if status.is_some_and(|status| status >= 500) {
+            write!(warn);
+        } else if self.probe {
+            write!(debug);
+        } else {
+            write!(info);
+        }
+    }
+}
+
+/// The body of an answer, with the line of its request.
+struct Logged {
+    body: Body,
+    line: Line,
+}
+
+impl http_body::Body for Logged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            this.line.sent += data.len() as u64;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
