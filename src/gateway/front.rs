@@ -30,6 +30,10 @@ use crate::{
 /// short enough that one that does not costs a build no more than this.
 pub const INDEX_WAIT: Duration = Duration::from_secs(5);
 
+/// The cache exports of BuildKit that write a manifest and answer it. `inline` is no export of its
+/// own, and the others write none.
+const MANIFEST_EXPORTERS: [&str; 2] = ["registry", "local"];
+
 /// What the front is told by the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct FrontSettings {
@@ -90,7 +94,10 @@ impl Interceptor for Front {
         self.remember_tokens(&read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;
-        let strip = !exports.is_empty() && read.exports.iter().all(Entry::is_gha);
+        if read.begins_to_solve() {
+            self.wait_for_indexes(&build, &imports).await;
+        }
+        let strip = !exports.is_empty() && !read.exports.iter().any(answers_manifest);
         let request = if exports.is_empty() && imports.is_empty() {
             request
         } else {
@@ -147,6 +154,12 @@ impl Interceptor for Front {
     fn session_down(&self, session_id: &str) {
         self.sessions.down(session_id);
     }
+}
+
+/// True if BuildKit's exporter of this type answers the manifest that it wrote, which may be the
+/// very same as ours. It stands behind ours, so its answer is the one that clients get.
+fn answers_manifest(entry: &Entry) -> bool {
+    MANIFEST_EXPORTERS.contains(&entry.kind.as_str())
 }
 
 fn edit_of<T>(entry: &Entry, edits: &BTreeMap<String, T>, edit: impl Fn(&T) -> Edit) -> Edit {
