@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cache::{
-        Cache,
+        Cache, Event,
         spec::{self, Overrides},
     },
     config::ImportWay,
@@ -70,6 +70,20 @@ impl Front {
 }
 
 impl Front {
+    /// The operator has set a cache up and the build names none: buildx may have left its entry out.
+    fn say_if_no_cache(&self, build: &Build, request: &SolveRequest) {
+        let overrides = &self.settings.overrides;
+        let set_up = overrides.url.is_some() && overrides.token.is_some();
+        let mut entries = request.exports.iter().chain(&request.imports);
+        if !set_up || entries.any(Entry::is_gha) {
+            return;
+        }
+        let note = "no cache entry of type=gha came with this build, though BUILDKIT_GHA_URL and \
+                    BUILDKIT_GHA_TOKEN are set; buildx leaves one out that has no url and no token: \
+                    any will do, as in type=gha,url=http://cache/,token=any";
+        build.board.reporter().report(Event::Note(note.to_owned()));
+    }
+
     fn remember_tokens(&self, request: &SolveRequest) {
         let entries = request.exports.iter().chain(&request.imports);
         for entry in entries.filter(|entry| entry.is_gha()) {
@@ -92,6 +106,7 @@ impl Interceptor for Front {
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
         self.remember_tokens(&read);
+        self.say_if_no_cache(&build, &read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;
         if read.begins_to_solve() {

@@ -310,8 +310,13 @@ async fn the_operators_url_and_token_win() {
         ..FrontSettings::default()
     };
     let bed = Bed::new(settings).await;
-    let (sent, _finish) = bed.solve(&request(&[gha(&[])], &[])).await;
+    let notes = || bed.front.builds.board("build").since(0).1.statuses;
+    let (sent, finish) = bed.solve(&request(&[gha(&[])], &[])).await;
     assert_eq!(sent.exports, [], "the operator's token may only read");
+    assert_eq!(notes(), [], "the build names a cache");
+    drop(finish);
+    let (_, _finish) = bed.solve(&request(&[], &[])).await;
+    assert!(notes()[0].id.contains("no cache entry of type=gha"));
 }
 
 #[tokio::test]
