@@ -119,6 +119,17 @@ sealing_buildkitd() {
     cat "${inputs[@]}" >"$work/stamp"
 }
 
+# A client that is neither buildctl nor buildx, for the tests.
+solve_client() {
+    local source=e2e/client/main.go stamp=$PWD/.tools/solve.stamp
+    if [ -x "$bin/solve" ] && cat "$source" tools/buildkit/go.mod "$0" | cmp -s - "$stamp"; then
+        return 0
+    fi
+    say "building the client of the tests"
+    (cd tools/buildkit && CGO_ENABLED=0 go build -o "$bin/solve" -ldflags '-s -w' "../../$source")
+    cat "$source" tools/buildkit/go.mod "$0" >"$stamp"
+}
+
 matrix() {
     local module present
     for module in tools/buildkit-v*; do
@@ -142,6 +153,7 @@ check_languages
 install_packages
 buildkit buildkit "$bin"
 sealing_buildkitd
+solve_client
 [ "${1:-}" != --matrix ] || matrix
 go_tools buildx "$bin" github.com/docker/buildx/version github.com/docker/buildx \
     github.com/docker/buildx/cmd/buildx

@@ -56,6 +56,28 @@ fn local_and_inline() {
     site.same("gha", "local");
 }
 
+/// No export but ours writes a manifest here, and the user asked for none.
+#[test]
+fn inline_only_and_no_word_of_our_manifest() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    let metadata = site.lab.path("metadata.json");
+    let export = Build::of(&site.context)
+        .to(site.gha(Api::V2, ""))
+        .to("type=inline")
+        .arg(format!(
+            "--output=type=oci,dest={}",
+            site.lab.path("image.oci").display()
+        ))
+        .arg(format!("--metadata-file={}", metadata.display()));
+    builder.build(&export).ok().no_warnings();
+    assert!(!site.keys("index-").is_empty(), "the cache was exported");
+    let told = json(&metadata);
+    assert!(told.get("containerimage.digest").is_some(), "{told}");
+    assert_eq!(told.get("cache.manifest"), None);
+}
+
 fn index_digest(dir: &Path) -> String {
     let index = json(&dir.join("index.json"));
     index["manifests"][0]["digest"]

@@ -2,6 +2,7 @@
 
 mod bake;
 mod beside;
+mod clients;
 mod compression;
 mod cut;
 mod daemon;

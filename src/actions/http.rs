@@ -33,8 +33,7 @@ use super::{
     failure,
     governor::{Governor, Lane},
     outage::Outages,
-    resolve,
-    tls,
+    resolve, tls,
     width::Width,
 };
 use crate::digest::Digest;

@@ -140,6 +140,8 @@ pub struct Parsed {
     pub spec: Result<Spec, SpecError>,
     /// Attributes that nobody here knows, in order. BuildKit ignores them silently.
     pub unknown: Vec<String>,
+    /// Values that cannot be used and that BuildKit overlooks: the entry is used with the default instead.
+    pub ignored: Vec<Mistake>,
     /// True unless the user wrote `ignore-error=false`, even where the rest is malformed.
     pub ignore_error: bool,
 }

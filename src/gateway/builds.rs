@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -45,6 +46,9 @@ pub struct Build {
     /// What became of each import, by its canonical attributes. Held while it is being decided, so
     /// that two calls cannot decide differently.
     pub imports: tokio::sync::Mutex<BTreeMap<String, Import>>,
+    /// How long the build may still wait for indexes; None before the first wait. Held while one
+    /// call waits, so that all waits together take no longer than one may.
+    pub index_wait: tokio::sync::Mutex<Option<Duration>>,
     state: Mutex<Made>,
 }
 
@@ -72,7 +76,7 @@ struct Made {
     exports: Vec<Arc<ExportJob>>,
     stores: Vec<String>,
     accesses: Vec<Access>,
-    unknown: HashSet<String>,
+    odd: HashSet<String>,
 }
 
 impl Builds {
@@ -100,6 +104,7 @@ impl Builds {
             board,
             reference: build_ref.to_owned(),
             imports: tokio::sync::Mutex::default(),
+            index_wait: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         });
         live.insert(build_ref.to_owned(), Arc::downgrade(&build));
@@ -186,9 +191,9 @@ impl Build {
         lock(&self.state).accesses.push(access);
     }
 
-    /// True the first time that an attribute nobody knows is met in this build.
-    pub fn first_sight(&self, attribute: &str) -> bool {
-        lock(&self.state).unknown.insert(attribute.to_owned())
+    /// True the first time that this oddity of an entry is met in this build.
+    pub fn first_sight(&self, odd: &str) -> bool {
+        lock(&self.state).odd.insert(odd.to_owned())
     }
 
     /// True if `digest` is the manifest of an export of ours.

@@ -28,10 +28,12 @@ pub fn read(
     what: &str,
 ) -> Result<Option<Spec>, Refusal> {
     let parsed = spec::parse(&entry.attrs, overrides);
-    for name in parsed.unknown {
-        if build.first_sight(&name) {
-            let short = format!("type=gha: unknown attribute {name:?} is ignored");
-            build.board.warn(short, Vec::new());
+    let unknown = parsed.unknown.iter();
+    let unknown = unknown.map(|name| format!("unknown attribute {name:?} is ignored"));
+    let ignored = parsed.ignored.iter().map(ToString::to_string);
+    for odd in unknown.chain(ignored) {
+        if build.first_sight(&odd) {
+            build.board.warn(format!("type=gha: {odd}"), Vec::new());
         }
     }
     match parsed.spec {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cache::{
-        Cache,
+        Cache, Event,
         spec::{self, Overrides},
     },
     config::ImportWay,
@@ -29,6 +29,10 @@ use crate::{
 /// How long a build waits for the indexes of its imports. Long enough for a service that answers,
 /// short enough that one that does not costs a build no more than this.
 pub const INDEX_WAIT: Duration = Duration::from_secs(5);
+
+/// The cache exports of BuildKit that write a manifest and answer it. `inline` is no export of its
+/// own, and the others write none.
+const MANIFEST_EXPORTERS: [&str; 2] = ["registry", "local"];
 
 /// What the front is told by the configuration.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +70,20 @@ impl Front {
 }
 
 impl Front {
+    /// The operator has set a cache up and the build names none: buildx may have left its entry out.
+    fn say_if_no_cache(&self, build: &Build, request: &SolveRequest) {
+        let overrides = &self.settings.overrides;
+        let set_up = overrides.url.is_some() && overrides.token.is_some();
+        let mut entries = request.exports.iter().chain(&request.imports);
+        if !set_up || entries.any(Entry::is_gha) {
+            return;
+        }
+        let note = "no cache entry of type=gha came with this build, though BUILDKIT_GHA_URL and \
+                    BUILDKIT_GHA_TOKEN are set; buildx leaves one out that has no url and no token: \
+                    any will do, as in type=gha,url=http://cache/,token=any";
+        build.board.reporter().report(Event::Note(note.to_owned()));
+    }
+
     fn remember_tokens(&self, request: &SolveRequest) {
         let entries = request.exports.iter().chain(&request.imports);
         for entry in entries.filter(|entry| entry.is_gha()) {
@@ -88,9 +106,13 @@ impl Interceptor for Front {
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
         self.remember_tokens(&read);
+        self.say_if_no_cache(&build, &read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;
-        let strip = !exports.is_empty() && read.exports.iter().all(Entry::is_gha);
+        if read.begins_to_solve() {
+            self.wait_for_indexes(&build, &imports).await;
+        }
+        let strip = !exports.is_empty() && !read.exports.iter().any(answers_manifest);
         let request = if exports.is_empty() && imports.is_empty() {
             request
         } else {
@@ -147,6 +169,12 @@ impl Interceptor for Front {
     fn session_down(&self, session_id: &str) {
         self.sessions.down(session_id);
     }
+}
+
+/// True if BuildKit's exporter of this type answers the manifest that it wrote, which may be the
+/// very same as ours. It stands behind ours, so its answer is the one that clients get.
+fn answers_manifest(entry: &Entry) -> bool {
+    MANIFEST_EXPORTERS.contains(&entry.kind.as_str())
 }
 
 fn edit_of<T>(entry: &Entry, edits: &BTreeMap<String, T>, edit: impl Fn(&T) -> Edit) -> Edit {

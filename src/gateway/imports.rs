@@ -89,7 +89,7 @@ impl Front {
     /// BuildKit's `local` importer, reading from a content store of ours: one entry per index. It
     /// must be told the manifest's digest, so the indexes are waited for here.
     async fn over_content(&self, build: &Build, entry: &Entry, job: &Arc<ImportJob>) -> Vec<Entry> {
-        self.wait_for_index(build, [job]).await;
+        self.wait_for_index(build, &[job]).await;
         let host = job.content_host().await;
         let key = spec::canonical(&entry.attrs);
         let store = Digest::of(format!("{}-import-{key}", build.reference)).hex();
@@ -103,27 +103,29 @@ impl Front {
         entries
     }
 
-    /// Holds a build until the indexes of its imports are in, at most for the index deadline.
+    /// Holds a build until the indexes of its imports are in, at most for the index wait, which all
+    /// calls of the build share.
     ///
     /// A wait inside buildkitd would stop its scheduler, that is every build: here only the build
     /// that asked waits, and buildkitd's importer is always answered at once.
     pub(super) async fn wait_for_indexes(&self, build: &Build, imports: &BTreeMap<String, Import>) {
         let jobs = imports.values().filter_map(|import| import.job.as_ref());
-        self.wait_for_index(build, jobs).await;
+        self.wait_for_index(build, &jobs.collect::<Vec<_>>()).await;
     }
 
-    async fn wait_for_index<'a>(
-        &self,
-        build: &Build,
-        jobs: impl IntoIterator<Item = &'a Arc<ImportJob>>,
-    ) {
-        let deadline = Instant::now() + self.settings.index_wait;
-        let waits = jobs.into_iter().map(|job| job.ready(deadline));
-        if join_all(waits).await.contains(&false) {
-            let seconds = self.settings.index_wait.as_secs_f32();
+    async fn wait_for_index(&self, build: &Build, jobs: &[&Arc<ImportJob>]) {
+        let whole = self.settings.index_wait;
+        let mut left = build.index_wait.lock().await;
+        let begun = Instant::now();
+        let wait = left.unwrap_or(whole);
+        let waits = jobs.iter().map(|job| job.ready(begun + wait));
+        let late = join_all(waits).await.contains(&false);
+        *left = Some(wait.saturating_sub(begun.elapsed()));
+        // A build that has used up its wait has been told so.
+        if late && !wait.is_zero() {
             let short = format!(
-                "cache import: the index did not arrive within {seconds} s; the build goes on \
-                 without it"
+                "cache import: the index did not arrive within {} s; the build goes on without it",
+                whole.as_secs_f32()
             );
             build.board.warn(short, Vec::new());
         }

@@ -18,6 +18,7 @@ mod imports_json;
 /// `Control.SolveRequest`.
 mod solve {
     pub const REF: u32 = 1;
+    pub const DEFINITION: u32 = 2;
     pub const SESSION: u32 = 5;
     pub const FRONTEND: u32 = 6;
     pub const FRONTEND_ATTRS: u32 = 7;
@@ -79,10 +80,20 @@ pub struct SolveRequest {
     pub session: String,
     /// Empty where the client drives the frontend through `LLBBridge`.
     pub frontend: String,
+    /// The request brings what is to be built as LLB.
+    pub has_definition: bool,
     /// `Cache.Exports`, in order.
     pub exports: Vec<Entry>,
     /// `Cache.Imports`, in order.
     pub imports: Vec<Entry>,
+}
+
+impl SolveRequest {
+    /// True if buildkitd begins to solve with this very call, and imports what it names. Otherwise
+    /// the client asks for that with `LLBBridge.Solve`.
+    pub fn begins_to_solve(&self) -> bool {
+        self.has_definition || !self.frontend.is_empty()
+    }
 }
 
 /// Reads a `Control.Solve` request.
@@ -92,6 +103,7 @@ pub fn read_solve(request: &[u8]) -> Result<SolveRequest, WireError> {
         let field = field?;
         match field.number {
             solve::REF => field.text()?.clone_into(&mut read.build_ref),
+            solve::DEFINITION => read.has_definition = true,
             solve::SESSION => field.text()?.clone_into(&mut read.session),
             solve::FRONTEND => field.text()?.clone_into(&mut read.frontend),
             solve::CACHE => {

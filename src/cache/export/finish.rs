@@ -34,7 +34,7 @@ const INDEX_TIME: Duration = Duration::from_secs(20);
 /// this one is how long a signed upload URL is good for at least.
 pub(in crate::cache) const OVERTIME: Duration = Duration::from_hours(1);
 
-/// A warning names this many layers and counts the rest.
+/// A warning names this many reasons, and layers of each, and counts the rest.
 const MAX_NAMED: usize = 10;
 
 /// When an export's parts must be done.
@@ -224,7 +224,8 @@ impl Core {
     async fn settle(&self) -> Settled {
         let uploading = self.ledger.uploading();
         if uploading > 0 {
-            self.note(format!("waiting for {uploading} layers to be confirmed"));
+            let layers = if uploading == 1 { "layer" } else { "layers" };
+            self.note(format!("waiting for {uploading} {layers} to be confirmed"));
         }
         self.ledger.settle(&self.times().uploads).await
     }
@@ -290,25 +291,48 @@ impl Plan {
         if self.failed.is_empty() {
             return None;
         }
-        let named = self.failed.iter().take(MAX_NAMED);
-        let mut detail: Vec<String> = named
-            .map(|(digest, failure)| match failure {
-                Some(failure) => format!("{digest}: {failure}"),
-                None => format!("{digest}: the build did not write it"),
-            })
-            .collect();
-        if self.failed.len() > MAX_NAMED {
-            detail.push(format!("and {} more", self.failed.len() - MAX_NAMED));
-        }
-        let short = format!(
-            "cache export: {} of {} layers are left out ({} could not be saved, others build on \
-             them); the steps that made them will run again",
-            self.left_out(),
-            self.layers,
-            self.failed.len(),
-        );
-        Some((short, detail))
+        let failed = self.failed.len();
+        let all = self.layers;
+        let left_out = self.left_out();
+        // Where every layer that is left out has failed itself, no other was lost with it.
+        let what = match left_out.saturating_sub(failed) {
+            0 => format!("{failed} of {all} layers could not be saved and are left out"),
+            above => format!(
+                "{left_out} of {all} layers are left out ({failed} could not be saved, {above} \
+                 build on them)"
+            ),
+        };
+        let short = format!("cache export: {what}; the steps that made them will run again");
+        Some((short, reasons(&self.failed)))
     }
+}
+
+/// Each reason once, with the layers that it holds for.
+fn reasons(failed: &[(Digest, Option<Failure>)]) -> Vec<String> {
+    let mut by_reason: Vec<(String, Vec<Digest>)> = Vec::new();
+    for (digest, failure) in failed {
+        let reason = match failure {
+            Some(failure) => failure.to_string(),
+            None => "the build did not write it".to_owned(),
+        };
+        match by_reason.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, layers)) => layers.push(*digest),
+            None => by_reason.push((reason, vec![*digest])),
+        }
+    }
+    let lines = by_reason.iter().take(MAX_NAMED).map(|(reason, layers)| {
+        let named = layers.iter().take(MAX_NAMED).map(ToString::to_string);
+        let named = named.collect::<Vec<_>>().join(", ");
+        match layers.len().saturating_sub(MAX_NAMED) {
+            0 => format!("{named}: {reason}"),
+            more => format!("{named} and {more} more: {reason}"),
+        }
+    });
+    let mut lines: Vec<_> = lines.collect();
+    if by_reason.len() > MAX_NAMED {
+        lines.push(format!("and {} more reasons", by_reason.len() - MAX_NAMED));
+    }
+    lines
 }
 
 /// Runs work on a large graph where it does not stop other tasks.
@@ -318,4 +342,21 @@ async fn aside<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| e.to_string())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_said_once_for_all_its_layers() {
+        let failed: Vec<_> = (0..12_u8).map(|n| (Digest::of([n]), None)).collect();
+        let lines = reasons(&failed);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].ends_with(" and 2 more: the build did not write it"),
+            "{lines:?}"
+        );
+        assert!(lines[0].starts_with(&Digest::of([0_u8]).to_string()));
+    }
 }

@@ -39,7 +39,7 @@ const KNOWN: [&str; 14] = [
     name::FORCE_COMPRESSION,
 ];
 
-/// An attribute, what its value must be, and how to say so.
+/// An attribute, whether a value is one of its values, and how to say what these are.
 type Check = (&'static str, fn(&str) -> bool, &'static str);
 
 /// Reads the attributes of one `type=gha` entry.
@@ -47,6 +47,7 @@ pub fn parse(attrs: &BTreeMap<String, String>, overrides: &Overrides) -> Parsed 
     let mut reader = Reader {
         attrs,
         mistakes: Vec::new(),
+        ignored: Vec::new(),
     };
     let ignore_error = reader.ignore_error();
     let spec = reader.spec(overrides, ignore_error);
@@ -62,6 +63,7 @@ pub fn parse(attrs: &BTreeMap<String, String>, overrides: &Overrides) -> Parsed 
             .filter(|name| !KNOWN.contains(&name.as_str()))
             .cloned()
             .collect(),
+        ignored: reader.ignored,
         ignore_error: ignore_error != Some(false),
     }
 }
@@ -70,6 +72,8 @@ pub fn parse(attrs: &BTreeMap<String, String>, overrides: &Overrides) -> Parsed 
 struct Reader<'a> {
     attrs: &'a BTreeMap<String, String>,
     mistakes: Vec<Mistake>,
+    /// Mistakes that BuildKit's own backend overlooks, so the entry is used without that value.
+    ignored: Vec<Mistake>,
 }
 
 impl Reader<'_> {
@@ -108,13 +112,24 @@ impl Reader<'_> {
     }
 
     fn wrong(&mut self, name: &'static str, reason: impl Into<String>) {
+        let mistake = self.value(name, reason.into());
+        self.mistakes.push(mistake);
+    }
+
+    /// The value cannot be used, and the default takes its place.
+    fn overlook(&mut self, name: &'static str, expected: &str, default: &str) {
+        let reason = format!("{expected} was expected, so {default} is used");
+        let mistake = self.value(name, reason);
+        self.ignored.push(mistake);
+    }
+
+    fn value(&self, name: &'static str, reason: String) -> Mistake {
         let value = self.get(name).unwrap_or_default();
-        let value = value.chars().take(QUOTED_CHARS).collect();
-        self.mistakes.push(Mistake::Value {
+        Mistake::Value {
             name,
-            value,
-            reason: reason.into(),
-        });
+            value: value.chars().take(QUOTED_CHARS).collect(),
+            reason,
+        }
     }
 
     fn scope(&mut self) -> String {
@@ -137,7 +152,7 @@ impl Reader<'_> {
             None | Some("" | "min") => Mode::Min,
             Some("max") => Mode::Max,
             Some(_) => {
-                self.wrong(name::MODE, "min or max was expected");
+                self.overlook(name::MODE, "min or max", "min");
                 Mode::Min
             }
         }
@@ -148,7 +163,7 @@ impl Reader<'_> {
             None | Some("" | "probe") => Verify::Probe,
             Some("full") => Verify::Full,
             Some(_) => {
-                self.wrong(name::IMPORT_VERIFY, "probe or full was expected");
+                self.overlook(name::IMPORT_VERIFY, "probe or full", "probe");
                 Verify::Probe
             }
         }
@@ -158,7 +173,7 @@ impl Reader<'_> {
         let value = self.get(name::IGNORE_ERROR)?;
         let parsed = go_bool(value);
         if parsed.is_none() {
-            self.wrong(name::IGNORE_ERROR, "true or false was expected");
+            self.overlook(name::IGNORE_ERROR, "true or false", "true");
         }
         parsed
     }
@@ -258,34 +273,35 @@ impl Reader<'_> {
         None
     }
 
-    /// Checked here, since BuildKit fails the whole build over a bad one.
+    /// Checked here: BuildKit's `gha` export overlooks a bad one, and its `local` export, which takes
+    /// the place of that, fails the whole build over it.
     fn passthrough(&mut self) -> BTreeMap<String, String> {
         let checks: [Check; 3] = [
             (
                 name::COMPRESSION,
                 |v| COMPRESSIONS.contains(&v),
-                "uncompressed, gzip, estargz or zstd was expected",
+                "uncompressed, gzip, estargz or zstd",
             ),
             (
                 name::COMPRESSION_LEVEL,
                 |v| v.parse::<i64>().is_ok(),
-                "a number was expected",
+                "a number",
             ),
             (
                 name::FORCE_COMPRESSION,
                 |v| v.is_empty() || go_bool(v).is_some(),
-                "true or false was expected",
+                "true or false",
             ),
         ];
         let mut passed = BTreeMap::new();
-        for (name, valid, reason) in checks {
+        for (name, valid, expected) in checks {
             let Some(value) = self.get(name).map(str::to_owned) else {
                 continue;
             };
             if valid(&value) {
                 passed.insert(name.to_owned(), value);
             } else {
-                self.wrong(name, reason);
+                self.overlook(name, expected, "the default");
             }
         }
         passed

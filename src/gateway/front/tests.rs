@@ -195,6 +195,87 @@ async fn what_cannot_be_used_is_left_out_with_one_warning() {
 }
 
 #[tokio::test]
+async fn a_value_that_buildkit_overlooks_costs_no_export() {
+    let bed = Bed::new(FrontSettings::default()).await;
+    bed.front.session_up("session");
+    let entry = gha(&[("mode", "most"), ("compression", "lzma")]);
+    let (sent, _finish) = bed
+        .solve(&request(from_ref(&entry), from_ref(&entry)))
+        .await;
+    assert_eq!(sent.exports[0].attrs["mode"], "min");
+    assert!(!sent.exports[0].attrs.contains_key("compression"));
+    assert_eq!(bed.warnings().len(), 2, "{:?}", bed.warnings());
+}
+
+/// An address that takes connections and never answers.
+fn silent() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
+    let settings = FrontSettings {
+        index_wait: INDEX_WAIT,
+        ..FrontSettings::default()
+    };
+    let bed = Bed::new(settings).await;
+    let (_listener, url) = silent();
+    let import = gha(&[("url", &url)]);
+    let begun = tokio::time::Instant::now();
+    let (_, _finish) = bed.solve(&request(&[], from_ref(&import))).await;
+    assert!(
+        begun.elapsed() < INDEX_WAIT,
+        "buildkitd asks for nothing yet"
+    );
+    for _ in 0..3 {
+        let llb = llb_request(from_ref(&import));
+        let llb = bed.front.llb_solve(Some("build"), llb).await;
+        assert!(llb.is_ok());
+    }
+    assert_eq!(begun.elapsed().as_secs(), INDEX_WAIT.as_secs());
+    let late = bed.warnings();
+    let late = late
+        .iter()
+        .filter(|warning| warning.contains("did not arrive"));
+    assert_eq!(late.count(), 1, "{:?}", bed.warnings());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
+    for (field, value) in [(6, "dockerfile.v0"), (2, "")] {
+        let settings = FrontSettings {
+            index_wait: INDEX_WAIT,
+            ..FrontSettings::default()
+        };
+        let bed = Bed::new(settings).await;
+        let (_listener, url) = silent();
+        let mut request = request(&[], &[gha(&[("url", &url)])]);
+        wire::append(&mut request, field, value.as_bytes());
+        let begun = tokio::time::Instant::now();
+        let (_, _finish) = bed.solve(&request).await;
+        assert_eq!(begun.elapsed().as_secs(), INDEX_WAIT.as_secs());
+    }
+}
+
+#[test]
+fn our_manifest_leaves_the_answer_unless_an_export_of_the_users_may_have_written_it() {
+    for (kind, stripped) in [
+        ("inline", true),
+        ("s3", true),
+        ("registry", false),
+        ("local", false),
+    ] {
+        let entry = Entry {
+            kind: kind.into(),
+            ..Entry::default()
+        };
+        assert_eq!(!answers_manifest(&entry), stripped, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
     let bed = Bed::new(FrontSettings::default()).await;
     let export = gha(&[("timeout", "soon"), ("ignore-error", "false")]);
@@ -229,8 +310,13 @@ async fn the_operators_url_and_token_win() {
         ..FrontSettings::default()
     };
     let bed = Bed::new(settings).await;
-    let (sent, _finish) = bed.solve(&request(&[gha(&[])], &[])).await;
+    let notes = || bed.front.builds.board("build").since(0).1.statuses;
+    let (sent, finish) = bed.solve(&request(&[gha(&[])], &[])).await;
     assert_eq!(sent.exports, [], "the operator's token may only read");
+    assert_eq!(notes(), [], "the build names a cache");
+    drop(finish);
+    let (_, _finish) = bed.solve(&request(&[], &[])).await;
+    assert!(notes()[0].id.contains("no cache entry of type=gha"));
 }
 
 #[tokio::test]
