@@ -195,12 +195,12 @@ async fn a_cut_body_is_an_error_of_the_stream_and_repeated_where_it_is_read_whol
     assert_eq!(stream.next().await.unwrap().unwrap(), "01234");
     assert_eq!(
         stream.next().await.unwrap().unwrap_err().kind,
-        Kind::Transport
+        Kind::Incomplete
     );
     assert!(stream.next().await.is_none());
     assert_eq!(
         client.read_all(&entry, 100).await.unwrap_err().kind,
-        Kind::Transport
+        Kind::Incomplete
     );
     assert_eq!(fake.count("GET"), 6);
 }

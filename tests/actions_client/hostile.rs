@@ -150,7 +150,7 @@ async fn answers_that_lie_or_are_none_are_errors_in_words() {
     for (first, kind, words) in [
         (
             nested(b"HTTP/1.1 200 OK\r\n\r\n{\"unknown\":"),
-            Kind::Transport,
+            Kind::Incomplete,
             "in the middle of its JSON",
         ),
         (
@@ -161,12 +161,12 @@ async fn answers_that_lie_or_are_none_are_errors_in_words() {
         (no_text, Kind::Protocol, "not the JSON"),
         (
             text("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{}"),
-            Kind::Transport,
+            Kind::Incomplete,
             "",
         ),
         (
             text("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{\"cacheKey\":\"k\"}"),
-            Kind::Transport,
+            Kind::Incomplete,
             "in the middle of its JSON",
         ),
         (
