@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo test test-matrix fmt lint unit e2e soak faults bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
+.PHONY: help demo test test-matrix pin-buildkit fmt lint unit e2e soak faults bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -25,15 +25,17 @@ test: tools ## Format, lints, unit, integration and end-to-end tests: what CI ru
 	$(CONFORMANCE)
 	cargo test $(CARGO_ARGS) --no-fail-fast
 
-# Each is tools/buildkit or a tools/buildkit-<version>; setup.sh builds them.
-MATRIX := v0.20.2 v0.26.3 v0.32.2
+# The present BuildKit is pinned in tools/buildkit, each older one in a tools/buildkit-<version>; setup.sh
+# builds them.
+PRESENT := $(shell awk '$$1 == "github.com/moby/buildkit" { print $$2 }' tools/buildkit/go.mod)
+MATRIX := $(patsubst tools/buildkit-%,%,$(wildcard tools/buildkit-v*)) $(PRESENT)
 MATRIX_TESTS := bake beside daemon harness index mixed round_trip session shared signing tokens upstream ways
 
 # BuildKit signs since 0.27: the tests of that are not run on these.
 MATRIX_UNSIGNED := v0.20.2 v0.26.3
 MATRIX_SIGNATURES := tests::signing:: with_signatures
 
-test-matrix: ## The main end-to-end tests against three versions of BuildKit (root)
+test-matrix: ## The main end-to-end tests against four versions of BuildKit (root)
 	tools/setup.sh --matrix
 	failed=; for version in $(MATRIX); do \
 		echo "BuildKit $$version"; \
@@ -44,6 +46,9 @@ test-matrix: ## The main end-to-end tests against three versions of BuildKit (ro
 		BUILDKIT_VERSION=$$version cargo test $(CARGO_ARGS) --no-fail-fast --test e2e -- \
 			$(MATRIX_TESTS:%=tests::%::) $$skip || failed="$$failed $$version"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+
+pin-buildkit: ## Make another BuildKit the present one: make pin-buildkit VERSION=v0.35.0
+	tools/pin-buildkit.sh $(VERSION)
 
 unit: ## The tests that need no root and no other program
 	cargo test --locked

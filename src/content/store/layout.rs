@@ -134,6 +134,6 @@ mod rfc3339 {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;
         let time: Timestamp = text.parse().map_err(de::Error::custom)?;
-        Ok(time.into())
+        SystemTime::try_from(time).map_err(de::Error::custom)
     }
 }
