@@ -108,7 +108,10 @@ impl Answer {
         serde_json::from_slice(body).map_err(|error| {
             let (kind, message) = match error.classify() {
                 // What ends in its middle was cut on its way, whatever its length said.
-                Category::Eof => (Kind::Incomplete, "the answer ends in the middle of its JSON"),
+                Category::Eof => (
+                    Kind::Incomplete,
+                    "the answer ends in the middle of its JSON",
+                ),
                 Category::Data => (
                     Kind::Protocol,
                     "the answer is not what the protocol says: something is missing, of another \
