@@ -1,4 +1,5 @@
-//! Durations as Go writes them (`10m`, `1h30m`, `1.5h`), which is what users of BuildKit know.
+//! Durations as Go writes them (`10m`, `1h30m`, `1.5h`), which is what users of BuildKit know, and
+//! days (`90d`), which Go does not know.
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ pub enum InvalidDuration {
     /// Not in the form that Go reads.
     #[error("not a duration such as 90s, 10m or 1h30m")]
     Malformed,
-    /// A number without `ns`, `us`, `ms`, `s`, `m` or `h`.
-    #[error("no known unit: use ns, us, ms, s, m or h, as in 10m")]
+    /// A number without `ns`, `us`, `ms`, `s`, `m`, `h` or `d`.
+    #[error("no known unit: use ns, us, ms, s, m, h or d, as in 10m")]
     Unit,
     /// Below zero. Go reads these; nothing here can wait for less than no time.
     #[error("a negative duration")]
@@ -25,7 +26,8 @@ pub enum InvalidDuration {
     TooLong,
 }
 
-/// Reads a duration as Go's `time.ParseDuration` does, except that a negative one is refused.
+/// Reads a duration as Go's `time.ParseDuration` does, except that days are known and a negative
+/// one is refused.
 pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     let (negative, digits) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -110,6 +112,7 @@ fn unit_nanos(unit: &str) -> Result<u128, InvalidDuration> {
         "s" => 1_000_000_000,
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
         _ => return Err(InvalidDuration::Unit),
     })
 }
@@ -126,6 +129,8 @@ mod tests {
             ("10m", 600_000),
             ("1h30m", 5_400_000),
             ("1.5h", 5_400_000),
+            ("90d", 7_776_000_000),
+            ("1d12h", 129_600_000),
             (".5s", 500),
             ("+2s", 2_000),
             ("1m0.25s", 60_250),
@@ -150,7 +155,7 @@ mod tests {
             ("m", Malformed),
             ("10", Unit),
             ("10 m", Unit),
-            ("1d", Unit),
+            ("1w", Unit),
             ("-1s", Negative),
             ("9223372036854775808ns", TooLong),
             ("99999999999999999999999999999999999999999h", TooLong),

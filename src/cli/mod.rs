@@ -6,7 +6,7 @@ mod gateway;
 mod serve;
 mod token;
 
-use std::{fmt::Display, process::ExitCode, time::Duration};
+use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -64,14 +64,4 @@ fn fail(error: &dyn Display) -> ExitCode {
 fn usage(error: &dyn Display) -> ExitCode {
     eprintln!("buildkit-gha: {error}");
     ExitCode::from(2)
-}
-
-/// A duration of the command line, e.g. `10m` or `1h30m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration: jiff::SignedDuration = text.parse().map_err(|_| "write it as 10m or 6h")?;
-    let duration = Duration::try_from(duration).map_err(|_| "it must not be negative")?;
-    if duration.is_zero() {
-        return Err("it must not be zero".to_owned());
-    }
-    Ok(duration)
 }

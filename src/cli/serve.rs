@@ -1,13 +1,12 @@
 //! `buildkit-gha serve`: the embedded Actions cache service.
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
-use tokio::net::TcpListener;
 use url::Url;
 
-use super::duration;
 use crate::{
+    config::{Listen, duration},
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     service::{
         self, Config, Service,
@@ -21,9 +20,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Runs an Actions cache service of its own: v1, v2, signed blob URLs and the REST listing.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Where to listen; port 0 takes a free one. The address is printed when it is bound.
+    /// Where to listen; port 0 takes a free one, `:3000` all interfaces. The address is printed
+    /// when it is bound.
     #[arg(long, env = "BUILDKIT_GHA_LISTEN", default_value = "127.0.0.1:3000")]
-    listen: SocketAddr,
+    listen: Listen,
 
     /// Where entries and the secret are kept; created when missing.
     #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
@@ -51,11 +51,11 @@ pub struct Serve {
     access_log: bool,
 
     /// How long a signed URL is good for (default: 1h).
-    #[arg(long, env = "BUILDKIT_GHA_URL_TTL", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, env = "BUILDKIT_GHA_URL_TTL", value_name = "DURATION", value_parser = duration::parse)]
     url_ttl: Option<Duration>,
 
     /// After how long without activity an unfinished upload is given up (default: 15m).
-    #[arg(long, env = "BUILDKIT_GHA_RESERVATION_AGE", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, env = "BUILDKIT_GHA_RESERVATION_AGE", value_name = "DURATION", value_parser = duration::parse)]
     reservation_age: Option<Duration>,
 }
 
@@ -86,8 +86,7 @@ impl Serve {
             reservation_age: self.reservation_age.unwrap_or(DEFAULT_RESERVATION_AGE),
         };
         let service = Service::open(config, service::system_clock()).map_err(io::Error::other)?;
-        let listener = TcpListener::bind(listen)
-            .await
+        let listener = (listen.bind().await)
             .map_err(|error| io::Error::other(format!("cannot listen on {listen}: {error}")))?;
         let mut signals = Signals::listen(&ENDING)?;
         println!("listening on http://{}", listener.local_addr()?);

@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 
-use super::duration;
 use crate::{
+    config::duration,
     protocol::scope::{Permission, Scope},
     service::{DEFAULT_REPOSITORY, mint_token},
 };
@@ -21,18 +21,26 @@ pub struct Token {
     #[arg(long = "scope", value_name = "REF=rw", required = true, value_parser = scope)]
     scopes: Vec<Scope>,
 
-    /// The repository whose entries the token sees.
+    /// The repository whose entries the token sees; those of others it does not.
     #[arg(long, env = "GITHUB_REPOSITORY", value_name = "OWNER/REPO", default_value = DEFAULT_REPOSITORY)]
     repository: String,
 
-    /// How long the token is good for; GitHub's are good for about six hours.
-    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
+    /// How long the token is good for, e.g. 12h or 90d; GitHub's are good for about six hours.
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration::parse)]
     ttl: Duration,
 }
 
 impl Token {
     /// Prints the token.
     pub fn run(self) -> ExitCode {
+        // One that is made here would hold a secret that no service knows.
+        if !self.data_dir.is_dir() {
+            return super::fail(&format!(
+                "--data-dir {0}: there is no such directory; `buildkit-gha serve --data-dir {0}` \
+                 makes it, and a token is good only for the service of its directory",
+                self.data_dir.display()
+            ));
+        }
         match mint_token(&self.data_dir, &self.repository, &self.scopes, self.ttl) {
             Ok(token) => {
                 println!("{}", token.expose());

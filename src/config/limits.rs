@@ -4,7 +4,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Env, gateway::Mistakes, size};
+use super::{Env, duration, gateway::Mistakes, size};
 use crate::cache::{Budgets, PerMinute, Settings, go_duration};
 
 /// How long builds in flight may go on after a signal that asks for the end. It is the default
@@ -46,7 +46,7 @@ impl Limits {
             creations: pace("BUILDKIT_GHA_CREATIONS_PER_MINUTE"),
             lookups: pace("BUILDKIT_GHA_LOOKUPS_PER_MINUTE"),
         };
-        let mut time = |name| read(env, name, duration, mistakes);
+        let mut time = |name| read(env, name, duration::parse, mistakes);
         Self {
             drain: drain.unwrap_or(DRAIN),
             no_progress: time("BUILDKIT_GHA_NO_PROGRESS"),
@@ -89,13 +89,6 @@ fn per_minute(text: &str) -> Result<PerMinute, &'static str> {
         _ if text == "unlimited" => Ok(PerMinute::Unlimited),
         Ok(calls) if calls > 0 => Ok(PerMinute::Calls(calls)),
         _ => Err("neither a number above 0 nor unlimited"),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match go_duration::parse(text) {
-        Ok(Duration::ZERO) => Err("no time at all".to_owned()),
-        parsed => parsed.map_err(|why| why.to_string()),
     }
 }
 
@@ -152,7 +145,7 @@ mod tests {
         let expected = [
             "BUILDKIT_GHA_LOOKUPS_PER_MINUTE=\"0\": neither a number above 0 nor unlimited",
             "BUILDKIT_GHA_NO_PROGRESS=\"0s\": no time at all",
-            "BUILDKIT_GHA_INDEX_WAIT=\"5\": no known unit: use ns, us, ms, s, m or h, as in 10m",
+            "BUILDKIT_GHA_INDEX_WAIT=\"5\": no known unit: use ns, us, ms, s, m, h or d, as in 10m",
             "BUILDKIT_GHA_CALL_TIMEOUT=\"-1s\": a negative duration",
             "BUILDKIT_GHA_IMPORT_SPOOL=\"lots\": not a size such as 512MB or 10GB",
         ];

@@ -1,0 +1,7 @@
+//! The command line of the built program: what it answers, and with which exit code.
+
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
+
+mod program;
+mod serve;
+mod token;

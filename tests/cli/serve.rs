@@ -1,0 +1,46 @@
+//! `buildkit-gha serve`: where it listens.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::TcpStream,
+    process::Stdio,
+};
+
+use crate::program::{program, run};
+
+#[test]
+fn it_listens_on_names_and_on_all_interfaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("cache");
+    for (listen, reached_by) in [
+        ("localhost:0", "localhost"),
+        ("localhost:0", "127.0.0.1"),
+        (":0", "127.0.0.1"),
+    ] {
+        let mut serve = program(&["serve", "--listen", listen, "--data-dir"]);
+        let mut child = serve.arg(&dir).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let port = line.trim().rsplit_once(':').unwrap().1.parse().unwrap();
+        let reached = TcpStream::connect((reached_by, port));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(reached.is_ok(), "{listen} said {line:?}, {reached:?}");
+    }
+}
+
+#[test]
+fn no_address_and_no_duration_are_wrong_usage() {
+    for (flag, value, hint) in [
+        ("--listen", "localhost", ":3000"),
+        ("--listen", "http://localhost:3000", ":3000"),
+        ("--url-ttl", "1 hour", "as in 10m"),
+        ("--reservation-age", "10", "no known unit"),
+        ("--reservation-age", "0s", "no time at all"),
+    ] {
+        let said = run(&["serve", "--data-dir", "/nowhere", flag, value]);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.stderr.contains(hint), "{said:?}");
+    }
+}
