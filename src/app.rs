@@ -12,7 +12,7 @@ use crate::{
     gateway::{
         self, BindError, Front, FrontSettings, Gateway, INDEX_WAIT,
         endpoint::{self, Endpoint},
-        supervise::{Child, Leash, StartError},
+        supervise::{self, Child, Leash, StartError},
     },
     lifecycle::{Signals, Tasks},
 };
@@ -75,7 +75,10 @@ impl App {
         let front = Arc::new(front(&config, &tasks).await?);
         let mut child = match &config.buildkitd {
             Buildkitd::Child { program, args } => Some(Child::start(via, program, args)?),
-            Buildkitd::Running(_) => None,
+            Buildkitd::Running(address) => {
+                supervise::warn_if_silent(address).await;
+                None
+            }
         };
         if let Some(child) = &mut child {
             let leash = child.leash();

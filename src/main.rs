@@ -3,8 +3,6 @@
 use std::process::ExitCode;
 
 use buildkit_gha::cli::Cli;
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    Cli::parse().run()
+    Cli::of_process().run()
 }

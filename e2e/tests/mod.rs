@@ -29,6 +29,7 @@ mod sockets;
 mod stock;
 mod throttled;
 mod tls;
+mod token_file;
 mod tokens;
 mod truncated;
 mod unusable_tokens;

@@ -44,7 +44,7 @@ pub struct Child {
 
 impl Child {
     /// Does not return if all goes well.
-    pub fn run(self) -> ExitCode {
+    pub fn run(&self) -> ExitCode {
         if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
             return fail(&format!(
                 "cannot tie buildkitd's life to the gateway's: {error}"

@@ -28,13 +28,16 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 pub struct Content {
     /// Where content is kept; created when missing.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "BUILDKIT_GHA_ROOT", value_name = "DIR")]
     root: PathBuf,
 
     /// Where to listen: `unix:///path`, or `tcp://host:port` (port 0 takes a free one). The
     /// address is printed when it is bound.
-    #[arg(long)]
+    #[arg(long, env = "BUILDKIT_GHA_ADDR")]
     addr: Address,
+
+    #[command(flatten)]
+    pub(super) logging: super::Logging,
 }
 
 impl Content {

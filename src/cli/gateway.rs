@@ -4,24 +4,16 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::Args;
 
-use super::{child, fail, usage};
+use super::{Logging, child, fail, gateway_help, logging, usage, version};
 use crate::{
     app::App,
-    config::{Env, GatewayConfig},
+    config::{Asked, Env, Flags, GatewayConfig, LogSettings},
 };
 
 /// Listens where buildkitd would listen, runs stock buildkitd behind it, and takes over the
 /// type=gha cache entries of builds.
-///
-/// Takes buildkitd's own flags as they are. Flags of its own:
-///
-///   --upstream ADDR        front a buildkitd that is running already, instead of starting one
-///
-///   --import-listen ADDR   where buildkitd reaches imports [default: 127.0.0.1:0]
-///
-///   --import-url URL       what it reaches them by, from another network namespace
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment, disable_help_flag = true)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
 pub struct Gateway {
     /// buildkitd's flags, and the gateway's.
     #[arg(
@@ -33,27 +25,48 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Runs until buildkitd ends; the exit code is buildkitd's.
-    pub fn run(self) -> ExitCode {
-        let config = match GatewayConfig::parse(self.flags, &Env::of_process()) {
-            Ok(config) => config,
+    /// Runs until buildkitd ends; the exit code is buildkitd's. `outer` are the flags before the
+    /// subcommand.
+    pub fn run(&self, outer: Logging, env: &Env) -> ExitCode {
+        let flags = match Flags::parse(self.flags.iter().cloned()) {
+            Ok(flags) => flags,
             Err(error) => return usage(&error),
         };
-        let via = match std::env::current_exe() {
-            Ok(ourselves) => child::command(ourselves),
-            Err(error) => return fail(&error),
-        };
-        // buildkitd is started from this thread, which lives as long as the process: its death
-        // is what buildkitd is told of.
-        match tokio::runtime::Runtime::new() {
-            Ok(runtime) => {
-                let code = runtime.block_on(run(config, &via));
-                // Do not wait for a client that leaves an answer unread.
-                runtime.shutdown_background();
-                code
-            }
-            Err(error) => fail(&error),
+        match flags.asked {
+            Some(Asked::Version) => println!("buildkit-gha {}", version::version()),
+            Some(Asked::Help | Asked::ShortHelp) => println!("{}", gateway_help::help()),
+            None => return start(&flags, outer, env),
         }
+        ExitCode::SUCCESS
+    }
+}
+
+fn start(flags: &Flags, outer: Logging, env: &Env) -> ExitCode {
+    let mut log = LogSettings::of_gateway(flags, outer.log, env);
+    if flags.log_format.is_none() {
+        log.format = outer.log_format.or(log.format);
+    }
+    if let Err(error) = logging::start(&log, env) {
+        return usage(&error);
+    }
+    let config = match GatewayConfig::of_flags(flags, env) {
+        Ok(config) => config,
+        Err(error) => return usage(&error),
+    };
+    let via = match std::env::current_exe() {
+        Ok(ourselves) => child::command(ourselves),
+        Err(error) => return fail(&error),
+    };
+    // buildkitd is started from this thread, which lives as long as the process: its death
+    // is what buildkitd is told of.
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => {
+            let code = runtime.block_on(run(config, &via));
+            // Do not wait for a client that leaves an answer unread.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => fail(&error),
     }
 }
 

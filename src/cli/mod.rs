@@ -2,27 +2,27 @@
 
 mod child;
 mod content;
+mod docs;
 mod gateway;
+mod gateway_help;
+mod logging;
 mod serve;
 mod token;
+mod version;
 
 use std::{fmt::Display, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use logging::Logging;
 
-use crate::telemetry::{self, LogFormat};
+use crate::config::Env;
 
 /// Docker builds use the GitHub Actions cache as their remote layer cache.
 #[derive(Debug, Parser)]
-#[command(name = "buildkit-gha", version)]
+#[command(name = "buildkit-gha", version = version::version())]
 pub struct Cli {
-    /// What to log, in the syntax of `RUST_LOG`.
-    #[arg(long, env = "BUILDKIT_GHA_LOG", default_value = "info")]
-    log: String,
-
-    /// How log lines look.
-    #[arg(long, env = "BUILDKIT_GHA_LOG_FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    logging: Logging,
 
     #[command(subcommand)]
     command: Command,
@@ -36,20 +36,44 @@ enum Command {
     Child(child::Child),
     Serve(serve::Serve),
     Token(token::Token),
+    Completion(docs::Completion),
+    #[command(hide = true)]
+    Man(docs::Man),
 }
 
 impl Cli {
+    /// Reads the command line of the process; ends it for help and for mistakes.
+    pub fn of_process() -> Self {
+        let command = Self::command().mut_subcommand("gateway", |gateway| {
+            gateway.override_help(gateway_help::help())
+        });
+        let matches = command.get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command; the exit code is 0 for success, 1 for failure, 2 for wrong usage.
     pub fn run(self) -> ExitCode {
-        if let Err(error) = telemetry::init(&self.log, self.log_format) {
-            return usage(&format!("--log {:?}: {error}", self.log));
+        let env = Env::of_process();
+        let logging = match &self.command {
+            Command::Content(content) => content.logging.clone(),
+            Command::Serve(serve) => serve.logging.clone(),
+            Command::Token(token) => token.logging.clone(),
+            // It shares flags with buildkitd.
+            Command::Gateway(gateway) => return gateway.run(self.logging, &env),
+            // It is of the gateway's making, which has said all.
+            Command::Child(child) => return child.run(),
+            Command::Completion(completion) => return completion.run(),
+            Command::Man(man) => return man.run(),
+        };
+        let settings = logging.or(self.logging).settings(&env);
+        if let Err(error) = logging::start(&settings, &env) {
+            return usage(&error);
         }
         match self.command {
             Command::Content(content) => content.run(),
-            Command::Gateway(gateway) => gateway.run(),
-            Command::Child(child) => child.run(),
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
+            _ => unreachable!("the others have been run above"),
         }
     }
 }

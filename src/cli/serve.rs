@@ -57,6 +57,9 @@ pub struct Serve {
     /// After how long without activity an unfinished upload is given up (default: 15m).
     #[arg(long, env = "BUILDKIT_GHA_RESERVATION_AGE", value_name = "DURATION", value_parser = duration::parse)]
     reservation_age: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) logging: super::Logging,
 }
 
 impl Serve {

@@ -18,7 +18,7 @@ pub struct Token {
     data_dir: PathBuf,
 
     /// A scope and what may be done in it (r, w or rw); the first writable one takes the writes.
-    #[arg(long = "scope", value_name = "REF=rw", required = true, value_parser = scope)]
+    #[arg(long = "scope", env = "BUILDKIT_GHA_SCOPE", value_delimiter = ' ', value_name = "REF=rw", required = true, value_parser = scope)]
     scopes: Vec<Scope>,
 
     /// The repository whose entries the token sees; those of others it does not.
@@ -26,8 +26,11 @@ pub struct Token {
     repository: String,
 
     /// How long the token is good for, e.g. 12h or 90d; GitHub's are good for about six hours.
-    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration::parse)]
+    #[arg(long, env = "BUILDKIT_GHA_TTL", value_name = "DURATION", default_value = "6h", value_parser = duration::parse)]
     ttl: Duration,
+
+    #[command(flatten)]
+    pub(super) logging: super::Logging,
 }
 
 impl Token {

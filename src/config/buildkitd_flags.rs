@@ -3,26 +3,54 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-/// Flags of the gateway. buildkitd never sees them.
-const OURS: [&str; 3] = ["upstream", "import-listen", "import-url"];
+use super::{Env, settings::Setting};
 
 /// A flag of buildkitd's that is answered by the gateway: buildkitd gets an inner address instead.
 const ADDR: &str = "addr";
 
 /// Flags of buildkitd's that both sides read.
-const SHARED: [&str; 6] = ["config", "group", "root", "tlscert", "tlskey", "tlscacert"];
+const SHARED: [&str; 8] = [
+    "config",
+    "group",
+    "log-format",
+    "log-level",
+    "root",
+    "tlscert",
+    "tlskey",
+    "tlscacert",
+];
+
+/// The same, of flags that need no value.
+const SWITCHES: [&str; 2] = ["debug", "trace"];
+
+/// What the command line wants to read instead of running anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// `-h`.
+    ShortHelp,
+    /// `--help`.
+    Help,
+    /// `--version` or `-v`, as with buildkitd, or `-V`.
+    Version,
+}
 
 /// The command line after `gateway`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--addr`, repeatable.
     pub addr: Vec<String>,
-    /// `--upstream`.
-    pub upstream: Option<String>,
-    /// `--import-listen`.
-    pub import_listen: Option<String>,
-    /// `--import-url`.
-    pub import_url: Option<String>,
+    /// `--help` or `--version`, in any of their forms.
+    pub asked: Option<Asked>,
+    /// The gateway's own flags: what they take the place of, their names and values.
+    ours: Vec<(&'static Setting, String, String)>,
+    /// `--log-level`.
+    pub log_level: Option<String>,
+    /// `--log-format`.
+    pub log_format: Option<String>,
+    /// `--debug`.
+    pub debug: bool,
+    /// `--trace`.
+    pub trace: bool,
     /// `--config`.
     pub config: Option<PathBuf>,
     /// `--group`.
@@ -37,6 +65,8 @@ pub struct Flags {
     pub tls_ca: Option<PathBuf>,
     /// What buildkitd gets: all but the gateway's flags and `--addr`.
     pub buildkitd: Vec<OsString>,
+    /// Those of them that mean nothing to the gateway.
+    pub buildkitd_only: Vec<OsString>,
 }
 
 /// A flag without the value that it needs.
@@ -51,10 +81,20 @@ impl Flags {
         let mut flags = Self::default();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
+            if let Some(asked) = asked(&arg) {
+                flags.asked = flags.asked.or(Some(asked));
+                continue;
+            }
             let Some((name, value)) = known(&arg) else {
-                flags.buildkitd.push(arg);
+                flags.buildkitd.push(arg.clone());
+                flags.buildkitd_only.push(arg);
                 continue;
             };
+            if SWITCHES.contains(&name.as_str()) {
+                flags.switch(&name, value.as_deref());
+                flags.buildkitd.push(arg);
+                continue;
+            }
             let following = if value.is_none() { args.next() } else { None };
             if SHARED.contains(&name.as_str()) {
                 flags.buildkitd.push(arg);
@@ -68,12 +108,36 @@ impl Flags {
         Ok(flags)
     }
 
+    /// The environment, with the gateway's flags in the places of their variables.
+    pub(super) fn over(&self, env: &Env) -> Env {
+        let mut env = env.clone();
+        for (setting, flag, value) in &self.ours {
+            env.set_by_flag(setting.variable(), flag, value.clone());
+        }
+        env
+    }
+
+    /// `--debug` and `--debug=true`; what else buildkitd reads as true is as rare as it is spelt.
+    fn switch(&mut self, name: &str, value: Option<&str>) {
+        let on = matches!(
+            value,
+            None | Some("1" | "t" | "T" | "true" | "TRUE" | "True")
+        );
+        match name {
+            "debug" => self.debug = on,
+            _ => self.trace = on,
+        }
+    }
+
     fn set(&mut self, name: &str, value: String) {
+        if let Some(setting) = Setting::of_flag(name) {
+            self.ours.push((setting, name.to_owned(), value));
+            return;
+        }
         match name {
             ADDR => self.addr.push(value),
-            "upstream" => self.upstream = Some(value),
-            "import-listen" => self.import_listen = Some(value),
-            "import-url" => self.import_url = Some(value),
+            "log-level" => self.log_level = Some(value),
+            "log-format" => self.log_format = Some(value),
             "config" => self.config = Some(value.into()),
             "group" => self.group = Some(value),
             "root" => self.root = Some(value.into()),
@@ -93,10 +157,19 @@ fn known(arg: &OsString) -> Option<(String, Option<String>)> {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (text, None),
     };
-    let mut names = OURS.iter().chain(&SHARED).chain([&ADDR]);
-    names
-        .any(|known| *known == name)
-        .then(|| (name.to_owned(), value))
+    let mut names = SHARED.iter().chain(&SWITCHES).chain([&ADDR]);
+    let known = names.any(|known| *known == name) || Setting::of_flag(name).is_some();
+    known.then(|| (name.to_owned(), value))
+}
+
+/// buildkitd takes these with one dash or two.
+fn asked(arg: &OsString) -> Option<Asked> {
+    match arg.to_str()? {
+        "-h" | "--h" => Some(Asked::ShortHelp),
+        "-help" | "--help" => Some(Asked::Help),
+        "-v" | "--v" | "-V" | "-version" | "--version" => Some(Asked::Version),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +199,15 @@ mod tests {
         assert_eq!(flags.addr, ["unix:///a.sock", "tcp://0.0.0.0:1234"]);
         assert_eq!(flags.group.as_deref(), Some("docker"));
         assert_eq!(flags.root, Some("/r".into()));
-        assert_eq!(flags.import_listen.as_deref(), Some("127.0.0.1:0"));
+        assert!(flags.debug);
+        let env = flags.over(&Env::default());
+        let name = "BUILDKIT_GHA_IMPORT_LISTEN";
+        assert_eq!(env.get(name), Some("127.0.0.1:0"));
+        assert_eq!(env.source(name), "--import-listen");
+        assert_eq!(
+            flags.buildkitd_only,
+            ["--oci-worker-net=host", "--new-flag", "value"]
+        );
         assert_eq!(
             flags.buildkitd,
             [
@@ -139,6 +220,18 @@ mod tests {
                 "value"
             ]
         );
+    }
+
+    #[test]
+    fn help_and_version_are_seen_in_every_form() {
+        for (args, asked) in [
+            (&["--debug", "--help"][..], Asked::Help),
+            (&["-h"], Asked::ShortHelp),
+            (&["--addr", "unix:///a", "-v"], Asked::Version),
+        ] {
+            assert_eq!(parse(args).unwrap().asked, Some(asked), "{args:?}");
+        }
+        assert_eq!(parse(&["--debug=false"]).unwrap().asked, None);
     }
 
     #[test]

@@ -10,6 +10,10 @@ use crate::{cache::spec::Overrides, secret::Secret};
 /// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
 const IMPORT_LISTEN: &str = "127.0.0.1:0";
 
+/// Where buildkitd since v0.33 looks for its configuration when no flag says. The gateway says it
+/// by flag, so that every version reads the same file as the gateway.
+pub const CONFIG_VARIABLE: &str = "BUILDKITD_CONFIG";
+
 /// What runs when `BUILDKIT_GHA_BUILDKITD` does not say.
 const BUILDKITD: &str = "buildkitd";
 
@@ -80,24 +84,33 @@ impl GatewayConfig {
     /// Reads the command line after `gateway`. All mistakes are reported together.
     pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Self, ConfigError> {
         let flags = Flags::parse(args).map_err(|error| ConfigError(vec![error.to_string()]))?;
+        Self::of_flags(&flags, env)
+    }
+
+    /// As [`GatewayConfig::parse`], of a command line that was taken apart.
+    pub fn of_flags(flags: &Flags, env: &Env) -> Result<Self, ConfigError> {
+        let env = &flags.over(env);
         let mut mistakes = Mistakes::default();
         let defaults = Defaults::detect(env);
-        let path = flags.config.as_ref().unwrap_or(&defaults.config);
-        let file = mistakes.take(BuildkitdToml::load(path)).unwrap_or_default();
+        let said = env.get(CONFIG_VARIABLE).map(PathBuf::from);
+        let path = flags.config.clone().or(said);
+        let path = path.unwrap_or_else(|| defaults.config.clone());
+        let file = mistakes.take(BuildkitdToml::load(&path));
+        let file = file.unwrap_or_default();
         let config = Self {
-            listen: listen(&flags, &file, &defaults, &mut mistakes),
+            listen: listen(flags, &file, &defaults, &mut mistakes),
             owner: Owner {
                 uid: file.grpc.uid,
-                gid: mistakes.take(gid(&flags, &file)).flatten(),
+                gid: mistakes.take(gid(flags, &file)).flatten(),
             },
-            tls: tls(&flags, &file, &mut mistakes),
-            buildkitd: buildkitd(&flags, env, &mut mistakes),
-            import_listen: import_listen(&flags, &mut mistakes),
-            import_url: mistakes.url("--import-url", flags.import_url.as_deref()),
+            tls: tls(flags, &file, &mut mistakes),
+            buildkitd: buildkitd(flags, env, &mut mistakes),
+            import_listen: import_listen(env, &mut mistakes),
+            import_url: mistakes.url("BUILDKIT_GHA_IMPORT_URL", env),
             import: import_way(env, &mut mistakes),
             overrides: overrides(env, &mut mistakes),
             signed: file.signed(),
-            spool_dir: spool_dir(&flags, &file, &defaults, env),
+            spool_dir: spool_dir(flags, &file, &defaults, env),
             limits: Limits::read(env, &mut mistakes),
         };
         mistakes.none()?;
@@ -115,8 +128,10 @@ impl Mistakes {
     }
 
     /// Reads a URL. Its text is not quoted: it may hold a password.
-    fn url(&mut self, name: &str, text: Option<&str>) -> Option<Url> {
-        let url = Url::parse(text?).map_err(|error| format!("{name} is not a URL: {error}"));
+    fn url(&mut self, name: &str, env: &Env) -> Option<Url> {
+        let text = env.get(name)?;
+        let name = env.source(name);
+        let url = Url::parse(text).map_err(|error| format!("{name} is not a URL: {error}"));
         let url = url.and_then(|url| match url.scheme() {
             "http" | "https" => Ok(url),
             _ => Err(format!("{name} is not an http or https URL")),
@@ -185,30 +200,36 @@ fn tls(flags: &Flags, file: &BuildkitdToml, mistakes: &mut Mistakes) -> Option<T
 }
 
 fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut Mistakes) -> Buildkitd {
-    let upstream = flags.upstream.as_ref().map(|text| text.parse());
+    let upstream = env.get("BUILDKIT_GHA_UPSTREAM").map(str::parse);
     if let Some(address) = upstream.and_then(|parsed| mistakes.take(parsed)) {
-        if !flags.buildkitd.is_empty() {
+        if !flags.buildkitd_only.is_empty() {
             mistakes.0.push(format!(
                 "--upstream names a buildkitd that is running: {:?} cannot be passed to it",
-                flags.buildkitd
+                flags.buildkitd_only
             ));
         }
         return Buildkitd::Running(address);
+    }
+    let mut args = flags.buildkitd.clone();
+    if let (None, Some(path)) = (&flags.config, env.get(CONFIG_VARIABLE)) {
+        args.push(format!("--config={path}").into());
     }
     Buildkitd::Child {
         program: env
             .get("BUILDKIT_GHA_BUILDKITD")
             .unwrap_or(BUILDKITD)
             .into(),
-        args: flags.buildkitd.clone(),
+        args,
     }
 }
 
-fn import_listen(flags: &Flags, mistakes: &mut Mistakes) -> SocketAddr {
-    let text = flags.import_listen.as_deref().unwrap_or(IMPORT_LISTEN);
+fn import_listen(env: &Env, mistakes: &mut Mistakes) -> SocketAddr {
+    let name = "BUILDKIT_GHA_IMPORT_LISTEN";
+    let text = env.get(name).unwrap_or(IMPORT_LISTEN);
+    let name = env.source(name);
     let parsed = text
         .parse()
-        .map_err(|_| format!("--import-listen {text:?} is not an address such as {IMPORT_LISTEN}"));
+        .map_err(|_| format!("{name}={text:?} is not an address such as {IMPORT_LISTEN}"));
     mistakes
         .take(parsed)
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -219,7 +240,8 @@ fn import_way(env: &Env, mistakes: &mut Mistakes) -> ImportWay {
         None | Some("loopback") => ImportWay::Loopback,
         Some("content") => ImportWay::Content,
         Some(other) => {
-            let mistake = format!("BUILDKIT_GHA_IMPORT={other:?} is neither loopback nor content");
+            let name = env.source("BUILDKIT_GHA_IMPORT");
+            let mistake = format!("{name}={other:?} is neither loopback nor content");
             mistakes.0.push(mistake);
             ImportWay::default()
         }
@@ -227,10 +249,17 @@ fn import_way(env: &Env, mistakes: &mut Mistakes) -> ImportWay {
 }
 
 fn overrides(env: &Env, mistakes: &mut Mistakes) -> Overrides {
+    let token = env.get("BUILDKIT_GHA_TOKEN").map(Secret::new);
+    let token_file = env.get("BUILDKIT_GHA_TOKEN_FILE").map(PathBuf::from);
+    if token.is_some() && token_file.is_some() {
+        let mistake = "both BUILDKIT_GHA_TOKEN and BUILDKIT_GHA_TOKEN_FILE are set: leave one out";
+        mistakes.0.push(mistake.into());
+    }
     Overrides {
-        url: mistakes.url("BUILDKIT_GHA_URL", env.get("BUILDKIT_GHA_URL")),
-        token: env.get("BUILDKIT_GHA_TOKEN").map(Secret::new),
-        github_api_url: mistakes.url("GITHUB_API_URL", env.get("GITHUB_API_URL")),
+        url: mistakes.url("BUILDKIT_GHA_URL", env),
+        token,
+        token_file,
+        github_api_url: mistakes.url("GITHUB_API_URL", env),
     }
 }
 
@@ -349,12 +378,16 @@ mod tests {
 
     #[test]
     fn flags_cannot_be_passed_to_a_buildkitd_that_runs() {
-        let args = ["--upstream=unix:///run/x.sock", "--debug"];
+        let args = [
+            "--upstream=unix:///run/x.sock",
+            "--debug",
+            "--oci-worker=false",
+        ];
         assert!(
             parse(&args, &[])
                 .unwrap_err()
                 .to_string()
-                .contains("--debug")
+                .contains("[\"--oci-worker=false\"]")
         );
     }
 }

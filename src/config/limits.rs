@@ -81,7 +81,7 @@ fn read<T, E: fmt::Display>(
     mistakes: &mut Mistakes,
 ) -> Option<T> {
     let text = env.get(name)?;
-    mistakes.take(parse(text).map_err(|why| format!("{name}={text:?}: {why}")))
+    mistakes.take(parse(text).map_err(|why| format!("{}={text:?}: {why}", env.source(name))))
 }
 
 fn per_minute(text: &str) -> Result<PerMinute, &'static str> {

@@ -21,13 +21,20 @@ impl Entry {
 }
 
 /// Reads an entry. None: it cannot be used, which the build's log says.
-pub fn read(
+pub async fn read(
     build: &Build,
     entry: &Entry,
     overrides: &Overrides,
     what: &str,
 ) -> Result<Option<Spec>, Refusal> {
-    let parsed = spec::parse(&entry.attrs, overrides);
+    let overrides = match overrides.of_this_build().await {
+        Ok(overrides) => overrides,
+        Err(error) => {
+            let ignore_error = spec::parse(&entry.attrs, overrides).ignore_error;
+            return skip(build, what, &error.to_string(), ignore_error).map(|()| None);
+        }
+    };
+    let parsed = spec::parse(&entry.attrs, &overrides);
     let unknown = parsed.unknown.iter();
     let unknown = unknown.map(|name| format!("unknown attribute {name:?} is ignored"));
     let ignored = parsed.ignored.iter().map(ToString::to_string);

@@ -53,7 +53,8 @@ impl Front {
         key: &str,
         index: usize,
     ) -> Result<Edit, Refusal> {
-        let Some(spec) = entry::read(build, entry, &self.settings.overrides, "export")? else {
+        let Some(spec) = entry::read(build, entry, &self.settings.overrides, "export").await?
+        else {
             return Ok(Edit::REMOVE);
         };
         let ignore_error = spec.ignores_errors();

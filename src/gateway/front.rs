@@ -73,7 +73,8 @@ impl Front {
     /// The operator has set a cache up and the build names none: buildx may have left its entry out.
     fn say_if_no_cache(&self, build: &Build, request: &SolveRequest) {
         let overrides = &self.settings.overrides;
-        let set_up = overrides.url.is_some() && overrides.token.is_some();
+        let set_up = overrides.url.is_some()
+            && (overrides.token.is_some() || overrides.token_file.is_some());
         let mut entries = request.exports.iter().chain(&request.imports);
         if !set_up || entries.any(Entry::is_gha) {
             return;

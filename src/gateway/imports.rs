@@ -46,7 +46,8 @@ impl Front {
     }
 
     async fn plan_import(&self, build: &Build, entry: &Entry) -> Result<Import, Refusal> {
-        let Some(spec) = entry::read(build, entry, &self.settings.overrides, "import")? else {
+        let Some(spec) = entry::read(build, entry, &self.settings.overrides, "import").await?
+        else {
             return Ok(Import::dropped());
         };
         let job = match self.cache.import(&spec, build.board.reporter()) {

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::upstream;
-use crate::config::{Address, SECRET_VARIABLES};
+use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
 
 mod socket_dir;
 
@@ -29,6 +29,10 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// How often people are told that it is still starting: opening a large state takes minutes.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a running buildkitd may take to answer before people are told: one that is busy
+/// answers within a second.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
 /// A call that every buildkitd answers; whatever it says, it is there.
 const FIRST_CALL: &str = "http://localhost/moby.buildkit.v1.Control/Info";
@@ -81,6 +85,8 @@ impl Child {
             }
             None => Command::new(program),
         };
+        // Whatever it says reaches buildkitd as a flag.
+        command.env_remove(CONFIG_VARIABLE);
         for name in SECRET_VARIABLES {
             command.env_remove(name);
         }
@@ -158,6 +164,22 @@ pub fn exit_code(status: ExitStatus) -> u8 {
         .or_else(|| Some(SIGNALLED + status.signal()?))
         .unwrap_or(1);
     code.try_into().unwrap_or(u8::MAX)
+}
+
+/// Says at once if the buildkitd that the gateway fronts does not answer: else only its first
+/// client would find out. It may come later, so this is no error.
+pub async fn warn_if_silent(address: &Address) {
+    let error = match tokio::time::timeout(FIRST_ANSWER, ask(address)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => {
+            let seconds = FIRST_ANSWER.as_secs();
+            format!("no answer from {address} within {seconds} s")
+        }
+    };
+    tracing::warn!(
+        "--upstream {address}: no buildkitd answers there ({error}); every call fails until one does"
+    );
 }
 
 /// Returns when a buildkitd at `address` has answered a call.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
+mod gateway;
 mod program;
 mod serve;
 mod token;

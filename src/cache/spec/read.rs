@@ -203,7 +203,7 @@ impl Reader<'_> {
         if token.is_none() {
             self.mistakes.push(Mistake::Missing {
                 name: name::TOKEN,
-                hint: "it is ACTIONS_RUNTIME_TOKEN of the job, or BUILDKIT_GHA_TOKEN on the gateway",
+                hint: "it is ACTIONS_RUNTIME_TOKEN of the job, or BUILDKIT_GHA_TOKEN or _TOKEN_FILE on the gateway",
             });
         }
         token

@@ -67,6 +67,7 @@ fn the_operators_service_wins() {
         url: Some(url("http://ours.example/")),
         token: Some(Secret::new("ours")),
         github_api_url: Some(url("https://ghes.example/api/v3/")),
+        token_file: None,
     };
     let written = attrs(&[
         ("url", "http://theirs.example/"),

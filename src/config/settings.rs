@@ -1,0 +1,181 @@
+//! Every setting: its environment variable, its flag, and what people are told of it.
+//!
+//! The flag of `BUILDKIT_GHA_SPOOL_DIR` is `--spool-dir`, and so for each. Tokens alone have no
+//! flag: everybody on the machine can read a command line.
+
+use super::Env;
+
+/// What every variable of ours begins with.
+pub const PREFIX: &str = "BUILDKIT_GHA_";
+
+/// Two names further apart than this, from 0 to 1, are not meant for one another.
+const LEAST_LIKENESS: f64 = 0.7;
+
+/// One setting of `gateway`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its variable, without [`PREFIX`].
+    name: &'static str,
+    /// What stands for its value in the help.
+    pub value: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    /// What is taken when nothing is said, in words for people; empty for nothing.
+    pub default: &'static str,
+    /// True if it may stand on a command line.
+    pub has_flag: bool,
+}
+
+const fn setting(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        value,
+        help,
+        default,
+        has_flag: true,
+    }
+}
+
+const fn secret(name: &'static str, value: &'static str, help: &'static str) -> Setting {
+    Setting {
+        has_flag: false,
+        ..setting(name, value, "", help)
+    }
+}
+
+/// The settings of `gateway`.
+#[rustfmt::skip] // A table is read by its columns.
+pub const GATEWAY: [Setting; 21] = [
+    setting("UPSTREAM", "ADDR", "start one", "Front a buildkitd that is running already"),
+    setting("BUILDKITD", "PATH", "buildkitd", "The buildkitd to start"),
+    setting("URL", "URL", "", "The cache service; wins over the attributes of entries"),
+    secret("TOKEN", "TOKEN", "The token for it; wins over the attributes of entries"),
+    setting("TOKEN_FILE", "PATH", "", "A file with that token, read again for each build"),
+    setting("IMPORT", "WAY", "loopback", "How buildkitd reads layers: loopback (over HTTP), or content (over the session, where it cannot reach the gateway)"),
+    setting("IMPORT_LISTEN", "ADDR", "127.0.0.1:0", "Where buildkitd reads layers from the gateway"),
+    setting("IMPORT_URL", "URL", "that address", "What buildkitd reaches it by, from another network namespace"),
+    setting("SPOOL_DIR", "DIR", "in buildkitd's root", "Where layers wait on their way"),
+    setting("EXPORT_SPOOL", "SIZE", "10GB", "How much of it exports may take"),
+    setting("IMPORT_SPOOL", "SIZE", "8GB", "How much of it imports may take"),
+    setting("SPOOL_FREE", "SIZE", "1GB, or a tenth of the disk", "What exports leave free on the disk of the spool"),
+    setting("INDEX_WAIT", "DURATION", "5s", "How long a build waits for the index of its imports"),
+    setting("LOOKUP_WAIT", "DURATION", "30s", "How long a build waits in all for slow or throttled lookups"),
+    setting("NO_PROGRESS", "DURATION", "30s", "How long a transfer may stand still before it is made again"),
+    setting("CALL_TIMEOUT", "DURATION", "1m", "How long one call of the cache's API may take"),
+    setting("CREATIONS_PER_MINUTE", "N", "200 on github.com", "Calls that make entries, or unlimited"),
+    setting("LOOKUPS_PER_MINUTE", "N", "1500 on github.com", "Calls that look entries up, or unlimited"),
+    setting("DRAIN", "DURATION", "10m", "How long builds in flight may go on after SIGTERM or SIGINT"),
+    setting("LOG", "FILTER", "info", "What to log, in the syntax of RUST_LOG"),
+    setting("LOG_FORMAT", "FORMAT", "text", "How log lines look: text or json"),
+];
+
+/// Variables of the other commands, whose flags clap reads.
+const OTHERS: [&str; 11] = [
+    "ACCESS_LOG",
+    "ADDR",
+    "BASE_URL",
+    "DATA_DIR",
+    "LISTEN",
+    "RESERVATION_AGE",
+    "ROOT",
+    "SCOPE",
+    "TRUSTED_PROXY",
+    "TTL",
+    "URL_TTL",
+];
+
+impl Setting {
+    /// Its environment variable.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+
+    /// Its flag, without dashes.
+    pub fn flag(&self) -> String {
+        self.name.to_ascii_lowercase().replace('_', "-")
+    }
+
+    /// The setting of a flag that is the gateway's alone. `--log-format` is buildkitd's, too.
+    pub fn of_flag(flag: &str) -> Option<&'static Self> {
+        GATEWAY.iter().find(|setting| {
+            setting.has_flag && setting.name != "LOG_FORMAT" && setting.flag() == flag
+        })
+    }
+}
+
+/// One line for each variable that looks like ours and is none: a slip that would go unseen. The
+/// value may be a secret and is not shown.
+pub fn unknown_variables(env: &Env) -> Vec<String> {
+    let known: Vec<&str> = GATEWAY.iter().map(|s| s.name).chain(OTHERS).collect();
+    let ours = env.names().filter_map(|name| name.strip_prefix(PREFIX));
+    ours.filter(|name| !known.contains(name))
+        .map(|name| {
+            let likeness = |known: &str| strsim::jaro_winkler(known, name);
+            let nearest = known
+                .iter()
+                .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let hint = match nearest {
+                Some(nearest) if likeness(nearest) > LEAST_LIKENESS => {
+                    format!("; did you mean {PREFIX}{nearest}?")
+                }
+                _ => String::new(),
+            };
+            format!("{PREFIX}{name} is not a setting of buildkit-gha and is ignored{hint}")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn a_slip_is_one_line_with_the_nearest_name() {
+        let env: Env = [
+            ("BUILDKIT_GHA_TOKN", "hunter2"),
+            ("BUILDKIT_GHA_EXPORT_SPOOL_SIZE", "1GB"),
+            ("BUILDKIT_GHA_DRAIN", "1m"),
+            ("BUILDKIT_GHA_ZZZ", ""),
+            ("BUILDX_CONFIG", "/x"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter()
+        .collect();
+        let lines = unknown_variables(&env);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].ends_with("did you mean BUILDKIT_GHA_EXPORT_SPOOL?"));
+        assert!(lines[1].ends_with("did you mean BUILDKIT_GHA_TOKEN?"));
+        assert!(lines[2].ends_with("ignored"));
+        assert!(!lines.concat().contains("hunter2"));
+    }
+
+    /// What is read anywhere and is not in the table would be warned of.
+    #[test]
+    fn every_variable_in_the_source_is_in_the_table() {
+        let pattern = regex::Regex::new(r#""BUILDKIT_GHA_([A-Z_]+)"#).unwrap();
+        let mut read = BTreeSet::new();
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("config/settings.rs") {
+                    let source = fs::read_to_string(path).unwrap();
+                    read.extend(pattern.captures_iter(&source).map(|c| c[1].to_owned()));
+                }
+            }
+        }
+        assert!(read.len() > 10, "{read:?}");
+        let known: Vec<_> = GATEWAY.iter().map(|s| s.name).chain(OTHERS).collect();
+        read.retain(|name| !known.contains(&name.as_str()));
+        assert!(read.is_empty(), "{read:?} are in no table");
+    }
+}
