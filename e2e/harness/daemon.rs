@@ -21,6 +21,9 @@ pub struct Daemon {
     socket: PathBuf,
 }
 
+/// The tests do not depend on how full the disk of the machine is.
+const ANY_DISK: [(&str, &str); 1] = [("BUILDKIT_GHA_SPOOL_FREE", "0")];
+
 impl Daemon {
     /// Stock buildkitd.
     pub fn stock(lab: &Arc<Lab>, name: &str) -> Self {
@@ -42,7 +45,7 @@ impl Daemon {
     /// buildkitd behind the gateway, with more settings.
     pub fn gateway_with(lab: &Arc<Lab>, name: &str, edit: impl FnOnce(&mut Command)) -> Self {
         let mut gateway = command(lab, PROGRAM);
-        gateway.arg("gateway");
+        gateway.arg("gateway").envs(ANY_DISK);
         edit(&mut gateway);
         Self::start(lab, name, gateway)
     }
@@ -59,6 +62,7 @@ impl Daemon {
         let lab = daemon.lab();
         let mut gateway = command(lab, PROGRAM);
         gateway.args(["gateway", "--upstream", &daemon.address()]);
+        gateway.envs(ANY_DISK);
         edit(&mut gateway);
         gateway.env("BUILDKIT_GHA_SPOOL_DIR", lab.path(format!("{name}.spool")));
         Self::listening(lab, name, daemon.root.clone(), gateway)

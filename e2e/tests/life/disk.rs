@@ -67,6 +67,7 @@ fn exports_leave_room_on_the_disk() {
     bed.nothing_in_spool();
     // By default a disk of this size is left alone.
     let other = Daemon::gateway_with(&bed.site.lab, "usual", |gateway| {
+        gateway.env_remove("BUILDKIT_GHA_SPOOL_FREE");
         gateway.env("BUILDKIT_GHA_SPOOL_DIR", spool(&bed.site.lab));
     });
     let usual = Build::of(&context).to(bed.gha(",mode=max,scope=usual"));
