@@ -102,8 +102,8 @@ impl Client {
     /// A deadline at `end` that does not fall while uploads to this service move, for `overtime` at
     /// most. What stands still for as long as a transfer may does not move.
     pub fn while_moving(&self, end: Instant, overtime: Duration) -> Deadline {
-        let pulse = Arc::clone(&self.lane().pulse);
-        Deadline::while_moving(end, pulse, self.config().no_progress, overtime)
+        let last_progress = Arc::clone(&self.lane().last_progress);
+        Deadline::while_moving(end, last_progress, self.config().no_progress, overtime)
     }
 
     /// The same client, whose calls are served by this weight where not all can be.
@@ -214,7 +214,7 @@ impl Client {
         let (call, side) = (request.call, request.side);
         // What is sent again is no progress.
         if call == Call::UploadPart && self.attempt == 1 {
-            request.pulse = Some(Arc::clone(&self.lane().pulse));
+            request.last_progress = Some(Arc::clone(&self.lane().last_progress));
         }
         let limit = retry::limit(self.config(), call, self.attempt);
         let answer = self.reach(request, limit).await?;

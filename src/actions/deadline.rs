@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout_at};
 
 /// When bytes last moved to one service.
 #[derive(Debug, Default)]
-pub(crate) struct Pulse(Mutex<Option<Instant>>);
+pub(crate) struct LastProgress(Mutex<Option<Instant>>);
 
-impl Pulse {
+impl LastProgress {
     /// Bytes move now.
-    pub fn beat(&self) {
+    pub fn note(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
@@ -34,7 +34,7 @@ pub struct Deadline {
 /// What puts the end off.
 #[derive(Debug, Clone)]
 struct Moving {
-    pulse: Arc<Pulse>,
+    last_progress: Arc<LastProgress>,
     /// For how long after the last byte.
     grace: Duration,
     /// At most.
@@ -55,12 +55,12 @@ impl Deadline {
     /// `overtime` at most.
     pub(super) fn while_moving(
         end: Instant,
-        pulse: Arc<Pulse>,
+        last_progress: Arc<LastProgress>,
         grace: Duration,
         overtime: Duration,
     ) -> Self {
         let moving = Moving {
-            pulse,
+            last_progress,
             grace,
             overtime,
         };
@@ -83,7 +83,7 @@ impl Deadline {
         let Some(moving) = &self.moving else {
             return end;
         };
-        let last = moving.pulse.last();
+        let last = moving.last_progress.last();
         last.map_or(end, |last| {
             (last + moving.grace).min(end + moving.overtime).max(end)
         })
@@ -134,14 +134,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_falls_when_nothing_moves_any_more() {
         for (beats, expected) in [(0, 10), (3, 33), (15, 45), (500, 110)] {
-            let (begun, pulse) = (Instant::now(), Arc::<Pulse>::default());
+            let (begun, last_progress) = (Instant::now(), Arc::<LastProgress>::default());
             let (grace, overtime) = (30 * SECOND, 100 * SECOND);
             let end = begun + 10 * SECOND;
-            let deadline = Deadline::while_moving(end, Arc::clone(&pulse), grace, overtime);
+            let deadline = Deadline::while_moving(end, Arc::clone(&last_progress), grace, overtime);
             let moving = async {
                 for _ in 0..beats {
                     sleep(SECOND).await;
-                    pulse.beat();
+                    last_progress.note();
                 }
                 pending::<()>().await;
             };

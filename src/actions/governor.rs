@@ -19,7 +19,7 @@ use url::{Host, Url};
 use super::{
     Call, Weight,
     allowance::Allowance,
-    deadline::Pulse,
+    deadline::LastProgress,
     pace::{Pace, Refusal},
 };
 use crate::digest::Digest;
@@ -113,7 +113,7 @@ fn is_github(url: &Url) -> bool {
 pub(super) struct Lane {
     lines: HashMap<Call, Line>,
     /// When bytes of uploads last moved.
-    pub pulse: Arc<Pulse>,
+    pub last_progress: Arc<LastProgress>,
 }
 
 /// Why a call was not let through in time.
@@ -131,7 +131,7 @@ impl Lane {
         let line = |call| (call, Line::new(Pace::new(budgets.of(call, github), now)));
         Self {
             lines: Call::ALL.into_iter().map(line).collect(),
-            pulse: Arc::default(),
+            last_progress: Arc::default(),
         }
     }
 

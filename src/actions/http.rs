@@ -246,7 +246,7 @@ impl Http {
             .body(reqwest::Body::wrap(SlicedBody::new(
                 request.body,
                 sent.clone(),
-                request.pulse,
+                request.last_progress,
             )))
             .send();
         let response = within(limit, &sent, response)

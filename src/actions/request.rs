@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
-use super::{Call, deadline::Pulse};
+use super::{Call, deadline::LastProgress};
 use crate::secret::{Secret, SecretUrl};
 
 /// Who answers, since the same status means different things.
@@ -27,7 +27,7 @@ pub(crate) struct Request {
     pub headers: HeaderMap,
     pub body: Bytes,
     /// Is told that bytes of the body move.
-    pub pulse: Option<Arc<Pulse>>,
+    pub last_progress: Option<Arc<LastProgress>>,
 }
 
 impl Request {
@@ -55,7 +55,7 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            pulse: None,
+            last_progress: None,
         }
     }
 

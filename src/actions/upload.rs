@@ -184,7 +184,7 @@ impl Upload<'_> {
                 outcome
             })
             .await?;
-        self.client.lane().pulse.beat();
+        self.client.lane().last_progress.note();
         self.source.confirmed(part.range.clone());
         let confirmed = self.confirmed.fetch_add(length, Ordering::Relaxed) + length;
         (self.progress)(confirmed);
