@@ -96,8 +96,8 @@ impl Abandoned {
         self.lock().contains(&(identity.clone(), key.to_owned()))
     }
 
-    /// The same. It is forgotten: should the service
-    /// give the key to somebody else one day, that reservation is none of ours.
+    /// As [`Abandoned::holds`], and the key is forgotten: should the service give it to somebody
+    /// else one day, that reservation is none of ours.
     pub fn take(&self, identity: &Identity, key: &str) -> bool {
         self.lock().remove(&(identity.clone(), key.to_owned()))
     }

@@ -10,7 +10,7 @@ use crate::{cache::spec::Overrides, secret::Secret};
 /// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
 const IMPORT_LISTEN: &str = "127.0.0.1:0";
 
-/// Where buildkitd since v0.33 looks for its configuration when no flag says. The gateway says it
+/// Where buildkitd since v0.34 looks for its configuration when no flag says. The gateway says it
 /// by flag, so that every version reads the same file as the gateway.
 pub const CONFIG_VARIABLE: &str = "BUILDKITD_CONFIG";
 

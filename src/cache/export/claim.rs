@@ -195,10 +195,25 @@ impl<'a> Claims<'a> {
     /// Looks at the layer's entry. A wrong size counts when a URL of its own shows it again: a proxy
     /// may have answered with a page of its own.
     async fn look(&self) -> Result<Seen, Failure> {
-        match self.look_once().await? {
-            Seen::Damaged(_) => self.look_once().await.inspect(|seen| self.learn(seen)),
-            seen => Ok(seen),
+        let mut seen = self.look_once().await?;
+        if self.is_news(&seen) {
+            seen = self.look_once().await?;
         }
+        if let Seen::Damaged(key) = &seen
+            && self.is_news(&seen)
+        {
+            tracing::warn!(digest = %self.digest, key, "an entry is damaged");
+            let identity = self.client.identity();
+            self.lane.cache.damage.note(identity, self.digest, key);
+        }
+        Ok(seen)
+    }
+
+    /// True for damage that nobody has found before.
+    fn is_news(&self, seen: &Seen) -> bool {
+        let known = &self.lane.cache.damage;
+        let known = known.key(self.client.identity(), self.digest);
+        matches!(seen, Seen::Damaged(key) if known.as_ref() != Some(key))
     }
 
     async fn look_once(&self) -> Result<Seen, Failure> {
@@ -217,14 +232,5 @@ impl<'a> Claims<'a> {
         } else {
             Seen::Damaged(entry.key)
         })
-    }
-
-    /// Remembers what a look has shown to be damaged.
-    fn learn(&self, seen: &Seen) {
-        if let Seen::Damaged(key) = seen {
-            tracing::warn!(digest = %self.digest, key, "an entry is damaged");
-            let identity = self.client.identity();
-            self.lane.cache.damage.note(identity, self.digest, key);
-        }
     }
 }

@@ -9,22 +9,20 @@ use super::{Entries, Entry, Error};
 impl Entries {
     /// True if the content of an entry is all there; else the entry is dropped.
     pub(super) fn is_intact(&self, entry: &Entry) -> Result<bool, Error> {
-        let stored = self.blobs.len(entry.id)?;
-        if stored.is_some_and(|stored| stored >= entry.stored_bytes()) {
-            return Ok(true);
-        }
-        self.drop_damaged(entry, stored)?;
-        Ok(false)
+        self.is_intact_with(entry, self.blobs.len(entry.id)?)
     }
 
     /// The same for a file that is open already: what it answers with cannot be cut short.
     pub(super) fn is_intact_in(&self, entry: &Entry, file: &File) -> Result<bool, Error> {
-        let stored = file.metadata()?.len();
-        if stored >= entry.stored_bytes() {
-            return Ok(true);
+        self.is_intact_with(entry, Some(file.metadata()?.len()))
+    }
+
+    fn is_intact_with(&self, entry: &Entry, stored: Option<u64>) -> Result<bool, Error> {
+        let intact = stored.is_some_and(|stored| stored >= entry.stored_bytes());
+        if !intact {
+            self.drop_damaged(entry, stored)?;
         }
-        self.drop_damaged(entry, Some(stored))?;
-        Ok(false)
+        Ok(intact)
     }
 
     /// Drops the entry of a content file that has `stored` bytes, or is not there.
