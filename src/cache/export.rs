@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 mod claim;
 mod document;
-mod elsewhere;
 mod expiry;
 mod failure;
 mod finish;
 mod layer;
 mod ledger;
 mod newest;
+mod other_scopes;
 mod presence;
 mod replaced;
 mod upload;
@@ -90,7 +90,7 @@ pub(in crate::cache) struct Lane {
     /// The index that the export will write.
     pub index: IndexKey,
     /// The indexes of this cache in the other scopes that the token reads.
-    pub elsewhere: Vec<IndexKey>,
+    pub other_indexes: Vec<IndexKey>,
 }
 
 impl Lane {
@@ -100,7 +100,7 @@ impl Lane {
         client: Client,
         version: String,
         index: IndexKey,
-        elsewhere: Vec<IndexKey>,
+        other_indexes: Vec<IndexKey>,
         reporter: Arc<dyn Reporter>,
     ) -> Self {
         Self {
@@ -110,20 +110,20 @@ impl Lane {
             reporter,
             told_of_wait: Arc::default(),
             index,
-            elsewhere,
+            other_indexes,
         }
     }
 
     /// True if the token does not read the scope that it writes to: what is there cannot be looked
     /// up.
-    pub(super) fn is_blind(&self) -> bool {
+    pub(super) fn cannot_read_own_scope(&self) -> bool {
         let own = self.client.token().first_writable();
         own.is_none_or(|scope| !scope.permission.readable())
     }
 
     /// True if the token reads a scope that it does not write to, as that of a pull request does:
     /// there a reservation succeeds although another scope has the layer.
-    pub(super) fn reads_elsewhere(&self) -> bool {
+    pub(super) fn reads_other_scopes(&self) -> bool {
         let token = self.client.token();
         let own = token.first_writable().map(|scope| &scope.name);
         token.readable().any(|scope| Some(&scope.name) != own)

@@ -48,7 +48,7 @@ const ROOM_STALL: Duration = Duration::from_secs(150);
 
 /// How long the two calls may take that tell whether the entry or its service fails: no longer than
 /// a build can be kept waiting for its error.
-const JUDGE_TIME: Duration = Duration::from_secs(6);
+const CLASSIFY_TIME: Duration = Duration::from_secs(6);
 
 /// Smaller chunks of a body are put together: a write to the spool for each would cost more than
 /// the copy, and so would a list of them.
@@ -75,7 +75,7 @@ impl Fetch {
     async fn run(mut self) -> Fetched {
         let file = self.room().await.map_err(|e| self.spool_failed(&e))?;
         let outcome = match self.verified(&file).await {
-            Err(FetchError::Remote { error, .. }) => Err(self.judge(error).await),
+            Err(FetchError::Remote { error, .. }) => Err(self.classify(error).await),
             outcome => outcome,
         };
         let identity = self.client.identity();
@@ -136,11 +136,11 @@ impl Fetch {
     /// Tells a service that fails from an entry that does: if the service still finds the entry and
     /// answers for its first byte, the entry is damaged, and every build that relied on it would fail
     /// as this one does.
-    async fn judge(&self, error: actions::Error) -> FetchError {
+    async fn classify(&self, error: actions::Error) -> FetchError {
         if matches!(error.kind, Kind::Throttled(_)) {
             return self.failed(error);
         }
-        let client = self.client.with_deadline(Instant::now() + JUDGE_TIME);
+        let client = self.client.with_deadline(Instant::now() + CLASSIFY_TIME);
         let found = lookup::blob(&client, self.digest, &self.entry.version).await;
         let entry = match found {
             Ok(None) => return FetchError::NotFound(self.digest),

@@ -108,7 +108,7 @@ pub(super) async fn commit(
 
 /// The first number to try where no older index can be seen. Numbers only have to differ: the newest
 /// entry counts. The time is beyond what exports have counted to, and one call finds it free.
-pub(super) fn unseen() -> u64 {
+pub(super) fn number_from_clock() -> u64 {
     u64::try_from(Timestamp::now().as_second()).unwrap_or_default()
 }
 

@@ -170,12 +170,17 @@ impl Cache {
         };
         let key = |scope: &Scope| IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
         let index = key(scope);
-        let elsewhere = client.token().readable().map(key);
-        let elsewhere = elsewhere.filter(|other| *other != index).collect();
+        let other_indexes = client.token().readable().map(key);
+        let other_indexes = other_indexes.filter(|other| *other != index).collect();
         let cache = Arc::clone(&self.0);
         let version = key::version();
         Ok(Lane::new(
-            cache, client, version, index, elsewhere, reporter,
+            cache,
+            client,
+            version,
+            index,
+            other_indexes,
+            reporter,
         ))
     }
 

@@ -99,7 +99,7 @@ struct Shared {
     /// same.
     floor: Mutex<Floor>,
     /// Files with parts that nobody needs any more.
-    lenders: reclaim::Lenders,
+    reclaimable: reclaim::ReclaimableFiles,
     /// Somebody waited for room in vain, and none was given back since.
     stuck: AtomicBool,
     released: Notify,
@@ -119,7 +119,7 @@ impl Spool {
             total,
             capacity,
             floor: Mutex::new(Floor::Bytes(0)),
-            lenders: reclaim::Lenders::default(),
+            reclaimable: reclaim::ReclaimableFiles::default(),
             stuck: AtomicBool::new(false),
             released: Notify::new(),
             moved: AtomicU64::new(0),
@@ -223,7 +223,7 @@ impl Spool {
         Ok(SpoolFile {
             file: Arc::new(file),
             room: Mutex::new(room),
-            spent: Mutex::default(),
+            confirmed_ranges: Mutex::default(),
             release: Release(self.clone()),
         })
     }
@@ -278,7 +278,7 @@ impl Shared {
 pub(super) struct SpoolFile {
     file: Arc<File>,
     room: Mutex<OwnedSemaphorePermit>,
-    spent: Mutex<reclaim::Spent>,
+    confirmed_ranges: Mutex<reclaim::ConfirmedRanges>,
     /// Declared last: it says that the room is free, which it must be by then.
     release: Release,
 }
@@ -364,7 +364,7 @@ impl SpoolFile {
     fn make_room(&self, size: u64) -> Result<u64, SpoolError> {
         let Release(spool) = &self.release;
         let wanted = spool.pages_of(size)? as usize;
-        let given = self.spent().pages;
+        let given = self.confirmed_ranges().pages;
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = wanted.saturating_sub(room.num_permits() + given);
         if missing > 0 {

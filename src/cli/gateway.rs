@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Logging, child, fail, gateway_help, logging, usage, version};
 use crate::{
     app::App,
-    config::{Asked, Env, Flags, GatewayConfig, LogSettings},
+    config::{Env, Flags, GatewayConfig, InfoFlag, LogSettings},
 };
 
 /// Listens where buildkitd would listen, runs stock buildkitd behind it, and takes over the
@@ -32,9 +32,9 @@ impl Gateway {
             Ok(flags) => flags,
             Err(error) => return usage(&error),
         };
-        match flags.asked {
-            Some(Asked::Version) => println!("buildkit-gha {}", version::version()),
-            Some(Asked::Help | Asked::ShortHelp) => println!("{}", gateway_help::help()),
+        match flags.info {
+            Some(InfoFlag::Version) => println!("buildkit-gha {}", version::version()),
+            Some(InfoFlag::Help | InfoFlag::ShortHelp) => println!("{}", gateway_help::help()),
             None => return start(&flags, outer, env),
         }
         ExitCode::SUCCESS

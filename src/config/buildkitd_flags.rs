@@ -25,7 +25,7 @@ const SWITCHES: [&str; 2] = ["debug", "trace"];
 
 /// What the command line wants to read instead of running anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum InfoFlag {
     /// `-h`.
     ShortHelp,
     /// `--help`.
@@ -40,7 +40,7 @@ pub struct Flags {
     /// `--addr`, repeatable.
     pub addr: Vec<String>,
     /// `--help` or `--version`, in any of their forms.
-    pub asked: Option<Asked>,
+    pub info: Option<InfoFlag>,
     /// The gateway's own flags: what they take the place of, their names and values.
     ours: Vec<(&'static Setting, String, String)>,
     /// `--log-level`.
@@ -81,8 +81,8 @@ impl Flags {
         let mut flags = Self::default();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
-            if let Some(asked) = asked(&arg) {
-                flags.asked = flags.asked.or(Some(asked));
+            if let Some(info) = info_flag(&arg) {
+                flags.info = flags.info.or(Some(info));
                 continue;
             }
             let Some((name, value)) = known(&arg) else {
@@ -163,11 +163,11 @@ fn known(arg: &OsString) -> Option<(String, Option<String>)> {
 }
 
 /// buildkitd takes these with one dash or two.
-fn asked(arg: &OsString) -> Option<Asked> {
+fn info_flag(arg: &OsString) -> Option<InfoFlag> {
     match arg.to_str()? {
-        "-h" | "--h" => Some(Asked::ShortHelp),
-        "-help" | "--help" => Some(Asked::Help),
-        "-v" | "--v" | "-V" | "-version" | "--version" => Some(Asked::Version),
+        "-h" | "--h" => Some(InfoFlag::ShortHelp),
+        "-help" | "--help" => Some(InfoFlag::Help),
+        "-v" | "--v" | "-V" | "-version" | "--version" => Some(InfoFlag::Version),
         _ => None,
     }
 }
@@ -225,13 +225,13 @@ mod tests {
     #[test]
     fn help_and_version_are_seen_in_every_form() {
         for (args, asked) in [
-            (&["--debug", "--help"][..], Asked::Help),
-            (&["-h"], Asked::ShortHelp),
-            (&["--addr", "unix:///a", "-v"], Asked::Version),
+            (&["--debug", "--help"][..], InfoFlag::Help),
+            (&["-h"], InfoFlag::ShortHelp),
+            (&["--addr", "unix:///a", "-v"], InfoFlag::Version),
         ] {
-            assert_eq!(parse(args).unwrap().asked, Some(asked), "{args:?}");
+            assert_eq!(parse(args).unwrap().info, Some(asked), "{args:?}");
         }
-        assert_eq!(parse(&["--debug=false"]).unwrap().asked, None);
+        assert_eq!(parse(&["--debug=false"]).unwrap().info, None);
     }
 
     #[test]

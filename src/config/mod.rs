@@ -16,7 +16,7 @@ pub mod size;
 mod socket;
 
 pub use address::{Address, AddressError};
-pub use buildkitd_flags::{Asked, Flags};
+pub use buildkitd_flags::{Flags, InfoFlag};
 pub use buildkitd_toml::BuildkitdToml;
 pub use defaults::Defaults;
 pub use env::{Env, SECRET_VARIABLES};

@@ -87,7 +87,7 @@ impl<'a> Claims<'a> {
     pub async fn claim(&mut self) -> Result<Claim, Failure> {
         let identity = self.client.identity();
         // The indexes are awaited in any case: they say what is damaged.
-        let named = self.known.names(self.digest).await || self.lane.reads_elsewhere();
+        let named = self.known.names(self.digest).await || self.lane.reads_other_scopes();
         if let Some(damaged) = self.lane.cache.damage.key(identity, self.digest) {
             self.get_round(&damaged).await;
         } else if named && self.tried == 0 && matches!(self.look().await, Ok(Seen::Entry)) {
@@ -105,7 +105,7 @@ impl<'a> Claims<'a> {
                 Reserved::ExistsAfterDoubt => self.next += 1,
                 // Such a token sees no entry, nor whether somebody's upload is finished. As with stock,
                 // the key counts; an import looks before it relies on the layer.
-                Reserved::Exists if self.lane.is_blind() && !self.is_ours(&key) => {
+                Reserved::Exists if self.lane.cannot_read_own_scope() && !self.is_ours(&key) => {
                     return Ok(Claim::There);
                 }
                 Reserved::Exists => match self.look_until_over(&key).await? {

@@ -169,8 +169,8 @@ impl Core {
         let newest = older.map(|older| older.key.as_str());
         let content = plan.kept.to_json().into();
         let index = &self.lane.index;
-        let committed = if self.lane.is_blind() {
-            index::commit_from(&client, index, version, index::unseen(), content).await
+        let committed = if self.lane.cannot_read_own_scope() {
+            index::commit_from(&client, index, version, index::number_from_clock(), content).await
         } else {
             index::commit(&client, index, version, newest, content).await
         };

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Lane, elsewhere::Elsewhere};
+use super::{Lane, other_scopes::OtherScopes};
 use crate::{
     actions::{Client, Error},
     cache::{
@@ -104,27 +104,27 @@ type Read = (Instant, Outcome);
 #[derive(Clone)]
 pub(in crate::cache) struct Ahead {
     read: watch::Receiver<Option<Read>>,
-    elsewhere: Elsewhere,
+    other_scopes: OtherScopes,
     _task: Arc<TaskGuard>,
 }
 
 impl Ahead {
     /// Begins to read, the indexes of the other scopes too.
     pub fn begin(lane: Lane, client: Client) -> Self {
-        let elsewhere = Elsewhere::begin(&lane, &client);
-        Self::reading(lane, client, elsewhere)
+        let other_scopes = OtherScopes::begin(&lane, &client);
+        Self::reading(lane, client, other_scopes)
     }
 
     /// Begins to read the index again. What other scopes have need not be newer.
     pub(super) fn again(&self, lane: &Lane, client: &Client) -> Self {
-        Self::reading(lane.clone(), client.clone(), self.elsewhere.clone())
+        Self::reading(lane.clone(), client.clone(), self.other_scopes.clone())
     }
 
-    fn reading(lane: Lane, client: Client, elsewhere: Elsewhere) -> Self {
+    fn reading(lane: Lane, client: Client, other_scopes: OtherScopes) -> Self {
         let (sender, read) = watch::channel(None);
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("read the newest index", async move {
-            let outcome = if lane.is_blind() {
+            let outcome = if lane.cannot_read_own_scope() {
                 Ok(None)
             } else {
                 Older::read(&lane, &client, &lane.index).await
@@ -133,7 +133,7 @@ impl Ahead {
         });
         Self {
             read,
-            elsewhere,
+            other_scopes,
             _task: Arc::new(task),
         }
     }
@@ -162,8 +162,8 @@ impl Ahead {
             matches!(known, Some(Ok(Some(older))) if older.layers.contains(&digest))
         };
         let both = async {
-            let (own, elsewhere) = tokio::join!(own, self.elsewhere.names(digest));
-            own || elsewhere
+            let (own, other_scopes) = tokio::join!(own, self.other_scopes.names(digest));
+            own || other_scopes
         };
         timeout(PATIENCE, both).await.unwrap_or(false)
     }

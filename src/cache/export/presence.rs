@@ -22,7 +22,7 @@ impl Core {
         if lane.cache.proofs.holds(identity, digest) || self.lists(digest, size).await {
             return true;
         }
-        let Some(size) = size.filter(|_| !lane.is_blind()) else {
+        let Some(size) = size.filter(|_| !lane.cannot_read_own_scope()) else {
             return false;
         };
         let deadline = Instant::now() + LOOK_TIME;

@@ -40,7 +40,7 @@ impl Core {
 
     /// The number before that of the index that was written, if another export had taken it.
     fn stepped_over(&self, older: Option<&Older>, written: &str) -> Option<String> {
-        if self.lane.is_blind() {
+        if self.lane.cannot_read_own_scope() {
             return None;
         }
         let index = &self.lane.index;

@@ -16,11 +16,11 @@ const MAX_TOKEN_BYTES: u64 = 64 << 10;
 #[error("BUILDKIT_GHA_TOKEN_FILE: {path}: {why}; it is read again for the next build")]
 pub struct TokenFileError {
     path: PathBuf,
-    why: Why,
+    why: TokenFileReason,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Why {
+enum TokenFileReason {
     #[error("{0}")]
     Read(io::Error),
     #[error("the file is empty")]
@@ -44,14 +44,19 @@ impl Overrides {
     }
 }
 
-async fn read(path: &PathBuf) -> Result<Secret, Why> {
+async fn read(path: &PathBuf) -> Result<Secret, TokenFileReason> {
     let mut text = String::new();
-    let file = tokio::fs::File::open(path).await.map_err(Why::Read)?;
+    let file = tokio::fs::File::open(path)
+        .await
+        .map_err(TokenFileReason::Read)?;
     let mut file = file.take(MAX_TOKEN_BYTES + 1);
-    let length = file.read_to_string(&mut text).await.map_err(Why::Read)?;
+    let length = file
+        .read_to_string(&mut text)
+        .await
+        .map_err(TokenFileReason::Read)?;
     match text.trim() {
-        _ if length as u64 > MAX_TOKEN_BYTES => Err(Why::TooLong),
-        "" => Err(Why::Empty),
+        _ if length as u64 > MAX_TOKEN_BYTES => Err(TokenFileReason::TooLong),
+        "" => Err(TokenFileReason::Empty),
         token => Ok(Secret::new(token)),
     }
 }

@@ -15,7 +15,7 @@ use super::{PAGE, Spool, SpoolFile, blocking};
 
 /// What of one file is not needed any more.
 #[derive(Debug, Default)]
-pub(super) struct Spent {
+pub(super) struct ConfirmedRanges {
     ranges: Vec<Range<u64>>,
     /// Pages that have been given back.
     pub pages: usize,
@@ -23,9 +23,9 @@ pub(super) struct Spent {
 
 /// The files of a spool that have something to give back.
 #[derive(Debug, Default)]
-pub(super) struct Lenders(Mutex<Vec<Weak<SpoolFile>>>);
+pub(super) struct ReclaimableFiles(Mutex<Vec<Weak<SpoolFile>>>);
 
-impl Lenders {
+impl ReclaimableFiles {
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<SpoolFile>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -35,33 +35,35 @@ impl SpoolFile {
     /// The far side has confirmed these bytes.
     pub fn confirmed(self: &Arc<Self>, range: Range<u64>) {
         let is_first = {
-            let mut spent = self.spent();
-            spent.ranges.push(range);
-            spent.ranges.len() == 1
+            let mut confirmed = self.confirmed_ranges();
+            confirmed.ranges.push(range);
+            confirmed.ranges.len() == 1
         };
         if is_first {
-            let mut lenders = self.release.0.0.lenders.lock();
-            lenders.retain(|file| file.strong_count() > 0);
-            lenders.push(Arc::downgrade(self));
+            let mut reclaimable = self.release.0.0.reclaimable.lock();
+            reclaimable.retain(|file| file.strong_count() > 0);
+            reclaimable.push(Arc::downgrade(self));
         }
     }
 
     /// All bytes will be needed again. False if some have been given back.
     pub fn start_over(&self) -> bool {
-        let mut spent = self.spent();
-        spent.ranges.clear();
-        spent.pages == 0
+        let mut confirmed = self.confirmed_ranges();
+        confirmed.ranges.clear();
+        confirmed.pages == 0
     }
 
-    pub(super) fn spent(&self) -> MutexGuard<'_, Spent> {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn confirmed_ranges(&self) -> MutexGuard<'_, ConfirmedRanges> {
+        self.confirmed_ranges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives back what is spent. True if that was anything.
+    /// Gives back what is confirmed. True if that was anything.
     fn give_back(&self) -> bool {
         // Held throughout: an upload that starts over meanwhile must know.
-        let mut spent = self.spent();
-        let mut ranges = std::mem::take(&mut spent.ranges);
+        let mut confirmed = self.confirmed_ranges();
+        let mut ranges = std::mem::take(&mut confirmed.ranges);
         ranges.sort_unstable_by_key(|range| range.start);
         let mut pages = 0;
         for range in joined(ranges) {
@@ -75,8 +77,8 @@ impl SpoolFile {
                 Err(error) => tracing::debug!(%error, "confirmed parts stay on disk"),
             }
         }
-        spent.pages += pages;
-        drop(spent);
+        confirmed.pages += pages;
+        drop(confirmed);
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let pages = pages.min(room.num_permits());
         drop(room.split(pages));
@@ -87,8 +89,8 @@ impl SpoolFile {
 impl Spool {
     /// Gives back what uploads have confirmed. True if that was anything.
     pub(super) async fn reclaim(&self) -> bool {
-        let lenders = std::mem::take(&mut *self.0.lenders.lock());
-        let files: Vec<_> = lenders.iter().filter_map(Weak::upgrade).collect();
+        let reclaimable = std::mem::take(&mut *self.0.reclaimable.lock());
+        let files: Vec<_> = reclaimable.iter().filter_map(Weak::upgrade).collect();
         if files.is_empty() {
             return false;
         }

@@ -13,14 +13,14 @@ use crate::service::network::Network;
 
 /// What a request came by.
 #[derive(Debug, Clone, Copy)]
-pub struct Hop<'a> {
+pub struct ProxyTrust<'a> {
     /// Who has sent it to us.
     pub peer: Option<IpAddr>,
     /// The proxies that are believed.
     pub trusted: &'a [Network],
 }
 
-impl Hop<'_> {
+impl ProxyTrust<'_> {
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
     }
@@ -100,13 +100,16 @@ mod tests {
 
     fn seen(peer: &str, values: &[(&'static str, &'static str)]) -> (String, String) {
         let trusted = ["10.0.0.0/24".parse().unwrap()];
-        let hop = Hop {
+        let proxy_trust = ProxyTrust {
             peer: Some(peer.parse().unwrap()),
             trusted: &trusted,
         };
         let headers = headers(values);
-        let base = hop.base(&headers).map(String::from).unwrap_or_default();
-        (base, hop.client(&headers).unwrap().to_string())
+        let base = proxy_trust
+            .base(&headers)
+            .map(String::from)
+            .unwrap_or_default();
+        (base, proxy_trust.client(&headers).unwrap().to_string())
     }
 
     #[test]

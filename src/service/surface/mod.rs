@@ -31,7 +31,7 @@ use url::Url;
 
 use self::{
     access::{Access, Line, Reason},
-    forwarded::Hop,
+    forwarded::ProxyTrust,
 };
 use super::{
     Service,
@@ -124,12 +124,12 @@ impl Context {
         if let Some(base) = &self.service.config().base_url {
             return base.clone();
         }
-        let hop = Hop {
+        let proxy_trust = ProxyTrust {
             peer: self.peer,
             trusted: &self.service.config().trusted_proxies,
         };
-        hop.warn_if_unnamed(headers, &self.shared.told_of_proxy);
-        hop.base(headers).unwrap_or_else(|| {
+        proxy_trust.warn_if_unnamed(headers, &self.shared.told_of_proxy);
+        proxy_trust.base(headers).unwrap_or_else(|| {
             let local = self.shared.local;
             Url::parse(&format!("http://{local}/")).expect("an address and port are a URL")
         })
@@ -156,12 +156,12 @@ async fn count(State(shared): State<Shared>, mut request: Request, next: Next) -
     let config = shared.service.config();
     let access = Access::default();
     request.extensions_mut().insert(access.clone());
-    let hop = Hop {
+    let proxy_trust = ProxyTrust {
         peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
         trusted: &config.trusted_proxies,
     };
     let probe = PROBES.contains(&request.uri().path());
-    let client = hop.client(request.headers());
+    let client = proxy_trust.client(request.headers());
     let line = Line::begin(access, client, probe, config.access_log);
     let received = line.received();
     let request = request.map(|body| {

@@ -14,15 +14,15 @@ use crate::{actions::Client, digest::Digest, lifecycle::TaskGuard};
 /// The indexes of the other scopes, which begin to be read when this is made. Clones share the
 /// reading.
 #[derive(Clone)]
-pub(super) struct Elsewhere {
+pub(super) struct OtherScopes {
     layers: watch::Receiver<Option<HashSet<Digest>>>,
     _task: Option<Arc<TaskGuard>>,
 }
 
-impl Elsewhere {
+impl OtherScopes {
     /// Begins to read.
     pub fn begin(lane: &Lane, client: &Client) -> Self {
-        if lane.elsewhere.is_empty() {
+        if lane.other_indexes.is_empty() {
             let (_, layers) = watch::channel(Some(HashSet::new()));
             return Self {
                 layers,
@@ -51,7 +51,7 @@ impl Elsewhere {
 
 /// What the indexes name; one that cannot be had names nothing.
 async fn named(lane: &Lane, client: &Client) -> HashSet<Digest> {
-    let read = lane.elsewhere.iter().map(|key| async move {
+    let read = lane.other_indexes.iter().map(|key| async move {
         let older = Older::read(lane, client, key).await;
         let key = key.base();
         older.inspect_err(|error| tracing::info!(%error, key, "an index is not read"))
