@@ -72,6 +72,7 @@ impl App {
         let kinds = FORWARDED.map(|(kind, _)| kind);
         let mut signals = Signals::listen(&kinds).map_err(BuildError::Signals)?;
         let tasks = Tasks::default();
+        say_which_cache(&config);
         let front = Arc::new(front(&config, &tasks).await?);
         let mut child = match &config.buildkitd {
             Buildkitd::Child { program, args } => Some(Child::start(via, program, args)?),
@@ -153,6 +154,29 @@ fn forward(leash: Leash, kind: SignalKind) {
     }
 }
 
+/// An operator who has set a cache up should see whether builds will have it.
+fn say_which_cache(config: &GatewayConfig) {
+    let Some(url) = config.overrides.url.as_ref() else {
+        return;
+    };
+    if !config.overrides.name_a_cache() {
+        return;
+    }
+    let url = url.origin().ascii_serialization();
+    match &config.default_cache {
+        Some(attrs) => tracing::info!(
+            url,
+            ?attrs,
+            "every build has this cache: builds that name none of type gha have the default one"
+        ),
+        None => tracing::info!(
+            url,
+            "builds with an entry of type gha have this cache; BUILDKIT_GHA_DEFAULT_CACHE gives it to \
+             all others"
+        ),
+    }
+}
+
 async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildError> {
     let http = Http::new(&HttpConfig {
         budgets: config.limits.budgets,
@@ -169,6 +193,7 @@ async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildErro
         .map_err(|error| BuildError::Endpoint(config.import_listen, error))?;
     let settings = FrontSettings {
         overrides: config.overrides.clone(),
+        default_cache: config.default_cache.clone(),
         signed: config.signed,
         import: config.import,
         index_wait: config.limits.index_wait.unwrap_or(INDEX_WAIT),

@@ -94,6 +94,13 @@ pub struct Overrides {
     pub github_api_url: Option<Url>,
 }
 
+impl Overrides {
+    /// True if they name a service and a token for it.
+    pub fn name_a_cache(&self) -> bool {
+        self.url.is_some() && (self.token.is_some() || self.token_file.is_some())
+    }
+}
+
 /// One entry of `--cache-to` or `--cache-from`.
 #[derive(Debug, Clone)]
 pub struct Spec {

@@ -4,7 +4,10 @@ use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{Address, BuildkitdToml, Defaults, Env, Flags, Limits, Owner, Tls, owner};
+use super::{
+    Address, BuildkitdToml, DefaultCache, Defaults, Env, Flags, Limits, Owner, Tls, default_cache,
+    owner,
+};
 use crate::{cache::spec::Overrides, secret::Secret};
 
 /// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
@@ -36,6 +39,8 @@ pub struct GatewayConfig {
     pub import: ImportWay,
     /// What wins over the attributes of entries.
     pub overrides: Overrides,
+    /// What builds that name no `gha` cache get.
+    pub default_cache: Option<DefaultCache>,
     /// buildkitd signs or verifies its indexes.
     pub signed: bool,
     /// Where bytes wait on their way out and in.
@@ -97,6 +102,7 @@ impl GatewayConfig {
         let path = path.unwrap_or_else(|| defaults.config.clone());
         let file = mistakes.take(BuildkitdToml::load(&path));
         let file = file.unwrap_or_default();
+        let overrides = overrides(env, &mut mistakes);
         let config = Self {
             listen: listen(flags, &file, &defaults, &mut mistakes),
             owner: Owner {
@@ -108,7 +114,10 @@ impl GatewayConfig {
             import_listen: import_listen(env, &mut mistakes),
             import_url: mistakes.url("BUILDKIT_GHA_IMPORT_URL", env),
             import: import_way(env, &mut mistakes),
-            overrides: overrides(env, &mut mistakes),
+            default_cache: mistakes
+                .take(default_cache::read(env, &overrides))
+                .flatten(),
+            overrides,
             signed: file.signed(),
             spool_dir: spool_dir(flags, &file, &defaults, env),
             limits: Limits::read(env, &mut mistakes),

@@ -3,6 +3,7 @@
 pub mod address;
 mod buildkitd_flags;
 mod buildkitd_toml;
+mod default_cache;
 mod defaults;
 pub mod duration;
 mod env;
@@ -18,6 +19,7 @@ mod socket;
 pub use address::{Address, AddressError};
 pub use buildkitd_flags::{Flags, InfoFlag};
 pub use buildkitd_toml::BuildkitdToml;
+pub use default_cache::DefaultCache;
 pub use defaults::Defaults;
 pub use env::{Env, SECRET_VARIABLES};
 pub use gateway::{Buildkitd, CONFIG_VARIABLE, ConfigError, GatewayConfig, ImportWay};

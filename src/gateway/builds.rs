@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::{
     board::Board,
     endpoint::{Access, Endpoint},
-    rewrite::Edit,
+    rewrite::{Edit, Entry},
 };
 use crate::{
     cache::{ExportJob, ImportJob},
@@ -49,6 +49,7 @@ pub struct Build {
     /// How long the build may still wait for indexes; None before the first wait. Held while one
     /// call waits, so that all waits together take no longer than one may.
     pub index_wait: tokio::sync::Mutex<Option<Duration>>,
+    default_cache: OnceLock<Entry>,
     state: Mutex<Made>,
 }
 
@@ -105,6 +106,7 @@ impl Builds {
             reference: build_ref.to_owned(),
             imports: tokio::sync::Mutex::default(),
             index_wait: tokio::sync::Mutex::default(),
+            default_cache: OnceLock::new(),
             state: Mutex::default(),
         });
         live.insert(build_ref.to_owned(), Arc::downgrade(&build));
@@ -169,6 +171,16 @@ impl Builds {
 }
 
 impl Build {
+    /// Says that the build named no cache and has this one instead, in all its calls.
+    pub fn set_default_cache(&self, entry: Entry) {
+        self.default_cache.get_or_init(|| entry);
+    }
+
+    /// The cache that the build has because it named none.
+    pub fn default_cache(&self) -> Option<&Entry> {
+        self.default_cache.get()
+    }
+
     /// Answers Content calls for `store_id` with `host` as long as the build lives.
     pub fn serve(&self, store_id: &str, host: Arc<dyn content::Host>) {
         lock(&self.builds.stores).insert(store_id.to_owned(), host);

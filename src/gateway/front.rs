@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{
     builds::{Build, Builds, Import},
+    default_cache,
     endpoint::Endpoint,
     grpc::{Code, GrpcStatus},
     interceptor::{Finish, Interceptor, Solve, StatusEditor},
@@ -18,10 +19,10 @@ use super::{
 };
 use crate::{
     cache::{
-        Cache, Event,
+        Cache,
         spec::{self, Overrides},
     },
-    config::ImportWay,
+    config::{DefaultCache, ImportWay},
     content,
     wire::WireError,
 };
@@ -39,6 +40,8 @@ const MANIFEST_EXPORTERS: [&str; 2] = ["registry", "local"];
 pub struct FrontSettings {
     /// What wins over an entry's attributes.
     pub overrides: Overrides,
+    /// What builds that name no `gha` cache get.
+    pub default_cache: Option<DefaultCache>,
     /// buildkitd signs or verifies its indexes.
     pub signed: bool,
     /// How imports reach buildkitd.
@@ -70,21 +73,6 @@ impl Front {
 }
 
 impl Front {
-    /// The operator has set a cache up and the build names none: buildx may have left its entry out.
-    fn say_if_no_cache(&self, build: &Build, request: &SolveRequest) {
-        let overrides = &self.settings.overrides;
-        let set_up = overrides.url.is_some()
-            && (overrides.token.is_some() || overrides.token_file.is_some());
-        let mut entries = request.exports.iter().chain(&request.imports);
-        if !set_up || entries.any(Entry::is_gha) {
-            return;
-        }
-        let note = "no cache entry of type=gha came with this build, though BUILDKIT_GHA_URL and \
-                    BUILDKIT_GHA_TOKEN are set; buildx leaves one out that has no url and no token: \
-                    any will do, as in type=gha,url=http://cache/,token=any";
-        build.board.reporter().report(Event::Note(note.to_owned()));
-    }
-
     fn remember_tokens(&self, request: &SolveRequest) {
         let entries = request.exports.iter().chain(&request.imports);
         for entry in entries.filter(|entry| entry.is_gha()) {
@@ -106,8 +94,9 @@ impl Interceptor for Front {
         }
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
+        let request = (self.with_default_cache(&build, request, &read)).map_err(malformed)?;
+        let read = rewrite::read_solve(&request).map_err(malformed)?;
         self.remember_tokens(&read);
-        self.say_if_no_cache(&build, &read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;
         if read.begins_to_solve() {
@@ -132,16 +121,20 @@ impl Interceptor for Front {
         request: Bytes,
     ) -> Result<Bytes, GrpcStatus> {
         let entries = rewrite::read_llb_imports(&request).map_err(malformed)?;
+        let Some(build) = build_ref.and_then(|build_ref| self.builds.find(build_ref)) else {
+            if entries.iter().any(Entry::is_gha) {
+                tracing::warn!(
+                    build_ref,
+                    "LLBBridge.Solve of no known build is passed on as it is"
+                );
+            }
+            return Ok(request);
+        };
+        let (request, entries) =
+            default_cache::add_import(&build, request, entries).map_err(malformed)?;
         if !entries.iter().any(Entry::is_gha) {
             return Ok(request);
         }
-        let Some(build) = build_ref.and_then(|build_ref| self.builds.find(build_ref)) else {
-            tracing::warn!(
-                build_ref,
-                "LLBBridge.Solve of no known build is passed on as it is"
-            );
-            return Ok(request);
-        };
         let imports = self.plan_imports(&build, &entries).await?;
         self.wait_for_indexes(&build, &imports).await;
         rewrite::rewrite_llb_solve(&request, |entry| import_edit(entry, &imports))

@@ -8,6 +8,7 @@ mod backends;
 mod board;
 mod builds;
 mod connection;
+mod default_cache;
 mod edit;
 pub mod endpoint;
 mod entry;

@@ -13,7 +13,10 @@ use crate::{
     wire::{self, Field, Fields, MapEntry, WireError},
 };
 
+mod add;
 mod imports_json;
+
+pub use add::{add_to_llb_solve, add_to_solve};
 
 /// `Control.SolveRequest`.
 mod solve {
@@ -23,12 +26,14 @@ mod solve {
     pub const FRONTEND: u32 = 6;
     pub const FRONTEND_ATTRS: u32 = 7;
     pub const CACHE: u32 = 8;
+    pub const INTERNAL: u32 = 11;
     pub const CACHE_EXPORTS: u32 = 4;
     pub const CACHE_IMPORTS: u32 = 5;
 }
 
 /// `LLBBridge.SolveRequest`.
 mod llb {
+    pub const FRONTEND: u32 = 2;
     pub const FRONTEND_OPT: u32 = 3;
     pub const CACHE_IMPORTS: u32 = 12;
 }
@@ -82,6 +87,8 @@ pub struct SolveRequest {
     pub frontend: String,
     /// The request brings what is to be built as LLB.
     pub has_definition: bool,
+    /// The client's own work, such as reading a file of a remote repository: no build of the user's.
+    pub is_internal: bool,
     /// `Cache.Exports`, in order.
     pub exports: Vec<Entry>,
     /// `Cache.Imports`, in order.
@@ -89,6 +96,11 @@ pub struct SolveRequest {
 }
 
 impl SolveRequest {
+    /// True if the request names a cache of type gha.
+    pub fn names_gha(&self) -> bool {
+        self.exports.iter().chain(&self.imports).any(Entry::is_gha)
+    }
+
     /// True if buildkitd begins to solve with this very call, and imports what it names. Otherwise
     /// the client asks for that with `LLBBridge.Solve`.
     pub fn begins_to_solve(&self) -> bool {
@@ -106,6 +118,7 @@ pub fn read_solve(request: &[u8]) -> Result<SolveRequest, WireError> {
             solve::DEFINITION => read.has_definition = true,
             solve::SESSION => field.text()?.clone_into(&mut read.session),
             solve::FRONTEND => field.text()?.clone_into(&mut read.frontend),
+            solve::INTERNAL => read.is_internal = field.is_true(),
             solve::CACHE => {
                 for option in Fields::new(field.payload()?) {
                     let option = option?;

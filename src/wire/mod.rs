@@ -93,6 +93,12 @@ impl<'a> Field<'a> {
     pub fn text(&self) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.payload()?).map_err(|_| WireError::NotText(self.number))
     }
+
+    /// True for a number other than 0, as which a `bool` is sent.
+    pub fn is_true(&self) -> bool {
+        const PAYLOAD_BITS: u8 = 0x7f;
+        self.wire_type == WireType::Varint && self.value.iter().any(|b| b & PAYLOAD_BITS != 0)
+    }
 }
 
 /// The fields of one message in their order. Ends after the first error.

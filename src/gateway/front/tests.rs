@@ -50,10 +50,19 @@ impl Bed {
         (rewrite::read_solve(&solve.request).unwrap(), solve.finish)
     }
 
+    /// What a viewer of the build sees of ours.
+    fn seen(&self) -> StatusResponse {
+        let message = self.front.status("build").finish().unwrap_or_default();
+        StatusResponse::decode(message).unwrap()
+    }
+
+    fn rows(&self) -> Vec<String> {
+        self.seen().statuses.into_iter().map(|row| row.id).collect()
+    }
+
     /// The warnings that a viewer of the build sees.
     fn warnings(&self) -> Vec<String> {
-        let message = self.front.status("build").finish().unwrap_or_default();
-        let response = StatusResponse::decode(message).unwrap();
+        let response = self.seen();
         let shorts = response.warnings.into_iter().map(|warning| warning.short);
         shorts
             .map(|short| String::from_utf8(short).unwrap())
@@ -205,6 +214,66 @@ async fn a_value_that_buildkit_overlooks_costs_no_export() {
     assert_eq!(sent.exports[0].attrs["mode"], "min");
     assert!(!sent.exports[0].attrs.contains_key("compression"));
     assert_eq!(bed.warnings().len(), 2, "{:?}", bed.warnings());
+}
+
+fn with_default_cache() -> FrontSettings {
+    let attrs = [("scope", "app"), ("mode", "max")];
+    FrontSettings {
+        overrides: Overrides {
+            url: Some(NOWHERE.parse().unwrap()),
+            token: Some(crate::secret::Secret::new(token(Permission::READ_WRITE))),
+            ..Overrides::default()
+        },
+        default_cache: Some(
+            attrs
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .into_iter()
+                .collect(),
+        ),
+        ..FrontSettings::default()
+    }
+}
+
+#[tokio::test]
+async fn a_build_without_a_cache_of_type_gha_has_the_default_one_in_all_its_calls() {
+    let bed = Bed::new(with_default_cache()).await;
+    bed.front.session_up("session");
+    let registry = CacheOptionsEntry {
+        r#type: "registry".into(),
+        ..CacheOptionsEntry::default()
+    };
+    let (sent, _finish) = bed.solve(&request(&[], &[registry.encode_to_vec()])).await;
+    assert_eq!(sent.exports[0].kind, "local");
+    assert_eq!(sent.exports[0].attrs["mode"], "max");
+    assert_eq!(sent.imports[0].kind, "registry");
+    assert_eq!(sent.imports[1].attrs["scope"], "app");
+    let mut llb = Vec::new();
+    wire::append(&mut llb, 2, b"dockerfile.v0");
+    let llb = bed.front.llb_solve(Some("build"), llb.into()).await;
+    let llb = llb.map_err(|status| status.to_string()).unwrap();
+    let imports = rewrite::read_llb_imports(&llb).unwrap();
+    assert_eq!(imports, [sent.imports[1].clone(), sent.imports[1].clone()]);
+    let notes = bed.rows();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("(mode=max,scope=app)"), "{notes:?}");
+}
+
+#[tokio::test]
+async fn the_default_cache_is_for_no_other_build() {
+    let named = request(&[], &[gha(&[("scope", "a")])]);
+    let mut internal = request(&[], &[]);
+    // SolveRequest.Internal
+    internal.extend([11 << 3, 1]);
+    for request in [named, internal] {
+        let bed = Bed::new(with_default_cache()).await;
+        bed.front.session_up("session");
+        let (sent, _finish) = bed.solve(&request).await;
+        assert_eq!(sent.exports, []);
+        assert!(sent.imports.iter().all(|e| e.attrs["scope"] == "a"));
+        let llb = bed.front.llb_solve(Some("build"), Bytes::new()).await;
+        assert!(llb.is_ok_and(|llb| llb.is_empty()));
+        assert_eq!(bed.rows(), [""; 0]);
+    }
 }
 
 /// An address that takes connections and never answers.

@@ -53,6 +53,13 @@ pub(super) fn edit(json: &str, import: &mut impl FnMut(&Entry) -> Edit) -> Optio
     changed.then(text)
 }
 
+/// The text with one more import, or None where it is not what BuildKit reads.
+pub(super) fn add(json: &str, import: Entry) -> Option<String> {
+    let mut all: Vec<Box<RawValue>> = elements(json)?.into_iter().map(ToOwned::to_owned).collect();
+    all.push(element_of(import));
+    serde_json::to_string(&all).ok()
+}
+
 fn element_of(entry: Entry) -> Box<RawValue> {
     let import = Import {
         r#type: entry.kind,

@@ -1,3 +1,5 @@
+use std::slice::from_ref;
+
 use super::*;
 
 fn entry(kind: &str, attrs: &[(&str, &str)]) -> Entry {
@@ -165,4 +167,50 @@ fn a_spoilt_request_is_an_error() {
         rewrite_llb_solve(&[0x60, 1], keep),
         Err(WireError::NotBytes(12))
     );
+}
+
+#[test]
+fn a_cache_is_added_where_buildkit_and_a_frontend_look() {
+    let added = replacement();
+    // Without a frontend nobody reads its options.
+    let driven_by_client = field(1, b"the-ref");
+    let message = add_to_solve(&driven_by_client, &added).unwrap();
+    let read = read_solve(&message).unwrap();
+    assert_eq!(read.exports, from_ref(&added));
+    assert_eq!(read.imports, from_ref(&added));
+    assert!(
+        wire::last(&message, solve::FRONTEND_ATTRS)
+            .unwrap()
+            .is_none()
+    );
+
+    // What is there stays and stands first.
+    let mut message = solve_message(&cache_message(), JSON);
+    message.extend(field(solve::FRONTEND, b"dockerfile.v0"));
+    let with = add_to_solve(&message, &added).unwrap();
+    let read = read_solve(&with).unwrap();
+    assert_eq!(read.exports.len(), 4);
+    assert_eq!(read.exports.last(), Some(&added));
+    let option = Fields::new(&with)
+        .map(Result::unwrap)
+        .filter(|field| field.number == solve::FRONTEND_ATTRS)
+        .map(|field| MapEntry::read(field.payload().unwrap()).unwrap())
+        .find(|option| option.key == CACHE_IMPORTS);
+    let imports = imports_json::read(option.unwrap().value);
+    assert_eq!(imports.last(), Some(&added));
+    assert_eq!(imports[0].kind, "registry");
+
+    let mut message = field(llb::FRONTEND, b"dockerfile.v0");
+    message = add_to_llb_solve(&message, &added).unwrap();
+    assert_eq!(read_llb_imports(&message).unwrap(), [added.clone(), added]);
+}
+
+#[test]
+fn a_truth_is_any_number_but_0() {
+    let mut message = solve_message(&cache_message(), JSON);
+    assert!(!read_solve(&message).unwrap().is_internal);
+    message.extend([11 << 3, 0x80, 0x00]);
+    assert!(!read_solve(&message).unwrap().is_internal);
+    message.extend([11 << 3, 0x81, 0x00]);
+    assert!(read_solve(&message).unwrap().is_internal);
 }
