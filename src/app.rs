@@ -162,19 +162,13 @@ fn say_which_cache(config: &GatewayConfig) {
     if !config.overrides.name_a_cache() {
         return;
     }
-    let url = url.origin().ascii_serialization();
-    match &config.default_cache {
-        Some(attrs) => tracing::info!(
-            url,
-            ?attrs,
-            "every build has this cache: builds that name none of type gha have the default one"
-        ),
-        None => tracing::info!(
-            url,
-            "builds with an entry of type gha have this cache; BUILDKIT_GHA_DEFAULT_CACHE gives it to \
-             all others"
-        ),
-    }
+    let who = if config.default_cache.is_some() {
+        "all builds have this cache, those that name none of type gha by BUILDKIT_GHA_DEFAULT_CACHE"
+    } else {
+        "builds that name a cache of type gha have this one, and others none: \
+         BUILDKIT_GHA_DEFAULT_CACHE is not set"
+    };
+    tracing::info!(url = url.origin().ascii_serialization(), "{who}");
 }
 
 async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildError> {

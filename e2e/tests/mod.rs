@@ -20,6 +20,7 @@ mod mixed;
 mod npm;
 mod proxy;
 mod round_trip;
+mod rows;
 mod scopes;
 mod sealed;
 mod session;

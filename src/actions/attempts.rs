@@ -131,10 +131,11 @@ impl Client {
         }
     }
 
-    /// Adds what the token says of itself to a refusal.
+    /// Adds what the token says of itself to a refusal, unless the service has said it.
     fn explained(&self, mut error: Error) -> Error {
         let expires = self.token().expires();
-        if error.kind == Kind::Denied && Timestamp::now() >= expires {
+        let said = error.message.contains("expired");
+        if error.kind == Kind::Denied && Timestamp::now() >= expires && !said {
             error.message = format!("{} ({})", error.message, TokenError::Expired(expires));
         }
         error

@@ -23,8 +23,7 @@ pub enum FetchError {
     /// What the cache has is damaged.
     #[error(
         "{digest} is damaged in the cache (entry {key}): it was fetched twice, and {reason}; \
-         {repair}; import-verify=full on the import finds such damage before a build relies on the \
-         layer"
+         {repair}{advice}"
     )]
     Damaged {
         /// The layer.
@@ -35,17 +34,20 @@ pub enum FetchError {
         reason: String,
         /// What was done about it.
         repair: Repair,
+        /// What else can be done.
+        advice: Advice,
     },
     /// The service failed.
     #[error(
-        "{digest} could not be fetched: {error}; the next build here makes this step anew, and \
-         import-verify=full on the import fetches layers before a build relies on them"
+        "{digest} could not be fetched: {error}; the next build here makes this step anew{advice}"
     )]
     Remote {
         /// The layer.
         digest: Digest,
         /// In the service's own words.
         error: actions::Error,
+        /// What else can be done.
+        advice: Advice,
     },
     /// The disk failed, or there was no room in time.
     #[error("{digest} could not be fetched: {reason}")]
@@ -55,6 +57,38 @@ pub enum FetchError {
         /// What happened.
         reason: String,
     },
+}
+
+/// What a user can do so that no build relies on a layer that cannot be had.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Advice {
+    /// Nothing more: the import verifies layers already.
+    #[default]
+    Nothing,
+    /// To let the import verify them.
+    Verify,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Verify => f.write_str(
+                "; import-verify=full on the import fetches and verifies layers before a build relies \
+                 on them",
+            ),
+        }
+    }
+}
+
+impl FetchError {
+    /// Says what else can be done.
+    pub(super) fn advise(&mut self, what: Advice) {
+        match self {
+            Self::Damaged { advice, .. } | Self::Remote { advice, .. } => *advice = what,
+            Self::NotFound(_) | Self::Spool { .. } => {}
+        }
+    }
 }
 
 /// What was done about a damaged entry.

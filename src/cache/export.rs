@@ -5,7 +5,7 @@
 //! manifest, the last thing that BuildKit writes, is held until the index is committed.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -38,6 +38,7 @@ use super::{
     listing::{Listing, Listings},
     report::Reporter,
     spec::Spec,
+    waits::SharedRow,
 };
 use crate::{
     actions::Client,
@@ -85,8 +86,8 @@ pub(in crate::cache) struct Lane {
     pub client: Client,
     pub version: String,
     pub reporter: Arc<dyn Reporter>,
-    /// People know already that somebody else's upload is waited for.
-    pub told_of_wait: Arc<AtomicBool>,
+    /// Says that another job's upload is waited for.
+    pub foreign_upload: Arc<SharedRow>,
     /// The index that the export will write.
     pub index: IndexKey,
     /// The indexes of this cache in the other scopes that the token reads.
@@ -108,7 +109,7 @@ impl Lane {
             client,
             version,
             reporter,
-            told_of_wait: Arc::default(),
+            foreign_upload: Arc::default(),
             index,
             other_indexes,
         }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Shared,
-    blob::{FetchError, Fetched, Repair, pieces},
+    blob::{Advice, FetchError, Fetched, Repair, pieces},
     lookup,
     report::{Bar, Reporter},
     spool::{SpoolError, SpoolFile},
@@ -162,6 +162,7 @@ impl Fetch {
             key,
             reason,
             repair: Repair::Denied,
+            advice: Advice::default(),
         }
     }
 
@@ -245,6 +246,7 @@ impl Fetch {
         FetchError::Remote {
             digest: self.digest,
             error,
+            advice: Advice::default(),
         }
     }
 

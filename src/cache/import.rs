@@ -24,7 +24,7 @@ use self::{
 };
 use super::{
     Shared,
-    blob::{Blob, FetchError, Fetched},
+    blob::{Advice, Blob, FetchError, Fetched},
     config::CacheConfig,
     content_import::ContentImport,
     fetch::Fetch,
@@ -271,6 +271,9 @@ impl Core {
         } = &mut error
         {
             *repair = self.repair(*digest, key).await;
+        }
+        if self.verify != Verify::Full {
+            error.advise(Advice::Verify);
         }
         self.warn(
             "cache import: a layer could not be fetched",

@@ -15,7 +15,7 @@ const SHORTEST_SHOWN: Duration = Duration::from_secs(1);
 /// The waits of one job: a row for each kind of call, however many calls of it wait.
 pub(super) struct Waits {
     reporter: Arc<dyn Reporter>,
-    rows: Mutex<HashMap<Call, Weak<Row>>>,
+    rows: Mutex<HashMap<Call, SharedRow>>,
 }
 
 impl Waits {
@@ -33,18 +33,31 @@ impl Observer for Waits {
             return None;
         }
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = rows.get(&call).and_then(Weak::upgrade);
-        let row = shown.unwrap_or_else(|| {
-            let name = format!(
+        let name = || {
+            format!(
                 "waiting {:.1} s to {}: {why}",
                 wait.as_secs_f64(),
                 call.words()
-            );
-            let row = Arc::new(Row::begin(&self.reporter, name));
-            rows.insert(call, Arc::downgrade(&row));
-            row
-        });
+            )
+        };
+        let row = rows.entry(call).or_default().show(&self.reporter, name);
         Some(Box::new(row))
+    }
+}
+
+/// A row that several may need at once: it is shown once, and lasts as long as one of them waits.
+#[derive(Default)]
+pub(super) struct SharedRow(Mutex<Weak<Row>>);
+
+impl SharedRow {
+    /// The row that is shown, or the one with this name.
+    pub fn show(&self, reporter: &Arc<dyn Reporter>, name: impl FnOnce() -> String) -> Arc<Row> {
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.upgrade().unwrap_or_else(|| {
+            let row = Arc::new(Row::begin(reporter, name()));
+            *shown = Arc::downgrade(&row);
+            row
+        })
     }
 }
 

@@ -4,14 +4,19 @@
 //! board keeps the state and each stream reads from where it stands. Progress rows are kept once
 //! per transfer, which bounds the board by the number of layers.
 
+mod export_rows;
+mod own_row;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
-use prost_types::Timestamp;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+pub use export_rows::ExportRows;
+use own_row::OwnRow;
 
 use crate::{
     cache::{Event, Reporter, Transfer, TransferState},
@@ -25,12 +30,18 @@ const EXPORT_NAME: &str = "exporting to GitHub Actions Cache";
 /// The row for what belongs to no row of BuildKit's: imports, and exports that were dropped.
 const OWN_NAME: &str = "GitHub Actions Cache";
 
+/// What the names of the rows begin with that BuildKit's `local` exporter shows for each blob that it
+/// passes on, whether the cache has it or not. Rows of ours show what is uploaded.
+const HANDED_OVER: &str = "writing ";
+
 /// Warnings kept of one build. A build with more has one cause many times over.
 const MAX_WARNINGS: usize = 200;
 
 /// What is known of a build for those who watch it.
 pub struct Board {
     own_vertex: String,
+    /// Of all builds: BuildKit's history shows them again.
+    export_rows: Arc<ExportRows>,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
 }
@@ -40,16 +51,19 @@ struct State {
     now: u64,
     /// BuildKit's rows for exports of ours, and whether BuildKit has started them.
     exports: HashMap<String, bool>,
-    own_started: Option<Timestamp>,
+    /// BuildKit's names of imports that stand for others, and the names that users know.
+    imports: HashMap<String, String>,
+    own: OwnRow,
     rows: BTreeMap<(String, String), (u64, VertexStatus)>,
     warnings: Vec<(u64, VertexWarning)>,
 }
 
 impl Board {
     /// The board of the build `build_ref`.
-    pub fn new(build_ref: &str) -> Self {
+    pub fn new(build_ref: &str, export_rows: Arc<ExportRows>) -> Self {
         Self {
             own_vertex: Digest::of(format!("buildkit-gha-{build_ref}")).to_string(),
+            export_rows,
             state: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -66,7 +80,7 @@ impl Board {
 
     /// A reporter for everything that has no row of BuildKit's.
     pub fn reporter(self: &Arc<Self>) -> Arc<dyn Reporter> {
-        Arc::new(OwnRow(Arc::clone(self)))
+        Arc::new(OwnReporter(Arc::clone(self)))
     }
 
     /// Warns people that something was lost.
@@ -76,13 +90,26 @@ impl Board {
         self.take(None, event);
     }
 
-    /// BuildKit shows the row `vertex`: the name that it should have, if it is an export of ours,
-    /// which has begun now.
-    pub fn rename(&self, vertex: &str) -> Option<&'static str> {
+    /// BuildKit shows the row `vertex` under the name `name`: the name that it should have, if it is
+    /// one of ours. An export's has begun now.
+    pub fn rename(&self, vertex: &str, name: &str) -> Option<String> {
         let mut state = self.state();
-        let started = state.exports.get_mut(vertex)?;
-        *started = true;
-        Some(EXPORT_NAME)
+        if let Some(begun) = state.exports.get_mut(vertex) {
+            *begun = true;
+        } else if !self.export_rows.contains(vertex) {
+            return state.imports.get(name).cloned();
+        }
+        Some(EXPORT_NAME.to_owned())
+    }
+
+    /// Gives a row of BuildKit's for an import the name that users know.
+    pub fn rename_import(&self, from: String, to: String) {
+        self.state().imports.insert(from, to);
+    }
+
+    /// True if the row `id` below `vertex` says what a row of ours says better.
+    pub fn replaces(&self, vertex: &str, id: &str) -> bool {
+        id.starts_with(HANDED_OVER) && self.state().exports.contains_key(vertex)
     }
 
     /// Told of every change.
@@ -90,34 +117,45 @@ impl Board {
         self.changes.subscribe()
     }
 
-    /// All that came after `seen`, and where the board stands now.
+    /// All that came after `seen`, in its order, and where the board stands now.
     pub fn since(&self, seen: u64) -> (u64, StatusResponse) {
         let state = self.state();
         let newer = |at: u64| at > seen;
+        let mut rows: Vec<_> = state.rows.values().filter(|(at, _)| newer(*at)).collect();
+        rows.sort_unstable_by_key(|(at, _)| *at);
         let mut response = StatusResponse {
-            statuses: (state.rows.values())
-                .filter(|(at, _)| newer(*at))
-                .map(|(_, row)| row.clone())
-                .collect(),
+            statuses: rows.into_iter().map(|(_, row)| row.clone()).collect(),
             warnings: (state.warnings.iter())
                 .filter(|(at, _)| newer(*at))
                 .map(|(_, warning)| warning.clone())
                 .collect(),
             ..Default::default()
         };
-        if self.mentions_own(&response) {
-            response.vertexes.push(self.own_vertex(&state, None));
+        if state.own.changed_after(seen) || self.mentions_own(&response) {
+            response.vertexes.extend(self.own_vertex(&state));
         }
         (state.now, response)
     }
 
-    /// The end of our own row, if it was ever begun.
-    pub fn completed(&self) -> Option<Vertex> {
-        let state = self.state();
-        state
-            .own_started
-            .is_some()
-            .then(|| self.own_vertex(&state, Some(SystemTime::now().into())))
+    /// When our own row ends if nothing more happens.
+    pub fn quiet_at(&self) -> Option<Instant> {
+        self.state().own.quiet_at()
+    }
+
+    /// Ends our own row if it has been quiet for long enough; it begins again with what happens next.
+    pub fn end_if_quiet(&self) {
+        if self.quiet_at().is_some_and(|at| at <= Instant::now()) {
+            self.end();
+        }
+    }
+
+    /// Ends our own row.
+    pub fn end(&self) {
+        let mut state = self.state();
+        state.now += 1;
+        let now = state.now;
+        state.own.end(now);
+        self.changes.send_replace(now);
     }
 
     fn mentions_own(&self, response: &StatusResponse) -> bool {
@@ -127,14 +165,15 @@ impl Board {
             .any(|vertex| *vertex == self.own_vertex)
     }
 
-    fn own_vertex(&self, state: &State, completed: Option<Timestamp>) -> Vertex {
-        Vertex {
+    fn own_vertex(&self, state: &State) -> Option<Vertex> {
+        let (started, completed) = state.own.times()?;
+        Some(Vertex {
             digest: self.own_vertex.clone(),
             name: OWN_NAME.into(),
-            started: state.own_started,
+            started: Some(started),
             completed,
             ..Default::default()
-        }
+        })
     }
 
     /// Takes an event for the row `export`, or for our own where that row has not begun: a viewer
@@ -145,7 +184,12 @@ impl Board {
         let vertex = match export {
             Some(vertex) if state.exports.get(vertex) == Some(&true) => vertex.to_owned(),
             _ => {
-                state.own_started.get_or_insert(SystemTime::now().into());
+                let now = state.now;
+                state.own.event(now);
+                if let Event::Transfer(transfer) = &event {
+                    let running = transfer.state == TransferState::Running;
+                    state.own.under_way(&transfer.name, running);
+                }
                 self.own_vertex.clone()
             }
         };
@@ -239,10 +283,9 @@ impl ExportRow {
 
     /// Says that the export will take place: the row is ours.
     pub fn expect(&self) {
-        self.board
-            .state()
-            .exports
-            .insert(self.vertex.clone(), false);
+        self.board.export_rows.add(&self.vertex);
+        let mut state = self.board.state();
+        state.exports.insert(self.vertex.clone(), false);
     }
 }
 
@@ -254,9 +297,9 @@ impl Reporter for ExportRow {
 }
 
 /// Reports on our own row.
-struct OwnRow(Arc<Board>);
+struct OwnReporter(Arc<Board>);
 
-impl Reporter for OwnRow {
+impl Reporter for OwnReporter {
     fn report(&self, event: Event) {
         log(&event);
         self.0.take(None, event);

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    board::Board,
+    board::{Board, ExportRows},
     endpoint::{Access, Endpoint},
     rewrite::{Edit, Entry},
 };
@@ -33,6 +33,7 @@ pub struct Builds {
     in_flight: watch::Sender<usize>,
     closed: AtomicBool,
     boards: Mutex<HashMap<String, Weak<Board>>>,
+    export_rows: Arc<ExportRows>,
     stores: Mutex<HashMap<String, Arc<dyn content::Host>>>,
 }
 
@@ -89,6 +90,7 @@ impl Builds {
             in_flight: watch::Sender::new(0),
             closed: AtomicBool::new(false),
             boards: Mutex::default(),
+            export_rows: Arc::default(),
             stores: Mutex::default(),
         })
     }
@@ -154,7 +156,7 @@ impl Builds {
             return board;
         }
         boards.retain(|_, board| board.strong_count() > 0);
-        let board = Arc::new(Board::new(build_ref));
+        let board = Arc::new(Board::new(build_ref, Arc::clone(&self.export_rows)));
         boards.insert(build_ref.to_owned(), Arc::downgrade(&board));
         board
     }

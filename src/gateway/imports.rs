@@ -13,6 +13,7 @@ use super::{
     Front, backends,
     builds::{Build, Import},
     entry::{self, Refusal},
+    import_name,
     rewrite::{Edit, Entry},
 };
 use crate::{
@@ -68,6 +69,13 @@ impl Front {
             ImportWay::Loopback => vec![self.over_loopback(build, &spec, &job)],
             ImportWay::Content => self.over_content(build, entry, &job).await,
         };
+        for entry in &entries {
+            let (from, to) = (
+                import_name::of_buildkit(entry),
+                import_name::of_scope(&spec.scope),
+            );
+            build.board.rename_import(from, to);
+        }
         Ok(Import {
             edit: Edit::Replace(entries),
             job: Some(job),

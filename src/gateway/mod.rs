@@ -18,6 +18,7 @@ pub mod front;
 pub mod grpc;
 mod head;
 mod http2;
+mod import_name;
 mod imports;
 mod intercept;
 pub mod interceptor;

@@ -16,11 +16,14 @@ use crate::{
 /// Shortest time between two messages of ours: viewers draw about ten times a second.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Field numbers of `StatusResponse` and `Vertex`.
+/// Field numbers of `StatusResponse`, `Vertex` and `VertexStatus`.
 const VERTEXES: u32 = 1;
+const STATUSES: u32 = 2;
 const VERTEX_DIGEST: u32 = 1;
 const VERTEX_NAME: u32 = 3;
 const VERTEX_ERROR: u32 = 7;
+const STATUS_ID: u32 = 1;
+const STATUS_VERTEX: u32 = 2;
 
 /// What the name of BuildKit's row for one of our imports begins with.
 const IMPORT_NAME: &str = "importing cache manifest from gha:";
@@ -47,31 +50,39 @@ impl Viewer {
         }
     }
 
-    /// Gives BuildKit's rows for exports of ours the name that stock's `gha` export has, and looks
-    /// for imports that failed because buildkitd cannot reach us.
-    fn edit_vertexes(&self, message: &[u8]) -> Result<Vec<u8>, WireError> {
-        wire::edit(message, |field| {
-            if field.number != VERTEXES {
-                return Ok(Edit::Keep);
-            }
-            let vertex = field.payload()?;
-            let part = |number| match wire::last(vertex, number)? {
-                Some(field) => field.text().map(str::to_owned),
-                None => Ok(String::new()),
-            };
-            if part(VERTEX_NAME)?.starts_with(IMPORT_NAME) && !part(VERTEX_ERROR)?.is_empty() {
-                self.advise();
-            }
-            let Some(name) = self.board.rename(&part(VERTEX_DIGEST)?) else {
-                return Ok(Edit::Keep);
-            };
-            let renamed = wire::edit(vertex, |field| {
-                Ok::<_, WireError>(match field.number {
-                    VERTEX_NAME => Edit::Replace(name.into()),
-                    _ => Edit::Keep,
-                })
-            })?;
-            Ok(Edit::Replace(renamed))
+    fn edit_message(&self, message: &[u8]) -> Result<Vec<u8>, WireError> {
+        wire::edit(message, |field| match field.number {
+            VERTEXES => self.edit_vertex(field.payload()?),
+            STATUSES => self.edit_status(field.payload()?),
+            _ => Ok(Edit::Keep),
+        })
+    }
+
+    /// Gives BuildKit's rows for caches of ours the names that they have with stock's `gha`, and
+    /// looks for imports that failed because buildkitd cannot reach us.
+    fn edit_vertex(&self, vertex: &[u8]) -> Result<Edit, WireError> {
+        let name = text(vertex, VERTEX_NAME)?;
+        if name.starts_with(IMPORT_NAME) && !text(vertex, VERTEX_ERROR)?.is_empty() {
+            self.advise();
+        }
+        let Some(name) = self.board.rename(text(vertex, VERTEX_DIGEST)?, name) else {
+            return Ok(Edit::Keep);
+        };
+        let renamed = wire::edit(vertex, |field| {
+            Ok::<_, WireError>(match field.number {
+                VERTEX_NAME => Edit::Replace(name.clone().into()),
+                _ => Edit::Keep,
+            })
+        })?;
+        Ok(Edit::Replace(renamed))
+    }
+
+    fn edit_status(&self, status: &[u8]) -> Result<Edit, WireError> {
+        let (vertex, id) = (text(status, STATUS_VERTEX)?, text(status, STATUS_ID)?);
+        Ok(if self.board.replaces(vertex, id) {
+            Edit::Remove
+        } else {
+            Edit::Keep
         })
     }
 
@@ -99,7 +110,7 @@ impl Viewer {
 #[async_trait]
 impl StatusEditor for Viewer {
     fn edit(&mut self, message: Bytes) -> Bytes {
-        match self.edit_vertexes(&message) {
+        match self.edit_message(&message) {
             Ok(edited) => edited.into(),
             Err(error) => {
                 tracing::debug!(%error, "a status message is passed on as it is");
@@ -117,21 +128,29 @@ impl StatusEditor for Viewer {
                 self.not_before = Instant::now() + PACE;
                 return response.encode_to_vec().into();
             }
-            if self.changes.changed().await.is_err() {
+            let quiet = async {
+                match self.board.quiet_at() {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
                 // The sender lives in the board that we hold.
-                std::future::pending::<()>().await;
+                _ = self.changes.changed() => {}
+                () = quiet => self.board.end_if_quiet(),
             }
         }
     }
 
     fn finish(&mut self) -> Option<Bytes> {
-        let mut response = self.news().unwrap_or_default();
-        response
-            .vertexes
-            .retain(|vertex| vertex.completed.is_some());
-        response.vertexes.extend(self.board.completed());
-        (response != StatusResponse::default()).then(|| response.encode_to_vec().into())
+        self.board.end();
+        self.news().map(|news| news.encode_to_vec().into())
     }
+}
+
+/// The text of a field; empty where it is not there.
+fn text(message: &[u8], number: u32) -> Result<&str, WireError> {
+    wire::last(message, number)?.map_or(Ok(""), |field| field.text())
 }
 
 #[cfg(test)]
@@ -139,7 +158,7 @@ mod tests {
     use super::*;
     use crate::{
         cache::{Event, Transfer, TransferState},
-        proto::control::Vertex,
+        proto::control::{Vertex, VertexStatus},
     };
 
     fn decode(message: &Bytes) -> StatusResponse {
@@ -162,7 +181,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_export_row_is_renamed_and_gets_its_progress() {
-        let board = Arc::new(Board::new("build"));
+        let board = Arc::new(Board::new("build", Arc::default()));
         let row = board.export_row("session", 0);
         row.expect();
         let export = row.reporter();
@@ -175,12 +194,25 @@ mod tests {
                 name: "exporting cache to client directory".into(),
                 ..Default::default()
             }],
+            statuses: ["preparing build cache for export", "writing layer sha256:1"]
+                .map(|id| VertexStatus {
+                    id: id.into(),
+                    vertex: digest.clone(),
+                    ..Default::default()
+                })
+                .into(),
             ..Default::default()
         };
         let edited = viewer.edit(message.encode_to_vec().into());
         assert_eq!(
             decode(&edited).vertexes[0].name,
             "exporting to GitHub Actions Cache"
+        );
+        let rows = decode(&edited).statuses;
+        assert_eq!(
+            rows.len(),
+            1,
+            "what is handed over to us is not yet written"
         );
 
         export.report(transfer(1));
@@ -193,7 +225,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_warning_without_a_row_brings_its_own_to_every_viewer() {
-        let board = Arc::new(Board::new("build"));
+        let board = Arc::new(Board::new("build", Arc::default()));
         let mut early = viewer(&board);
         board.warn("cache export skipped".into(), vec!["because".into()]);
         let mut late = viewer(&board);
@@ -202,9 +234,43 @@ mod tests {
             let response = decode(&viewer.next().await);
             assert_eq!(response.warnings[0].short, b"cache export skipped: because");
             assert_eq!(response.warnings[0].vertex, response.vertexes[0].digest);
+        }
+        for viewer in [&mut early, &mut late] {
             let end = decode(&viewer.finish().unwrap());
             assert!(end.vertexes[0].completed.is_some());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_own_row_lasts_as_long_as_its_work() {
+        let board = Arc::new(Board::new("build", Arc::default()));
+        let mut viewer = viewer(&board);
+        let reporter = board.reporter();
+        for text in ["b is said first", "a is said next"] {
+            reporter.report(Event::Note(text.into()));
+        }
+        let said = decode(&viewer.next().await);
+        let rows: Vec<_> = said.statuses.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(rows, ["b is said first", "a is said next"]);
+        assert_eq!(said.vertexes[0].completed, None);
+        let begun = said.vertexes[0].started;
+        let end = decode(&viewer.next().await);
+        assert_eq!(end.vertexes[0].started, begun);
+        assert!(end.vertexes[0].completed.is_some());
+        assert_eq!(viewer.finish(), None, "it has ended already");
+    }
+
+    #[tokio::test]
+    async fn the_history_of_a_build_has_its_names_too() {
+        let rows = Arc::default();
+        let build = Arc::new(Board::new("build", Arc::clone(&rows)));
+        build.export_row("session", 0).expect();
+        drop(build);
+        let later = Board::new("build", rows);
+        let vertex = crate::digest::Digest::of("session-cache-0").to_string();
+        let name = later.rename(&vertex, "exporting cache to client directory");
+        assert_eq!(name.as_deref(), Some("exporting to GitHub Actions Cache"));
+        assert_eq!(later.rename("another", "exporting"), None);
     }
 
     #[test]
@@ -218,7 +284,7 @@ mod tests {
             ..Default::default()
         };
         for (called, warnings) in [(false, 1), (true, 0)] {
-            let board = Arc::new(Board::new("build"));
+            let board = Arc::new(Board::new("build", Arc::default()));
             let unreached = move || (!called).then(|| "http://127.0.0.1:1/".to_owned());
             let mut viewer = Viewer::new(board, unreached);
             let sent = viewer.edit(message.encode_to_vec().into());
@@ -230,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_is_no_status_message_passes_as_it_is() {
-        let mut viewer = viewer(&Arc::new(Board::new("build")));
+        let mut viewer = viewer(&Arc::new(Board::new("build", Arc::default())));
         let odd = Bytes::from_static(&[0x0a, 0xff]);
         assert_eq!(viewer.edit(odd.clone()), odd);
     }

@@ -1,7 +1,7 @@
 //! A service, a cache on top of it, and a build that writes and reads.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -320,6 +320,16 @@ impl Reporter for Said {
 impl Said {
     pub fn events(&self) -> Vec<Event> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// The names of the rows that show a wait.
+    pub fn waits(&self) -> BTreeSet<String> {
+        let name = |event| match event {
+            Event::Transfer(row) => Some(row.name),
+            _ => None,
+        };
+        let names = self.events().into_iter().filter_map(name);
+        names.filter(|name| name.starts_with("waiting ")).collect()
     }
 
     /// All notes.

@@ -5,14 +5,14 @@
 //! for, and stepped over with the next number when nobody has finished it at the end of this
 //! export. So is an entry that is damaged, unless it can be deleted.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
 use super::{Failure, Lane, newest::Ahead};
 use crate::{
     actions::{Client, Reservation, Reserved},
-    cache::{heal, lookup, report::Event},
+    cache::{heal, lookup, waits::Row},
     digest::Digest,
     protocol::key::BlobKey,
 };
@@ -146,10 +146,14 @@ impl<'a> Claims<'a> {
         let dead = cache.abandoned.take(self.client.identity(), key);
         let due = Instant::now() + cache.settings.unfinished_grace;
         let mut wait = FIRST_LOOK;
+        let mut shown = None;
         loop {
             let is_over = dead || (*self.ending.borrow() && Instant::now() >= due);
             match self.look().await? {
-                Seen::Nothing if !is_over => self.pause(wait, due).await,
+                Seen::Nothing if !is_over => {
+                    shown.get_or_insert_with(|| self.show_wait());
+                    self.pause(wait, due).await;
+                }
                 seen => return Ok(seen),
             }
             wait = (wait * 2).min(LONGEST_LOOK);
@@ -158,7 +162,6 @@ impl<'a> Claims<'a> {
 
     /// Waits before the next look, and no longer than until the last one is due.
     async fn pause(&mut self, wait: Duration, due: Instant) {
-        self.tell();
         let now = Instant::now();
         let until = if now < due {
             due.min(now + wait)
@@ -179,17 +182,14 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Says once for the whole export what is waited for.
-    fn tell(&self) {
-        if self.lane.told_of_wait.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let seconds = self.lane.cache.settings.unfinished_grace.as_secs();
-        self.lane.reporter.report(Event::Note(format!(
-            "another job has begun to upload {} and has not finished it; waiting for it until \
-             the end of this export, at least {seconds} s",
-            self.digest,
-        )));
+    /// Shows that somebody else's upload is waited for, one row for the whole export.
+    fn show_wait(&self) -> Arc<Row> {
+        self.lane.foreign_upload.show(&self.lane.reporter, || {
+            format!(
+                "waiting for another job to finish its upload of {}",
+                self.digest
+            )
+        })
     }
 
     /// Looks at the layer's entry. A wrong size counts when a URL of its own shows it again: a proxy

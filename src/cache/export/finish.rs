@@ -20,6 +20,7 @@ use crate::{
         manifest::Manifest,
         report::Event,
         unreachable,
+        waits::Row,
     },
     content,
     digest::Digest,
@@ -223,10 +224,9 @@ impl Core {
 
     async fn settle(&self) -> Settled {
         let uploading = self.ledger.uploading();
-        if uploading > 0 {
-            let layers = if uploading == 1 { "layer" } else { "layers" };
-            self.note(format!("waiting for {uploading} {layers} to be confirmed"));
-        }
+        let layers = if uploading == 1 { "layer" } else { "layers" };
+        let name = format!("waiting for {uploading} {layers} to be confirmed");
+        let _shown = (uploading > 0).then(|| Row::begin(&self.lane.reporter, name));
         self.ledger.settle(&self.times().uploads).await
     }
 
