@@ -45,8 +45,8 @@ async fn is_stepped_over(speaks: Speaks) {
     assert!(bed.has(&keys.entry(2)).await);
     assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
     let waits = bed.said.waits();
-    assert_eq!(waits.len(), 1, "{waits:?}");
-    assert!(waits.iter().all(|row| row.contains("another job")));
+    let others = waits.iter().filter(|row| row.contains("another job"));
+    assert_eq!(others.count(), 1, "{waits:?}");
 
     // Another process finds it, and so does a lookup as stock makes it.
     bed.restart();
@@ -80,7 +80,7 @@ async fn an_owner_who_is_alive_is_waited_for() {
     let job = bed.export("a");
     let content: Bytes = build.layers[0].clone();
     let owner = async {
-        while bed.said.waits().is_empty() {
+        while !(bed.said.waits().iter()).any(|row| row.contains("another job")) {
             tokio::task::yield_now().await;
         }
         client.upload_bytes(&reservation, content).await.unwrap();
