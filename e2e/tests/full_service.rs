@@ -1,5 +1,7 @@
 //! The Actions cache has no room: nobody tries for ever, and people read why.
 
+use regex::Regex;
+
 use crate::harness::{Api, Build, Builder, Daemon, Site};
 
 /// Some layers of the context fit beside what the service sets aside, and the largest does not.
@@ -31,12 +33,19 @@ fn through_the_gateway_it_is_a_warning() {
     let site = Site::on_a_disk_of(SIZE);
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
+    let mut first = String::new();
     for api in [Api::V1, Api::V2] {
         let export = Build::of(&site.context).to(site.gha(api, ",mode=max"));
         let warnings = builder.build(&export).ok().warnings;
+        if first.is_empty() {
+            first = warnings.join("\n");
+        }
         let lost = |text: &String| text.contains("could not be saved");
         assert!(warnings.iter().any(lost), "{api:?}: {warnings:?}");
     }
+    // The first build ran its steps, and the layers that it lost are called by them.
+    let step = Regex::new(r"sha256:[0-9a-f]{64} of \[[^]]+\] (COPY|RUN) ").expect("a pattern");
+    assert!(step.is_match(&first), "{first}");
     // The details of a warning.
     assert!(daemon.process.log().contains(WORDS));
     builder.prune();

@@ -22,6 +22,7 @@ mod layer;
 mod ledger;
 mod newest;
 mod other_scopes;
+mod plan;
 mod presence;
 mod replaced;
 mod upload;

@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
+
 use crate::{
     actions::{Token, TokenError},
     digest::Digest,
@@ -15,6 +17,13 @@ use crate::{
 pub trait Reporter: Send + Sync {
     /// One more thing to say.
     fn report(&self, event: Event);
+
+    /// The step of the build that was at work at `moment`, in the words of its log, if there was
+    /// exactly one and somebody watches the build.
+    fn step_at(&self, moment: Timestamp) -> Option<String> {
+        let _ = moment;
+        None
+    }
 }
 
 /// Something that people may want to see.

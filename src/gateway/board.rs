@@ -6,6 +6,7 @@
 
 mod export_rows;
 mod own_row;
+mod steps;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,10 +14,12 @@ use std::{
     time::SystemTime,
 };
 
+use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
 pub use export_rows::ExportRows;
 use own_row::OwnRow;
+use steps::Steps;
 
 use crate::{
     cache::{Event, Reporter, Transfer, TransferState},
@@ -54,6 +57,7 @@ struct State {
     /// BuildKit's names of imports that stand for others, and the names that users know.
     imports: HashMap<String, String>,
     own: OwnRow,
+    steps: Steps,
     rows: BTreeMap<(String, String), (u64, VertexStatus)>,
     warnings: Vec<(u64, VertexWarning)>,
 }
@@ -100,6 +104,15 @@ impl Board {
             return state.imports.get(name).cloned();
         }
         Some(EXPORT_NAME.to_owned())
+    }
+
+    /// BuildKit says this of a vertex.
+    pub fn saw(&self, vertex: &Vertex) {
+        self.state().steps.saw(vertex);
+    }
+
+    fn step_at(&self, moment: Timestamp) -> Option<String> {
+        self.state().steps.at(moment).map(str::to_owned)
     }
 
     /// Gives a row of BuildKit's for an import the name that users know.
@@ -294,6 +307,10 @@ impl Reporter for ExportRow {
         log(&event);
         self.board.take(Some(&self.vertex), event);
     }
+
+    fn step_at(&self, moment: Timestamp) -> Option<String> {
+        self.board.step_at(moment)
+    }
 }
 
 /// Reports on our own row.
@@ -303,6 +320,10 @@ impl Reporter for OwnReporter {
     fn report(&self, event: Event) {
         log(&event);
         self.0.take(None, event);
+    }
+
+    fn step_at(&self, moment: Timestamp) -> Option<String> {
+        self.0.step_at(moment)
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{board::Board, interceptor::StatusEditor};
 use crate::{
-    proto::control::StatusResponse,
+    proto::control::{StatusResponse, Vertex},
     wire::{self, Edit, WireError},
 };
 
@@ -61,6 +61,9 @@ impl Viewer {
     /// Gives BuildKit's rows for caches of ours the names that they have with stock's `gha`, and
     /// looks for imports that failed because buildkitd cannot reach us.
     fn edit_vertex(&self, vertex: &[u8]) -> Result<Edit, WireError> {
+        if let Ok(vertex) = Vertex::decode(vertex) {
+            self.board.saw(&vertex);
+        }
         let name = text(vertex, VERTEX_NAME)?;
         if name.starts_with(IMPORT_NAME) && !text(vertex, VERTEX_ERROR)?.is_empty() {
             self.advise();
@@ -158,7 +161,7 @@ mod tests {
     use super::*;
     use crate::{
         cache::{Event, Transfer, TransferState},
-        proto::control::{Vertex, VertexStatus},
+        proto::control::VertexStatus,
     };
 
     fn decode(message: &Bytes) -> StatusResponse {

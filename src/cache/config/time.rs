@@ -32,6 +32,11 @@ impl Time {
             .map_or_else(|_| self.clone(), |moment| Self(moment.to_string().into()))
     }
 
+    /// The moment, unless nobody knows it.
+    pub fn moment(&self) -> Option<Timestamp> {
+        self.0.parse().ok().filter(|_| !self.is_zero())
+    }
+
     /// The text as it was read.
     pub fn as_str(&self) -> &str {
         &self.0

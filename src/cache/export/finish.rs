@@ -1,21 +1,19 @@
 //! The end of an export: from the manifest to the index, which is committed last of all.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Core, Failure, Outcome, ledger::Settled, newest::Older};
+use super::{Core, Outcome, ledger::Settled, newest::Older, plan::Plan};
 use crate::{
     actions::{self, Client, Deadline, Weight},
     cache::{
         config::CacheConfig,
-        graph::{self, Graph},
-        heal,
+        graph, heal,
         index::{self, CommitError},
         manifest::Manifest,
         report::Event,
@@ -23,7 +21,6 @@ use crate::{
         waits::Row,
     },
     content,
-    digest::Digest,
 };
 
 /// Of an export's time, uploads may not use the last part: the index is still to be written.
@@ -34,9 +31,6 @@ const INDEX_TIME: Duration = Duration::from_secs(20);
 /// How long layers may take beyond the time of their export, while bytes move. Stock has no bound;
 /// this one is how long a signed upload URL is good for at least.
 pub(in crate::cache) const OVERTIME: Duration = Duration::from_hours(1);
-
-/// A warning names this many reasons, and layers of each, and counts the rest.
-const MAX_NAMED: usize = 10;
 
 /// When an export's parts must be done.
 pub(super) struct Times {
@@ -135,7 +129,8 @@ impl Core {
         let client = client.with_weight(&Weight::first());
         let newest = self.newest().renewed(&self.lane, &client);
         let settled = self.settle().await;
-        let mut plan = aside(move || Plan::new(&described, settled)).await?;
+        let reporter = Arc::clone(&self.lane.reporter);
+        let mut plan = aside(move || Plan::new(&described, settled, reporter.as_ref())).await?;
         if let Some((short, detail)) = plan.loss() {
             let _ = self.lost.set(format!("{short}: {}", detail.join("; ")));
             let unreachable = plan.unreachable();
@@ -239,102 +234,6 @@ impl Core {
     }
 }
 
-/// What the index will say.
-struct Plan {
-    kept: CacheConfig,
-    graph: Graph,
-    /// How many layers the build has.
-    layers: usize,
-    /// The blobs that are not in the cache, and why.
-    failed: Vec<(Digest, Option<Failure>)>,
-}
-
-impl Plan {
-    fn new(described: &CacheConfig, mut settled: Settled) -> Result<Self, String> {
-        let named: BTreeSet<Digest> = described.layers.iter().map(|layer| layer.blob).collect();
-        let missing: HashSet<Digest> = named
-            .into_iter()
-            .filter(|digest| !settled.confirmed.contains(digest))
-            .collect();
-        let kept = graph::without(described, &missing).map_err(|e| e.to_string())?;
-        let mut failed: Vec<_> = missing
-            .into_iter()
-            .map(|digest| (digest, settled.failed.remove(&digest)))
-            .collect();
-        failed.sort_unstable_by_key(|(digest, _)| *digest);
-        Ok(Self {
-            graph: Graph::of(&kept).map_err(|e| e.to_string())?,
-            kept,
-            layers: described.layers.len(),
-            failed,
-        })
-    }
-
-    fn left_out(&self) -> usize {
-        self.layers - self.kept.layers.len()
-    }
-
-    /// The warning that stands for all of them, if every one was lost because the service could
-    /// not be reached.
-    fn unreachable(&self) -> Option<Event> {
-        let warning = |failure: &Option<Failure>| match failure {
-            Some(Failure::Remote(error)) => unreachable::warning(error),
-            _ => None,
-        };
-        let mut warnings = self.failed.iter().map(|(_, failure)| warning(failure));
-        let first = warnings.next()??;
-        warnings.all(|other| other.is_some()).then_some(first)
-    }
-
-    /// One line for all that is lost, and the reasons in the service's own words.
-    fn loss(&self) -> Option<(String, Vec<String>)> {
-        if self.failed.is_empty() {
-            return None;
-        }
-        let failed = self.failed.len();
-        let all = self.layers;
-        let left_out = self.left_out();
-        // Where every layer that is left out has failed itself, no other was lost with it.
-        let what = match left_out.saturating_sub(failed) {
-            0 => format!("{failed} of {all} layers could not be saved and are left out"),
-            above => format!(
-                "{left_out} of {all} layers are left out ({failed} could not be saved, {above} \
-                 build on them)"
-            ),
-        };
-        let short = format!("cache export: {what}; the steps that made them will run again");
-        Some((short, reasons(&self.failed)))
-    }
-}
-
-/// Each reason once, with the layers that it holds for.
-fn reasons(failed: &[(Digest, Option<Failure>)]) -> Vec<String> {
-    let mut by_reason: Vec<(String, Vec<Digest>)> = Vec::new();
-    for (digest, failure) in failed {
-        let reason = match failure {
-            Some(failure) => failure.to_string(),
-            None => "the build did not write it".to_owned(),
-        };
-        match by_reason.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, layers)) => layers.push(*digest),
-            None => by_reason.push((reason, vec![*digest])),
-        }
-    }
-    let lines = by_reason.iter().take(MAX_NAMED).map(|(reason, layers)| {
-        let named = layers.iter().take(MAX_NAMED).map(ToString::to_string);
-        let named = named.collect::<Vec<_>>().join(", ");
-        match layers.len().saturating_sub(MAX_NAMED) {
-            0 => format!("{named}: {reason}"),
-            more => format!("{named} and {more} more: {reason}"),
-        }
-    });
-    let mut lines: Vec<_> = lines.collect();
-    if by_reason.len() > MAX_NAMED {
-        lines.push(format!("and {} more reasons", by_reason.len() - MAX_NAMED));
-    }
-    lines
-}
-
 /// Runs work on a large graph where it does not stop other tasks.
 async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
@@ -342,21 +241,4 @@ async fn aside<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| e.to_string())?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_is_said_once_for_all_its_layers() {
-        let failed: Vec<_> = (0..12_u8).map(|n| (Digest::of([n]), None)).collect();
-        let lines = reasons(&failed);
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(
-            lines[0].ends_with(" and 2 more: the build did not write it"),
-            "{lines:?}"
-        );
-        assert!(lines[0].starts_with(&Digest::of([0_u8]).to_string()));
-    }
 }
