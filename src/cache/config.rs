@@ -41,10 +41,12 @@ use crate::digest::Digest;
 
 mod check;
 mod time;
+mod usable;
 
 pub use check::{ConfigError, MAX_BYTES, MAX_ELEMENTS, MAX_LAYERS, MAX_LINKS, MAX_RECORDS, parse};
 pub(super) use check::{layer_order, record_order};
 pub use time::{InvalidTime, Time};
+pub use usable::MAX_COST;
 
 /// The parent of a layer that has none.
 pub const NO_PARENT: i64 = -1;

@@ -73,13 +73,22 @@ struct Slot {
 struct Index {
     /// Dropped when the build ends: buildkitd has read it by then.
     document: Mutex<Option<Arc<Document>>>,
-    /// The layers that it names, with their sizes where it says them.
-    layers: HashMap<Digest, Option<u64>>,
+    /// The layers that it names, and what it says of them.
+    layers: HashMap<Digest, Recorded>,
     /// The signature over the stored bytes, where signatures are wanted.
     signature: Option<Signature>,
 }
 
-/// An index as it is stored, and what it says.
+/// What an index says of a layer.
+#[derive(Clone, Copy)]
+struct Recorded {
+    /// Its size, where the index has it.
+    size: Option<u64>,
+    /// What it unpacks to.
+    diff_id: Digest,
+}
+
+/// An index as buildkitd gets it, and what it says.
 struct Document {
     stored: LoadedIndex,
     config: CacheConfig,
@@ -232,6 +241,11 @@ impl Slot {
 impl Core {
     fn indexes(&self) -> impl Iterator<Item = &Index> {
         self.slots.iter().filter_map(Slot::get)
+    }
+
+    /// What the indexes say of a layer; nothing if none names it.
+    fn recorded(&self, digest: Digest) -> impl Iterator<Item = Recorded> {
+        (self.indexes()).filter_map(move |index| index.layers.get(&digest).copied())
     }
 
     fn documents(&self) -> impl Iterator<Item = Arc<Document>> {

@@ -41,6 +41,7 @@ mod report;
 mod settings;
 pub mod spec;
 mod spool;
+mod unpack;
 mod unreachable;
 mod waits;
 

@@ -388,7 +388,7 @@ impl Build {
                 "parent": parent(at),
                 "annotations": {
                     "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                    "diffID": Digest::of([b"diff", &layer[..]].concat()),
+                    "diffID": Digest::of(layer),
                     "size": layer.len(),
                     "createdAt": "2026-01-02T03:04:05Z",
                 },

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use buildkit_gha::{
-    cache::{Blob, Event, FetchError, TransferState},
+    cache::{
+        Blob, Event, FetchError, TransferState,
+        spec::{Spec, Verify},
+    },
     content::Host as _,
     digest::Digest,
     protocol::key,
@@ -171,6 +174,68 @@ async fn an_index_that_is_not_valid_is_a_miss_and_a_warning() {
         assert!(job.index(index_key(scope).base()).is_none());
         assert_eq!(bed.said.warnings().len(), before + 1, "{scope}");
     }
+}
+
+/// Go reads names without regard to case, and takes what another reader overlooks.
+#[tokio::test]
+async fn buildkitd_gets_what_was_checked_and_nothing_else() {
+    let bed = Bed::new(Speaks::V2).await;
+    let written = String::from_utf8(build().index.to_json()).unwrap();
+    let unchanged = written.clone();
+    let hidden = written.replacen('{', r#"{"Records":[{},{},{}],"more":[1,2],"#, 1);
+    for (scope, stored, served) in [
+        ("plain", written.clone(), unchanged),
+        ("hidden", hidden, written),
+    ] {
+        bed.put(&index_key(scope).entry(1), stored.into_bytes())
+            .await;
+        let job = bed.import(scope).await;
+        let index = job.index(index_key(scope).base()).unwrap();
+        assert_eq!(String::from_utf8(index.raw.to_vec()).unwrap(), served);
+    }
+    assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
+}
+
+#[tokio::test]
+async fn an_index_that_would_sink_buildkitd_is_a_miss_and_a_warning() {
+    let bed = Bed::new(Speaks::V2).await;
+    let mut index = build().index;
+    let record = index.records[0].clone();
+    index.records = vec![record; 300_000];
+    bed.put(&index_key("a").entry(1), index.to_json()).await;
+    let job = bed.import("a").await;
+    assert!(job.index(index_key("a").base()).is_none());
+    let said = bed.said.warnings();
+    assert!(said[0].contains("MB of memory"), "{said:?}");
+}
+
+/// The blob is what its digest says, and buildkitd unpacks it without comparing.
+#[tokio::test]
+async fn full_verification_unpacks_a_layer() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build();
+    build.export(&bed.export("a")).await;
+    let mut index = build.index.clone();
+    for layer in &mut index.layers {
+        let annotations = layer.annotations.as_mut().unwrap();
+        annotations.diff_id = Some(Digest::of("something else"));
+    }
+    bed.put(&index_key("a").entry(2), index.to_json()).await;
+    bed.restart();
+    for (verify, size) in [
+        (Verify::Probe, Some(build.layers[0].len() as u64)),
+        (Verify::Full, None),
+    ] {
+        let spec = Spec {
+            import_verify: verify,
+            ..bed.spec("a")
+        };
+        let job = bed.cache.import(&spec, bed.reporter()).unwrap();
+        assert!(job.ready(Instant::now() + Duration::from_secs(20)).await);
+        assert_eq!(job.promise(build.digest(0)).await, size, "{verify:?}");
+    }
+    let said = bed.said.warnings();
+    assert!(said[0].contains("and the index says"), "{said:?}");
 }
 
 #[tokio::test]

@@ -9,14 +9,14 @@ pub const MAX_BYTES: usize = 64 << 20;
 pub const MAX_LAYERS: usize = 100_000;
 
 /// The most records.
-pub const MAX_RECORDS: usize = 1_000_000;
+pub const MAX_RECORDS: usize = 400_000;
 
 /// The most links between records.
-pub const MAX_LINKS: usize = 4_000_000;
+pub const MAX_LINKS: usize = 1_000_000;
 
 /// The most marks `{`, `[` and `,` in the text. Each one may cost about 100 bytes of memory, and
 /// counting them costs nothing, so they are counted before anything is parsed.
-pub const MAX_ELEMENTS: usize = 6_000_000;
+pub const MAX_ELEMENTS: usize = 2_000_000;
 
 /// Why an index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,22 @@ pub enum ConfigError {
     /// Something stands upon itself.
     #[error("the {0} of the cache index form a cycle")]
     Cycle(&'static str),
+    /// The text is no JSON object: BuildKit refuses it.
+    #[error("the cache index is not what BuildKit writes: it is no JSON object")]
+    NoObject,
+    /// It would cost buildkitd more than an index should.
+    #[error(
+        "buildkitd would need about {} MB of memory to read the cache index, more than the {} MB that \
+         an index may cost it",
+        cost / 1_000_000,
+        limit / 1_000_000
+    )]
+    TooCostly {
+        /// The estimate, in bytes.
+        cost: u64,
+        /// The bound.
+        limit: u64,
+    },
     /// BuildKit refuses an index with such a record.
     #[error("record {0} of the cache index has an input that nothing leads to")]
     EmptyInput(usize),
@@ -60,6 +76,10 @@ pub fn parse(json: &[u8]) -> Result<CacheConfig, ConfigError> {
         .filter(|b| matches!(b, b'{' | b'[' | b','))
         .count();
     bound("elements", marks, MAX_ELEMENTS)?;
+    // serde takes a list for the object whose fields it holds in their order.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ConfigError::NoObject);
+    }
     let config: CacheConfig = serde_json::from_slice(json)?;
     config.check()?;
     Ok(config)

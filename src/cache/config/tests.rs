@@ -113,6 +113,8 @@ fn what_is_broken_is_refused_by_name() {
             r#"{"records":[{"layers":[{"createdAt":"x"}]}]}"#.to_owned(),
             "not a time",
         ),
+        (" []".to_owned(), "no JSON object"),
+        ("null".to_owned(), "no JSON object"),
     ] {
         let error = parse(json.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(words), "{words:?} in {error:?}");

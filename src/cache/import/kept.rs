@@ -31,6 +31,11 @@ impl Kept {
         self.lock().is_some()
     }
 
+    /// The layer, which stays kept.
+    pub fn peek(&self) -> Option<Blob> {
+        Some(self.lock().as_ref()?.blob.clone())
+    }
+
     /// Keeps a layer that is in the spool.
     pub fn put(&self, blob: Blob) {
         let content = Content { blob, _share: None };

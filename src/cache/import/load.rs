@@ -8,11 +8,11 @@ use std::{
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::{Core, Document, Index, Signature, Slot};
+use super::{Core, Document, Index, Recorded, Signature, Slot};
 use crate::{
     actions::{self, Client},
     cache::{
-        config::{self, CacheConfig, Layer},
+        config::{self, CacheConfig, ConfigError, Layer},
         heal, index,
         spool::blocking,
         unreachable,
@@ -57,9 +57,9 @@ impl Core {
         let Some(newest) = index::newest(client, &slot.key, &self.version).await? else {
             return Ok(None);
         };
-        let stored = newest.readable()?;
+        let mut stored = newest.readable()?;
         let raw = stored.raw.clone();
-        let config = blocking(move || Ok(config::parse(&raw))).await;
+        let config = blocking(move || Ok(readable(&raw))).await;
         let invalid = |reason: String| LoadError::Invalid {
             key: stored.key.clone(),
             reason,
@@ -67,18 +67,18 @@ impl Core {
         let config = config
             .map_err(|e| invalid(e.to_string()))?
             .map_err(|e| invalid(e.to_string()))?;
-        if let Some(layer) = config.layers.iter().find(|layer| !is_complete(layer)) {
-            // BuildKit refuses the whole index for one such layer.
-            return Err(invalid(format!("the layer {} has no diffID", layer.blob)));
-        }
+        let layers =
+            layers(&config).map_err(|layer| invalid(format!("the layer {layer} has no diffID")))?;
         heal::learn(&self.cache.damage, self.client.identity(), &config);
         let signature = if self.cache.settings.signed {
             self.load_signature(client, &stored.raw).await?
         } else {
+            // buildkitd gets what was checked, and not a text that it may read in another way.
+            stored.raw = config.to_json().into();
             None
         };
         Ok(Some(Index {
-            layers: layers(&config),
+            layers,
             document: Mutex::new(Some(Arc::new(Document { stored, config }))),
             signature,
         }))
@@ -101,6 +101,13 @@ impl Core {
     }
 }
 
+/// What a build can use of an index, if buildkitd can afford to read it.
+fn readable(raw: &[u8]) -> Result<CacheConfig, ConfigError> {
+    let config = config::parse(raw)?.usable();
+    config.check_cost()?;
+    Ok(config)
+}
+
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
     #[error(transparent)]
@@ -109,17 +116,19 @@ enum LoadError {
     Invalid { key: String, reason: String },
 }
 
-fn is_complete(layer: &Layer) -> bool {
-    let annotations = layer.annotations.as_ref();
-    annotations.is_some_and(|annotations| annotations.diff_id.is_some())
-}
-
-/// The layers of an index, with their sizes; 0 is what stands there when nobody knows.
-fn layers(config: &CacheConfig) -> HashMap<Digest, Option<u64>> {
-    let size = |layer: &Layer| {
-        let size = layer.annotations.as_ref()?.size;
-        u64::try_from(size).ok().filter(|size| *size > 0)
+/// The layers of an index, or the one that BuildKit refuses the whole index for.
+fn layers(config: &CacheConfig) -> Result<HashMap<Digest, Recorded>, Digest> {
+    let recorded = |layer: &Layer| {
+        let annotations = layer.annotations.as_ref()?;
+        Some(Recorded {
+            size: u64::try_from(annotations.size)
+                .ok()
+                .filter(|size| *size > 0),
+            diff_id: annotations.diff_id?,
+        })
     };
     let layers = config.layers.iter();
-    layers.map(|layer| (layer.blob, size(layer))).collect()
+    layers
+        .map(|layer| Ok((layer.blob, recorded(layer).ok_or(layer.blob)?)))
+        .collect()
 }

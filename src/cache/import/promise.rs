@@ -109,16 +109,16 @@ pub(super) enum Miss {
     Denied(String),
     #[error("it was fetched to be verified, and {0}")]
     Unverified(FetchError),
+    #[error("it was fetched to be verified, and {0}")]
+    Misdescribed(String),
 }
 
 impl Core {
     /// A layer that is there, looked up once for the whole import.
     pub(super) async fn promised(&self, digest: Digest) -> Option<Promised> {
-        let recorded = self
-            .indexes()
-            .find_map(|index| index.layers.get(&digest).copied())?;
+        let recorded = self.recorded(digest).next()?;
         let cell = self.promises.cell(digest);
-        let promised = cell.get_or_init(|| self.look(digest, recorded)).await;
+        let promised = cell.get_or_init(|| self.look(digest, recorded.size)).await;
         // It may have failed since it was promised.
         let promised = promised.clone()?;
         let denied = self.is_denied(digest, &promised.entry.key);

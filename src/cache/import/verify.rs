@@ -7,7 +7,10 @@ use super::{
     Core,
     promise::{Miss, Promised},
 };
-use crate::{cache::report::Event, digest::Digest};
+use crate::{
+    cache::{blob::Blob, report::Event, unpack},
+    digest::Digest,
+};
 
 /// Layers that are verified before they are promised stay in the spool until they are pulled: they
 /// may have one part in so many of it, so that other pulls have room whatever waits there.
@@ -20,7 +23,8 @@ impl Core {
         digest: Digest,
         promised: Promised,
     ) -> Result<Promised, Miss> {
-        if promised.kept.holds() {
+        if let Some(blob) = promised.kept.peek() {
+            self.check_diff_id(digest, &blob).await?;
             return Ok(promised);
         }
         let imports = &self.cache.imports;
@@ -29,8 +33,23 @@ impl Core {
             return Ok(promised);
         }
         let blob = self.download(digest, &promised).await;
-        promised.kept.put(blob.map_err(Miss::Unverified)?);
+        let blob = blob.map_err(Miss::Unverified)?;
+        self.check_diff_id(digest, &blob).await?;
+        promised.kept.put(blob);
         Ok(promised)
+    }
+
+    /// A blob may be what its digest says and not what the index says of it: buildkitd would unpack
+    /// it without a look.
+    async fn check_diff_id(&self, digest: Digest, blob: &Blob) -> Result<(), Miss> {
+        let unpacked = unpack::diff_id(blob).await.map_err(Miss::Misdescribed)?;
+        let mut said = self.recorded(digest).map(|layer| layer.diff_id);
+        match said.find(|diff_id| *diff_id != unpacked) {
+            None => Ok(()),
+            Some(said) => Err(Miss::Misdescribed(format!(
+                "it unpacks to {unpacked}, and the index says {said}"
+            ))),
+        }
     }
 
     fn tell_of_room(&self, digest: Digest, size: u64) {
