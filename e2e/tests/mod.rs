@@ -14,6 +14,7 @@ mod heal;
 mod imports;
 mod index;
 mod life;
+mod listing;
 mod memory;
 mod mixed;
 mod npm;

@@ -100,6 +100,14 @@ struct Shared {
     ranges: Width,
 }
 
+impl Shared {
+    /// A blob was looked for in vain, or cannot be used: nothing that was known before proves it.
+    fn disprove(&self, identity: &Identity, digest: Digest) {
+        self.proofs.revoke(identity, digest);
+        self.listings.forget(identity, digest);
+    }
+}
+
 impl Cache {
     /// Makes the spool directory if it is not there, and tries it.
     pub fn new(settings: Settings, http: Http, tasks: Tasks) -> io::Result<Self> {
@@ -112,7 +120,7 @@ impl Cache {
             proofs: proof::Proofs::new(settings.proof_age),
             abandoned: proof::Abandoned::default(),
             delivered: proof::Delivered::default(),
-            listings: listing::Listings::default(),
+            listings: listing::Listings::new(settings.proof_age),
             damage: damage::Damage::default(),
             uploads: export::Uploads::default(),
             fetches: flight::Flights::default(),

@@ -53,7 +53,7 @@ impl Core {
         }
         let client = lane.client.with_deadline(deadline);
         let Some(entry) = lookup::blob(&client, digest, &lane.version).await? else {
-            lane.cache.proofs.revoke(identity, digest);
+            lane.cache.disprove(identity, digest);
             return Ok(false);
         };
         if lane.cache.damage.denies(identity, digest, &entry.key) {
