@@ -2,6 +2,7 @@
 
 mod bake;
 mod beside;
+mod buildkitd_config;
 mod clients;
 mod compression;
 mod cut;
@@ -13,6 +14,7 @@ mod harness;
 mod heal;
 mod imports;
 mod index;
+mod lazy;
 mod life;
 mod listing;
 mod memory;
