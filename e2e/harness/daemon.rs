@@ -75,10 +75,12 @@ impl Daemon {
         let root = lab.path(format!("{name}.root"));
         let socket = lab.path(format!("{name}.sock"));
         let otel = lab.path(format!("{name}.otel.sock"));
-        let address = format!("unix://{}", socket.display());
         let text = format!(
-            "root = {root:?}\n[grpc]\naddress = [{address:?}]\n[otel]\nsocketPath = {otel:?}\n\
-             [worker.oci]\nnetworkMode = \"host\"\n[worker.containerd]\nenabled = false\n{settings}"
+            "root = '{}'\n[grpc]\naddress = ['unix://{}']\n[otel]\nsocketPath = '{}'\n\
+             [worker.oci]\nnetworkMode = 'host'\n[worker.containerd]\nenabled = false\n{settings}",
+            root.display(),
+            socket.display(),
+            otel.display()
         );
         let file = lab.path(format!("{name}.toml"));
         fs::write(&file, text).expect("write the configuration");
