@@ -4,6 +4,7 @@ mod bake;
 mod beside;
 mod buildkitd_config;
 mod clients;
+mod comparison;
 mod compression;
 mod cut;
 mod daemon;
