@@ -135,7 +135,11 @@ impl Core {
         let newest = self.newest().renewed(&self.lane, &client);
         let settled = self.settle().await;
         let mut plan = aside(move || Plan::new(&described, settled)).await?;
-        if let Some((short, detail)) = plan.loss() {
+        if let Some((short, mut detail)) = plan.loss() {
+            if plan.is_late() {
+                let timeout = self.timeout;
+                detail.push(format!("the timeout of this export is {timeout:?}"));
+            }
             let _ = self.lost.set(format!("{short}: {}", detail.join("; ")));
             let unreachable = plan.unreachable();
             self.tell(unreachable.unwrap_or(Event::Warning { short, detail }));
@@ -272,6 +276,12 @@ impl Plan {
 
     fn left_out(&self) -> usize {
         self.layers - self.kept.layers.len()
+    }
+
+    /// Whether a layer was lost because it came too late.
+    fn is_late(&self) -> bool {
+        let late = |(_, failure): &(_, _)| matches!(failure, Some(Failure::Late(_)));
+        self.failed.iter().any(late)
     }
 
     /// The warning that stands for all of them, if every one was lost because the service could
