@@ -2,7 +2,7 @@
 //!
 //! BuildKit answers one manifest, of the last export that has written one: ours, where the user's
 //! own have failed and their errors are ignored. By its digest ours is known, unless the user's is
-//! the very same document. So ours gets another form than theirs have.
+//! the very same document. So ours gets another form than theirs have (ADR 25).
 
 use super::rewrite::Entry;
 use crate::cache::spec::{self, ManifestForm};
