@@ -154,6 +154,43 @@ fn shared_transfers() {
     }
 }
 
+/// An export of what is there, by a daemon that was started again and imports nothing: over a link
+/// as that to GitHub.
+#[test]
+#[ignore = "prints figures: make compare"]
+fn restarted() {
+    const LAYERS: usize = 60;
+    for (side, daemon) in SIDES {
+        let site = Site::new();
+        let copies = (0..LAYERS).map(|n| format!("COPY {n} /{n}\n"));
+        let steps = format!("FROM scratch\n{}", copies.collect::<String>());
+        let context = Context::new(&site.lab, "many", &steps);
+        for n in 0..LAYERS {
+            let mut bytes = vec![0; 300 << 10];
+            rand::fill(&mut bytes[..]);
+            context.write(&n.to_string(), bytes);
+        }
+        let link = Link {
+            api: Duration::from_millis(120),
+            blob: Duration::from_millis(25),
+            ..Link::NONE
+        };
+        let proxy = Proxy::on(&site.service, link);
+        let build = Build::of(&context).to(cache(&proxy, &site.token, ",mode=max"));
+        for state in ["first", "restarted"] {
+            let daemon = daemon(&site, side);
+            proxy.restart_tally();
+            let begun = Instant::now();
+            Builder::buildctl(&daemon).build(&build).ok();
+            let (took, tally) = (begun.elapsed(), proxy.tally());
+            println!(
+                "{side}, {state}: {took:.1?}, {} API calls, {} blob calls",
+                tally.api, tally.blob
+            );
+        }
+    }
+}
+
 /// Four layers of 1 GB over a link that takes longer for them than the default timeout of 10
 /// minutes. Both sides run at once, each with a link of its own.
 const LARGE: &str = "

@@ -95,6 +95,7 @@ struct Shared {
     listings: listing::Listings,
     damage: damage::Damage,
     uploads: export::Uploads,
+    lookups: flight::Flights<(Identity, Digest), export::Looked>,
     fetches: flight::Flights<(Identity, Digest), blob::Fetched>,
     /// Ranged reads in flight.
     ranges: Width,
@@ -123,6 +124,7 @@ impl Cache {
             listings: listing::Listings::new(settings.proof_age),
             damage: damage::Damage::default(),
             uploads: export::Uploads::default(),
+            lookups: flight::Flights::default(),
             fetches: flight::Flights::default(),
             ranges: Width::new("down", settings.ranges_in_flight),
             settings,
