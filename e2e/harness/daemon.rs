@@ -1,6 +1,7 @@
 //! buildkitd, bare or behind the gateway: the same flags start either.
 
 use std::{
+    fs,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
@@ -68,6 +69,32 @@ impl Daemon {
         Self::listening(lab, name, daemon.root.clone(), gateway)
     }
 
+    /// buildkitd, bare or behind the gateway, without any flag: all is said by a file, with
+    /// `settings` at its end, that `BUILDKITD_CONFIG` names.
+    pub fn by_variable(lab: &Arc<Lab>, name: &str, gateway: bool, settings: &str) -> Self {
+        let root = lab.path(format!("{name}.root"));
+        let socket = lab.path(format!("{name}.sock"));
+        let otel = lab.path(format!("{name}.otel.sock"));
+        let text = format!(
+            "root = '{}'\n[grpc]\naddress = ['unix://{}']\n[otel]\nsocketPath = '{}'\n\
+             [worker.oci]\nnetworkMode = 'host'\n[worker.containerd]\nenabled = false\n{settings}",
+            root.display(),
+            socket.display(),
+            otel.display()
+        );
+        let file = lab.path(format!("{name}.toml"));
+        fs::write(&file, text).expect("write the configuration");
+        let mut daemon = if gateway {
+            let mut gateway = command(lab, PROGRAM);
+            gateway.arg("gateway").envs(ANY_DISK);
+            gateway
+        } else {
+            command(lab, "buildkitd")
+        };
+        daemon.env("BUILDKITD_CONFIG", file);
+        Self::accepting(lab, name, root, socket, daemon)
+    }
+
     fn start(lab: &Arc<Lab>, name: &str, mut daemon: Command) -> Self {
         let root = lab.path(format!("{name}.root"));
         daemon.arg("--root").arg(&root);
@@ -85,6 +112,16 @@ impl Daemon {
         daemon
             .arg("--addr")
             .arg(format!("unix://{}", socket.display()));
+        Self::accepting(lab, name, root, socket, daemon)
+    }
+
+    fn accepting(
+        lab: &Arc<Lab>,
+        name: &str,
+        root: PathBuf,
+        socket: PathBuf,
+        daemon: Command,
+    ) -> Self {
         let mut process = Process::start(lab, name, daemon);
         process.until("the socket accepts", SOON, |_| {
             UnixStream::connect(&socket).ok()

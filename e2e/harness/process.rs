@@ -170,6 +170,15 @@ impl Process {
             .unwrap_or_else(|| panic!("{} is still running after {within:?}", self.name))
     }
 
+    /// Waits for the end of a program whose output and errors go to one log.
+    pub fn finish(mut self, within: Duration) -> Finished {
+        Finished {
+            status: self.wait(within),
+            stdout: String::new(),
+            stderr: self.log(),
+        }
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         // An error means that the process is gone, which is what its reader will find out.

@@ -7,12 +7,17 @@ use std::{
     thread,
 };
 
+use hyper::{
+    Request, body::Incoming, client::conn::http1 as client, header::HeaderValue,
+    server::conn::http1 as server, service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use tokio::{io::copy_bidirectional, net::TcpStream, task::JoinSet};
-use tokio_rustls::TlsAcceptor;
+use tokio::{io::copy_bidirectional, net::TcpStream, sync::Mutex, task::JoinSet};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{Lab, SOON, command, run};
 
@@ -67,6 +72,51 @@ impl TlsFront {
 
     /// Hands all connections on to `service`. Its thread ends with the test process.
     pub fn serve(self, service: SocketAddr) {
+        self.each_connection(move |mut inner| async move {
+            let mut outer = TcpStream::connect(service).await.ok()?;
+            copy_bidirectional(&mut inner, &mut outer)
+                .await
+                .ok()
+                .map(drop)
+        });
+    }
+
+    /// Hands all requests on to `service`, and tells it what each came by, as proxies do.
+    pub fn serve_as_proxy(self, service: SocketAddr) {
+        let host = self.url();
+        let host = host.trim_start_matches("https://").trim_end_matches('/');
+        let host: HeaderValue = host.parse().expect("a name and a port");
+        self.each_connection(move |inner| {
+            let host = host.clone();
+            async move {
+                let outer = TcpStream::connect(service).await.ok()?;
+                let (requests, connection) = client::handshake(TokioIo::new(outer)).await.ok()?;
+                let requests = &Mutex::new(requests);
+                let proxy = service_fn(|mut request: Request<Incoming>| {
+                    let headers = request.headers_mut();
+                    headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+                    headers.insert("x-forwarded-host", host.clone());
+                    headers.insert("host", HeaderValue::from_static("inner.example"));
+                    async move {
+                        let mut requests = requests.lock().await;
+                        requests.ready().await?;
+                        requests.send_request(request).await
+                    }
+                });
+                let served = server::Builder::new().serve_connection(TokioIo::new(inner), proxy);
+                tokio::select! {
+                    served = served => served.ok(),
+                    _ = connection => None,
+                }
+            }
+        });
+    }
+
+    fn each_connection<F>(self, serve: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Option<()>> + Send + 'static,
+    {
+        let serve = Arc::new(serve);
         self.listener.set_nonblocking(true).expect("a socket");
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -76,11 +126,10 @@ impl TlsFront {
                 let listener = tokio::net::TcpListener::from_std(self.listener).expect("a socket");
                 let mut connections = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
-                    let tls = self.tls.clone();
+                    let (tls, serve) = (self.tls.clone(), Arc::clone(&serve));
                     connections.spawn(async move {
-                        let mut inner = tls.accept(stream).await.ok()?;
-                        let mut outer = TcpStream::connect(service).await.ok()?;
-                        copy_bidirectional(&mut inner, &mut outer).await.ok()
+                        let inner = tls.accept(stream).await.ok()?;
+                        serve(inner).await
                     });
                 }
             });

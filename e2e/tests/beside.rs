@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::harness::{Api, Build, Builder, Daemon, Site};
+use crate::harness::{Api, Build, Builder, Daemon, Site, mount_tmpfs};
 
 /// What an image with an inline cache has in its configuration.
 const INLINE: &[u8] = b"moby.buildkit.cache.v0";
@@ -76,6 +76,37 @@ fn inline_only_and_no_word_of_our_manifest() {
     let told = json(&metadata);
     assert!(told.get("containerimage.digest").is_some(), "{told}");
     assert_eq!(told.get("cache.manifest"), None);
+}
+
+/// The manifest of ours would be all that BuildKit answers, and clients put it into files.
+#[test]
+fn a_local_export_that_fails_is_not_told_our_manifest() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let local = site.lab.path("full");
+    fs::create_dir(&local).expect("create a directory");
+    mount_tmpfs(&local, "1m");
+    let metadata = site.lab.path("metadata.json");
+    let build = Build::of(&site.context);
+    let export = build
+        .clone()
+        .to(site.gha(Api::V2, ",mode=max"))
+        .to(format!(
+            "type=local,dest={},mode=max,ignore-error=true",
+            local.display()
+        ))
+        .arg(format!("--metadata-file={}", metadata.display()));
+    let builder = Builder::buildctl(&daemon);
+    let outcome = builder.build(&export).ok().no_warnings();
+    let error = outcome.error_of("exporting to client directory");
+    let error = error.or_else(|| outcome.error_of("exporting cache to client directory"));
+    assert!(error.is_some(), "it fails: {}", outcome.output);
+    let told = fs::read_to_string(&metadata).unwrap_or_default();
+    assert!(!told.contains("cache.manifest"), "{told}");
+    assert!(!local.join("index.json").exists());
+    builder.prune();
+    let import = build.from(site.gha(Api::V2, ""));
+    builder.build(&import).ok().no_warnings().all_cached();
 }
 
 fn index_digest(dir: &Path) -> String {

@@ -2,7 +2,9 @@
 
 mod bake;
 mod beside;
+mod buildkitd_config;
 mod clients;
+mod comparison;
 mod compression;
 mod cut;
 mod daemon;
@@ -14,7 +16,9 @@ mod harness;
 mod heal;
 mod imports;
 mod index;
+mod lazy;
 mod life;
+mod listing;
 mod memory;
 mod mixed;
 mod npm;

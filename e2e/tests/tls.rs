@@ -41,6 +41,53 @@ fn a_self_signed_certificate_in_ssl_cert_file_is_trusted() {
     round_trip(&site, &url, &builder, &builder);
 }
 
+/// What a proxy says is believed where it is named.
+#[test]
+fn a_proxy_with_tls_that_is_named() {
+    let lab = Lab::new();
+    let front = TlsFront::new(&lab);
+    let (url, certificate) = (front.url(), front.certificate.clone());
+    let site = Site::in_lab(lab, |serve| {
+        serve.env("BUILDKIT_GHA_TRUSTED_PROXY", "127.0.0.1");
+    });
+    front.serve_as_proxy(site.service.address());
+    let daemon = Daemon::gateway_with(&site.lab, "gateway", |gateway| {
+        gateway.env("SSL_CERT_FILE", &certificate);
+    });
+    let builder = Builder::buildctl(&daemon);
+    round_trip(&site, &url, &builder, &builder);
+    let log = site.service.process.log();
+    assert!(!log.contains("--trusted-proxy"), "{log}");
+}
+
+/// Where it is not, both sides say what is wrong: the service in its log, and the build, whose
+/// signed URLs begin with `http://` and lead nowhere.
+#[test]
+fn a_proxy_with_tls_that_nobody_has_named_is_told_of() {
+    let lab = Lab::new();
+    let front = TlsFront::new(&lab);
+    let (url, certificate) = (front.url(), front.certificate.clone());
+    let site = Site::in_lab(lab, |_| ());
+    front.serve_as_proxy(site.service.address());
+    let daemon = Daemon::gateway_with(&site.lab, "gateway", |gateway| {
+        gateway.env("SSL_CERT_FILE", &certificate);
+    });
+    let (attributes, token) = (Api::V2.attributes(&url), &site.token);
+    let cache = format!("type=gha,{attributes},token={token},timeout=5s");
+    let build = Build::of(&site.context).to(cache);
+    let outcome = Builder::buildctl(&daemon).build(&build).ok();
+    for words in [
+        "its signed URLs begin with http://",
+        "--base-url",
+        "--trusted-proxy",
+    ] {
+        let says = |warning: &String| warning.contains(words);
+        assert!(outcome.warnings.iter().any(says), "{words}: {outcome:?}");
+    }
+    let log = site.service.process.log();
+    assert!(log.contains("say --trusted-proxy 127.0.0.1"), "{log}");
+}
+
 /// As README says it.
 #[test]
 fn buildx_brings_a_private_certificate_into_its_container() {

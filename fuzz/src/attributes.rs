@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use buildkit_gha::{
     cache::{
         go_duration,
-        spec::{self, Overrides, name},
+        spec::{self, ManifestForm, Overrides, name},
     },
     protocol::key::{IndexKey, MAX_KEY_CHARS},
     secret::Secret,
@@ -48,5 +48,7 @@ fn is_safe_to_send_on(spec: &spec::Spec) {
         sent.get(name::TOKEN).map(String::as_str),
         Some(token.expose())
     );
-    assert!(!spec::local_export_attrs(spec, "dest").contains_key(name::TOKEN));
+    for form in [ManifestForm::Image, ManifestForm::DockerList] {
+        assert!(!spec::local_export_attrs(spec, "dest", form).contains_key(name::TOKEN));
+    }
 }

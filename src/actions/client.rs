@@ -27,6 +27,11 @@ use crate::protocol;
 /// Why there is no REST API.
 const NO_REST: &str = "no repository and GitHub token were given (repository, ghtoken)";
 
+/// What is said of a signed URL that fails where TLS was lost on the way to it.
+const PLAIN_URL: &str = "the service is reached over https, but its signed URLs begin with http://: if it is \
+     buildkit-gha serve behind a proxy with TLS, start it with --base-url https://… or \
+     --trusted-proxy and the proxy's address";
+
 /// Calls one service with one token. A clone shares all but the deadline and the weight.
 #[derive(Clone)]
 pub struct Client {
@@ -217,13 +222,21 @@ impl Client {
             request.last_progress = Some(Arc::clone(&self.lane().last_progress));
         }
         let limit = retry::limit(self.config(), call, self.attempt);
-        let answer = self.reach(request, limit).await?;
+        let lost_tls = side == Side::Blob && self.loses_tls(request.url.expose());
+        let answer = self.reach(request, limit).await;
+        let answer = answer.map_err(|error| if lost_tls { hinting(error) } else { error })?;
         if side == Side::Api
             && let Some(allowance) = Allowance::of(answer.headers())
         {
             self.lane().told(call, Instant::now(), allowance);
         }
         Ok(answer)
+    }
+
+    /// True if the service speaks https and this URL of it does not.
+    fn loses_tls(&self, signed: &Url) -> bool {
+        let (Api::V1(base) | Api::V2(base)) = self.api();
+        base.scheme() == "https" && signed.scheme() == "http"
     }
 
     /// The client of the `attempt`-th attempt of a call.
@@ -261,6 +274,16 @@ impl Client {
             message: message.to_owned(),
         }
     }
+}
+
+/// The error with a word on its cause, where plain HTTP may have been answered by something else
+/// than the service.
+fn hinting(mut error: Error) -> Error {
+    use Kind::{Incomplete, Protocol, Rejected, Timeout, Transport, Unreachable};
+    if let Unreachable(_) | Transport | Timeout | Incomplete | Rejected(_) | Protocol = error.kind {
+        error.message = format!("{} ({PLAIN_URL})", error.message);
+    }
+    error
 }
 
 /// A URL below `base`, whose path may or may not end with a slash.

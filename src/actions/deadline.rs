@@ -41,6 +41,17 @@ struct Moving {
     overtime: Duration,
 }
 
+/// Why a deadline has fallen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lapse {
+    /// Its time was over, and nothing moved.
+    TimeOver,
+    /// It was put off, and then nothing moved for so long.
+    StoodStill(Duration),
+    /// It was put off by so much, which is the most.
+    Overtime(Duration),
+}
+
 impl From<Instant> for Deadline {
     fn from(end: Instant) -> Self {
         Self {
@@ -89,6 +100,20 @@ impl Deadline {
         })
     }
 
+    /// Why it has fallen, as far as is known now.
+    pub fn lapse(&self) -> Lapse {
+        let end = self.set();
+        let Some(moving) = &self.moving else {
+            return Lapse::TimeOver;
+        };
+        let still = moving.last_progress.last().map(|last| last + moving.grace);
+        match still.filter(|still| *still > end) {
+            None => Lapse::TimeOver,
+            Some(still) if still < end + moving.overtime => Lapse::StoodStill(moving.grace),
+            Some(_) => Lapse::Overtime(moving.overtime),
+        }
+    }
+
     /// Waits for something, at most until it falls.
     pub async fn bound<F: Future>(&self, work: F) -> Option<F::Output> {
         let mut work = pin!(work);
@@ -133,7 +158,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_falls_when_nothing_moves_any_more() {
-        for (beats, expected) in [(0, 10), (3, 33), (15, 45), (500, 110)] {
+        let (still, overtime) = (
+            Lapse::StoodStill(30 * SECOND),
+            Lapse::Overtime(100 * SECOND),
+        );
+        for (beats, expected, lapse) in [
+            (0, 10, Lapse::TimeOver),
+            (3, 33, still),
+            (15, 45, still),
+            (500, 110, overtime),
+        ] {
             let (begun, last_progress) = (Instant::now(), Arc::<LastProgress>::default());
             let (grace, overtime) = (30 * SECOND, 100 * SECOND);
             let end = begun + 10 * SECOND;
@@ -147,6 +181,7 @@ mod tests {
             };
             assert!(deadline.bound(moving).await.is_none());
             assert_eq!(begun.elapsed(), expected * SECOND, "{beats}");
+            assert_eq!(deadline.lapse(), lapse, "{beats}");
         }
     }
 }

@@ -56,7 +56,7 @@ pub use client::Client;
 pub use config::{
     ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Shown, Unobserved,
 };
-pub use deadline::Deadline;
+pub use deadline::{Deadline, Lapse};
 pub use download::{Location, Probe};
 pub use error::{Error, Kind, NoConnection};
 pub use governor::{Budgets, PerMinute};

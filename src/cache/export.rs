@@ -31,6 +31,7 @@ pub(super) use expiry::warn_of_expiry;
 pub use failure::Failure;
 pub(super) use finish::OVERTIME;
 pub(super) use newest::Ahead;
+pub(super) use presence::Looked;
 pub(super) use upload::{Upload, Uploads};
 
 use self::{document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger};
@@ -45,6 +46,7 @@ use crate::{
     actions::Client,
     content::{self, Host, IngestSpec, Opened},
     digest::Digest,
+    lifecycle::TaskGuard,
     protocol::key::IndexKey,
 };
 
@@ -142,6 +144,8 @@ struct Core {
     known: Ahead,
     /// The same as of when BuildKit began to write, or a little before.
     newest: OnceLock<Ahead>,
+    /// Looks layers up before BuildKit asks for them.
+    ahead: OnceLock<TaskGuard>,
     ledger: Ledger,
     documents: document::Documents,
     /// What the REST API listed when BuildKit began to write, or a little before, where it can be
@@ -170,6 +174,7 @@ impl ExportJob {
             lane,
             timeout: spec.timeout,
             begun: OnceLock::new(),
+            ahead: OnceLock::new(),
             ledger: Ledger::default(),
             documents: document::Documents::default(),
             manifest: OnceLock::new(),

@@ -85,7 +85,7 @@ impl Fetch {
             Err(FetchError::Damaged { .. }) => damage.note(identity, self.digest, key),
             Err(FetchError::Remote { .. }) => damage.unreadable(identity, self.digest, key),
         }
-        outcome.inspect_err(|_| self.cache.proofs.revoke(identity, self.digest))?;
+        outcome.inspect_err(|_| self.cache.disprove(identity, self.digest))?;
         Ok(Arc::new(file))
     }
 

@@ -45,8 +45,8 @@ pub(super) struct Row {
 
 type Rows = HashMap<Digest, Row>;
 
-/// Deleted entries that are remembered at once; each was damaged.
-const MAX_DELETED: usize = 10_000;
+/// Blobs that are remembered as gone at once. Those that no listing can still name make room.
+const MAX_GONE: usize = 10_000;
 
 /// The blobs that a token can read.
 pub(super) struct Listing {
@@ -57,14 +57,24 @@ pub(super) struct Listing {
 }
 
 /// The listings of the process.
-#[derive(Default)]
 pub(super) struct Listings {
+    /// For how long a listing is a proof.
+    age: Duration,
     newest: Mutex<HashMap<Identity, Arc<Listing>>>,
-    /// Blobs of which this process has deleted an entry, and when.
-    deleted: Mutex<HashMap<(Identity, Digest), Instant>>,
+    /// Blobs that were looked for in vain, or of which this process has deleted an entry, and when.
+    gone: Mutex<HashMap<(Identity, Digest), Instant>>,
 }
 
 impl Listings {
+    /// Listings that count for `age`.
+    pub fn new(age: Duration) -> Self {
+        Self {
+            age,
+            newest: Mutex::default(),
+            gone: Mutex::default(),
+        }
+    }
+
     /// The listing for this client, which has begun; `None` if there is no REST API.
     pub fn of(cache: &Arc<Shared>, client: &Client, version: &str) -> Option<Arc<Listing>> {
         if !client.has_rest() {
@@ -78,22 +88,25 @@ impl Listings {
         Some(Arc::clone(listing.or_insert_with(begin)))
     }
 
-    /// An entry of this blob was deleted: what was listed before is no proof of it.
+    /// This blob is not there, or not to be relied on: what was listed before is no proof of it.
     pub fn forget(&self, identity: &Identity, digest: Digest) {
-        let mut deleted = self.deleted();
-        if deleted.len() < MAX_DELETED {
-            deleted.insert((identity.clone(), digest), Instant::now());
+        let mut gone = self.gone();
+        if gone.len() >= MAX_GONE {
+            gone.retain(|_, at| at.elapsed() <= self.age);
+        }
+        if gone.len() < MAX_GONE {
+            gone.insert((identity.clone(), digest), Instant::now());
         }
     }
 
-    fn is_deleted(&self, identity: &Identity, digest: Digest, since: Instant) -> bool {
-        let deleted = self.deleted();
-        let at = deleted.get(&(identity.clone(), digest));
+    fn is_gone(&self, identity: &Identity, digest: Digest, since: Instant) -> bool {
+        let gone = self.gone();
+        let at = gone.get(&(identity.clone(), digest));
         at.is_some_and(|at| *at >= since)
     }
 
-    fn deleted(&self) -> MutexGuard<'_, HashMap<(Identity, Digest), Instant>> {
-        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gone(&self) -> MutexGuard<'_, HashMap<(Identity, Digest), Instant>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,16 +143,14 @@ impl Listing {
     /// The entry of a blob, if the listing has it, is no older than a proof may be, and the entry
     /// is not known to be damaged or gone.
     pub async fn row(&self, cache: &Shared, digest: Digest) -> Option<Row> {
-        if self.begun.elapsed() > cache.settings.proof_age {
+        if self.begun.elapsed() > cache.listings.age {
             return None;
         }
         let mut rows = self.rows.clone();
         let known = timeout(PATIENCE, rows.wait_for(Option::is_some)).await;
         let row = known.ok()?.ok()?.as_ref()?.get(&digest).cloned()?;
         let bad = cache.damage.denies(&self.identity, digest, &row.key)
-            || cache
-                .listings
-                .is_deleted(&self.identity, digest, self.begun);
+            || cache.listings.is_gone(&self.identity, digest, self.begun);
         (!bad).then_some(row)
     }
 }

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! An OCI image index, which older daemons write, has config and layers side by side in
-//! `manifests`; it is read too.
+//! `manifests`; it is read too. So is a manifest list of Docker's, which is asked for where the
+//! manifest must differ from one of the user's; its layers get the media types that OCI has.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -37,6 +38,20 @@ pub const LOCAL_IMPORT_LIMIT: usize = 1 << 20;
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 const CREATED_AT: &str = "buildkit/createdat";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+const LIST_TYPE: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// How Docker and OCI call the same layer: what a type begins with, and what follows where it is
+/// compressed.
+const DOCKER_LAYERS: [(&str, &str); 2] = [
+    (
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.oci.image.layer.v1.tar",
+    ),
+    (
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    ),
+];
 
 /// What the media types of layers begin with; the rest names their compression.
 const LAYER_TYPES: [&str; 2] = [
@@ -138,10 +153,13 @@ impl Manifest {
         let document: Document = serde_json::from_slice(json)?;
         let (config, layers) = match document.media_type.as_str() {
             MANIFEST_TYPE => (document.config, document.layers),
-            INDEX_TYPE => {
+            INDEX_TYPE | LIST_TYPE => {
                 let is_config = |d: &Descriptor| d.media_type == config::MEDIA_TYPE;
-                let (configs, layers): (Vec<_>, Vec<_>) =
+                let (configs, mut layers): (Vec<_>, Vec<_>) =
                     document.manifests.into_iter().partition(is_config);
+                if document.media_type == LIST_TYPE {
+                    layers.iter_mut().for_each(name_as_oci_does);
+                }
                 (configs.into_iter().next_back(), layers)
             }
             _ => return Err(media_type("document".to_owned(), document.media_type)),
@@ -242,6 +260,18 @@ impl LocalCache {
 
 fn media_type(what: String, media_type: String) -> ManifestError {
     ManifestError::MediaType { what, media_type }
+}
+
+fn name_as_oci_does(layer: &mut Descriptor) {
+    for (docker, oci) in DOCKER_LAYERS {
+        match layer.media_type.strip_prefix(docker) {
+            Some("") => oci.clone_into(&mut layer.media_type),
+            Some(rest) if rest.starts_with('.') => {
+                layer.media_type = format!("{oci}+{}", &rest[1..]);
+            }
+            _ => {}
+        }
+    }
 }
 
 fn annotations(descriptor: &Descriptor) -> Result<Annotations, ManifestError> {

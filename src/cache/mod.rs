@@ -96,9 +96,18 @@ struct Shared {
     listings: listing::Listings,
     damage: damage::Damage,
     uploads: export::Uploads,
+    lookups: flight::Flights<(Identity, Digest), export::Looked>,
     fetches: flight::Flights<(Identity, Digest), blob::Fetched>,
     /// Ranged reads in flight.
     ranges: Width,
+}
+
+impl Shared {
+    /// A blob was looked for in vain, or cannot be used: nothing that was known before proves it.
+    fn disprove(&self, identity: &Identity, digest: Digest) {
+        self.proofs.revoke(identity, digest);
+        self.listings.forget(identity, digest);
+    }
 }
 
 impl Cache {
@@ -113,9 +122,10 @@ impl Cache {
             proofs: proof::Proofs::new(settings.proof_age),
             abandoned: proof::Abandoned::default(),
             delivered: proof::Delivered::default(),
-            listings: listing::Listings::default(),
+            listings: listing::Listings::new(settings.proof_age),
             damage: damage::Damage::default(),
             uploads: export::Uploads::default(),
+            lookups: flight::Flights::default(),
             fetches: flight::Flights::default(),
             ranges: Width::new("down", settings.ranges_in_flight),
             settings,

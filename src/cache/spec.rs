@@ -12,10 +12,10 @@ mod read;
 mod token_file;
 
 pub use attrs::{
-    STORE_PREFIX, canonical, local_export_attrs, local_import_attrs, loopback_export_attrs,
-    loopback_import_attrs, store_id,
+    ManifestForm, STORE_PREFIX, canonical, local_export_attrs, local_import_attrs,
+    loopback_export_attrs, loopback_import_attrs, store_id,
 };
-pub use read::parse;
+pub use read::{go_bool, parse};
 pub use token_file::TokenFileError;
 
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
 pub mod name {
     #![allow(missing_docs, reason = "each constant is the attribute it names")]
     pub const SCOPE: &str = "scope";
+    pub const IMAGE_MANIFEST: &str = "image-manifest";
+    pub const OCI_MEDIATYPES: &str = "oci-mediatypes";
     pub const TOKEN: &str = "token";
     pub const URL: &str = "url";
     pub const URL_V2: &str = "url_v2";

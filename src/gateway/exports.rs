@@ -10,6 +10,7 @@ use super::{
     Front, backends,
     builds::Build,
     entry::{self, Refusal},
+    own_manifest::OwnManifest,
     rewrite::{Edit, Entry, SolveRequest},
 };
 use crate::{
@@ -98,7 +99,8 @@ impl Front {
     ) -> Result<Entry, crate::cache::Refused> {
         let row = build.board.export_row(&request.session, index);
         let dest = Digest::of(format!("{}-{key}", build.reference)).hex();
-        let attrs = spec::local_export_attrs(spec, &dest);
+        let form = OwnManifest::beside(&request.exports).form;
+        let attrs = spec::local_export_attrs(spec, &dest, form);
         let job = self.cache.export(spec, row.reporter())?;
         row.expect();
         build.serve(&spec::store_id(&dest), Arc::clone(&job) as _);

@@ -12,6 +12,7 @@ use super::{
     endpoint::Endpoint,
     grpc::{Code, GrpcStatus},
     interceptor::{Finish, Interceptor, Solve, StatusEditor},
+    own_manifest::OwnManifest,
     rewrite::{self, Edit, Entry, SolveRequest},
     scrub::Scrubber,
     sessions::Sessions,
@@ -30,10 +31,6 @@ use crate::{
 /// How long a build waits for the indexes of its imports. Long enough for a service that answers,
 /// short enough that one that does not costs a build no more than this.
 pub const INDEX_WAIT: Duration = Duration::from_secs(5);
-
-/// The cache exports of BuildKit that write a manifest and answer it. `inline` is no export of its
-/// own, and the others write none.
-const MANIFEST_EXPORTERS: [&str; 2] = ["registry", "local"];
 
 /// What the front is told by the configuration.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +99,7 @@ impl Interceptor for Front {
         if read.begins_to_solve() {
             self.wait_for_indexes(&build, &imports).await;
         }
-        let strip = !exports.is_empty() && !read.exports.iter().any(answers_manifest);
+        let strip = !exports.is_empty() && OwnManifest::beside(&read.exports).is_distinct;
         let request = if exports.is_empty() && imports.is_empty() {
             request
         } else {
@@ -165,12 +162,6 @@ impl Interceptor for Front {
     }
 }
 
-/// True if BuildKit's exporter of this type answers the manifest that it wrote, which may be the
-/// very same as ours. It stands behind ours, so its answer is the one that clients get.
-fn answers_manifest(entry: &Entry) -> bool {
-    MANIFEST_EXPORTERS.contains(&entry.kind.as_str())
-}
-
 fn edit_of<T>(entry: &Entry, edits: &BTreeMap<String, T>, edit: impl Fn(&T) -> Edit) -> Edit {
     if !entry.is_gha() {
         return Edit::Keep;
@@ -193,7 +184,7 @@ fn malformed(error: WireError) -> GrpcStatus {
 /// A Control.Solve that buildkitd is working on. Its end is the build's end.
 struct InFlight {
     build: Arc<Build>,
-    /// No exporter but ours can have answered a manifest.
+    /// A manifest that is ours by its digest is none of the user's.
     strip: bool,
 }
 

@@ -24,6 +24,7 @@ mod intercept;
 pub mod interceptor;
 mod io;
 mod listener;
+mod own_manifest;
 mod proxy;
 mod pump;
 pub mod rewrite;

@@ -10,7 +10,7 @@ use http::StatusCode;
 use tokio::time::timeout;
 
 use crate::{
-    bed::{Bed, Build, SOON, Speaks, index_key, layer},
+    bed::{Bed, Build, SOON, Speaks, index_key, layer, layer_ref, open},
     import::bytes,
     lossy::Fault,
 };
@@ -120,6 +120,29 @@ async fn an_import_looks_every_layer_up_whatever_was_listed() {
     assert_eq!(job.promise(build.digest(1)).await, None);
     assert_eq!(job.promise(build.digest(0)).await, Some(LAYER as u64));
     drop(export);
+}
+
+/// Else the index of the next export would name a layer that is gone.
+#[tokio::test]
+async fn what_was_missed_is_not_proven_by_an_older_listing() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = build(2);
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let spec = bed.spec_with_rest("a");
+    let lists = bed.cache.export(&spec, bed.reporter()).unwrap();
+    build.write_layers(&lists).await;
+    bed.delete(&key::blob(&build.digest(1))).await;
+    let import = bed.import_as(&spec).await;
+    assert_eq!(import.promise(build.digest(1)).await, None);
+
+    let export = bed.cache.export(&spec, bed.reporter()).unwrap();
+    let mut asked = Vec::new();
+    for layer in &build.layers {
+        let writer = open(&export, &layer_ref(layer), layer.len()).await.unwrap();
+        asked.push(writer.is_some());
+    }
+    assert_eq!(asked, [false, true]);
 }
 
 #[tokio::test]

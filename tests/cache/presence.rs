@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use buildkit_gha::{cache::Settings, protocol::key};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::{
-    bed::{Bed, Build, Speaks, layer, layer_ref, open},
+    bed::{Bed, Build, SOON, Speaks, layer, layer_ref, open},
     lossy::Fault,
 };
 
@@ -43,6 +43,38 @@ async fn what_an_index_names_and_a_lookup_finds_is_not_asked_for() {
     bed.put(&crate::bed::index_key("c").entry(1), other.index.to_json())
         .await;
     assert_eq!(asked(&bed, &other, "c").await, [0]);
+}
+
+/// BuildKit asks for four layers at a time, and each answer takes a call or two.
+#[tokio::test]
+async fn once_one_layer_of_an_index_is_found_the_others_are_looked_up() {
+    let mut bed = Bed::new(Speaks::V2).await;
+    let build = Build::chain((0..10).map(|seed| layer(seed, 300 << 10)));
+    build.export(&bed.export("a")).await;
+    bed.restart();
+    let lookups = |bed: &Bed| {
+        let method = "POST /twirp/github.actions.results.api.v1.CacheService/";
+        bed.way.count(&format!("{method}GetCacheEntryDownloadURL"))
+    };
+    let probes = |bed: &Bed| bed.way.count("GET /blobs/");
+    let job = bed.export("a");
+    let open = async |at: usize| {
+        let layer = &build.layers[at];
+        open(&job, &layer_ref(layer), layer.len()).await.unwrap()
+    };
+    assert!(open(0).await.is_none());
+    // One for the index.
+    let all = async {
+        while probes(&bed) < 10 + 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, all).await.expect("all ten are looked up");
+    let before = lookups(&bed);
+    for at in 1..10 {
+        assert!(open(at).await.is_none(), "{at}");
+    }
+    assert_eq!(lookups(&bed), before, "each is looked up once");
 }
 
 #[tokio::test]

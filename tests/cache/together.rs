@@ -9,7 +9,10 @@ use buildkit_gha::{
 };
 use bytes::Bytes;
 
-use crate::bed::{Bed, Build, Speaks, layer, layer_ref, open, write};
+use crate::{
+    bed::{Bed, Build, Speaks, layer, layer_ref, open, write},
+    lossy::Fault,
+};
 
 #[tokio::test]
 async fn two_exports_share_the_upload_of_one_layer() {
@@ -177,6 +180,25 @@ async fn a_shared_upload_has_the_time_of_the_export_that_has_most() {
         bed.said.warnings()
     );
     drop((first, one));
+}
+
+#[tokio::test]
+async fn a_layer_that_comes_too_late_is_told_with_its_limit() {
+    let bed = Bed::new(Speaks::V2).await;
+    bed.way.fail_always(&["CreateCacheEntry"], Fault::Hung);
+    let spec = Spec {
+        timeout: Duration::from_secs(1),
+        ..bed.spec("late")
+    };
+    let export = bed.cache.export(&spec, bed.reporter()).unwrap();
+    let build = Build::chain([layer(1, 300)]);
+    assert_eq!(build.export(&export).await, Outcome::Nothing);
+    let [warning] = &bed.said.warnings()[..] else {
+        panic!("{:?}", bed.said.warnings())
+    };
+    for words in ["time was over", "a longer timeout=", "this export is 1s"] {
+        assert!(warning.contains(words), "{words}: {warning}");
+    }
 }
 
 async fn stored(bed: &Bed, key: &str) -> Bytes {

@@ -1,6 +1,12 @@
 //! What `gateway` says of itself, and of settings that are none.
 
-use crate::program::{run, run_with};
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::net::UnixListener,
+    process::{Command, Stdio},
+};
+
+use crate::program::{program, run, run_with};
 
 #[test]
 fn help_is_the_gateways_own() {
@@ -56,6 +62,50 @@ fn mistakes_name_the_flag_or_the_variable_that_made_them() {
     let path = file.path().to_str().unwrap();
     let buildkitd = start(&[], &[("BUILDKITD_CONFIG", path)]);
     assert!(buildkitd.contains("nonsense"), "{buildkitd}");
+}
+
+/// What is said from the start up to the first line with one of these words.
+fn until(gateway: &mut Command, words: &[&str]) -> Vec<String> {
+    let mut child = gateway.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    for line in lines.map(Result::unwrap) {
+        let last = words.iter().any(|words| line.contains(words));
+        said.push(line);
+        if last {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
+}
+
+/// Before any build: else its first client would find out.
+#[test]
+fn an_upstream_that_nobody_answers_is_told_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| format!("unix://{}", folder.path().join(name).display());
+    // It takes connections, and nobody reads what comes.
+    let _silent = UnixListener::bind(folder.path().join("silent")).unwrap();
+    for (name, cause) in [
+        ("silent", "no answer from"),
+        ("nowhere", "No such file or directory"),
+    ] {
+        let upstream = path(name);
+        let mut gateway = program(&["gateway", "--upstream", &upstream]);
+        gateway.args(["--addr", &path("gateway"), "--spool-dir"]);
+        gateway.arg(folder.path().join("spool"));
+        let said = until(&mut gateway, &["listening"]);
+        let (listening, before) = said.split_last().unwrap();
+        assert!(listening.contains("listening"), "{said:?}");
+        let told = |line: &&String| line.contains("no buildkitd answers there");
+        let told: Vec<_> = before.iter().filter(told).collect();
+        assert_eq!(told.len(), 1, "{said:?}");
+        for words in ["WARN", &upstream, cause] {
+            assert!(told[0].contains(words), "{words}: {told:?}");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::fs;
 
 use super::{Bed, spool};
-use crate::harness::{Api, Build, Builder, Daemon, Site, mount_tmpfs};
+use crate::{
+    harness::{Api, BUILD, Build, Builder, Context, Daemon, Outcome, Site, mount_tmpfs},
+    proxy::{Link, Proxy},
+};
 
 /// Less than one of the layers.
 const DISK: &str = "1m";
@@ -74,6 +77,73 @@ fn exports_leave_room_on_the_disk() {
     let usual = Builder::buildctl(&other).build(&usual).ok();
     assert!(!usual.warnings.is_empty());
     assert!(bed.site.keys("index-usual").is_empty());
+}
+
+/// The spool's disk, and a layer that fits twice only where parts of the first have left.
+const SMALL: &str = "200m";
+const LAYER: u64 = 120_000_000;
+const LARGE: &str = "
+RUN echo NAME && head -c SIZE /dev/urandom > /large
+";
+
+/// Bytes per second: the first upload goes on for a while after the second one has begun.
+const RATE: u32 = 20_000_000;
+
+/// Parts of 4 MiB after which there is room for the second layer, and the first is not yet done.
+const STORED: usize = 14;
+
+#[test]
+fn confirmed_parts_leave_the_disk_while_the_rest_is_on_its_way() {
+    let site = || {
+        let site = Site::new();
+        let dir = spool(&site.lab);
+        fs::create_dir(&dir).expect("create the spool");
+        mount_tmpfs(&dir, SMALL);
+        site
+    };
+    let mut bed = Bed::with(&site, |_| ());
+    let link = Link {
+        in_all: Some(RATE),
+        ..Link::NONE
+    };
+    let slow = Proxy::on(&bed.site.service, link);
+    let (url, token) = (slow.url(), bed.site.token.clone());
+    let builder = bed.builder();
+    let export = |name: &str| {
+        let context = Context::with_shell(
+            &bed.site.lab,
+            name,
+            &LARGE
+                .replace("NAME", name)
+                .replace("SIZE", &LAYER.to_string()),
+        );
+        // The layer is made before, so that the export begins at once.
+        builder.build(&Build::of(&context)).ok();
+        let cache = format!(
+            "type=gha,url_v2={url},version=2,token={token},mode=max,scope={name},\
+             compression=uncompressed"
+        );
+        Build::of(&context).to(cache)
+    };
+    let [first, second] = ["first", "second"].map(export);
+    let mut under_way = builder.start(&first);
+    under_way.until("parts are stored", BUILD, |_| {
+        let log = bed.site.service.process.log();
+        let stored = |line: &&str| line.contains("\"upload_part\"") && line.contains("status=201");
+        (log.lines().filter(stored).count() >= STORED).then_some(())
+    });
+    let disk = rustix::fs::statvfs(spool(&bed.site.lab)).expect("the disk of the spool");
+    assert!(
+        disk.f_bavail * disk.f_frsize < LAYER,
+        "there is room anyway"
+    );
+    builder.build(&second).ok().no_warnings();
+    Outcome::of(under_way.finish(BUILD)).ok().no_warnings();
+    for name in ["first", "second"] {
+        assert_eq!(bed.site.keys(&format!("index-{name}-")).len(), 1, "{name}");
+    }
+    bed.idle.come_back(&mut bed.daemon.process);
+    bed.nothing_in_spool();
 }
 
 /// What does not fit is a warning, whichever way it goes, and never a build.

@@ -1,6 +1,8 @@
 //! Why a layer is not in the cache.
 
-use crate::actions;
+use std::fmt;
+
+use crate::actions::{self, Lapse};
 
 /// Why a layer is left out of the index.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,12 +20,61 @@ pub enum Failure {
     #[error("the build stopped writing it")]
     Interrupted,
     /// The time of the export was over.
-    #[error("it was not uploaded within the export's timeout (the attribute timeout=)")]
-    Late,
+    #[error("{}", Late(*.0))]
+    Late(Lapse),
     /// There was no room on disk, or the disk failed.
     #[error("{0}")]
     Spool(String),
     /// More layers than an export may have.
     #[error("the export has too many layers")]
     TooMany,
+}
+
+/// What happened, which limit that was, and what to do, for a layer that came too late.
+struct Late(Lapse);
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Lapse::TimeOver => f.write_str(
+                "the export's time was over (the attribute timeout=) and nothing of its uploads moved; \
+                 the next export tries again, and a longer timeout= gives it more time",
+            ),
+            Lapse::StoodStill(time) => write!(
+                f,
+                "its upload went on after the export's time (the attribute timeout=) until nothing had \
+                 moved for {time:?} (BUILDKIT_GHA_NO_PROGRESS); the next export tries again, and a \
+                 longer timeout= gives it more time"
+            ),
+            Lapse::Overtime(time) => write!(
+                f,
+                "its upload went on for {} min after the export's time (the attribute timeout=), and no \
+                 upload goes on for longer; a longer timeout= gives it more time",
+                time.as_secs() / 60
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_end_names_its_limit_and_what_to_do() {
+        for (lapse, limit) in [
+            (Lapse::TimeOver, "timeout="),
+            (
+                Lapse::StoodStill(Duration::from_secs(30)),
+                "30s (BUILDKIT_GHA_NO_PROGRESS)",
+            ),
+            (Lapse::Overtime(Duration::from_hours(1)), "60 min after"),
+        ] {
+            let text = Failure::Late(lapse).to_string();
+            assert!(text.contains(limit), "{text}");
+            assert!(text.contains("a longer timeout="), "{text}");
+        }
+    }
 }

@@ -131,7 +131,11 @@ impl Core {
         let settled = self.settle().await;
         let reporter = Arc::clone(&self.lane.reporter);
         let mut plan = aside(move || Plan::new(&described, settled, reporter.as_ref())).await?;
-        if let Some((short, detail)) = plan.loss() {
+        if let Some((short, mut detail)) = plan.loss() {
+            if plan.is_late() {
+                let timeout = self.timeout;
+                detail.push(format!("the timeout of this export is {timeout:?}"));
+            }
             let _ = self.lost.set(format!("{short}: {}", detail.join("; ")));
             let unreachable = plan.unreachable();
             self.tell(unreachable.unwrap_or(Event::Warning { short, detail }));

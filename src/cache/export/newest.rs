@@ -5,7 +5,7 @@
 //! export comes to. Where steps or uploads take so long that others may have written meanwhile, it
 //! is read again for that: when BuildKit begins to write, beside the last uploads, and after them.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -16,7 +16,7 @@ use super::{Lane, other_scopes::OtherScopes};
 use crate::{
     actions::{Client, Error},
     cache::{
-        config,
+        config::{self, Layer},
         graph::Graph,
         heal,
         index::{self, Newest},
@@ -35,6 +35,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// service is in trouble; then a layer is reserved as if it were new.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Layers and their sizes; 0 where nobody has said it.
+pub(super) type Sizes = HashMap<Digest, u64>;
+
 /// What the newest index in the cache says. One that is not valid says nothing.
 #[derive(Default)]
 pub(super) struct Older {
@@ -42,8 +45,8 @@ pub(super) struct Older {
     pub graph: Option<Graph>,
     /// Entries that it knows to be damaged.
     pub damaged: Vec<String>,
-    /// The layers that it names.
-    pub layers: HashSet<Digest>,
+    /// The layers that it names, with their sizes.
+    pub layers: Sizes,
     /// Why its bytes could not be had.
     pub unreadable: Option<Error>,
 }
@@ -88,11 +91,16 @@ impl Older {
         Arc::new(Self {
             key,
             graph,
-            layers: config.layers.iter().map(|layer| layer.blob).collect(),
+            layers: config.layers.iter().map(size).collect(),
             damaged: config.damaged,
             unreadable: None,
         })
     }
+}
+
+fn size(layer: &Layer) -> (Digest, u64) {
+    let size = layer.annotations.as_ref().map_or(0, |known| known.size);
+    (layer.blob, u64::try_from(size).unwrap_or(0))
 }
 
 type Outcome = Result<Option<Arc<Older>>, Error>;
@@ -159,13 +167,22 @@ impl Ahead {
     pub async fn names(&self, digest: Digest) -> bool {
         let own = async {
             let known = self.outcome().await;
-            matches!(known, Some(Ok(Some(older))) if older.layers.contains(&digest))
+            matches!(known, Some(Ok(Some(older))) if older.layers.contains_key(&digest))
         };
         let both = async {
             let (own, other_scopes) = tokio::join!(own, self.other_scopes.names(digest));
             own || other_scopes
         };
         timeout(PATIENCE, both).await.unwrap_or(false)
+    }
+
+    /// All layers that the indexes name and that have a size, once they have been read.
+    pub async fn layers(&self) -> Vec<(Digest, u64)> {
+        let (own, mut all) = tokio::join!(self.outcome(), self.other_scopes.layers());
+        if let Some(Ok(Some(older))) = own {
+            all.extend(&older.layers);
+        }
+        all.into_iter().filter(|(_, size)| *size > 0).collect()
     }
 
     /// What was read. `None` if the process is shutting down.

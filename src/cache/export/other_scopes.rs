@@ -3,19 +3,22 @@
 //! A pull request reads the default branch's cache and writes its own. What is stored there is not
 //! stored again, and what is known there to be damaged is not believed.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::{Lane, newest::Older};
+use super::{
+    Lane,
+    newest::{Older, Sizes},
+};
 use crate::{actions::Client, digest::Digest, lifecycle::TaskGuard};
 
 /// The indexes of the other scopes, which begin to be read when this is made. Clones share the
 /// reading.
 #[derive(Clone)]
 pub(super) struct OtherScopes {
-    layers: watch::Receiver<Option<HashSet<Digest>>>,
+    layers: watch::Receiver<Option<Sizes>>,
     _task: Option<Arc<TaskGuard>>,
 }
 
@@ -23,7 +26,7 @@ impl OtherScopes {
     /// Begins to read.
     pub fn begin(lane: &Lane, client: &Client) -> Self {
         if lane.other_indexes.is_empty() {
-            let (_, layers) = watch::channel(Some(HashSet::new()));
+            let (_, layers) = watch::channel(Some(Sizes::new()));
             return Self {
                 layers,
                 _task: None,
@@ -45,12 +48,22 @@ impl OtherScopes {
     pub async fn names(&self, digest: Digest) -> bool {
         let mut layers = self.layers.clone();
         let known = layers.wait_for(Option::is_some).await;
-        known.is_ok_and(|layers| layers.as_ref().is_some_and(|all| all.contains(&digest)))
+        known.is_ok_and(|layers| layers.as_ref().is_some_and(|all| all.contains_key(&digest)))
+    }
+
+    /// What they name, once they have been read.
+    pub async fn layers(&self) -> Sizes {
+        let mut layers = self.layers.clone();
+        let known = layers.wait_for(Option::is_some).await;
+        known.map_or_else(
+            |_| Sizes::new(),
+            |layers| layers.clone().unwrap_or_default(),
+        )
     }
 }
 
 /// What the indexes name; one that cannot be had names nothing.
-async fn named(lane: &Lane, client: &Client) -> HashSet<Digest> {
+async fn named(lane: &Lane, client: &Client) -> Sizes {
     let read = lane.other_indexes.iter().map(|key| async move {
         let older = Older::read(lane, client, key).await;
         let key = key.base();

@@ -76,6 +76,12 @@ impl Plan {
         self.layers - self.kept.layers.len()
     }
 
+    /// Whether a layer was lost because it came too late.
+    pub fn is_late(&self) -> bool {
+        let late = |lost: &Lost| matches!(lost.failure, Some(Failure::Late(_)));
+        self.lost.iter().any(late)
+    }
+
     /// The warning that stands for all of them, if every one was lost because the service could
     /// not be reached.
     pub fn unreachable(&self) -> Option<Event> {

@@ -87,7 +87,8 @@ fn replaces(key: &str, lost: usize) -> String {
 /// How many layers of the older index the new one has not.
 fn missing(older: &Older, kept: &CacheConfig) -> usize {
     let named: HashSet<Digest> = kept.layers.iter().map(|layer| layer.blob).collect();
-    older.layers.difference(&named).count()
+    let layers = older.layers.keys();
+    layers.filter(|layer| !named.contains(layer)).count()
 }
 
 /// Whether the index was the newest one when the build began, as far as that could be read.

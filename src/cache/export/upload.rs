@@ -95,7 +95,8 @@ impl Upload {
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("upload", async move {
             let steps = lane.upload(&client, &known, digest, total, source, ends);
-            let outcome = until.bound(steps).await.unwrap_or(Err(Failure::Late));
+            let outcome = until.bound(steps).await;
+            let outcome = outcome.unwrap_or_else(|| Err(Failure::Late(until.lapse())));
             if outcome.is_ok() {
                 lane.cache.proofs.note(lane.client.identity(), digest);
             }
@@ -120,7 +121,7 @@ impl Upload {
             Some(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Interrupted)),
             // The task was ended without an outcome: the process is shutting down.
             Some(Err(_)) => Err(Failure::Interrupted),
-            None => Err(Failure::Late),
+            None => Err(Failure::Late(deadline.lapse())),
         }
     }
 

@@ -146,7 +146,7 @@ impl Core {
                     self.cache.damage.note(identity, digest, key);
                 }
                 if matches!(miss, Miss::Gone | Miss::Damaged { .. } | Miss::Denied(_)) {
-                    self.cache.proofs.revoke(identity, digest);
+                    self.cache.disprove(identity, digest);
                 }
                 self.warn_of(digest, &miss);
                 None

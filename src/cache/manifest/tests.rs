@@ -78,6 +78,40 @@ fn an_image_index_is_read_too() {
 }
 
 #[test]
+fn a_list_of_dockers_is_read_with_the_names_of_oci() {
+    let oci = "application/vnd.oci.image.layer.";
+    let docker = "application/vnd.docker.image.rootfs.";
+    for (stored, read) in [
+        (format!("{docker}diff.tar"), format!("{oci}v1.tar")),
+        (
+            format!("{docker}diff.tar.gzip"),
+            format!("{oci}v1.tar+gzip"),
+        ),
+        (
+            format!("{docker}diff.tar.zstd"),
+            format!("{oci}v1.tar+zstd"),
+        ),
+        (
+            format!("{docker}foreign.diff.tar.gzip"),
+            format!("{oci}nondistributable.v1.tar+gzip"),
+        ),
+        // What BuildKit has no other name for stays as it is.
+        (format!("{oci}v1.tar+new"), format!("{oci}v1.tar+new")),
+    ] {
+        let mut stock = Manifest::parse(MANIFEST).unwrap();
+        stock.layers[0].media_type = stored;
+        let mut manifests = stock.layers.clone();
+        manifests.push(stock.config.clone());
+        let document = serde_json::json!({
+            "schemaVersion": 2, "mediaType": LIST_TYPE, "manifests": manifests,
+        });
+        stock.layers[0].media_type = read;
+        let parsed = Manifest::parse(document.to_string().as_bytes());
+        assert_eq!(parsed.unwrap(), stock);
+    }
+}
+
+#[test]
 fn what_cannot_be_used_is_named() {
     let cases = [
         (b"{".to_vec(), "not what BuildKit writes"),

@@ -25,17 +25,27 @@ pub fn canonical(attrs: &BTreeMap<String, String>) -> String {
     Digest::of(text).hex()
 }
 
+/// What kind of document the manifest of an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManifestForm {
+    /// An OCI image manifest, as BuildKit writes it since 0.21 where nothing else is said.
+    Image,
+    /// A manifest list with the media types of Docker, which no version writes unless asked to.
+    DockerList,
+}
+
 /// The attributes of the `local` export that takes the place of this entry.
 ///
 /// The defaults of `image-manifest` and `oci-mediatypes` differ between BuildKit's versions, so
 /// both are said. An export's error cancels the push beside it, hence `ignore-error=true` unless
 /// the user wants it otherwise.
-pub fn local_export_attrs(spec: &Spec, dest: &str) -> BTreeMap<String, String> {
+pub fn local_export_attrs(spec: &Spec, dest: &str, form: ManifestForm) -> BTreeMap<String, String> {
     let mut attrs = export_attrs(spec);
     attrs.extend(spec.passthrough.clone());
     attrs.insert("dest".to_owned(), dest.to_owned());
-    attrs.insert("image-manifest".to_owned(), "true".to_owned());
-    attrs.insert("oci-mediatypes".to_owned(), "true".to_owned());
+    let is_image = (form == ManifestForm::Image).to_string();
+    attrs.insert(name::IMAGE_MANIFEST.to_owned(), is_image.clone());
+    attrs.insert(name::OCI_MEDIATYPES.to_owned(), is_image);
     attrs
 }
 

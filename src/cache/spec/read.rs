@@ -318,7 +318,7 @@ fn http_url(text: &str) -> Result<Url, String> {
 }
 
 /// Go's `strconv.ParseBool`.
-fn go_bool(text: &str) -> Option<bool> {
+pub fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

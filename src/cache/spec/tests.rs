@@ -166,7 +166,12 @@ fn the_local_export_says_all_that_versions_disagree_on() {
         ("mode", "max"),
         ("oci-mediatypes", "true"),
     ]);
-    assert_eq!(local_export_attrs(&spec, "store"), expected);
+    let image = local_export_attrs(&spec, "store", ManifestForm::Image);
+    assert_eq!(image, expected);
+    let list = local_export_attrs(&spec, "store", ManifestForm::DockerList);
+    for name in ["image-manifest", "oci-mediatypes"] {
+        assert_eq!(list[name], "false");
+    }
 }
 
 #[test]

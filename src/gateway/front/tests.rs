@@ -328,22 +328,6 @@ async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
     }
 }
 
-#[test]
-fn our_manifest_leaves_the_answer_unless_an_export_of_the_users_may_have_written_it() {
-    for (kind, stripped) in [
-        ("inline", true),
-        ("s3", true),
-        ("registry", false),
-        ("local", false),
-    ] {
-        let entry = Entry {
-            kind: kind.into(),
-            ..Entry::default()
-        };
-        assert_eq!(!answers_manifest(&entry), stripped, "{kind}");
-    }
-}
-
 #[tokio::test]
 async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
     let bed = Bed::new(FrontSettings::default()).await;
