@@ -39,6 +39,17 @@ impl Caller {
         readable.map(|scope| scope.name.as_str())
     }
 
+    /// True if it may read the entries of `scope`.
+    pub fn may_read(&self, scope: &str) -> bool {
+        self.readable().any(|readable| readable == scope)
+    }
+
+    /// The scopes whose entries it may delete.
+    pub fn deletable(&self) -> impl Iterator<Item = &str> {
+        let deletable = self.scopes.iter().filter(|s| s.permission.deletable());
+        deletable.map(|scope| scope.name.as_str())
+    }
+
     /// The one scope in which it creates entries: the first that is writable.
     pub fn write_scope(&self) -> Option<&str> {
         let writable = self.scopes.iter().find(|s| s.permission.writable());

@@ -45,8 +45,8 @@ pub struct Filter {
     pub repository: String,
     /// What keys begin with; empty for all.
     pub key_prefix: String,
-    /// The scope, if only one is wanted.
-    pub scope: Option<String>,
+    /// The scopes: entries of others do not match.
+    pub scopes: Vec<String>,
 }
 
 /// What a listing is sorted by.
@@ -273,7 +273,7 @@ impl Db {
 }
 
 const MATCHES: &str = "repository = :repository AND key >= :prefix AND key < :end \
-                       AND (:scope IS NULL OR scope = :scope)";
+                       AND scope IN (SELECT value FROM json_each(:scopes))";
 
 macro_rules! filter_params {
     ($filter:expr) => {
@@ -281,7 +281,7 @@ macro_rules! filter_params {
             ":repository": $filter.repository,
             ":prefix": $filter.key_prefix,
             ":end": end_of(&$filter.key_prefix),
-            ":scope": $filter.scope,
+            ":scopes": serde_json::Value::from($filter.scopes.clone()).to_string(),
         }
     };
 }

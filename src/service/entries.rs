@@ -224,7 +224,7 @@ impl Entries {
         Ok((self.db.count(filter)?, self.db.list(filter, page)?))
     }
 
-    /// Deletes the entries with exactly this key, in one scope or in all. Answers what is gone.
+    /// Deletes the entries with exactly this key in the scopes of the filter. Answers what is gone.
     pub fn delete_key(&self, filter: &Filter) -> Result<Vec<Entry>, Error> {
         let all = Page {
             sort: SortBy::CreatedAt,
@@ -240,12 +240,23 @@ impl Entries {
         Ok(entries)
     }
 
-    /// Deletes the entry `id` of a repository.
-    pub fn delete(&self, repository: &str, id: i64) -> Result<(), Error> {
-        match self.db.by_id(id)? {
-            Some(entry) if entry.name.repository == repository => self.remove(id),
-            _ => Err(Error::NotFound),
+    /// Deletes the entry `id`, if the caller may. One that it may not read does not exist for it.
+    pub fn delete(&self, caller: &Caller, id: i64) -> Result<(), Error> {
+        let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
+        let Name {
+            repository, scope, ..
+        } = &entry.name;
+        if *repository != caller.repository {
+            return Err(Error::NotFound);
         }
+        if caller.deletable().any(|deletable| deletable == scope) {
+            return self.remove(id);
+        }
+        Err(if caller.may_read(scope) {
+            Error::NotDeletable
+        } else {
+            Error::NotFound
+        })
     }
 
     /// The entry first: a file without an entry is garbage, the opposite would be damage.

@@ -22,6 +22,9 @@ pub enum Error {
     /// The token has no scope with write permission.
     #[error("cache write denied: the token has no scope with write permission")]
     ReadOnly,
+    /// The token may not delete what it names.
+    #[error("cache deletion denied: the token may not delete in this scope (`REF=rwd` may)")]
+    NotDeletable,
     /// No such entry or reservation, as far as the caller may know.
     #[error("no such cache entry")]
     NotFound,

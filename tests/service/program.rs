@@ -77,7 +77,7 @@ impl Program {
     /// A client that may read and write one scope.
     pub fn client(&self, data_dir: &Path) -> Remote {
         let token = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
-            .args(["token", "--scope", &format!("{MAIN}=rw"), "--data-dir"])
+            .args(["token", "--scope", &format!("{MAIN}=rwd"), "--data-dir"])
             .arg(data_dir)
             .output()
             .unwrap();

@@ -190,7 +190,7 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Exists => (StatusCode::CONFLICT, ALREADY_EXISTS),
         Error::Sealed => (StatusCode::CONFLICT, "InvalidOperationException"),
-        Error::ReadOnly => (StatusCode::FORBIDDEN, "AccessDeniedException"),
+        Error::ReadOnly | Error::NotDeletable => (StatusCode::FORBIDDEN, "AccessDeniedException"),
         Error::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
         Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException"),
         Error::Full => (

@@ -281,7 +281,7 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Exists => (StatusCode::CONFLICT, ALREADY_EXISTS),
         Error::Sealed => (StatusCode::CONFLICT, "aborted"),
-        Error::ReadOnly => (StatusCode::FORBIDDEN, "permission_denied"),
+        Error::ReadOnly | Error::NotDeletable => (StatusCode::FORBIDDEN, "permission_denied"),
         Error::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
         // Twirp has no status for it; this one is repeated by no client.
