@@ -4,16 +4,18 @@
 //! |---|---|
 //! | [`surface`] | one file per protocol (v1, v2, Azure blobs, REST): parse, call, answer |
 //! | `entries` | the rules, without protocol and without SQL |
-//! | `registry`, `upload`, `file` | uploads in progress: in memory, and their bytes |
+//! | `registry`, `upload`, `region`, `file` | uploads in progress: in memory, and their bytes |
 //! | `db`, `blobs` | what was committed: SQLite and content files |
 //! | `ballast` | space that is set aside for a full disk |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `transfer` | bodies to files and back, in bounded memory |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
+//! | `accounts`, `places` | what one repository or one peer may take of the service |
 //! | `network` | addresses of trusted proxies |
 //!
 //! [`Service::open`] and [`serve`] are all that a program or a test needs.
 
+mod accounts;
 mod auth;
 mod ballast;
 mod blobs;
@@ -27,6 +29,8 @@ mod gc;
 mod key;
 mod metrics;
 mod network;
+mod places;
+mod region;
 mod registry;
 mod server;
 mod sign;
@@ -45,8 +49,9 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
+use tokio::sync::Semaphore;
 
-use self::{auth::Tokens, entries::Entries, key::MasterKey, sign::Signer};
+use self::{accounts::Accounts, auth::Tokens, entries::Entries, key::MasterKey, sign::Signer};
 pub use self::{
     auth::{DEFAULT_REPOSITORY, MintError},
     clock::{Clock, system as system_clock},
@@ -67,6 +72,9 @@ struct Inner {
     tokens: Tokens,
     signer: Signer,
     metrics: Metrics,
+    accounts: Arc<Accounts>,
+    /// Searches of all repositories.
+    searches: Semaphore,
     entries: Entries,
     /// Held for as long as the service is open: two processes on one directory would not know of
     /// each other's uploads.
@@ -103,11 +111,15 @@ impl Service {
         })?;
         let master =
             MasterKey::load_or_create(&config.data_dir).map_err(|error| unusable(error.into()))?;
-        let entries = Entries::open(&config.data_dir, Arc::clone(&clock)).map_err(unusable)?;
+        let accounts = Arc::<Accounts>::default();
+        let entries = Entries::open(&config.data_dir, Arc::clone(&clock), Arc::clone(&accounts))
+            .map_err(unusable)?;
         Ok(Self(Arc::new(Inner {
             tokens: Tokens::new(&master),
             signer: Signer::new(&master),
             metrics: Metrics::default(),
+            accounts,
+            searches: Semaphore::new(db::SEARCHES),
             entries,
             config,
             clock,
@@ -142,8 +154,26 @@ impl Service {
         &self.0.signer
     }
 
+    fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
     fn now(&self) -> Timestamp {
         (self.0.clock)()
+    }
+
+    /// Runs a search for `repository` in its turn. Each may read on and on; whoever has many of them
+    /// waits for itself.
+    async fn search<T: Send + 'static>(
+        &self,
+        repository: &str,
+        work: impl FnOnce(&Entries) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let account = self.accounts().repository(repository);
+        // Neither is ever closed.
+        let _own = account.reads.acquire().await.map_err(io::Error::other)?;
+        let _of_all = self.0.searches.acquire().await.map_err(io::Error::other)?;
+        self.blocking(work).await
     }
 
     /// Runs `work` where it may block. It runs to its end even if nobody waits for it any more, so

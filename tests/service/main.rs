@@ -8,7 +8,9 @@
 mod access;
 mod blobs;
 mod crash;
+mod crowd;
 mod damage;
+mod fair;
 #[cfg(feature = "e2e")] // It mounts file systems: root.
 mod fire_disk;
 mod fire_hostile;
@@ -16,6 +18,7 @@ mod fire_kill;
 mod fire_race;
 mod harness;
 mod hostile;
+mod older;
 mod program;
 mod rest;
 mod rules;

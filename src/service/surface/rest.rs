@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{Context, Shared, answer, log_internal, refusal};
+use super::{Context, Refused, Shared, answer, log_internal, refusal};
 use crate::{
     protocol::rest::{Cache, List, MAX_PER_PAGE},
     service::{
@@ -80,9 +80,10 @@ async fn list(
             repository: caller.repository,
             key_prefix: query.key,
         };
+        let repository = filter.repository.clone();
         let (total_count, entries) = context
             .service
-            .blocking(move |entries| entries.list(&filter, page))
+            .search(&repository, move |entries| entries.list(&filter, page))
             .await?;
         Ok::<_, Failure>(Json(to_list(total_count, entries)))
     };
@@ -179,9 +180,12 @@ enum Failure {
     Service(Error),
 }
 
-impl From<AuthError> for Failure {
-    fn from(error: AuthError) -> Self {
-        Self::Auth(error)
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Auth(error) => Self::Auth(error),
+            Refused::Service(error) => Self::Service(error),
+        }
     }
 }
 
@@ -219,6 +223,7 @@ fn classify(error: &Error) -> StatusCode {
     match error {
         Error::NotFound => StatusCode::NOT_FOUND,
         Error::ReadOnly | Error::NotDeletable => StatusCode::FORBIDDEN,
+        Error::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Full => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
