@@ -205,10 +205,11 @@ fn is_repository(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::protocol::scope::Permission;
+    use crate::service::files::DataDir;
 
     fn tokens() -> (tempfile::TempDir, Tokens) {
         let dir = tempfile::tempdir().unwrap();
-        let master = MasterKey::load_or_create(dir.path()).unwrap();
+        let master = MasterKey::load_or_create(&DataDir::open(dir.path()).unwrap()).unwrap();
         (dir, Tokens::new(&master))
     }
 

@@ -13,14 +13,19 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params};
 
 use self::pool::Pool;
 pub use self::pool::SEARCHES;
-use super::{region::Region, upload::Name};
+use super::{error::Error, files::DataDir, region::Region, upload::Name};
 
 /// No key may hold this character (see `entries`), so it ends the range of keys with a prefix.
 pub const AFTER_ALL_KEYS: char = char::MAX;
+
+/// The database's file in the data directory, and those that SQLite keeps beside it.
+const FILE: &str = "entries.db";
+const WAL: &str = "entries.db-wal";
+const SHARED: &str = "entries.db-shm";
 
 const COLUMNS: &str = "id, repository, scope, version, key, size, stored, created_at, accessed_at";
 
@@ -107,7 +112,13 @@ pub struct Db {
 
 impl Db {
     /// Opens the database, or creates it.
-    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+    pub fn open(data_dir: &DataDir) -> Result<Self, Error> {
+        // SQLite gives its other files the mode of this one.
+        for name in [FILE, WAL, SHARED] {
+            data_dir.look_into(name)?;
+        }
+        data_dir.file(FILE)?;
+        let path = &data_dir.path().join(FILE);
         let mut write = connect(path)?;
         schema::bring_up(&mut write)?;
         Ok(Self {
@@ -327,7 +338,8 @@ fn end_of(prefix: &str) -> String {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit that was acknowledged is on the disk.
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -12,7 +12,7 @@
 
 mod damage;
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{fs::File, io, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -25,6 +25,7 @@ use super::{
     config::MAX_LOOKUP_KEYS,
     db::{AFTER_ALL_KEYS, Db, Direction, Entry, Filter, Page, SortBy},
     error::Error,
+    files::DataDir,
     region::{Region, stored_bytes},
     registry::Registry,
     upload::{Name, Upload},
@@ -47,12 +48,12 @@ pub struct Entries {
 
 impl Entries {
     /// Opens a data directory and removes what a crash has left in it.
-    pub fn open(data_dir: &Path, clock: Clock, accounts: Arc<Accounts>) -> Result<Self, Error> {
-        let ballast = Ballast::of(data_dir);
+    pub fn open(data_dir: &DataDir, clock: Clock, accounts: Arc<Accounts>) -> Result<Self, Error> {
+        let ballast = Ballast::of(data_dir.path());
         // Opening a database writes, and a full disk must not keep its entries from being read.
         ballast.release();
         let this = Self {
-            db: Db::open(&data_dir.join("entries.db"))?,
+            db: Db::open(data_dir)?,
             blobs: Blobs::open(data_dir)?,
             uploads: Registry::default(),
             ballast,

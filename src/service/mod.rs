@@ -6,6 +6,7 @@
 //! | `entries` | the rules, without protocol and without SQL |
 //! | `registry`, `upload`, `region`, `file` | uploads in progress: in memory, and their bytes |
 //! | `db`, `blobs` | what was committed: SQLite and content files |
+//! | `files` | whose the data directory is, and what stands in it |
 //! | `ballast` | space that is set aside for a full disk |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `transfer` | bodies to files and back, in bounded memory |
@@ -25,6 +26,7 @@ mod db;
 mod entries;
 mod error;
 mod file;
+mod files;
 mod gc;
 mod key;
 mod metrics;
@@ -38,20 +40,16 @@ mod surface;
 mod transfer;
 mod upload;
 
-use std::{
-    fs::{DirBuilder, File},
-    io,
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Semaphore;
 
-use self::{accounts::Accounts, auth::Tokens, entries::Entries, key::MasterKey, sign::Signer};
+use self::{
+    accounts::Accounts, auth::Tokens, entries::Entries, files::DataDir, key::MasterKey,
+    sign::Signer,
+};
 pub use self::{
     auth::{DEFAULT_REPOSITORY, MintError},
     clock::{Clock, system as system_clock},
@@ -105,15 +103,15 @@ impl Service {
             path: path.clone(),
             error,
         };
-        let lock = lock_dir(&config.data_dir).map_err(|error| match error.kind() {
+        let dir = DataDir::open(&config.data_dir).map_err(|error| unusable(error.into()))?;
+        let lock = lock_dir(&dir).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => OpenError::InUse(path.clone()),
             _ => unusable(error.into()),
         })?;
-        let master =
-            MasterKey::load_or_create(&config.data_dir).map_err(|error| unusable(error.into()))?;
+        let master = MasterKey::load_or_create(&dir).map_err(|error| unusable(error.into()))?;
         let accounts = Arc::<Accounts>::default();
-        let entries = Entries::open(&config.data_dir, Arc::clone(&clock), Arc::clone(&accounts))
-            .map_err(unusable)?;
+        let entries =
+            Entries::open(&dir, Arc::clone(&clock), Arc::clone(&accounts)).map_err(unusable)?;
         Ok(Self(Arc::new(Inner {
             tokens: Tokens::new(&master),
             signer: Signer::new(&master),
@@ -196,18 +194,12 @@ pub fn mint_token(
     scopes: &[Scope],
     ttl: Duration,
 ) -> Result<Secret, MintError> {
-    create_dir(data_dir)?;
-    let master = MasterKey::load_or_create(data_dir)?;
+    let master = MasterKey::load_or_create(&DataDir::visit(data_dir)?)?;
     Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
 }
 
-fn create_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-fn lock_dir(data_dir: &Path) -> io::Result<File> {
-    create_dir(data_dir)?;
-    let file = File::create(data_dir.join("lock"))?;
+fn lock_dir(data_dir: &DataDir) -> io::Result<File> {
+    let file = data_dir.file("lock")?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }

@@ -11,6 +11,7 @@ mod crash;
 mod crowd;
 mod damage;
 mod fair;
+mod files;
 #[cfg(feature = "e2e")] // It mounts file systems: root.
 mod fire_disk;
 mod fire_hostile;
