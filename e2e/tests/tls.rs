@@ -41,6 +41,23 @@ fn a_self_signed_certificate_in_ssl_cert_file_is_trusted() {
     round_trip(&site, &url, &builder, &builder);
 }
 
+/// Nothing of it can be read by a build step that shares the network.
+#[test]
+fn the_service_speaks_tls_itself() {
+    let lab = Lab::new();
+    let own = TlsFront::new(&lab);
+    let site = Site::in_lab(lab, |serve| {
+        serve.env("BUILDKIT_GHA_TLS_CERT", &own.certificate);
+        serve.env("BUILDKIT_GHA_TLS_KEY", &own.key);
+    });
+    let url = format!("https://localhost:{}/", site.service.address().port());
+    let daemon = Daemon::gateway_with(&site.lab, "gateway", |gateway| {
+        gateway.env("SSL_CERT_FILE", &own.certificate);
+    });
+    let builder = Builder::buildctl(&daemon);
+    round_trip(&site, &url, &builder, &builder);
+}
+
 /// As README says it.
 #[test]
 fn buildx_brings_a_private_certificate_into_its_container() {

@@ -75,7 +75,7 @@ pub const GATEWAY: [Setting; 21] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 13] = [
     "ACCESS_LOG",
     "ADDR",
     "BASE_URL",
@@ -84,6 +84,8 @@ const OTHERS: [&str; 11] = [
     "RESERVATION_AGE",
     "ROOT",
     "SCOPE",
+    "TLS_CERT",
+    "TLS_KEY",
     "TRUSTED_PROXY",
     "TTL",
     "URL_TTL",

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-pub use super::network::Network;
+pub use super::{network::Network, tls::Identity};
 
 /// How long a signed blob URL opens its door. Clients renew an expired one by a new lookup; an hour
 /// lets one URL carry even a slow transfer of a large layer.
@@ -72,6 +72,8 @@ pub struct Config {
     /// What signed URLs begin with; `None` takes the `Host` of each request, or what a trusted
     /// proxy says it was.
     pub base_url: Option<Url>,
+    /// The certificate that it shows; without one it speaks plain HTTP.
+    pub tls: Option<Identity>,
     /// Proxies whose `X-Forwarded-` headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Whether each request is a line of the log.
@@ -88,6 +90,7 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             base_url: None,
+            tls: None,
             trusted_proxies: Vec::new(),
             access_log: true,
             url_ttl: DEFAULT_URL_TTL,

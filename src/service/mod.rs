@@ -12,6 +12,7 @@
 //! | `transfer` | bodies to files and back, in bounded memory |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
 //! | `accounts`, `places` | what one repository or one peer may take of the service |
+//! | `tls` | the certificate, read again when it changes |
 //! | `network` | addresses of trusted proxies |
 //!
 //! [`Service::open`] and [`serve`] are all that a program or a test needs.
@@ -37,6 +38,7 @@ mod registry;
 mod server;
 mod sign;
 mod surface;
+mod tls;
 mod transfer;
 mod upload;
 
@@ -45,6 +47,7 @@ use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use self::{
     accounts::Accounts, auth::Tokens, entries::Entries, files::DataDir, key::MasterKey,
@@ -57,6 +60,7 @@ pub use self::{
     error::Error,
     metrics::Metrics,
     server::serve,
+    tls::TlsError,
 };
 use crate::{protocol::scope::Scope, secret::Secret};
 
@@ -74,6 +78,7 @@ struct Inner {
     /// Searches of all repositories.
     searches: Semaphore,
     entries: Entries,
+    tls: Option<TlsAcceptor>,
     /// Held for as long as the service is open: two processes on one directory would not know of
     /// each other's uploads.
     _lock: File,
@@ -93,6 +98,9 @@ pub enum OpenError {
         /// What happened.
         error: Error,
     },
+    /// Its certificate is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl Service {
@@ -103,6 +111,7 @@ impl Service {
             path: path.clone(),
             error,
         };
+        let tls = config.tls.clone().map(tls::acceptor).transpose()?;
         let dir = DataDir::open(&config.data_dir).map_err(|error| unusable(error.into()))?;
         let lock = lock_dir(&dir).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => OpenError::InUse(path.clone()),
@@ -119,6 +128,7 @@ impl Service {
             accounts,
             searches: Semaphore::new(db::SEARCHES),
             entries,
+            tls,
             config,
             clock,
             _lock: lock,
@@ -150,6 +160,20 @@ impl Service {
 
     fn signer(&self) -> &Signer {
         &self.0.signer
+    }
+
+    /// What makes TLS connections, if the service speaks TLS.
+    fn tls(&self) -> Option<&TlsAcceptor> {
+        self.0.tls.as_ref()
+    }
+
+    /// What URLs of the service begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls().is_some() {
+            "https"
+        } else {
+            "http"
+        }
     }
 
     fn accounts(&self) -> &Accounts {

@@ -2,9 +2,15 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::{BoxError, Router};
 use http::Extensions;
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Service,
@@ -39,6 +45,9 @@ const SPARE_CONNECTIONS: usize = 64;
 /// Files of which a connection needs two at most: itself, and the content that it reads.
 const FILES_PER_CONNECTION: u64 = 4;
 
+/// How long a client may take to agree on TLS.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
 /// How long to wait when the system has no file descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,6 +55,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// that are in flight belong to `tasks` and finish while those drain.
 pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io::Result<()> {
     let local = listener.local_addr()?;
+    warn_if_in_clear(local, &service);
     let router = surface::router(service.clone(), local);
     let shutdown = tasks.shutdown().clone();
     let collecting = service.clone();
@@ -66,8 +76,12 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
                     tracing::debug!(%peer, "there is no place for a connection");
                     continue;
                 };
-                let connection =
-                    serve_connection(stream, peer, seat, router.clone(), tasks.clone());
+                let connection = Connection {
+                    peer,
+                    placed: Arc::new(seat),
+                    tls: service.tls().cloned(),
+                };
+                let connection = connection.serve(stream, router.clone(), tasks.clone());
                 tasks.spawn("HTTP connection", connection);
             }
             Err(error) => {
@@ -92,29 +106,65 @@ fn capacity() -> Capacity {
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
+/// One connection.
+struct Connection {
     peer: SocketAddr,
-    placed: Placed,
-    router: axum::Router,
-    tasks: Tasks,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY cannot be set");
-    }
-    let placed = Arc::new(placed);
-    let of_requests = Arc::clone(&placed);
-    let mark = move |extensions: &mut Extensions| {
-        extensions.insert(Peer(peer));
-        extensions.insert(Arc::clone(&of_requests));
-    };
-    let served = http1::serve_connection(stream, mark, router, LIMITS, tasks);
-    tokio::select! {
-        ended = served => if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended early");
-        },
-        () = placed.seat.evicted() => {
-            tracing::debug!(%peer, "an idle connection makes room for another");
+    placed: Arc<Placed>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, router: Router, tasks: Tasks) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
+        let peer = self.peer;
+        tokio::select! {
+            ended = self.speak(stream, router, tasks) => if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a connection ended early");
+            },
+            () = self.placed.seat.evicted() => {
+                tracing::debug!(%peer, "an idle connection makes room for another");
+            }
+        }
+    }
+
+    async fn speak(&self, stream: TcpStream, router: Router, tasks: Tasks) -> Result<(), BoxError> {
+        let Some(tls) = &self.tls else {
+            return self.speak_http(stream, router, tasks).await;
+        };
+        let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
+        self.speak_http(stream, router, tasks).await
+    }
+
+    async fn speak_http<S: AsyncRead + AsyncWrite + Send>(
+        &self,
+        stream: S,
+        router: Router,
+        tasks: Tasks,
+    ) -> Result<(), BoxError> {
+        let (peer, placed) = (Peer(self.peer), Arc::clone(&self.placed));
+        let mark = move |extensions: &mut Extensions| {
+            extensions.insert(peer);
+            extensions.insert(Arc::clone(&placed));
+        };
+        Ok(http1::serve_connection(stream, mark, router, LIMITS, tasks).await?)
+    }
+}
+
+/// Says that tokens can be listened to, unless a proxy is known to stand in front.
+fn warn_if_in_clear(local: SocketAddr, service: &Service) {
+    let config = service.config();
+    let behind_proxy = !config.trusted_proxies.is_empty()
+        || config
+            .base_url
+            .as_ref()
+            .is_some_and(|url| url.scheme() == "https");
+    if service.tls().is_none() && !behind_proxy && !local.ip().is_loopback() {
+        tracing::warn!(
+            %local,
+            "tokens and signed URLs travel in clear to whoever can listen on this network: give \
+             --tls-cert and --tls-key, or put a proxy with TLS in front (--trusted-proxy, --base-url)"
+        );
     }
 }

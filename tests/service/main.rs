@@ -23,5 +23,6 @@ mod older;
 mod program;
 mod rest;
 mod rules;
+mod tls;
 mod v1;
 mod v2;

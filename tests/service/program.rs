@@ -33,9 +33,15 @@ impl Program {
 
     /// The same with more settings.
     pub fn start_with(data_dir: &Path, log: &Path, arguments: &[&str]) -> Self {
+        let all = [&["--listen", "127.0.0.1:0"], arguments].concat();
+        Self::listening(data_dir, log, &all)
+    }
+
+    /// The same where the settings say where it listens.
+    pub fn listening(data_dir: &Path, log: &Path, arguments: &[&str]) -> Self {
         let stderr = File::options().create(true).append(true).open(log).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--data-dir"])
             .arg(data_dir)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -143,6 +149,11 @@ impl Remote {
             url: program.url.clone(),
             ..self.clone()
         }
+    }
+
+    /// The same client with other means.
+    pub fn over(self, http: Client) -> Self {
+        Self { http, ..self }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

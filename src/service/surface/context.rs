@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use url::Url;
 
 use super::{Shared, access::Access, forwarded::ProxyTrust};
@@ -124,12 +125,19 @@ impl Context {
         Ok(whole.freeze())
     }
 
-    /// A signed URL under which this client reaches the blob `id`.
-    pub fn signed_url(&self, headers: &HeaderMap, id: i64, permission: Permission) -> SecretUrl {
+    /// A signed URL under which this client reaches the blob `id`, until `expires` at the latest: no
+    /// longer than its token would open it.
+    pub fn signed_url(
+        &self,
+        headers: &HeaderMap,
+        expires: Timestamp,
+        id: i64,
+        permission: Permission,
+    ) -> SecretUrl {
         let service = &self.service;
         let ttl = service.config().url_ttl;
-        let expires = service.now().checked_add(ttl);
-        let expires = expires.unwrap_or(jiff::Timestamp::MAX);
+        let end = service.now().checked_add(ttl);
+        let expires = end.map_or(expires, |end| end.min(expires));
         service
             .signer()
             .sign(&self.base(headers), id, permission, expires)
@@ -142,11 +150,13 @@ impl Context {
         let proxy_trust = ProxyTrust {
             peer: self.peer,
             trusted: &self.service.config().trusted_proxies,
+            tls: self.service.tls().is_some(),
         };
         proxy_trust.warn_if_unnamed(headers, &self.shared.told_of_proxy);
         proxy_trust.base(headers).unwrap_or_else(|| {
             let local = self.shared.local;
-            Url::parse(&format!("http://{local}/")).expect("an address and port are a URL")
+            let scheme = self.service.scheme();
+            Url::parse(&format!("{scheme}://{local}/")).expect("an address and port are a URL")
         })
     }
 }

@@ -89,6 +89,7 @@ async fn count(State(shared): State<Shared>, mut request: Request, next: Next) -
     let proxy_trust = ProxyTrust {
         peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
         trusted: &config.trusted_proxies,
+        tls: shared.service.tls().is_some(),
     };
     let probe = PROBES.contains(&request.uri().path());
     let client = proxy_trust.client(request.headers());

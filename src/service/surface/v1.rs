@@ -48,14 +48,14 @@ async fn lookup(
         let Query(query) = query.map_err(|error| Failure::Request(error.body_text()))?;
         context.access.key(&query.keys, None);
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
-        let repository = caller.repository.clone();
+        let (repository, expires) = (caller.repository.clone(), caller.expires);
         let find = move |entries: &Entries| entries.lookup(&caller, &keys, &query.version);
         let Some(entry) = context.service.search(&repository, find).await? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
         context.access.entry(&entry.name);
         context.access.size(entry.size);
-        let archive_location = context.signed_url(&headers, entry.id, Permission::Read);
+        let archive_location = context.signed_url(&headers, expires, entry.id, Permission::Read);
         let entry = Entry {
             cache_key: entry.name.key,
             scope: entry.name.scope,

@@ -37,6 +37,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
         let body = context.message(&caller, body).await?;
         let request: CreateRequest = encoding.read::<_, pb::CreateCacheEntryRequest>(&body)?;
         context.access.key(&request.key, caller.write_scope());
+        let expires = caller.expires;
         let reserved = context
             .service
             .blocking(move |entries| entries.reserve(&caller, &request.key, &request.version))
@@ -45,7 +46,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
             Ok(upload) => CreateResponse {
                 ok: true,
                 signed_upload_url: context
-                    .signed_url(&headers, upload.id, Permission::Write)
+                    .signed_url(&headers, expires, upload.id, Permission::Write)
                     .expose()
                     .to_string(),
                 message: String::new(),
@@ -106,7 +107,7 @@ async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
         let mut keys = vec![request.key];
         keys.extend(request.restore_keys);
         context.access.key(&keys.join(","), None);
-        let repository = caller.repository.clone();
+        let (repository, expires) = (caller.repository.clone(), caller.expires);
         let find = move |entries: &Entries| entries.lookup(&caller, &keys, &request.version);
         let found = context.service.search(&repository, find).await?;
         if let Some(entry) = &found {
@@ -116,7 +117,7 @@ async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
         let response = found.map_or_else(LookupResponse::default, |entry| LookupResponse {
             ok: true,
             signed_download_url: context
-                .signed_url(&headers, entry.id, Permission::Read)
+                .signed_url(&headers, expires, entry.id, Permission::Read)
                 .expose()
                 .to_string(),
             matched_key: entry.name.key,
