@@ -6,10 +6,12 @@ mod steady;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
+use http::Extensions;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::Semaphore,
 };
 use tokio_io_timeout::TimeoutStream;
@@ -61,8 +63,14 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY cannot be set");
+                }
+                let mark = move |extensions: &mut Extensions| {
+                    extensions.insert(Peer(peer));
+                };
                 let (router, tasks_of_it) = (router.clone(), tasks.clone());
-                let connection = serve_connection(stream, Peer(peer), router, limits, tasks_of_it);
+                let connection = serve_connection(stream, mark, router, limits, tasks_of_it);
                 let connection = async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended early");
@@ -79,22 +87,20 @@ pub async fn serve(
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    peer: Peer,
+/// Serves one connection to its end. Each of its requests gets the extensions that `mark` gives it.
+pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
+    stream: S,
+    mark: impl Fn(&mut Extensions),
     router: Router,
     limits: Limits,
     tasks: Tasks,
 ) -> Result<(), hyper::Error> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY cannot be set");
-    }
     let shutdown = tasks.shutdown().clone();
     let mut patient = TimeoutStream::new(stream);
     patient.set_write_timeout(Some(limits.stall));
     let respond = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(|body| Body::new(Steady::new(body, &tasks)));
-        request.extensions_mut().insert(peer);
+        mark(request.extensions_mut());
         let response = router.clone().oneshot(request);
         async move {
             let response: Result<_, Infallible> = response.await;
@@ -119,7 +125,10 @@ async fn serve_connection(
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
 
     use super::*;
 

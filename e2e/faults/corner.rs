@@ -65,7 +65,7 @@ impl<'a> Corner<'a> {
         let repository = format!("faults/{name}");
         let token = lane
             .service
-            .token_of(&repository, &[&format!("{SCOPE}=rw")]);
+            .token_of(&repository, &[&format!("{SCOPE}=rwd")]);
         let proxy = Proxy::start(&lane.service);
         let contents = contents(&shape.layers());
         let remote = Remote::new(&lane.service, &token, CACHE_SCOPE);

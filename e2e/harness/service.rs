@@ -89,13 +89,18 @@ impl Service {
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         serve.arg(data_dir(lab));
         let mut process = Process::start(lab, "serve", serve);
-        let address = process.until("it says where it listens", SOON, |log| {
+        let (scheme, address) = process.until("it says where it listens", SOON, |log| {
             let mut lines = log.lines();
-            lines.find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
+            let line = lines.find_map(|line| line.strip_prefix("listening on "))?;
+            let (scheme, address) = line.split_once("://")?;
+            Some((scheme.to_owned(), address.parse().ok()?))
         });
-        process.until("/healthz answers", SOON, |_| {
-            Http::new(address).text("/healthz")
-        });
+        // Over TLS its clients are those that are tested.
+        if scheme == "http" {
+            process.until("/healthz answers", SOON, |_| {
+                Http::new(address).text("/healthz")
+            });
+        }
         Self { process, address }
     }
 

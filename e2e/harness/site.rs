@@ -7,7 +7,7 @@ use super::{
 };
 
 /// The scope that the token of a site may write.
-const MAIN: &str = "refs/heads/main=rw";
+const MAIN: &str = "refs/heads/main=rwd";
 
 /// A directory, a service in it and a context.
 pub struct Site {

@@ -26,6 +26,8 @@ pub struct TlsFront {
     listener: TcpListener,
     /// The certificate that it shows.
     pub certificate: PathBuf,
+    /// The key of that.
+    pub key: PathBuf,
     tls: TlsAcceptor,
 }
 
@@ -52,14 +54,15 @@ impl TlsFront {
             .arg(&key);
         run(lab, "openssl", openssl, SOON).ok("openssl");
         let chain = CertificateDer::from_pem_file(&certificate).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_file(&key).expect("a key");
+        let private = PrivateKeyDer::from_pem_file(&key).expect("a key");
         let config = ServerConfig::builder()
             .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
+            .with_single_cert(vec![chain], private)
             .expect("a certificate with its key");
         Self {
             listener: TcpListener::bind(("127.0.0.1", 0)).expect("a port"),
             certificate,
+            key,
             tls: TlsAcceptor::from(Arc::new(config)),
         }
     }

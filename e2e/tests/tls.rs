@@ -88,6 +88,23 @@ fn a_proxy_with_tls_that_nobody_has_named_is_told_of() {
     assert!(log.contains("say --trusted-proxy 127.0.0.1"), "{log}");
 }
 
+/// Nothing of it can be read by a build step that shares the network.
+#[test]
+fn the_service_speaks_tls_itself() {
+    let lab = Lab::new();
+    let own = TlsFront::new(&lab);
+    let site = Site::in_lab(lab, |serve| {
+        serve.env("BUILDKIT_GHA_TLS_CERT", &own.certificate);
+        serve.env("BUILDKIT_GHA_TLS_KEY", &own.key);
+    });
+    let url = format!("https://localhost:{}/", site.service.address().port());
+    let daemon = Daemon::gateway_with(&site.lab, "gateway", |gateway| {
+        gateway.env("SSL_CERT_FILE", &own.certificate);
+    });
+    let builder = Builder::buildctl(&daemon);
+    round_trip(&site, &url, &builder, &builder);
+}
+
 /// As README says it.
 #[test]
 fn buildx_brings_a_private_certificate_into_its_container() {

@@ -10,7 +10,7 @@ use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     service::{
         self, Config, Service,
-        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Network},
+        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, Network},
     },
 };
 
@@ -32,6 +32,25 @@ pub struct Serve {
     /// The URL under which clients reach the service, for signed URLs (default: each request's Host).
     #[arg(long, env = "BUILDKIT_GHA_BASE_URL", value_name = "URL", value_parser = base_url)]
     base_url: Option<Url>,
+
+    /// The certificate of the service, and those above it, in PEM: it speaks TLS then. It is read again
+    /// when it changes.
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM.
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
 
     /// A proxy whose X-Forwarded-Proto, -Host and -For are believed: an address or a network
     /// (10.0.0.0/8); may be repeated, or be a list with commas.
@@ -80,7 +99,9 @@ impl Serve {
         if let Err(error) = raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays");
         }
+        let identity = |(certificate, key)| Identity { certificate, key };
         let config = Config {
+            tls: self.tls_cert.zip(self.tls_key).map(identity),
             data_dir: self.data_dir,
             base_url: self.base_url,
             trusted_proxies: self.trusted_proxy,
@@ -92,7 +113,11 @@ impl Serve {
         let listener = (listen.bind().await)
             .map_err(|error| io::Error::other(format!("cannot listen on {listen}: {error}")))?;
         let mut signals = Signals::listen(&ENDING)?;
-        println!("listening on http://{}", listener.local_addr()?);
+        println!(
+            "listening on {}://{}",
+            service.scheme(),
+            listener.local_addr()?
+        );
 
         let tasks = Tasks::default();
         tokio::select! {

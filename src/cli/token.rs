@@ -17,7 +17,8 @@ pub struct Token {
     #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// A scope and what may be done in it (r, w or rw); the first writable one takes the writes.
+    /// A scope and what may be done in it (r, w, rw, or rwd to delete through REST, too); the first
+    /// writable one takes the writes.
     #[arg(long = "scope", env = "BUILDKIT_GHA_SCOPE", value_delimiter = ' ', value_name = "REF=rw", required = true, value_parser = scope)]
     scopes: Vec<Scope>,
 
@@ -55,12 +56,13 @@ impl Token {
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
-    let wrong = || format!("{text:?} is not of the form REF=r, REF=w or REF=rw");
+    let wrong = || format!("{text:?} is not of the form REF=r, REF=w, REF=rw or REF=rwd");
     let (name, permission) = text.rsplit_once('=').ok_or_else(wrong)?;
     let permission = match permission {
         "r" => Permission::READ,
         "w" => Permission::WRITE,
         "rw" => Permission::READ_WRITE,
+        "rwd" => Permission::READ_WRITE_DELETE,
         _ => return Err(wrong()),
     };
     if name.is_empty() {
@@ -79,7 +81,9 @@ mod tests {
         assert_eq!(scope("refs/heads/main=rw"), Ok(main));
         let odd = Scope::new("refs/heads/a=b", Permission::READ);
         assert_eq!(scope("refs/heads/a=b=r"), Ok(odd));
-        for wrong in ["refs/heads/main", "=rw", "refs/heads/main=x"] {
+        let keeper = Scope::new("refs/heads/main", Permission::READ_WRITE_DELETE);
+        assert_eq!(scope("refs/heads/main=rwd"), Ok(keeper));
+        for wrong in ["refs/heads/main", "=rw", "refs/heads/main=x", "m=d", "m=rd"] {
             assert!(scope(wrong).is_err(), "{wrong}");
         }
     }

@@ -76,7 +76,7 @@ pub const GATEWAY: [Setting; 22] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 13] = [
     "ACCESS_LOG",
     "ADDR",
     "BASE_URL",
@@ -85,6 +85,8 @@ const OTHERS: [&str; 11] = [
     "RESERVATION_AGE",
     "ROOT",
     "SCOPE",
+    "TLS_CERT",
+    "TLS_KEY",
     "TRUSTED_PROXY",
     "TTL",
     "URL_TTL",

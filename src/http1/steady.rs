@@ -18,14 +18,24 @@ use crate::lifecycle::Tasks;
 /// connection meanwhile, of which there are not many.
 const STALL: Duration = Duration::from_mins(1);
 
+/// Bytes that buy a second of waiting. A body that brings less over a minute is cut off like one that
+/// stands still; even a share of a slow uplink brings more.
+const LEAST_PER_SECOND: u64 = 1 << 10;
+
 /// How long the rest of a body is read that was refused. To hang up on a client that is still sending
 /// resets the connection, and with it goes the answer that says why; then the client tries again.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// A body that fails once it has stalled, and whose rest is thrown away when it is dropped.
+///
+/// It begins with the patience of a [`STALL`], which waiting uses up and bytes bring back. Only waiting
+/// for the client counts: a disk of ours that is slow is not its fault.
 pub struct Steady<B: Discard> {
     body: Option<B>,
+    /// Ends when patience does; `waiting` tells since when it runs.
     stalls: Pin<Box<Sleep>>,
+    waiting: Option<Instant>,
+    patience: Duration,
     tasks: Tasks,
 }
 
@@ -35,6 +45,8 @@ impl<B: Discard> Steady<B> {
         Self {
             body: Some(body),
             stalls: Box::pin(tokio::time::sleep(STALL)),
+            waiting: None,
+            patience: STALL,
             tasks: tasks.clone(),
         }
     }
@@ -73,13 +85,28 @@ impl<B: Discard> Body for Steady<B> {
             return Poll::Ready(None);
         };
         let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+            if self.waiting.is_none() {
+                let now = Instant::now();
+                let patience = self.patience;
+                self.stalls.as_mut().reset(now + patience);
+                self.waiting = Some(now);
+            }
             ready!(self.stalls.as_mut().poll(context));
-            let stalled = format!("nothing was sent for {} seconds", STALL.as_secs());
+            let stalled = format!(
+                "it came with less than {LEAST_PER_SECOND} bytes a second for {} seconds",
+                STALL.as_secs()
+            );
             return Poll::Ready(Some(Err(stalled.into())));
         };
-        self.stalls.as_mut().reset(Instant::now() + STALL);
-        if !matches!(frame, Some(Ok(_))) {
-            self.body = None;
+        let waited = self.waiting.take().map(|since| since.elapsed());
+        self.patience = self.patience.saturating_sub(waited.unwrap_or_default());
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let bought = Duration::from_millis(bytes * 1_000 / LEAST_PER_SECOND);
+                self.patience = (self.patience + bought).min(STALL);
+            }
+            _ => self.body = None,
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
@@ -105,21 +132,51 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_may_be_slow_but_not_stand_still() {
+        const LEN: usize = 60 << 10;
         let frames = stream::iter(0_u8..3).then(|n| async move {
             tokio::time::sleep(STALL.mul_f32(0.9)).await;
-            Ok::<_, Infallible>(Frame::data(Bytes::from(vec![n])))
+            Ok::<_, Infallible>(Frame::data(Bytes::from(vec![n; LEN])))
         });
         let never = stream::once(std::future::pending());
         let body = StreamBody::new(Box::pin(frames.chain(never)));
         let mut body = Steady::new(body, &Tasks::default());
         for n in 0..3 {
             let frame = body.frame().await.unwrap().unwrap();
-            assert_eq!(frame.into_data().unwrap(), vec![n]);
+            assert_eq!(frame.into_data().unwrap(), vec![n; LEN]);
         }
         let begun = Instant::now();
-        let error = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "nothing was sent for 60 seconds");
+        let error = body.frame().await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("less than 1024 bytes a second"), "{error}");
         assert!(begun.elapsed() < STALL + Duration::from_secs(1));
+    }
+
+    /// One byte now and then is no way to keep a connection.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_cut_off_as_if_it_stood_still() {
+        let drops = stream::repeat(()).then(|()| async {
+            tokio::time::sleep(STALL / 10).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")))
+        });
+        let body = StreamBody::new(Box::pin(drops));
+        let mut body = Steady::new(body, &Tasks::default());
+        let begun = Instant::now();
+        let mut came = 0;
+        while let Some(Ok(_)) = body.frame().await {
+            came += 1;
+            assert!(came < 1_000, "it goes on for ever");
+        }
+        assert!(begun.elapsed() < STALL + Duration::from_secs(1));
+    }
+
+    /// A reader that does something else meanwhile is not the client's fault.
+    #[tokio::test(start_paused = true)]
+    async fn only_waiting_for_the_client_counts() {
+        let frames = stream::iter(0..3).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from("x"))));
+        let mut body = Steady::new(StreamBody::new(frames), &Tasks::default());
+        while let Some(frame) = body.frame().await {
+            frame.unwrap();
+            tokio::time::sleep(2 * STALL).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

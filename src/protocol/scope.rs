@@ -1,12 +1,14 @@
 //! Access scopes of a runtime token: the claim `ac`, a JSON text inside the JWT.
 //!
 //! Example: `"ac": "[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"`; permission 1 is read,
-//! 2 is write. Reads go through all scopes in order, writes to the first that is writable.
+//! 2 is write. Reads go through all scopes in order, writes to the first that is writable. The
+//! embedded service knows a third, 4, for deletions; clients look at single bits and do not mind it.
 
 use serde::{Deserialize, Serialize};
 
 const READ: u8 = 1;
 const WRITE: u8 = 2;
+const DELETE: u8 = 4;
 
 /// Most scopes that a token may carry here; GitHub's have one to three.
 pub const MAX_SCOPES: usize = 64;
@@ -22,7 +24,7 @@ pub struct Scope {
     pub permission: Permission,
 }
 
-/// A set of permissions as GitHub writes it: bit 0 read, bit 1 write.
+/// A set of permissions as GitHub writes it: bit 0 read, bit 1 write; and bit 2, delete, which is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Permission(u8);
@@ -35,6 +37,9 @@ impl Permission {
     /// Write only.
     pub const WRITE: Self = Self(WRITE);
 
+    /// Read, write and delete.
+    pub const READ_WRITE_DELETE: Self = Self(READ | WRITE | DELETE);
+
     /// True if entries of the scope may be read.
     pub fn readable(self) -> bool {
         self.0 & READ != 0
@@ -43,6 +48,11 @@ impl Permission {
     /// True if entries may be created in the scope.
     pub fn writable(self) -> bool {
         self.0 & WRITE != 0
+    }
+
+    /// True if entries of the scope may be deleted: who may not write it may not empty it either.
+    pub fn deletable(self) -> bool {
+        self.writable() && self.0 & DELETE != 0
     }
 }
 

@@ -17,6 +17,12 @@ const ISSUER: &str = "buildkit-gha";
 /// How far the clock of whoever minted a token may be ahead of ours.
 const CLOCK_LEEWAY_SECS: i64 = 60;
 
+const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
+
+/// Longest life of a token. Nothing but a new secret, and with it new tokens for all, ends one before
+/// its time; a year is what people renew certificates by.
+pub const MAX_TTL: Duration = Duration::from_secs(366 * SECONDS_OF_A_DAY);
+
 /// The repository of tokens that name none.
 pub const DEFAULT_REPOSITORY: &str = "local/cache";
 
@@ -30,6 +36,8 @@ pub struct Caller {
     pub repository: String,
     /// What it may read and write, in order.
     pub scopes: Vec<Scope>,
+    /// When its token ends. What it is given ends no later.
+    pub expires: Timestamp,
 }
 
 impl Caller {
@@ -37,6 +45,17 @@ impl Caller {
     pub fn readable(&self) -> impl Iterator<Item = &str> {
         let readable = self.scopes.iter().filter(|s| s.permission.readable());
         readable.map(|scope| scope.name.as_str())
+    }
+
+    /// True if it may read the entries of `scope`.
+    pub fn may_read(&self, scope: &str) -> bool {
+        self.readable().any(|readable| readable == scope)
+    }
+
+    /// The scopes whose entries it may delete.
+    pub fn deletable(&self) -> impl Iterator<Item = &str> {
+        let deletable = self.scopes.iter().filter(|s| s.permission.deletable());
+        deletable.map(|scope| scope.name.as_str())
     }
 
     /// The one scope in which it creates entries: the first that is writable.
@@ -75,8 +94,11 @@ pub enum MintError {
     /// Not of the form `owner/repo`.
     #[error("{0:?} is not a repository of the form owner/repo")]
     Repository(String),
-    /// A life that ends beyond what a timestamp can hold.
-    #[error("the token's life is too long")]
+    /// A life that is longer than any token's.
+    #[error(
+        "a token may be good for at most {} days: one that is lost cannot be called back",
+        MAX_TTL.as_secs() / SECONDS_OF_A_DAY
+    )]
     Ttl,
     /// The service's secret cannot be read or made.
     #[error("the service's secret cannot be read: {0}")]
@@ -136,6 +158,9 @@ impl Tokens {
         if !is_repository(repository) {
             return Err(MintError::Repository(repository.to_owned()));
         }
+        if ttl > MAX_TTL {
+            return Err(MintError::Ttl);
+        }
         let expires = now.checked_add(ttl).map_err(|_| MintError::Ttl)?;
         let claims = Claims {
             ac: scope::format(scopes),
@@ -165,6 +190,7 @@ impl Tokens {
         }
         Ok(Caller {
             repository: claims.repository,
+            expires,
             scopes: scope::parse(&claims.ac).map_err(|_| AuthError::Invalid)?,
         })
     }
@@ -194,10 +220,11 @@ fn is_repository(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::protocol::scope::Permission;
+    use crate::service::files::DataDir;
 
     fn tokens() -> (tempfile::TempDir, Tokens) {
         let dir = tempfile::tempdir().unwrap();
-        let master = MasterKey::load_or_create(dir.path()).unwrap();
+        let master = MasterKey::load_or_create(&DataDir::open(dir.path()).unwrap()).unwrap();
         (dir, Tokens::new(&master))
     }
 
@@ -252,6 +279,11 @@ mod tests {
         assert!(matches!(mint("o/r", &[], 1), Err(MintError::NoScope)));
         assert!(matches!(
             mint("o/r", &scopes, u64::MAX),
+            Err(MintError::Ttl)
+        ));
+        mint("o/r", &scopes, MAX_TTL.as_secs()).unwrap();
+        assert!(matches!(
+            mint("o/r", &scopes, MAX_TTL.as_secs() + 1),
             Err(MintError::Ttl)
         ));
         for bad in ["", "o", "/r", "o/", "o/r/x", "o/..", "o/a b"] {

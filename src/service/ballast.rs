@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -45,11 +46,15 @@ impl Ballast {
 
     /// Sets the space aside again if it is not, and if there is any.
     pub fn restore(&self) {
-        if fs::metadata(&self.path).is_ok_and(|file| file.len() == BYTES) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.len() == BYTES) {
             return;
         }
         let set_aside = || {
-            let file = File::create(&self.path)?;
+            // Whatever stands there is not the ballast, and is not followed.
+            self.release();
+            let mut options = File::options();
+            let options = options.write(true).create_new(true).mode(0o600);
+            let file = options.open(&self.path)?;
             fallocate(&file, FallocateFlags::empty(), 0, BYTES).map_err(io::Error::from)
         };
         if let Err(error) = set_aside() {

@@ -5,16 +5,13 @@
 //! a crash cannot make an entry without its file.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
 };
 
-use super::{error::Error, file::UploadFile};
-
-/// Nobody but the service's user has business in its files.
-const DIR_MODE: u32 = 0o700;
+use super::{error::Error, file::UploadFile, files::DataDir};
 
 /// The content files of one data directory.
 #[derive(Debug)]
@@ -26,17 +23,11 @@ pub struct Blobs {
 impl Blobs {
     /// Opens the directories. Whatever was being uploaded when the last process ended is removed:
     /// nobody can finish it any more.
-    pub fn open(data_dir: &Path) -> io::Result<Self> {
+    pub fn open(data_dir: &DataDir) -> io::Result<Self> {
         let this = Self {
-            uploads: data_dir.join("uploads"),
-            blobs: data_dir.join("blobs"),
+            uploads: data_dir.folder("uploads")?,
+            blobs: data_dir.folder("blobs")?,
         };
-        for dir in [&this.uploads, &this.blobs] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(DIR_MODE)
-                .create(dir)?;
-        }
         for file in fs::read_dir(&this.uploads)? {
             fs::remove_file(file?.path())?;
         }
@@ -47,7 +38,12 @@ impl Blobs {
     pub fn create(&self, id: i64) -> io::Result<File> {
         let path = self.upload_path(id);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).open(path)
+        options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
     }
 
     /// Makes an uploaded file permanent. After this it survives a loss of power.

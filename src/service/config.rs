@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-pub use super::network::Network;
+pub use super::{network::Network, tls::Identity};
 
 /// How long a signed blob URL opens its door. Clients renew an expired one by a new lookup; an hour
 /// lets one URL carry even a slow transfer of a large layer.
@@ -18,8 +18,37 @@ pub const DEFAULT_RESERVATION_AGE: Duration = Duration::from_mins(15);
 /// How often abandoned reservations and stray files are collected.
 pub const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
-/// Most reservations that are open at once: they live in memory until they are finished.
+/// Most reservations that are open at once: they live in memory, and each holds a file, until they
+/// are finished.
 pub const MAX_OPEN_UPLOADS: usize = 10_000;
+
+/// Most of them for one repository: an image of a thousand layers can be exported from two branches at
+/// once.
+pub const MAX_UPLOADS: u64 = 2_000;
+
+/// What one scope may have of a repository's uploads, their bytes and parts: a half. A pull request
+/// leaves the rest to others.
+pub const SCOPES_SHARE: u64 = 2;
+
+/// Most requests of one repository that are answered at once: a quarter of all connections. A build has
+/// a few dozen.
+pub const MAX_REQUESTS: u64 = 512;
+
+/// Most bytes of one repository that lie on the disk and belong to no entry yet. GitHub's whole cache
+/// of a repository has 10 GB.
+pub const MAX_UPLOAD_BYTES: u64 = 64 << 30;
+
+/// Most parts of which they may consist. Each costs some 150 bytes of memory; clients send parts of
+/// megabytes.
+pub const MAX_UPLOAD_PARTS: u64 = 200_000;
+
+/// Most lookups and listings of one repository that read the database at once. One that goes through
+/// many keys takes milliseconds, and others must find a connection meanwhile.
+pub const MAX_READS: usize = 4;
+
+/// Most bytes of messages and block lists of one repository that wait in memory to become whole: one
+/// block list of the largest kind and thousands of usual messages.
+pub const MAX_HELD_BYTES: u64 = 16 << 20;
 
 /// Most parts of one upload: what Azure allows in a block list.
 pub const MAX_PARTS: usize = 50_000;
@@ -43,6 +72,8 @@ pub struct Config {
     /// What signed URLs begin with; `None` takes the `Host` of each request, or what a trusted
     /// proxy says it was.
     pub base_url: Option<Url>,
+    /// The certificate that it shows; without one it speaks plain HTTP.
+    pub tls: Option<Identity>,
     /// Proxies whose `X-Forwarded-` headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Whether each request is a line of the log.
@@ -59,6 +90,7 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             base_url: None,
+            tls: None,
             trusted_proxies: Vec::new(),
             access_log: true,
             url_ttl: DEFAULT_URL_TTL,

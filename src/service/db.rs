@@ -1,42 +1,39 @@
 //! The database: committed entries and nothing else. What is not in it does not exist.
 //!
-//! WAL lets readers go on while an entry is committed, so there is one connection for each side.
-//! Both block: call them from a blocking thread only.
+//! There is one connection that writes and several that read. All block: call them from a blocking
+//! thread only.
+
+mod pool;
+mod schema;
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params};
 
-use super::upload::{Name, Region};
-
-/// `seq` is the order of commits, and so decides which entry is newest. `extents` is a JSON list of
-/// `[offset, length]` in the content file. Times are milliseconds since 1970.
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS entries (
-    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
-    id          INTEGER NOT NULL UNIQUE,
-    repository  TEXT NOT NULL,
-    scope       TEXT NOT NULL,
-    version     TEXT NOT NULL,
-    key         TEXT NOT NULL,
-    size        INTEGER NOT NULL,
-    extents     TEXT NOT NULL,
-    created_at  INTEGER NOT NULL,
-    accessed_at INTEGER NOT NULL,
-    UNIQUE (repository, scope, version, key)
-) STRICT;";
-
-/// Counts up when the schema changes.
-const SCHEMA_VERSION: i64 = 1;
+use self::pool::Pool;
+pub use self::pool::SEARCHES;
+use super::{error::Error, files::DataDir, region::Region, upload::Name};
 
 /// No key may hold this character (see `entries`), so it ends the range of keys with a prefix.
 pub const AFTER_ALL_KEYS: char = char::MAX;
 
-const COLUMNS: &str = "id, repository, scope, version, key, size, extents, created_at, accessed_at";
+/// The database's file in the data directory, and those that SQLite keeps beside it.
+const FILE: &str = "entries.db";
+const WAL: &str = "entries.db-wal";
+const SHARED: &str = "entries.db-shm";
+
+const COLUMNS: &str = "id, repository, scope, version, key, size, stored, created_at, accessed_at";
+
+/// How many times of access wait to be written, at most.
+const MAX_TOUCHES: usize = 1_000;
+
+/// Bytes of an extent in the database.
+const EXTENT_BYTES: usize = 16;
 
 /// Some entries of a repository.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +42,8 @@ pub struct Filter {
     pub repository: String,
     /// What keys begin with; empty for all.
     pub key_prefix: String,
-    /// The scope, if only one is wanted.
-    pub scope: Option<String>,
+    /// The scopes: entries of others do not match.
+    pub scopes: Vec<String>,
 }
 
 /// What a listing is sorted by.
@@ -95,73 +92,77 @@ pub struct Entry {
     pub name: Name,
     /// Its size in bytes.
     pub size: u64,
-    /// Where its bytes lie in its file.
-    pub extents: Vec<Region>,
+    /// How long its file must be at least.
+    pub stored: u64,
     /// When it was committed.
     pub created: Timestamp,
     /// When it was last found.
     pub accessed: Timestamp,
 }
 
-impl Entry {
-    /// How long its file must be at least: parts that were sent twice may make it longer.
-    pub fn stored_bytes(&self) -> u64 {
-        let ends = self.extents.iter().map(|extent| extent.offset + extent.len);
-        ends.max().unwrap_or(0)
-    }
-}
-
 /// The database of one data directory.
 #[derive(Debug)]
 pub struct Db {
-    read: Mutex<Connection>,
+    read: Pool,
     write: Mutex<Connection>,
+    /// Milliseconds since 1970 at which entries were found, by id. They are written now and then, so
+    /// that no lookup waits for the commits of others.
+    touched: Mutex<HashMap<i64, i64>>,
 }
 
 impl Db {
     /// Opens the database, or creates it.
-    pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        let write = connect(path)?;
-        let version: i64 = write.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        // Only what is new is written: a database on a full disk must open.
-        if version != SCHEMA_VERSION {
-            write.execute_batch(SCHEMA)?;
-            write.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    pub fn open(data_dir: &DataDir) -> Result<Self, Error> {
+        // SQLite gives its other files the mode of this one.
+        for name in [FILE, WAL, SHARED] {
+            data_dir.look_into(name)?;
         }
-        let read = connect(path)?;
+        data_dir.file(FILE)?;
+        let path = &data_dir.path().join(FILE);
+        let mut write = connect(path)?;
+        schema::bring_up(&mut write)?;
         Ok(Self {
-            read: Mutex::new(read),
+            read: Pool::open(|| connect(path))?,
             write: Mutex::new(write),
+            touched: Mutex::default(),
         })
     }
 
-    /// Adds an entry. When this returns, it survives a loss of power.
-    pub fn insert(&self, entry: &Entry) -> rusqlite::Result<()> {
-        let extents = serde_json::to_string(&entry.extents)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        let write = lock(&self.write);
-        write
-            .prepare_cached(&format!(
-                "INSERT INTO entries ({COLUMNS}) VALUES (:id, :repository, :scope, :version, :key, \
-                 :size, :extents, :created, :accessed)"
-            ))?
-            .execute(named_params! {
-                ":id": entry.id,
-                ":repository": entry.name.repository,
-                ":scope": entry.name.scope,
-                ":version": entry.name.version,
-                ":key": entry.name.key,
-                ":size": entry.size.cast_signed(),
-                ":extents": extents,
-                ":created": entry.created.as_millisecond(),
-                ":accessed": entry.accessed.as_millisecond(),
-            })?;
-        Ok(())
+    /// Adds an entry whose bytes lie in `extents`. When this returns, it survives a loss of power.
+    pub fn insert(&self, entry: &Entry, extents: &[Region]) -> rusqlite::Result<()> {
+        let mut write = lock(&self.write);
+        let both = write.transaction()?;
+        both.prepare_cached("INSERT INTO contents (id, extents) VALUES (?1, ?2)")?
+            .execute((entry.id, encode(extents)))?;
+        both.prepare_cached(&format!(
+            "INSERT INTO entries ({COLUMNS}) VALUES (:id, :repository, :scope, :version, :key, \
+             :size, :stored, :created, :accessed)"
+        ))?
+        .execute(named_params! {
+            ":id": entry.id,
+            ":repository": entry.name.repository,
+            ":scope": entry.name.scope,
+            ":version": entry.name.version,
+            ":key": entry.name.key,
+            ":size": entry.size.cast_signed(),
+            ":stored": entry.stored.cast_signed(),
+            ":created": entry.created.as_millisecond(),
+            ":accessed": entry.accessed.as_millisecond(),
+        })?;
+        both.commit()
+    }
+
+    /// Where the bytes of an entry lie in its file.
+    pub fn extents(&self, id: i64) -> rusqlite::Result<Option<Vec<Region>>> {
+        let read = self.read.get();
+        let mut statement = read.prepare_cached("SELECT extents FROM contents WHERE id = ?1")?;
+        let decoded = statement.query_row([id], |row| Ok(decode(row.get_ref(0)?.as_blob()?)));
+        decoded.optional()
     }
 
     /// The entry with exactly this name.
     pub fn exact(&self, name: &Name) -> rusqlite::Result<Option<Entry>> {
-        let read = lock(&self.read);
+        let read = self.read.get();
         let mut statement = read.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM entries WHERE repository = :repository AND scope = :scope \
              AND version = :version AND key = :key"
@@ -178,14 +179,15 @@ impl Db {
         row.optional()
     }
 
-    /// The newest entry whose key begins with the name's key.
+    /// The newest entry whose key begins with the name's key. All keys with the prefix are looked at, in
+    /// the index of names and nowhere else.
     pub fn newest(&self, prefix: &Name) -> rusqlite::Result<Option<Entry>> {
-        let read = lock(&self.read);
-        let mut statement = read.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM entries WHERE repository = :repository AND scope = :scope \
-             AND version = :version AND key >= :prefix AND key < :end ORDER BY seq DESC LIMIT 1"
-        ))?;
-        let row = statement.query_row(
+        let read = self.read.get();
+        let mut newest = read.prepare_cached(
+            "SELECT max(seq) FROM entries WHERE repository = :repository AND scope = :scope \
+             AND version = :version AND key >= :prefix AND key < :end",
+        )?;
+        let seq: Option<i64> = newest.query_row(
             named_params! {
                 ":repository": prefix.repository,
                 ":scope": prefix.scope,
@@ -193,14 +195,19 @@ impl Db {
                 ":prefix": prefix.key,
                 ":end": end_of(&prefix.key),
             },
-            entry,
-        );
-        row.optional()
+            |row| row.get(0),
+        )?;
+        let Some(seq) = seq else {
+            return Ok(None);
+        };
+        let mut statement =
+            read.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE seq = ?1"))?;
+        statement.query_row([seq], entry).optional()
     }
 
     /// The entry with this id.
     pub fn by_id(&self, id: i64) -> rusqlite::Result<Option<Entry>> {
-        let read = lock(&self.read);
+        let read = self.read.get();
         let mut statement =
             read.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?;
         statement.query_row([id], entry).optional()
@@ -208,30 +215,47 @@ impl Db {
 
     /// All entries: each id, and how long its file must be at least.
     pub fn lengths(&self) -> rusqlite::Result<Vec<(i64, u64)>> {
-        let read = lock(&self.read);
-        let mut statement = read.prepare(&format!("SELECT {COLUMNS} FROM entries"))?;
+        let read = self.read.get();
+        let mut statement = read.prepare("SELECT id, stored FROM entries")?;
         let rows = statement.query_map([], |row| {
-            let entry = entry(row)?;
-            Ok((entry.id, entry.stored_bytes()))
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
         })?;
         rows.collect()
     }
 
-    /// Notes that an entry was found. May be lost with the power.
+    /// Notes that an entry was found. May be lost with the process.
     pub fn touch(&self, id: i64, now: Timestamp) -> rusqlite::Result<()> {
-        let write = lock(&self.write);
+        let mut touched = lock(&self.touched);
+        touched.insert(id, now.as_millisecond());
+        if touched.len() < MAX_TOUCHES {
+            return Ok(());
+        }
+        let all = std::mem::take(&mut *touched);
+        drop(touched);
+        self.write_touches(all)
+    }
+
+    /// Writes down when entries were found.
+    pub fn flush(&self) -> rusqlite::Result<()> {
+        let all = std::mem::take(&mut *lock(&self.touched));
+        if all.is_empty() {
+            return Ok(());
+        }
+        self.write_touches(all)
+    }
+
+    fn write_touches(&self, all: HashMap<i64, i64>) -> rusqlite::Result<()> {
+        let mut write = lock(&self.write);
         // Nobody waits for the disk because of a time stamp.
         write.pragma_update(None, "synchronous", "NORMAL")?;
-        let updated = write
-            .prepare_cached("UPDATE entries SET accessed_at = ?2 WHERE id = ?1")?
-            .execute((id, now.as_millisecond()));
+        let updated = update_touches(&mut write, all);
         write.pragma_update(None, "synchronous", "FULL")?;
-        updated.map(drop)
+        updated
     }
 
     /// How many entries match.
     pub fn count(&self, filter: &Filter) -> rusqlite::Result<u64> {
-        let read = lock(&self.read);
+        let read = self.read.get();
         let sql = format!("SELECT count(*) FROM entries WHERE {MATCHES}");
         let mut statement = read.prepare_cached(&sql)?;
         let count: i64 = statement.query_row(filter_params!(filter), |row| row.get(0))?;
@@ -240,6 +264,9 @@ impl Db {
 
     /// One page of the entries that match.
     pub fn list(&self, filter: &Filter, page: Page) -> rusqlite::Result<Vec<Entry>> {
+        if page.sort == SortBy::LastAccessedAt {
+            self.flush()?;
+        }
         let column = match page.sort {
             SortBy::CreatedAt => "created_at",
             SortBy::LastAccessedAt => "accessed_at",
@@ -249,7 +276,7 @@ impl Db {
             Direction::Asc => "ASC",
             Direction::Desc => "DESC",
         };
-        let read = lock(&self.read);
+        let read = self.read.get();
         let mut statement = read.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM entries WHERE {MATCHES} \
              ORDER BY {column} {direction}, seq {direction} LIMIT {} OFFSET {}",
@@ -268,12 +295,31 @@ impl Db {
 
     /// Fails if the database cannot be read.
     pub fn ping(&self) -> rusqlite::Result<()> {
-        lock(&self.read).query_row("SELECT 1", [], |_| Ok(()))
+        self.read.get().query_row("SELECT 1", [], |_| Ok(()))
     }
 }
 
+impl Drop for Db {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            tracing::warn!(%error, "the last times of access could not be noted");
+        }
+    }
+}
+
+fn update_touches(write: &mut Connection, all: HashMap<i64, i64>) -> rusqlite::Result<()> {
+    let together = write.transaction()?;
+    let mut update =
+        together.prepare_cached("UPDATE entries SET accessed_at = ?2 WHERE id = ?1")?;
+    for touch in all {
+        update.execute(touch)?;
+    }
+    drop(update);
+    together.commit()
+}
+
 const MATCHES: &str = "repository = :repository AND key >= :prefix AND key < :end \
-                       AND (:scope IS NULL OR scope = :scope)";
+                       AND scope IN (SELECT value FROM json_each(:scopes))";
 
 macro_rules! filter_params {
     ($filter:expr) => {
@@ -281,7 +327,7 @@ macro_rules! filter_params {
             ":repository": $filter.repository,
             ":prefix": $filter.key_prefix,
             ":end": end_of(&$filter.key_prefix),
-            ":scope": $filter.scope,
+            ":scopes": serde_json::Value::from($filter.scopes.clone()).to_string(),
         }
     };
 }
@@ -292,16 +338,17 @@ fn end_of(prefix: &str) -> String {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit that was acknowledged is on the disk.
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }
 
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+fn lock<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic inside a statement has rolled it back; the connection is as good as before.
-    connection.lock().unwrap_or_else(PoisonError::into_inner)
+    one.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -310,10 +357,6 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         Timestamp::from_millisecond(millisecond)
             .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, millisecond))
     };
-    let extents: String = row.get(6)?;
-    let extents = serde_json::from_str(&extents).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(6, rusqlite::types::Type::Text, error.into())
-    })?;
     Ok(Entry {
         id: row.get(0)?,
         name: Name {
@@ -323,8 +366,25 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             key: row.get(4)?,
         },
         size: row.get::<_, i64>(5)?.cast_unsigned(),
-        extents,
+        stored: row.get::<_, i64>(6)?.cast_unsigned(),
         created: time(7)?,
         accessed: time(8)?,
     })
+}
+
+fn encode(extents: &[Region]) -> Vec<u8> {
+    let both = extents
+        .iter()
+        .flat_map(|extent| [extent.offset, extent.len]);
+    both.flat_map(u64::to_le_bytes).collect()
+}
+
+fn decode(extents: &[u8]) -> Vec<Region> {
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    let (extents, _) = extents.as_chunks::<EXTENT_BYTES>();
+    let region = |extent: &[u8; EXTENT_BYTES]| Region {
+        offset: number(&extent[..8]),
+        len: number(&extent[8..]),
+    };
+    extents.iter().map(region).collect()
 }

@@ -12,11 +12,12 @@
 
 mod damage;
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{fs::File, io, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
+    accounts::{Accounts, Holding},
     auth::Caller,
     ballast::Ballast,
     blobs::Blobs,
@@ -24,7 +25,8 @@ use super::{
     config::MAX_LOOKUP_KEYS,
     db::{AFTER_ALL_KEYS, Db, Direction, Entry, Filter, Page, SortBy},
     error::Error,
-    file::UploadFile,
+    files::DataDir,
+    region::{Region, stored_bytes},
     registry::Registry,
     upload::{Name, Upload},
 };
@@ -40,20 +42,22 @@ pub struct Entries {
     blobs: Blobs,
     uploads: Registry,
     ballast: Ballast,
+    accounts: Arc<Accounts>,
     clock: Clock,
 }
 
 impl Entries {
     /// Opens a data directory and removes what a crash has left in it.
-    pub fn open(data_dir: &Path, clock: Clock) -> Result<Self, Error> {
-        let ballast = Ballast::of(data_dir);
+    pub fn open(data_dir: &DataDir, clock: Clock, accounts: Arc<Accounts>) -> Result<Self, Error> {
+        let ballast = Ballast::of(data_dir.path());
         // Opening a database writes, and a full disk must not keep its entries from being read.
         ballast.release();
         let this = Self {
-            db: Db::open(&data_dir.join("entries.db"))?,
+            db: Db::open(data_dir)?,
             blobs: Blobs::open(data_dir)?,
             uploads: Registry::default(),
             ballast,
+            accounts,
             clock,
         };
         this.drop_all_damaged()?;
@@ -110,8 +114,9 @@ impl Entries {
                 return Err(Error::Exists);
             }
             let id = (rand::random::<u64>() >> (u64::BITS - ID_BITS)).cast_signed();
+            let holding = Holding::open(&self.accounts, &name)?;
             let file = self.blobs.create(id)?;
-            Ok(Upload::new(id, name.clone(), file, (self.clock)()))
+            Ok(Upload::new(id, name.clone(), file, (self.clock)(), holding))
         })
     }
 
@@ -162,16 +167,7 @@ impl Entries {
             return committed(caller, self.db.by_id(upload.id)?, size);
         }
         let extents = upload.seal(size)?;
-        let now = (self.clock)();
-        let entry = Entry {
-            id: upload.id,
-            name: upload.name.clone(),
-            size,
-            extents,
-            created: now,
-            accessed: now,
-        };
-        if let Err(error) = self.persist(&entry, upload.file()) {
+        if let Err(error) = self.persist(upload, size, extents) {
             upload.unseal();
             if error.ends_upload() {
                 self.give_up(upload);
@@ -179,7 +175,7 @@ impl Entries {
             return Err(error);
         }
         self.uploads.remove(upload);
-        Ok(entry.id)
+        Ok(upload.id)
     }
 
     /// Gives up an upload that can come to nothing any more. Where the disk has no room for it, its
@@ -194,20 +190,32 @@ impl Entries {
 
     fn discard(&self, upload: &Upload) -> Result<(), Error> {
         self.uploads.remove(upload);
+        upload.close();
         Ok(self.blobs.discard(upload.id)?)
     }
 
-    fn persist(&self, entry: &Entry, file: &UploadFile) -> Result<(), Error> {
-        self.blobs.publish(entry.id, file)?;
-        if let Err(error) = self.db.insert(entry) {
+    fn persist(&self, upload: &Upload, size: u64, extents: Vec<Region>) -> Result<(), Error> {
+        upload.close();
+        let extents = upload.file().trim(extents)?;
+        let now = (self.clock)();
+        let entry = Entry {
+            id: upload.id,
+            name: upload.name.clone(),
+            size,
+            stored: stored_bytes(&extents),
+            created: now,
+            accessed: now,
+        };
+        self.blobs.publish(entry.id, upload.file())?;
+        if let Err(error) = self.db.insert(&entry, &extents) {
             self.blobs.unpublish(entry.id)?;
             return Err(error.into());
         }
         Ok(())
     }
 
-    /// The entry `id` and its file, for whoever was trusted with the id.
-    pub fn content(&self, id: i64) -> Result<(Entry, File), Error> {
+    /// The entry `id`, its file and where its bytes lie there, for whoever was trusted with the id.
+    pub fn content(&self, id: i64) -> Result<(Entry, Vec<Region>, File), Error> {
         let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
         match self.blobs.read(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -215,7 +223,10 @@ impl Entries {
                 Err(Error::NotFound)
             }
             Ok(file) if !self.is_intact_in(&entry, &file)? => Err(Error::NotFound),
-            file => Ok((entry, file?)),
+            file => {
+                let extents = self.db.extents(id)?.ok_or(Error::NotFound)?;
+                Ok((entry, extents, file?))
+            }
         }
     }
 
@@ -224,7 +235,7 @@ impl Entries {
         Ok((self.db.count(filter)?, self.db.list(filter, page)?))
     }
 
-    /// Deletes the entries with exactly this key, in one scope or in all. Answers what is gone.
+    /// Deletes the entries with exactly this key in the scopes of the filter. Answers what is gone.
     pub fn delete_key(&self, filter: &Filter) -> Result<Vec<Entry>, Error> {
         let all = Page {
             sort: SortBy::CreatedAt,
@@ -240,12 +251,23 @@ impl Entries {
         Ok(entries)
     }
 
-    /// Deletes the entry `id` of a repository.
-    pub fn delete(&self, repository: &str, id: i64) -> Result<(), Error> {
-        match self.db.by_id(id)? {
-            Some(entry) if entry.name.repository == repository => self.remove(id),
-            _ => Err(Error::NotFound),
+    /// Deletes the entry `id`, if the caller may. One that it may not read does not exist for it.
+    pub fn delete(&self, caller: &Caller, id: i64) -> Result<(), Error> {
+        let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
+        let Name {
+            repository, scope, ..
+        } = &entry.name;
+        if *repository != caller.repository {
+            return Err(Error::NotFound);
         }
+        if caller.deletable().any(|deletable| deletable == scope) {
+            return self.remove(id);
+        }
+        Err(if caller.may_read(scope) {
+            Error::NotDeletable
+        } else {
+            Error::NotFound
+        })
     }
 
     /// The entry first: a file without an entry is garbage, the opposite would be damage.

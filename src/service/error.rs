@@ -22,11 +22,14 @@ pub enum Error {
     /// The token has no scope with write permission.
     #[error("cache write denied: the token has no scope with write permission")]
     ReadOnly,
+    /// The token may not delete what it names.
+    #[error("cache deletion denied: the token may not delete in this scope (`REF=rwd` may)")]
+    NotDeletable,
     /// No such entry or reservation, as far as the caller may know.
     #[error("no such cache entry")]
     NotFound,
     /// The upload is being committed.
-    #[error("the upload is being committed")]
+    #[error("the upload is being committed, or has ended")]
     Sealed,
     /// The size that was said is not the size that was uploaded.
     #[error("the size of the entry was said to be {said} bytes, but {uploaded} were uploaded")]
@@ -57,6 +60,25 @@ pub enum Error {
     /// Too many reservations.
     #[error("{MAX_OPEN_UPLOADS} uploads are in progress; try again later")]
     TooManyUploads,
+    /// A repository or a scope has its share of something.
+    #[error(
+        "this repository or scope has {limit} {what} under way, which is all that it may; try again later"
+    )]
+    Busy {
+        /// Of what.
+        what: &'static str,
+        /// How much it may have.
+        limit: u64,
+    },
+    /// All places for connections are taken by requests of others.
+    #[error("the cache service has no place for another request; try again later")]
+    Crowded,
+    /// A block list names a block twice.
+    #[error("the block list names a block more than once")]
+    RepeatedBlock,
+    /// A message or a block list that is too long.
+    #[error("the request's body has more than {0} bytes")]
+    LongMessage(usize),
     /// The body ended early, went on too long, stalled or broke.
     #[error("the request's body could not be read: {0}")]
     Body(String),

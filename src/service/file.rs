@@ -10,16 +10,24 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     sync::{
-        Mutex, PoisonError,
+        Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use super::error::Error;
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::{error::Error, region::Region};
 
 /// Bytes that may wait for the disk before they are sent there: enough that a sync's own cost does
 /// not count, and a moment's work for any disk.
 const UNSYNCED_BYTES: u64 = 64 << 20;
+
+/// What an extent of a content may waste on the disk: a block at either end.
+const BLOCKS_OF_AN_EXTENT: u64 = 2 * 4096;
+
+/// How much is copied at once when a content is gathered.
+const COPY_BYTES: usize = 1 << 20;
 
 /// Takes bytes at any place, from several threads.
 #[derive(Debug)]
@@ -29,6 +37,8 @@ pub struct UploadFile {
     unsynced: AtomicU64,
     /// Whether a sync has failed. Locked while one runs.
     lost: Mutex<bool>,
+    /// Whether it takes no more. Read while bytes are written.
+    closed: RwLock<bool>,
 }
 
 impl UploadFile {
@@ -38,12 +48,18 @@ impl UploadFile {
             file,
             unsynced: AtomicU64::new(0),
             lost: Mutex::default(),
+            closed: RwLock::default(),
         }
     }
 
     /// Writes all of `data`. One of several writers sees to the disk, and the others go on.
     pub fn write_at(&self, data: &[u8], offset: u64) -> Result<(), Error> {
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            return Err(Error::Sealed);
+        }
         self.file.write_all_at(data, offset)?;
+        drop(closed);
         let new = data.len() as u64;
         let unsynced = self.unsynced.fetch_add(new, Ordering::Relaxed) + new;
         if unsynced >= UNSYNCED_BYTES
@@ -53,6 +69,87 @@ impl UploadFile {
             check(self.file.sync_data(), &mut lost)?;
         }
         Ok(())
+    }
+
+    /// Takes nothing more; waits for what is being written.
+    pub fn close(&self) {
+        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Takes bytes again.
+    pub fn reopen(&self) {
+        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    /// Gives the room of some bytes back to the disk, where its file system can do that.
+    pub fn punch(&self, region: Region) {
+        if region.len == 0 {
+            return;
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if let Err(error) = fallocate(&self.file, flags, region.offset, region.len) {
+            tracing::debug!(%error, "bytes that nobody needs stay on the disk");
+        }
+    }
+
+    /// Leaves nothing in the file but the content that lies in `extents`, and answers where it lies
+    /// then. Parts that were replaced or never named would take room for as long as the entry lives.
+    pub fn trim(&self, extents: Vec<Region>) -> Result<Vec<Region>, Error> {
+        let stored = self.file.metadata()?.len();
+        let content: u64 = extents.iter().map(|extent| extent.len).sum();
+        if stored == content {
+            return Ok(extents);
+        }
+        if extents.len() > 1 && extents.len() as u64 * BLOCKS_OF_AN_EXTENT > content {
+            return self.gather(&extents, stored, content);
+        }
+        let mut used: Vec<Region> = extents.clone();
+        used.sort_unstable_by_key(|extent| extent.offset);
+        let mut end = 0;
+        for extent in used {
+            let len = extent.offset.saturating_sub(end);
+            self.punch(Region { offset: end, len });
+            end = extent.offset + extent.len;
+        }
+        self.file.set_len(end)?;
+        Ok(extents)
+    }
+
+    /// Copies a content of crumbs behind all that is there, which goes: each of them would keep blocks
+    /// that hold little else.
+    fn gather(&self, extents: &[Region], stored: u64, content: u64) -> Result<Vec<Region>, Error> {
+        let mut buffer = Vec::with_capacity(COPY_BYTES);
+        let mut end = stored;
+        let mut write = |buffer: &mut Vec<u8>| -> Result<(), Error> {
+            self.file.write_all_at(buffer, end)?;
+            end += buffer.len() as u64;
+            buffer.clear();
+            Ok(())
+        };
+        for extent in extents {
+            let mut rest = *extent;
+            while rest.len > 0 {
+                let room = (COPY_BYTES - buffer.len()) as u64;
+                let len = rest.len.min(room);
+                let start = buffer.len();
+                buffer.resize(start + usize::try_from(len).map_err(io::Error::other)?, 0);
+                self.file.read_exact_at(&mut buffer[start..], rest.offset)?;
+                rest.offset += len;
+                rest.len -= len;
+                if buffer.len() == COPY_BYTES {
+                    write(&mut buffer)?;
+                }
+            }
+        }
+        write(&mut buffer)?;
+        self.punch(Region {
+            offset: 0,
+            len: stored,
+        });
+        Ok(vec![Region {
+            offset: stored,
+            len: content,
+        }])
     }
 
     /// Brings everything to the disk.
@@ -78,6 +175,8 @@ fn check(synced: io::Result<()>, lost: &mut bool) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     const PIECE: usize = 1 << 20;
@@ -87,6 +186,57 @@ mod tests {
         pieces
             .map(|at| at * PIECE as u64)
             .try_for_each(|offset| file.write_at(&piece, offset))
+    }
+
+    fn content(file: &UploadFile, extents: &[Region]) -> Vec<u8> {
+        let mut content = Vec::new();
+        for extent in extents {
+            let mut piece = vec![0; usize::try_from(extent.len).unwrap()];
+            file.file.read_exact_at(&mut piece, extent.offset).unwrap();
+            content.extend(piece);
+        }
+        content
+    }
+
+    fn blocks_of(file: &UploadFile) -> u64 {
+        file.file.metadata().unwrap().blocks() * 512
+    }
+
+    #[test]
+    fn a_file_keeps_nothing_but_its_content() {
+        let file = UploadFile::new(tempfile::tempfile().unwrap());
+        write(&file, 0..16).unwrap();
+        file.write_at(b"first", 4 << 20).unwrap();
+        file.write_at(b"second", (9 << 20) - 6).unwrap();
+        // Two pieces of a megabyte each, the later one first.
+        let large = [((8 << 20), 1 << 20), (4 << 20, 1 << 20)].map(Region::from);
+        let before = content(&file, &large);
+        let trimmed = file.trim(large.to_vec()).unwrap();
+        assert_eq!(trimmed, large);
+        assert_eq!(content(&file, &trimmed), before);
+        assert!(blocks_of(&file) <= 3 << 20, "{}", blocks_of(&file));
+        // Two crumbs of it.
+        let crumbs = [((9 << 20) - 6, 6), (4 << 20, 5)].map(Region::from);
+        let trimmed = file.trim(crumbs.to_vec()).unwrap();
+        assert_eq!(content(&file, &trimmed), b"secondfirst");
+        assert_eq!(trimmed.len(), 1);
+        assert!(
+            blocks_of(&file) <= BLOCKS_OF_AN_EXTENT,
+            "{}",
+            blocks_of(&file)
+        );
+        file.trim(Vec::new()).unwrap();
+        assert_eq!(file.file.metadata().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_closed_file_takes_nothing() {
+        let file = UploadFile::new(tempfile::tempfile().unwrap());
+        file.close();
+        assert!(matches!(write(&file, 0..1), Err(Error::Sealed)));
+        assert_eq!(file.file.metadata().unwrap().len(), 0);
+        file.reopen();
+        write(&file, 0..1).unwrap();
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The service's one secret: a file in the data directory, created once, readable by its owner.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs::File,
+    io::{self, Read as _, Write as _},
     path::Path,
 };
 
 use aws_lc_rs::{hmac, rand};
+
+use super::files::DataDir;
 
 /// The file's name in the data directory.
 const FILE: &str = "secret";
@@ -14,20 +16,32 @@ const FILE: &str = "secret";
 /// As long as the output of the hash that uses it.
 const BYTES: usize = 32;
 
+/// More than the file has.
+const MAX_FILE_BYTES: u64 = 1 << 10;
+
 /// The secret from which the keys of tokens and of signed URLs are derived.
 pub struct MasterKey(hmac::Key);
 
 impl MasterKey {
     /// Reads the secret of `data_dir`, which must be there, or makes one.
-    pub fn load_or_create(data_dir: &Path) -> io::Result<Self> {
-        let path = data_dir.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create(data_dir, &path)?;
-                fs::read_to_string(&path)?
+    pub fn load_or_create(data_dir: &DataDir) -> io::Result<Self> {
+        let path = data_dir.path().join(FILE);
+        let secret = match data_dir.secret(FILE)? {
+            Some(secret) => secret,
+            None if data_dir.is_own() => {
+                create(data_dir.path(), &path)?;
+                let secret = data_dir.secret(FILE)?;
+                secret.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
             }
-            other => other?,
+            None => {
+                let path = path.display();
+                return Err(io::Error::other(format!(
+                    "{path} is not there yet: start the service first"
+                )));
+            }
         };
+        let mut text = String::new();
+        secret.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
         let mut bytes = [0; BYTES];
         hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| {
             let path = path.display();
@@ -62,15 +76,15 @@ fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
     #[test]
     fn the_secret_is_made_once_and_is_private() {
         let dir = tempfile::tempdir().unwrap();
-        let first = MasterKey::load_or_create(dir.path()).unwrap();
-        let again = MasterKey::load_or_create(dir.path()).unwrap();
+        let first = MasterKey::load_or_create(&DataDir::open(dir.path()).unwrap()).unwrap();
+        let again = MasterKey::load_or_create(&DataDir::open(dir.path()).unwrap()).unwrap();
         assert_eq!(first.derive("a"), again.derive("a"));
         assert_ne!(first.derive("a"), first.derive("b"));
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions();
@@ -80,7 +94,9 @@ mod tests {
     #[test]
     fn a_damaged_secret_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE), "short").unwrap();
-        assert!(MasterKey::load_or_create(dir.path()).is_err());
+        let path = dir.path().join(FILE);
+        fs::write(&path, "short").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(MasterKey::load_or_create(&DataDir::open(dir.path()).unwrap()).is_err());
     }
 }

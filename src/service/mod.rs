@@ -4,16 +4,20 @@
 //! |---|---|
 //! | [`surface`] | one file per protocol (v1, v2, Azure blobs, REST): parse, call, answer |
 //! | `entries` | the rules, without protocol and without SQL |
-//! | `registry`, `upload`, `file` | uploads in progress: in memory, and their bytes |
+//! | `registry`, `upload`, `region`, `file` | uploads in progress: in memory, and their bytes |
 //! | `db`, `blobs` | what was committed: SQLite and content files |
+//! | `files` | whose the data directory is, and what stands in it |
 //! | `ballast` | space that is set aside for a full disk |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `transfer` | bodies to files and back, in bounded memory |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
+//! | `accounts`, `places` | what one repository or one peer may take of the service |
+//! | `tls` | the certificate, read again when it changes |
 //! | `network` | addresses of trusted proxies |
 //!
 //! [`Service::open`] and [`serve`] are all that a program or a test needs.
 
+mod accounts;
 mod auth;
 mod ballast;
 mod blobs;
@@ -23,30 +27,32 @@ mod db;
 mod entries;
 mod error;
 mod file;
+mod files;
 mod gc;
 mod key;
 mod metrics;
 mod network;
+mod places;
+mod region;
 mod registry;
 mod server;
 mod sign;
 mod surface;
+mod tls;
 mod transfer;
 mod upload;
 
-use std::{
-    fs::{DirBuilder, File},
-    io,
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
-use self::{auth::Tokens, entries::Entries, key::MasterKey, sign::Signer};
+use self::{
+    accounts::Accounts, auth::Tokens, entries::Entries, files::DataDir, key::MasterKey,
+    sign::Signer,
+};
 pub use self::{
     auth::{DEFAULT_REPOSITORY, MintError},
     clock::{Clock, system as system_clock},
@@ -54,6 +60,7 @@ pub use self::{
     error::Error,
     metrics::Metrics,
     server::serve,
+    tls::TlsError,
 };
 use crate::{protocol::scope::Scope, secret::Secret};
 
@@ -67,7 +74,11 @@ struct Inner {
     tokens: Tokens,
     signer: Signer,
     metrics: Metrics,
+    accounts: Arc<Accounts>,
+    /// Searches of all repositories.
+    searches: Semaphore,
     entries: Entries,
+    tls: Option<TlsAcceptor>,
     /// Held for as long as the service is open: two processes on one directory would not know of
     /// each other's uploads.
     _lock: File,
@@ -87,6 +98,9 @@ pub enum OpenError {
         /// What happened.
         error: Error,
     },
+    /// Its certificate is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl Service {
@@ -97,18 +111,24 @@ impl Service {
             path: path.clone(),
             error,
         };
-        let lock = lock_dir(&config.data_dir).map_err(|error| match error.kind() {
+        let tls = config.tls.clone().map(tls::acceptor).transpose()?;
+        let dir = DataDir::open(&config.data_dir).map_err(|error| unusable(error.into()))?;
+        let lock = lock_dir(&dir).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => OpenError::InUse(path.clone()),
             _ => unusable(error.into()),
         })?;
-        let master =
-            MasterKey::load_or_create(&config.data_dir).map_err(|error| unusable(error.into()))?;
-        let entries = Entries::open(&config.data_dir, Arc::clone(&clock)).map_err(unusable)?;
+        let master = MasterKey::load_or_create(&dir).map_err(|error| unusable(error.into()))?;
+        let accounts = Arc::<Accounts>::default();
+        let entries =
+            Entries::open(&dir, Arc::clone(&clock), Arc::clone(&accounts)).map_err(unusable)?;
         Ok(Self(Arc::new(Inner {
             tokens: Tokens::new(&master),
             signer: Signer::new(&master),
             metrics: Metrics::default(),
+            accounts,
+            searches: Semaphore::new(db::SEARCHES),
             entries,
+            tls,
             config,
             clock,
             _lock: lock,
@@ -142,8 +162,40 @@ impl Service {
         &self.0.signer
     }
 
+    /// What makes TLS connections, if the service speaks TLS.
+    fn tls(&self) -> Option<&TlsAcceptor> {
+        self.0.tls.as_ref()
+    }
+
+    /// What URLs of the service begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls().is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+
+    fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
     fn now(&self) -> Timestamp {
         (self.0.clock)()
+    }
+
+    /// Runs a search for `repository` in its turn. Each may read on and on; whoever has many of them
+    /// waits for itself.
+    async fn search<T: Send + 'static>(
+        &self,
+        repository: &str,
+        work: impl FnOnce(&Entries) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let account = self.accounts().repository(repository);
+        // Neither is ever closed.
+        let _own = account.reads.acquire().await.map_err(io::Error::other)?;
+        let _of_all = self.0.searches.acquire().await.map_err(io::Error::other)?;
+        self.blocking(work).await
     }
 
     /// Runs `work` where it may block. It runs to its end even if nobody waits for it any more, so
@@ -166,18 +218,12 @@ pub fn mint_token(
     scopes: &[Scope],
     ttl: Duration,
 ) -> Result<Secret, MintError> {
-    create_dir(data_dir)?;
-    let master = MasterKey::load_or_create(data_dir)?;
+    let master = MasterKey::load_or_create(&DataDir::visit(data_dir)?)?;
     Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
 }
 
-fn create_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-fn lock_dir(data_dir: &Path) -> io::Result<File> {
-    create_dir(data_dir)?;
-    let file = File::create(data_dir.join("lock"))?;
+fn lock_dir(data_dir: &DataDir) -> io::Result<File> {
+    let file = data_dir.file("lock")?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }

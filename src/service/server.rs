@@ -1,19 +1,30 @@
 //! The service's connections: their limits, and the garbage collection beside them.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
-use tokio_util::task::TaskTracker;
+use axum::{BoxError, Router};
+use http::Extensions;
+use rustix::process::{Resource, getrlimit};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
 
-use super::{Service, surface};
+use super::{
+    Service,
+    places::{Capacity, Placed, Places},
+    surface,
+};
 use crate::{
-    http1::{self, Limits},
+    http1::{self, Limits, Peer},
     lifecycle::Tasks,
 };
 
 const LIMITS: Limits = Limits {
-    // A build uses a few dozen.
-    connections: 1024,
+    connections: MAX_CONNECTIONS,
+    // Go's HTTP client keeps an idle connection for 90 s.
     head_time: Duration::from_secs(90),
     // A token of GitHub has about 2 KiB.
     head_bytes: 64 << 10,
@@ -21,15 +32,139 @@ const LIMITS: Limits = Limits {
     stall: Duration::from_mins(10),
 };
 
+/// Most connections in all. A build uses a few dozen, a farm of builders some hundred.
+const MAX_CONNECTIONS: usize = 2048;
+
+/// What one peer may have of them: a network behind one address is a peer, and so are all builders of
+/// this machine, but nobody has all.
+const PEERS_SHARE: usize = 2;
+
+/// Connections beyond those, for probes: each is read for a moment and given up first.
+const SPARE_CONNECTIONS: usize = 64;
+
+/// Files of which a connection needs two at most: itself, and the content that it reads.
+const FILES_PER_CONNECTION: u64 = 4;
+
+/// How long a client may take to agree on TLS.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// How long to wait when the system has no file descriptor for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Serves on `listener` until `tasks` are asked to end; then takes no more connections. The requests
 /// that are in flight belong to `tasks` and finish while those drain.
 pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io::Result<()> {
     let local = listener.local_addr()?;
+    warn_if_in_clear(local, &service);
     let router = surface::router(service.clone(), local);
     let shutdown = tasks.shutdown().clone();
+    let collecting = service.clone();
     tasks.spawn("service gc", async move {
-        service.collect_until(shutdown).await;
+        collecting.collect_until(shutdown).await;
     });
-    http1::serve(listener, router, LIMITS, tasks, &TaskTracker::new()).await;
-    Ok(())
+    let places = Arc::new(Places::new(capacity()));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = tasks.shutdown().cancelled() => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let trusted = &service.config().trusted_proxies;
+                let proxy = trusted.iter().any(|network| network.contains(peer.ip()));
+                let Some(seat) = places.take(peer.ip(), proxy) else {
+                    tracing::debug!(%peer, "there is no place for a connection");
+                    continue;
+                };
+                let connection = Connection {
+                    peer,
+                    placed: Arc::new(seat),
+                    tls: service.tls().cloned(),
+                };
+                let connection = connection.serve(stream, router.clone(), tasks.clone());
+                tasks.spawn("HTTP connection", connection);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                places.shed();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// As many as the system has files for.
+fn capacity() -> Capacity {
+    let files = getrlimit(Resource::Nofile).current;
+    let affordable = files.map_or(u64::MAX, |files| files / FILES_PER_CONNECTION);
+    let all = usize::try_from(affordable).unwrap_or(usize::MAX);
+    let all = all.clamp(2, MAX_CONNECTIONS);
+    Capacity {
+        all,
+        per_peer: all / PEERS_SHARE,
+        spare: SPARE_CONNECTIONS.min(all),
+    }
+}
+
+/// One connection.
+struct Connection {
+    peer: SocketAddr,
+    placed: Arc<Placed>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, router: Router, tasks: Tasks) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        let peer = self.peer;
+        tokio::select! {
+            ended = self.speak(stream, router, tasks) => if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a connection ended early");
+            },
+            () = self.placed.seat.evicted() => {
+                tracing::debug!(%peer, "an idle connection makes room for another");
+            }
+        }
+    }
+
+    async fn speak(&self, stream: TcpStream, router: Router, tasks: Tasks) -> Result<(), BoxError> {
+        let Some(tls) = &self.tls else {
+            return self.speak_http(stream, router, tasks).await;
+        };
+        let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
+        self.speak_http(stream, router, tasks).await
+    }
+
+    async fn speak_http<S: AsyncRead + AsyncWrite + Send>(
+        &self,
+        stream: S,
+        router: Router,
+        tasks: Tasks,
+    ) -> Result<(), BoxError> {
+        let (peer, placed) = (Peer(self.peer), Arc::clone(&self.placed));
+        let mark = move |extensions: &mut Extensions| {
+            extensions.insert(peer);
+            extensions.insert(Arc::clone(&placed));
+        };
+        Ok(http1::serve_connection(stream, mark, router, LIMITS, tasks).await?)
+    }
+}
+
+/// Says that tokens can be listened to, unless a proxy is known to stand in front.
+fn warn_if_in_clear(local: SocketAddr, service: &Service) {
+    let config = service.config();
+    let behind_proxy = !config.trusted_proxies.is_empty()
+        || config
+            .base_url
+            .as_ref()
+            .is_some_and(|url| url.scheme() == "https");
+    if service.tls().is_none() && !behind_proxy && !local.ip().is_loopback() {
+        tracing::warn!(
+            %local,
+            "tokens and signed URLs travel in clear to whoever can listen on this network: give \
+             --tls-cert and --tls-key, or put a proxy with TLS in front (--trusted-proxy, --base-url)"
+        );
+    }
 }

@@ -126,6 +126,7 @@ fn message(id: i64, permission: Permission, expires: i64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::files::DataDir;
 
     fn grant(url: &SecretUrl) -> Grant {
         let value = |name| {
@@ -142,7 +143,8 @@ mod tests {
     #[test]
     fn only_what_was_signed_is_allowed() {
         let dir = tempfile::tempdir().unwrap();
-        let signer = Signer::new(&MasterKey::load_or_create(dir.path()).unwrap());
+        let signer =
+            Signer::new(&MasterKey::load_or_create(&DataDir::open(dir.path()).unwrap()).unwrap());
         let time = |second| Timestamp::from_second(second).unwrap();
         let base = Url::parse("http://127.0.0.1:3000/cache/").unwrap();
         let url = signer.sign(&base, 7, Permission::Write, time(100));

@@ -11,7 +11,8 @@ use super::{
     Service,
     error::Error,
     file::UploadFile,
-    upload::{Region, Upload},
+    region::{Region, select},
+    upload::Part,
 };
 
 /// How much of a body is held in memory on its way to or from the disk: large enough that the switch
@@ -19,17 +20,14 @@ use super::{
 const BUFFER_BYTES: usize = 256 << 10;
 
 impl Service {
-    /// Writes a body of exactly `region.len` bytes to its place in an upload, which is given up when
-    /// the disk has no room for them or loses them.
-    pub(super) async fn receive(
-        &self,
-        body: Body,
-        upload: &Arc<Upload>,
-        region: Region,
-    ) -> Result<(), Error> {
-        let received = self.write_body(body, upload.file(), region).await;
+    /// Writes a body of exactly the length of `part` to its place in its upload, which is given up when
+    /// the disk has no room for it or loses it.
+    pub(super) async fn receive(&self, body: Body, part: &Part) -> Result<(), Error> {
+        let received = self
+            .write_body(body, part.upload().file(), part.region())
+            .await;
         if received.as_ref().is_err_and(Error::ends_upload) {
-            let upload = Arc::clone(upload);
+            let upload = Arc::clone(part.upload());
             self.blocking(move |entries| {
                 entries.give_up(&upload);
                 Ok(())
@@ -45,7 +43,8 @@ impl Service {
         file: &Arc<UploadFile>,
         region: Region,
     ) -> Result<(), Error> {
-        let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
+        // It grows with what comes: who sends little holds little.
+        let mut buffer = BytesMut::new();
         let mut written = 0;
         while let Some(frame) = next_frame(&mut body).await? {
             if written + buffer.len() as u64 + frame.len() as u64 > region.len {
@@ -101,7 +100,8 @@ impl Service {
     }
 }
 
-async fn next_frame(body: &mut Body) -> Result<Option<Bytes>, Error> {
+/// The next bytes of a body.
+pub(super) async fn next_frame(body: &mut Body) -> Result<Option<Bytes>, Error> {
     loop {
         match body.frame().await {
             None => return Ok(None),
@@ -147,38 +147,4 @@ async fn blocking<T: Send + 'static, E: From<io::Error> + Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(io::Error::other)?
-}
-
-/// The regions that hold `range` of the content in `extents`.
-fn select(extents: &[Region], range: Range<u64>) -> Vec<Region> {
-    let mut selected = Vec::new();
-    let mut position = 0;
-    for extent in extents {
-        let start = range.start.max(position);
-        let end = range.end.min(position + extent.len);
-        if start < end {
-            selected.push(Region {
-                offset: extent.offset + (start - position),
-                len: end - start,
-            });
-        }
-        position += extent.len;
-    }
-    selected
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_is_cut_out_of_the_extents() {
-        let extents = [(100, 10), (50, 5), (0, 20)].map(Region::from);
-        let regions = |range| select(&extents, range);
-        assert_eq!(regions(0..35), extents);
-        assert_eq!(regions(3..4), [(103, 1)].map(Region::from));
-        let across = [(109, 1), (50, 5), (0, 1)].map(Region::from);
-        assert_eq!(regions(9..16), across);
-        assert_eq!(regions(35..40), []);
-    }
 }

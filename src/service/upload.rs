@@ -4,8 +4,11 @@
 //! in parallel, out of order and twice, and none ever overwrites another. What the entry's content
 //! is in the end is a list of regions, merged where they touch.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,7 +16,13 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{config::MAX_PARTS, error::Error, file::UploadFile};
+use super::{
+    accounts::Holding,
+    config::MAX_PARTS,
+    error::Error,
+    file::UploadFile,
+    region::{Region, merge},
+};
 
 /// What makes an entry unique.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,28 +35,6 @@ pub struct Name {
     pub key: String,
     /// The version.
     pub version: String,
-}
-
-/// Some bytes in a content file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
-pub struct Region {
-    /// Where they begin.
-    pub offset: u64,
-    /// How many there are.
-    pub len: u64,
-}
-
-impl From<(u64, u64)> for Region {
-    fn from((offset, len): (u64, u64)) -> Self {
-        Self { offset, len }
-    }
-}
-
-impl From<Region> for (u64, u64) {
-    fn from(region: Region) -> Self {
-        (region.offset, region.len)
-    }
 }
 
 /// A reservation and what was uploaded for it.
@@ -85,11 +72,59 @@ struct State {
     content: Option<Vec<Region>>,
     phase: Phase,
     last_active: Timestamp,
+    holding: Holding,
+}
+
+/// A part that is on its way. What has come of it is thrown away unless it is kept.
+#[derive(Debug)]
+pub struct Part {
+    upload: Arc<Upload>,
+    region: Region,
+    kept: bool,
+}
+
+impl Part {
+    /// A place for a part of `len` bytes.
+    pub fn begin(upload: &Arc<Upload>, len: u64, now: Timestamp) -> Result<Self, Error> {
+        Ok(Self {
+            region: upload.allocate(len, now)?,
+            upload: Arc::clone(upload),
+            kept: false,
+        })
+    }
+
+    /// What it is a part of.
+    pub fn upload(&self) -> &Arc<Upload> {
+        &self.upload
+    }
+
+    /// Where it goes.
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    /// Says that it has come: `add` notes it.
+    pub fn keep(
+        mut self,
+        add: impl FnOnce(&Upload, Region) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        add(&self.upload, self.region)?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.upload.lock().release(&self.upload.file, self.region);
+        }
+    }
 }
 
 impl Upload {
-    /// A reservation without any bytes.
-    pub fn new(id: i64, name: Name, file: File, now: Timestamp) -> Self {
+    /// A reservation without any bytes, which counts for `holding`.
+    pub fn new(id: i64, name: Name, file: File, now: Timestamp, holding: Holding) -> Self {
         let state = State {
             tail: 0,
             chunks: BTreeMap::new(),
@@ -97,6 +132,7 @@ impl Upload {
             content: None,
             phase: Phase::Open,
             last_active: now,
+            holding,
         };
         Self {
             id,
@@ -134,11 +170,12 @@ impl Upload {
         self.abandon_if_idle(Timestamp::MAX)
     }
 
-    /// A place for a part of `len` bytes.
-    pub fn allocate(&self, len: u64, now: Timestamp) -> Result<Region, Error> {
+    fn allocate(&self, len: u64, now: Timestamp) -> Result<Region, Error> {
         let mut state = self.open()?;
         let offset = state.tail;
-        state.tail = offset.checked_add(len).ok_or(Error::TooLarge)?;
+        let tail = offset.checked_add(len).ok_or(Error::TooLarge)?;
+        state.holding.grow(len)?;
+        state.tail = tail;
         state.last_active = now;
         Ok(Region { offset, len })
     }
@@ -153,7 +190,8 @@ impl Upload {
     pub fn add_chunk(&self, range: &Range<u64>, region: Region) -> Result<(), Error> {
         let mut state = self.open()?;
         state.check_chunk(range)?;
-        state.chunks.insert(range.start, region);
+        let replaced = state.chunks.insert(range.start, region);
+        state.replace(&self.file, replaced);
         Ok(())
     }
 
@@ -163,15 +201,23 @@ impl Upload {
         if state.blocks.len() >= MAX_PARTS && !state.blocks.contains_key(&id) {
             return Err(Error::TooManyParts);
         }
-        state.blocks.insert(id, region);
+        let replaced = state.blocks.insert(id, region);
+        state.replace(&self.file, replaced);
         Ok(())
     }
 
-    /// Declares the blocks `ids`, in this order, to be the content.
-    pub fn set_blocks(&self, ids: &[String]) -> Result<(), Error> {
+    /// Declares the blocks `ids`, in this order, to be the content. None may be named twice: a few
+    /// bytes could be an entry of any size.
+    pub fn set_blocks(&self, ids: &[&str]) -> Result<(), Error> {
         let mut state = self.open()?;
-        let find = |id| state.blocks.get(id).copied().ok_or(Error::UnknownBlock);
-        let regions = ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let mut named = HashSet::with_capacity(ids.len());
+        let mut regions = Vec::with_capacity(ids.len());
+        for id in ids {
+            regions.push(*state.blocks.get(*id).ok_or(Error::UnknownBlock)?);
+            if !named.insert(id) {
+                return Err(Error::RepeatedBlock);
+            }
+        }
         state.content = Some(merge(regions));
         Ok(())
     }
@@ -180,6 +226,12 @@ impl Upload {
     pub fn set_content(&self, region: Region) -> Result<(), Error> {
         self.open()?.content = Some(merge([region]));
         Ok(())
+    }
+
+    /// Lets no byte more into the file, whoever is still sending some: what is committed does not grow,
+    /// and what is given up takes no room. Waits for those that are being written.
+    pub fn close(&self) {
+        self.file.close();
     }
 
     /// Ends the upload if its content has exactly `size` bytes: answers where they lie. Nothing
@@ -203,6 +255,7 @@ impl Upload {
 
     /// Opens the upload again after its commit has failed.
     pub fn unseal(&self) {
+        self.file.reopen();
         self.lock().phase = Phase::Open;
     }
 
@@ -222,6 +275,21 @@ impl Upload {
 }
 
 impl State {
+    /// Throws away what a part of the same place or name has come before, if nothing needs it.
+    fn replace(&mut self, file: &UploadFile, replaced: Option<Region>) {
+        // A declared content may consist of it.
+        if self.content.is_none()
+            && let Some(region) = replaced
+        {
+            self.release(file, region);
+        }
+    }
+
+    fn release(&mut self, file: &UploadFile, region: Region) {
+        file.punch(region);
+        self.holding.shrink(region.len);
+    }
+
     fn check_chunk(&self, range: &Range<u64>) -> Result<(), Error> {
         let len = range.end - range.start;
         if self.chunks.get(&range.start).is_some_and(|r| r.len == len) {
@@ -247,105 +315,5 @@ impl State {
             end = start + region.len;
         }
         Ok(merge(self.chunks.values().copied()))
-    }
-}
-
-/// Joins regions that touch and leaves empty ones out.
-fn merge(regions: impl IntoIterator<Item = Region>) -> Vec<Region> {
-    let mut merged: Vec<Region> = Vec::new();
-    for region in regions.into_iter().filter(|region| region.len > 0) {
-        match merged.last_mut() {
-            Some(last) if last.offset + last.len == region.offset => last.len += region.len,
-            _ => merged.push(region),
-        }
-    }
-    merged
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn upload() -> Upload {
-        let name = Name {
-            repository: "o/r".into(),
-            scope: "main".into(),
-            key: "k".into(),
-            version: "v".into(),
-        };
-        Upload::new(
-            1,
-            name,
-            tempfile::tempfile().unwrap(),
-            Timestamp::UNIX_EPOCH,
-        )
-    }
-
-    fn chunk(upload: &Upload, range: Range<u64>) -> Result<(), Error> {
-        let region = upload.allocate(range.end - range.start, Timestamp::UNIX_EPOCH)?;
-        upload.add_chunk(&range, region)
-    }
-
-    #[test]
-    fn chunks_in_any_order_cover_the_content() {
-        let upload = upload();
-        chunk(&upload, 5..10).unwrap();
-        assert!(matches!(upload.seal(10), Err(Error::Gap { offset: 0 })));
-        chunk(&upload, 0..5).unwrap();
-        assert!(matches!(upload.seal(9), Err(Error::Size { .. })));
-        let regions = [(5, 5), (0, 5)].map(Region::from);
-        assert_eq!(upload.seal(10).unwrap(), regions);
-        assert!(matches!(chunk(&upload, 10..11), Err(Error::Sealed)));
-    }
-
-    /// The files of an upload that is being committed are about to become an entry's.
-    #[test]
-    fn an_upload_is_committed_or_given_up_but_not_both() {
-        let upload = upload();
-        upload.seal(0).unwrap();
-        assert!(!upload.abandon());
-        upload.unseal();
-        let now = Timestamp::UNIX_EPOCH;
-        assert!(!upload.abandon_if_idle(now), "just used");
-        assert!(upload.abandon());
-        assert!(matches!(upload.seal(0), Err(Error::NotFound)));
-        assert!(matches!(chunk(&upload, 0..1), Err(Error::NotFound)));
-    }
-
-    #[test]
-    fn only_the_same_range_may_come_again() {
-        let upload = upload();
-        chunk(&upload, 10..20).unwrap();
-        chunk(&upload, 10..20).unwrap();
-        for overlapping in [10..11, 10..21, 5..11, 19..25, 0..100, 15..16] {
-            let refused = chunk(&upload, overlapping.clone());
-            assert!(matches!(refused, Err(Error::Overlap)), "{overlapping:?}");
-        }
-        chunk(&upload, 20..21).unwrap();
-        chunk(&upload, 0..10).unwrap();
-        assert_eq!(
-            upload.seal(21).unwrap().iter().map(|r| r.len).sum::<u64>(),
-            21
-        );
-    }
-
-    #[test]
-    fn the_block_list_decides_the_order() {
-        let upload = upload();
-        for (id, len) in [("b", 3), ("a", 2), ("unused", 9), ("b", 4)] {
-            let region = upload.allocate(len, Timestamp::UNIX_EPOCH).unwrap();
-            upload.add_block(id.into(), region).unwrap();
-        }
-        let unknown = upload.set_blocks(&["a".into(), "c".into()]);
-        assert!(matches!(unknown, Err(Error::UnknownBlock)));
-        upload.set_blocks(&["a".into(), "b".into()]).unwrap();
-        let regions = [(3, 2), (14, 4)].map(Region::from);
-        assert_eq!(upload.seal(6).unwrap(), regions);
-    }
-
-    #[test]
-    fn regions_that_touch_are_one() {
-        let regions = [(0, 5), (5, 5), (10, 0), (10, 1), (20, 1)].map(Region::from);
-        assert_eq!(merge(regions), [(0, 11), (20, 1)].map(Region::from));
     }
 }

@@ -139,7 +139,7 @@ async fn an_upload_is_committed_or_collected_but_not_both() {
 async fn an_entry_that_is_being_deleted_is_there_or_not() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
-    let client = server.main();
+    let client = server.keeper();
     for _ in 0..ROUNDS {
         client.save("key", b"content").await;
         let (_, url) = client.found("key").await.unwrap();

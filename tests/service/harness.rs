@@ -89,6 +89,11 @@ impl Server {
         self.client(self.token(&[(MAIN, Permission::READ_WRITE)]))
     }
 
+    /// A client that may delete there, too.
+    pub fn keeper(&self) -> Caller<'_> {
+        self.client(self.token(&[(MAIN, Permission::READ_WRITE_DELETE)]))
+    }
+
     /// A request without a token, as to signed URLs.
     pub fn plain(&self, method: Method, url: &str) -> RequestBuilder {
         self.http.request(method, url)

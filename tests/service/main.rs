@@ -8,7 +8,10 @@
 mod access;
 mod blobs;
 mod crash;
+mod crowd;
 mod damage;
+mod fair;
+mod files;
 #[cfg(feature = "e2e")] // It mounts file systems: root.
 mod fire_disk;
 mod fire_hostile;
@@ -16,8 +19,10 @@ mod fire_kill;
 mod fire_race;
 mod harness;
 mod hostile;
+mod older;
 mod program;
 mod rest;
 mod rules;
+mod tls;
 mod v1;
 mod v2;

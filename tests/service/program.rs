@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use buildkit_gha::service::DEFAULT_REPOSITORY;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -32,9 +33,15 @@ impl Program {
 
     /// The same with more settings.
     pub fn start_with(data_dir: &Path, log: &Path, arguments: &[&str]) -> Self {
+        let all = [&["--listen", "127.0.0.1:0"], arguments].concat();
+        Self::listening(data_dir, log, &all)
+    }
+
+    /// The same where the settings say where it listens.
+    pub fn listening(data_dir: &Path, log: &Path, arguments: &[&str]) -> Self {
         let stderr = File::options().create(true).append(true).open(log).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--data-dir"])
             .arg(data_dir)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -74,10 +81,16 @@ impl Program {
         }
     }
 
-    /// A client that may read and write one scope.
+    /// A client that may read, write and delete in one scope.
     pub fn client(&self, data_dir: &Path) -> Remote {
+        self.client_of(data_dir, DEFAULT_REPOSITORY)
+    }
+
+    /// The same for another repository.
+    pub fn client_of(&self, data_dir: &Path, repository: &str) -> Remote {
         let token = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
-            .args(["token", "--scope", &format!("{MAIN}=rw"), "--data-dir"])
+            .args(["token", "--scope", &format!("{MAIN}=rwd")])
+            .args(["--repository", repository, "--data-dir"])
             .arg(data_dir)
             .output()
             .unwrap();
@@ -136,6 +149,11 @@ impl Remote {
             url: program.url.clone(),
             ..self.clone()
         }
+    }
+
+    /// The same client with other means.
+    pub fn over(self, http: Client) -> Self {
+        Self { http, ..self }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -252,25 +270,27 @@ pub fn seed() -> u64 {
 /// Compares the files of a data directory that no program has open with the rows of its database.
 pub fn audit(data_dir: &Path) {
     let db = rusqlite::Connection::open(data_dir.join("entries.db")).unwrap();
-    let mut rows = db.prepare("SELECT id, size, extents FROM entries").unwrap();
+    let rows = "SELECT id, size, stored, extents FROM entries JOIN contents USING (id)";
+    let mut rows = db.prepare(rows).unwrap();
     let rows = rows.query_map([], |row| {
-        let extents: String = row.get(2)?;
-        Ok((
-            row.get::<_, i64>(0)?,
-            row.get::<_, i64>(1)?.cast_unsigned(),
-            extents,
-        ))
+        let number = |at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.cast_unsigned());
+        let extents: Vec<u8> = row.get(3)?;
+        Ok((number(0)?, number(1)?, number(2)?, extents))
     });
     let mut files = names(&data_dir.join("blobs"));
     for row in rows.unwrap() {
-        let (id, size, extents) = row.unwrap();
+        let (id, size, stored, extents) = row.unwrap();
         let id = id.to_string();
         let len = fs::metadata(data_dir.join("blobs").join(&id))
             .unwrap()
             .len();
-        let extents: Vec<(u64, u64)> = serde_json::from_str(&extents).unwrap();
-        assert_eq!(extents.iter().map(|(_, len)| len).sum::<u64>(), size);
-        assert!(extents.iter().all(|(offset, part)| offset + part <= len));
+        let (numbers, _) = extents.as_chunks::<8>();
+        let numbers: Vec<u64> = numbers.iter().map(|n| u64::from_le_bytes(*n)).collect();
+        let (extents, _) = numbers.as_chunks::<2>();
+        assert_eq!(extents.iter().map(|[_, len]| len).sum::<u64>(), size);
+        let end = extents.iter().map(|[offset, len]| offset + len).max();
+        assert_eq!(end.unwrap_or(0), stored);
+        assert!(stored <= len);
         files.retain(|file| *file != id);
     }
     assert_eq!(files, Vec::<String>::new(), "files without a row");

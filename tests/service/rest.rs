@@ -44,8 +44,9 @@ async fn listings_come_in_pages_and_in_order() {
         client.save(key, content.as_bytes()).await;
         server.advance(Duration::from_secs(1));
     }
-    let feature = server.token(&[("refs/heads/feature", Permission::READ_WRITE)]);
-    server.client(feature).save("b-3", b"xxxx").await;
+    let feature = ("refs/heads/feature", Permission::READ_WRITE);
+    let client = server.client(server.token(&[feature, (MAIN, Permission::READ)]));
+    client.save("b-3", b"xxxx").await;
     client.found("b-1").await.unwrap();
     server.advance(Duration::from_secs(1));
 
@@ -73,7 +74,7 @@ async fn listings_come_in_pages_and_in_order() {
 async fn deleted_entries_are_gone_with_their_files() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
-    let client = server.main();
+    let client = server.keeper();
     for key in ["key", "key-longer", "third"] {
         client.save(key, b"content").await;
     }
@@ -107,10 +108,57 @@ async fn strangers_and_readers_delete_nothing() {
     server.main().save("key", b"content").await;
     let reader = server.client(server.token(&[(MAIN, Permission::READ)]));
     assert_eq!(delete(&reader, "?key=key").await, StatusCode::FORBIDDEN);
-    let stranger = server.token_of("other/repo", &[(MAIN, Permission::READ_WRITE)]);
+    // Writing is no permission to delete.
+    assert_eq!(
+        delete(&server.main(), "?key=key").await,
+        StatusCode::FORBIDDEN
+    );
+    let stranger = server.token_of("other/repo", &[(MAIN, Permission::READ_WRITE_DELETE)]);
     let stranger = server.client(stranger);
     assert_eq!(delete(&stranger, "?key=key").await, StatusCode::NOT_FOUND);
     let nobody = server.client("x.y.z".into());
     assert_eq!(delete(&nobody, "?key=key").await, StatusCode::UNAUTHORIZED);
     assert_eq!(list(&reader, "").await["total_count"], 1);
+}
+
+/// The token of a pull request reads the default branch's entries. They are not its own to delete,
+/// and those of other pull requests do not exist for it.
+#[tokio::test]
+async fn a_pull_request_deletes_its_own_and_lists_what_it_reads() {
+    const OWN: &str = "refs/pull/7/merge";
+    const OTHER: &str = "refs/pull/8/merge";
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.main().save("key", b"of main").await;
+    let other = server.client(server.token(&[(OTHER, Permission::READ_WRITE)]));
+    other.save("key", b"of another").await;
+    let everything =
+        server.client(server.token(&[(MAIN, Permission::READ), (OTHER, Permission::READ)]));
+    let ids = list(&everything, "?sort=created_at&direction=asc").await;
+    let id = |at: usize| ids["actions_caches"][at]["id"].as_i64().unwrap();
+    let (main, other) = (id(0), id(1));
+
+    let pull = server.client(server.token(&[
+        (OWN, Permission::READ_WRITE_DELETE),
+        (MAIN, Permission::READ),
+    ]));
+    pull.save("key", b"of its own").await;
+    let listed = list(&pull, "?sort=created_at").await;
+    assert_eq!(listed["total_count"], 2);
+    let refs = |at: usize| listed["actions_caches"][at]["ref"].as_str().unwrap();
+    assert_eq!((refs(0), refs(1)), (OWN, MAIN));
+    assert_eq!(
+        list(&pull, &format!("?ref={OTHER}")).await["total_count"],
+        0
+    );
+
+    let by_id = |id: i64| format!("/{id}");
+    assert_eq!(delete(&pull, &by_id(main)).await, StatusCode::FORBIDDEN);
+    assert_eq!(delete(&pull, &by_id(other)).await, StatusCode::NOT_FOUND);
+    let in_main = format!("?key=key&ref={MAIN}");
+    assert_eq!(delete(&pull, &in_main).await, StatusCode::FORBIDDEN);
+    assert_eq!(delete(&pull, "?key=key").await, StatusCode::OK);
+    let rest = list(&everything, "").await;
+    assert_eq!(rest["total_count"], 2, "only its own is gone: {rest}");
+    assert_eq!(list(&pull, &format!("?ref={OWN}")).await["total_count"], 0);
 }

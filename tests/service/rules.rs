@@ -145,3 +145,39 @@ async fn an_abandoned_reservation_keeps_its_key_until_it_was_silent_for_its_age(
         0
     );
 }
+
+/// Whoever has a URL needs no token; so the URL ends with the token that it was asked for with.
+#[tokio::test]
+async fn a_signed_url_does_not_outlive_its_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.main().save("key", b"content").await;
+    let client = server.main();
+    // Tokens of these tests live six hours, URLs one.
+    server.advance(HOUR * 11 / 2);
+    let (_, read) = client.found("key").await.unwrap();
+    let write = client.create("other").await;
+    assert_eq!(server.get(&read).await.status(), StatusCode::OK);
+    server.advance(HOUR / 2);
+    assert_eq!(server.get(&read).await.status(), StatusCode::FORBIDDEN);
+    let written = server.put(&write, "", "content").await;
+    assert_eq!(written.status(), StatusCode::FORBIDDEN);
+}
+
+#[test]
+fn no_token_lives_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = |ttl: &str| {
+        let token = std::process::Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
+            .args(["token", "--scope", "main=rw", "--ttl", ttl, "--data-dir"])
+            .arg(dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(token.stderr).unwrap();
+        (token.status.code(), said)
+    };
+    assert_eq!(token("366d").0, Some(0));
+    let (code, said) = token("36500d");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("at most 366 days"), "{said}");
+}

@@ -18,7 +18,7 @@ impl Entries {
     }
 
     fn is_intact_with(&self, entry: &Entry, stored: Option<u64>) -> Result<bool, Error> {
-        let intact = stored.is_some_and(|stored| stored >= entry.stored_bytes());
+        let intact = stored.is_some_and(|stored| stored >= entry.stored);
         if !intact {
             self.drop_damaged(entry, stored)?;
         }
@@ -33,7 +33,7 @@ impl Entries {
         }
         let name = &entry.name;
         let (repository, scope, key) = (&*name.repository, &*name.scope, &*name.key);
-        let recorded = entry.stored_bytes();
+        let recorded = entry.stored;
         match stored {
             None => tracing::warn!(
                 repository,

@@ -18,7 +18,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::service::{auth::Caller, metrics::Operation, upload::Name};
+use crate::service::{
+    accounts::Share, auth::Caller, metrics::Operation, places::Placed, upload::Name,
+};
 
 /// What a request is about, as far as its handler has come to know.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +32,8 @@ struct Subject {
     scope: Option<String>,
     key: Option<String>,
     size: Option<u64>,
+    /// The request as its repository's account counts it.
+    counted: Option<Share>,
 }
 
 impl Access {
@@ -58,6 +62,11 @@ impl Access {
         self.lock().size = Some(size);
     }
 
+    /// Keeps a share of the account of its repository until the answer has left.
+    pub fn count(&self, share: Share) {
+        drop(self.lock().counted.replace(share));
+    }
+
     fn lock(&self) -> MutexGuard<'_, Subject> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -76,6 +85,8 @@ pub struct Line {
     /// Nobody wants a line each time that somebody looks whether the service is alive.
     probe: bool,
     on: bool,
+    /// The place of the connection, which rests when the answer has left.
+    placed: Option<Arc<Placed>>,
     begun: Instant,
     received: Arc<AtomicU64>,
     sent: u64,
@@ -93,8 +104,15 @@ struct Answered {
 
 impl Line {
     /// The line of a request that begins now; with `on` false it is not written.
-    pub fn begin(access: Access, client: Option<IpAddr>, probe: bool, on: bool) -> Self {
+    pub fn begin(
+        access: Access,
+        client: Option<IpAddr>,
+        probe: bool,
+        on: bool,
+        placed: Option<Arc<Placed>>,
+    ) -> Self {
         Self {
+            placed,
             access,
             client,
             probe,
@@ -152,6 +170,9 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if let Some(placed) = &self.placed {
+            placed.seat.rest();
+        }
         if !self.on {
             return;
         }

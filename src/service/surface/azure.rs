@@ -47,7 +47,7 @@ pub fn describe(id: i64, modified: Timestamp) -> [(HeaderName, String); 2] {
 
 /// Reads the ids of `<BlockList><Latest>…</Latest>…</BlockList>` in their order. `Committed` and
 /// `Uncommitted` mean the same here, since a blob is committed once.
-pub fn parse_block_list(xml: &str) -> Result<Vec<String>, Failure> {
+pub fn parse_block_list(xml: &str) -> Result<Vec<&str>, Failure> {
     let malformed = || Failure::InvalidBlockList("the body is not a block list");
     let mut rest = xml.trim_start_matches('\u{feff}').trim();
     if rest.starts_with("<?xml") {
@@ -69,7 +69,7 @@ pub fn parse_block_list(xml: &str) -> Result<Vec<String>, Failure> {
             .strip_prefix(kind)
             .and_then(|after| after.strip_prefix('>'))
             .ok_or_else(malformed)?;
-        ids.push(check_block_id(id.trim())?.to_owned());
+        ids.push(check_block_id(id.trim())?);
         if ids.len() > MAX_PARTS {
             return Err(Failure::InvalidBlockList("the list is too long"));
         }
@@ -175,9 +175,13 @@ fn service(error: &Error) -> (StatusCode, &'static str, String) {
         Error::NotFound => (StatusCode::NOT_FOUND, "BlobNotFound"),
         // Azure knows no full disk. Its clients repeat a 500 for minutes, but not this.
         Error::Full => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
-        Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge"),
+        Error::TooLarge | Error::LongMessage(_) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge")
+        }
         Error::Sealed => (StatusCode::CONFLICT, "BlobImmutableDueToPolicy"),
-        Error::UnknownBlock => (StatusCode::BAD_REQUEST, "InvalidBlockList"),
+        Error::UnknownBlock | Error::RepeatedBlock => (StatusCode::BAD_REQUEST, "InvalidBlockList"),
+        // Azure's clients wait and try again.
+        Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "ServerBusy"),
         Error::TooManyParts => (StatusCode::CONFLICT, "BlockCountExceedsLimit"),
         Error::Body(_) => (StatusCode::BAD_REQUEST, "IncompleteBody"),
         _ => (StatusCode::BAD_REQUEST, "InvalidInput"),

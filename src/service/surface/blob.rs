@@ -11,7 +11,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 
 use super::{
@@ -24,7 +23,7 @@ use crate::{
         config::{MAX_PART_BYTES, MAX_PUT_BYTES},
         metrics::Operation,
         sign::{BLOB_PATH, Denied, Grant, Permission},
-        upload::Upload,
+        upload::{Part, Upload},
     },
 };
 
@@ -57,12 +56,13 @@ async fn read(
 ) -> Response {
     let found = async {
         check(&context, id, Permission::Read, grant)?;
-        let (entry, file) = context
+        let (entry, extents, file) = context
             .service
             .blocking(move |entries| entries.content(id))
             .await?;
         context.access.entry(&entry.name);
         context.access.size(entry.size);
+        context.admit(&entry.name.repository)?;
         let wanted = wanted_range(&headers, entry.size)?;
         let range = wanted.clone().unwrap_or(0..entry.size);
         let mut response = Response::new(Body::empty());
@@ -87,7 +87,7 @@ async fn read(
             set(map, header::CONTENT_RANGE, &content_range.to_string());
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
-        *response.body_mut() = context.service.send(file, &entry.extents, range);
+        *response.body_mut() = context.service.send(file, &extents, range);
         Ok::<_, Failure>(response)
     };
     let mut response = found.await.into_response();
@@ -116,12 +116,13 @@ async fn write(
             .blocking(move |entries| entries.upload(id))
             .await?;
         context.access.entry(&upload.name);
+        context.admit(&upload.name.repository)?;
         match operation {
             Operation::PutBlob => put_blob(&context, &upload, &headers, body).await?,
             Operation::UploadPart => {
                 put_block(&context, &upload, query.blockid, &headers, body).await?;
             }
-            Operation::PutBlockList => put_block_list(&upload, body).await?,
+            Operation::PutBlockList => put_block_list(&context, &upload, body).await?,
             _ => return Err(Failure::Query("comp must be block or blocklist")),
         }
         let description = azure::describe(id, context.service.now());
@@ -139,9 +140,9 @@ async fn put_blob(
     body: Body,
 ) -> Result<(), Failure> {
     let len = content_length(headers, MAX_PUT_BYTES)?;
-    let region = upload.allocate(len, context.service.now())?;
-    context.service.receive(body, upload, region).await?;
-    Ok(upload.set_content(region)?)
+    let part = Part::begin(upload, len, context.service.now())?;
+    context.service.receive(body, &part).await?;
+    Ok(part.keep(Upload::set_content)?)
 }
 
 async fn put_block(
@@ -156,15 +157,16 @@ async fn put_block(
     let block_id = block_id.replace(' ', "+");
     azure::check_block_id(&block_id)?;
     let len = content_length(headers, MAX_PART_BYTES)?;
-    let region = upload.allocate(len, context.service.now())?;
-    context.service.receive(body, upload, region).await?;
-    Ok(upload.add_block(block_id, region)?)
+    let part = Part::begin(upload, len, context.service.now())?;
+    context.service.receive(body, &part).await?;
+    Ok(part.keep(|upload, region| upload.add_block(block_id, region))?)
 }
 
-async fn put_block_list(upload: &Upload, body: Body) -> Result<(), Failure> {
-    let body = Limited::new(body, MAX_BLOCK_LIST_BYTES).collect().await;
-    let body = body.map_err(|_| Failure::InvalidBlockList("the body cannot be read"))?;
-    let body = body.to_bytes();
+async fn put_block_list(context: &Context, upload: &Upload, body: Body) -> Result<(), Failure> {
+    let repository = &upload.name.repository;
+    let body = context
+        .collect(repository, body, MAX_BLOCK_LIST_BYTES)
+        .await?;
     let xml = str::from_utf8(&body)
         .map_err(|_| Failure::InvalidBlockList("the body is not UTF-8 text"))?;
     Ok(upload.set_blocks(&azure::parse_block_list(xml)?)?)

@@ -18,6 +18,8 @@ pub struct ProxyTrust<'a> {
     pub peer: Option<IpAddr>,
     /// The proxies that are believed.
     pub trusted: &'a [Network],
+    /// Whether it came over TLS.
+    pub tls: bool,
 }
 
 impl ProxyTrust<'_> {
@@ -51,6 +53,7 @@ impl ProxyTrust<'_> {
         let forwarded = |name| first(headers, name).filter(|_| self.is_trusted());
         let scheme = match forwarded("x-forwarded-proto") {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+            None if self.tls => "https",
             _ => "http",
         };
         let named = forwarded("x-forwarded-host").and_then(authority);
@@ -63,7 +66,10 @@ impl ProxyTrust<'_> {
     pub fn warn_if_unnamed(&self, headers: &HeaderMap, told: &AtomicBool) {
         let https = first(headers, "x-forwarded-proto")
             .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        let Some(proxy) = self.peer.filter(|_| https && !self.is_trusted()) else {
+        let Some(proxy) = self
+            .peer
+            .filter(|_| https && !self.tls && !self.is_trusted())
+        else {
             return;
         };
         if told.swap(true, Ordering::Relaxed) {
@@ -103,6 +109,7 @@ mod tests {
         let proxy_trust = ProxyTrust {
             peer: Some(peer.parse().unwrap()),
             trusted: &trusted,
+            tls: false,
         };
         let headers = headers(values);
         let base = proxy_trust

@@ -3,14 +3,14 @@
 mod access;
 mod azure;
 mod blob;
+mod context;
 mod forwarded;
 mod rest;
 mod v1;
 mod v2;
 
 use std::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,32 +20,21 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{DefaultBodyLimit, FromRequestParts, Request, State},
-    http::{HeaderMap, Method, StatusCode, header, request::Parts},
+    extract::{Request, State},
+    http::{Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http_body_util::BodyExt as _;
-use url::Url;
 
 use self::{
     access::{Access, Line, Reason},
+    context::{Context, Refused},
     forwarded::ProxyTrust,
 };
-use super::{
-    Service,
-    auth::{AuthError, Caller},
-    entries::Entries,
-    error::Error,
-    metrics::Operation,
-    sign::Permission,
-};
-use crate::{http1::Peer, secret::SecretUrl};
-
-/// Largest body of a call that is no upload: a lookup with eleven keys of 512 characters of four
-/// bytes each, escaped, still fits.
-const MAX_MESSAGE_BYTES: usize = 256 << 10;
+use super::{Service, entries::Entries, error::Error, metrics::Operation, places::Placed};
+use crate::http1::Peer;
 
 /// Who asks whether the service is alive.
 const PROBES: [&str; 2] = ["/healthz", "/metrics"];
@@ -57,28 +46,6 @@ struct Shared {
     local: SocketAddr,
     /// Whether people were told of a proxy that they have not named.
     told_of_proxy: Arc<AtomicBool>,
-}
-
-/// What the handler of a request needs.
-struct Context {
-    service: Service,
-    shared: Shared,
-    access: Access,
-    peer: Option<IpAddr>,
-}
-
-impl FromRequestParts<Shared> for Context {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Infallible> {
-        let access = parts.extensions.get::<Access>().cloned();
-        Ok(Self {
-            service: shared.service.clone(),
-            shared: shared.clone(),
-            access: access.unwrap_or_default(),
-            peer: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
-        })
-    }
 }
 
 /// The whole service as routes. `local` is named in URLs when a client sends no usable `Host`.
@@ -95,45 +62,8 @@ pub fn router(service: Service, local: SocketAddr) -> Router {
         .merge(rest::routes())
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
-        .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .layer(middleware::from_fn_with_state(shared.clone(), count))
         .with_state(shared)
-}
-
-impl Context {
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
-        let header = headers.get(header::AUTHORIZATION);
-        let header = header.and_then(|value| value.to_str().ok());
-        let caller = self.service.tokens().verify(header, self.service.now())?;
-        self.access.caller(&caller);
-        Ok(caller)
-    }
-
-    /// A signed URL under which this client reaches the blob `id`.
-    fn signed_url(&self, headers: &HeaderMap, id: i64, permission: Permission) -> SecretUrl {
-        let service = &self.service;
-        let ttl = service.config().url_ttl;
-        let expires = service.now().checked_add(ttl);
-        let expires = expires.unwrap_or(jiff::Timestamp::MAX);
-        service
-            .signer()
-            .sign(&self.base(headers), id, permission, expires)
-    }
-
-    fn base(&self, headers: &HeaderMap) -> Url {
-        if let Some(base) = &self.service.config().base_url {
-            return base.clone();
-        }
-        let proxy_trust = ProxyTrust {
-            peer: self.peer,
-            trusted: &self.service.config().trusted_proxies,
-        };
-        proxy_trust.warn_if_unnamed(headers, &self.shared.told_of_proxy);
-        proxy_trust.base(headers).unwrap_or_else(|| {
-            let local = self.shared.local;
-            Url::parse(&format!("http://{local}/")).expect("an address and port are a URL")
-        })
-    }
 }
 
 /// Marks an answer with what it was an answer to, for [`count`].
@@ -159,10 +89,13 @@ async fn count(State(shared): State<Shared>, mut request: Request, next: Next) -
     let proxy_trust = ProxyTrust {
         peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
         trusted: &config.trusted_proxies,
+        tls: shared.service.tls().is_some(),
     };
     let probe = PROBES.contains(&request.uri().path());
     let client = proxy_trust.client(request.headers());
-    let line = Line::begin(access, client, probe, config.access_log);
+    let placed = request.extensions().get::<Arc<Placed>>().cloned();
+    let crowded = !probe && placed.as_ref().is_some_and(|placed| !placed.admit());
+    let line = Line::begin(access, client, probe, config.access_log, placed);
     let received = line.received();
     let request = request.map(|body| {
         Body::new(body.map_frame(move |frame| {
@@ -172,7 +105,11 @@ async fn count(State(shared): State<Shared>, mut request: Request, next: Next) -
         }))
     });
     let head_only = request.method() == Method::HEAD;
-    let response = next.run(request).await;
+    let response = if crowded {
+        turned_away()
+    } else {
+        next.run(request).await
+    };
     let operation = response.extensions().get().copied();
     let operation = operation.unwrap_or(Operation::Other);
     let code = response.status().as_u16();
@@ -180,6 +117,18 @@ async fn count(State(shared): State<Shared>, mut request: Request, next: Next) -
     let promised = response.headers().get(header::CONTENT_LENGTH);
     let promised = promised.and_then(|value| value.to_str().ok()?.parse().ok());
     line.answered(operation, response, promised.filter(|_| !head_only))
+}
+
+/// The answer to a request for which there is no place. Its body is not read.
+fn turned_away() -> Response {
+    let message = Error::Crowded.to_string();
+    let headers = [(header::RETRY_AFTER, "1"), (header::CONNECTION, "close")];
+    let answer = (
+        StatusCode::SERVICE_UNAVAILABLE,
+        headers,
+        format!("{message}\n"),
+    );
+    refusal(&message, answer)
 }
 
 /// Logs a failure of the service itself; true if it is one. All others are the client's to hear,

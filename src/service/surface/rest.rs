@@ -1,5 +1,6 @@
 //! GitHub's REST API for caches, see [`crate::protocol::rest`]. A runtime token of the same
-//! repository is accepted in place of a GitHub token; deleting needs one that may write.
+//! repository is accepted in place of a GitHub token: it lists what it may read, and deletes where it
+//! may write and delete.
 
 use axum::{
     Json, Router,
@@ -10,7 +11,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{Context, Shared, answer, log_internal, refusal};
+use super::{Context, Refused, Shared, answer, log_internal, refusal};
 use crate::{
     protocol::rest::{Cache, List, MAX_PER_PAGE},
     service::{
@@ -75,13 +76,14 @@ async fn list(
             take,
         };
         let filter = Filter {
+            scopes: only(query.git_ref.as_deref(), caller.readable()),
             repository: caller.repository,
             key_prefix: query.key,
-            scope: query.git_ref,
         };
+        let repository = filter.repository.clone();
         let (total_count, entries) = context
             .service
-            .blocking(move |entries| entries.list(&filter, page))
+            .search(&repository, move |entries| entries.list(&filter, page))
             .await?;
         Ok::<_, Failure>(Json(to_list(total_count, entries)))
     };
@@ -95,13 +97,17 @@ async fn delete_key(
     headers: HeaderMap,
 ) -> Response {
     let deleted = async {
-        let caller = writer(&context, &headers, &owner, &repo)?;
+        let caller = caller(&context, &headers, &owner, &repo)?;
         let Query(query) = query?;
         context.access.key(&query.key, query.git_ref.as_deref());
+        let scopes = only(query.git_ref.as_deref(), caller.deletable());
+        if scopes.is_empty() {
+            return Err(Failure::Service(Error::NotDeletable));
+        }
         let filter = Filter {
+            scopes,
             repository: caller.repository,
             key_prefix: query.key,
-            scope: query.git_ref,
         };
         let entries = context
             .service
@@ -121,8 +127,8 @@ async fn delete(
     headers: HeaderMap,
 ) -> Response {
     let deleted = async {
-        let caller = writer(&context, &headers, &owner, &repo)?;
-        let delete = move |entries: &Entries| entries.delete(&caller.repository, id);
+        let caller = caller(&context, &headers, &owner, &repo)?;
+        let delete = move |entries: &Entries| entries.delete(&caller, id);
         context.service.blocking(delete).await?;
         Ok::<_, Failure>(StatusCode::NO_CONTENT)
     };
@@ -162,17 +168,10 @@ fn caller(
     Ok(caller)
 }
 
-fn writer(
-    context: &Context,
-    headers: &HeaderMap,
-    owner: &str,
-    repo: &str,
-) -> Result<Caller, Failure> {
-    let caller = caller(context, headers, owner, repo)?;
-    if caller.write_scope().is_none() {
-        return Err(Failure::Service(Error::ReadOnly));
-    }
-    Ok(caller)
+/// Those of `scopes` that are meant: all, or the one that is named.
+fn only<'a>(named: Option<&str>, scopes: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let meant = scopes.filter(|scope| named.is_none_or(|named| named == *scope));
+    meant.map(str::to_owned).collect()
 }
 
 enum Failure {
@@ -181,9 +180,12 @@ enum Failure {
     Service(Error),
 }
 
-impl From<AuthError> for Failure {
-    fn from(error: AuthError) -> Self {
-        Self::Auth(error)
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Auth(error) => Self::Auth(error),
+            Refused::Service(error) => Self::Service(error),
+        }
     }
 }
 
@@ -220,7 +222,8 @@ fn classify(error: &Error) -> StatusCode {
     }
     match error {
         Error::NotFound => StatusCode::NOT_FOUND,
-        Error::ReadOnly => StatusCode::FORBIDDEN,
+        Error::ReadOnly | Error::NotDeletable => StatusCode::FORBIDDEN,
+        Error::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Full => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }

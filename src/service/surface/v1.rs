@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{Context, Shared, answer, log_internal, refusal};
+use super::{Context, Refused, Shared, answer, log_internal, refusal};
 use crate::{
     protocol::{
         range::ContentRange,
@@ -18,7 +18,7 @@ use crate::{
     },
     service::{
         auth::AuthError, config::MAX_PART_BYTES, entries::Entries, error::Error,
-        metrics::Operation, sign::Permission,
+        metrics::Operation, sign::Permission, upload::Part,
     },
 };
 
@@ -48,13 +48,14 @@ async fn lookup(
         let Query(query) = query.map_err(|error| Failure::Request(error.body_text()))?;
         context.access.key(&query.keys, None);
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
+        let (repository, expires) = (caller.repository.clone(), caller.expires);
         let find = move |entries: &Entries| entries.lookup(&caller, &keys, &query.version);
-        let Some(entry) = context.service.blocking(find).await? else {
+        let Some(entry) = context.service.search(&repository, find).await? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
         context.access.entry(&entry.name);
         context.access.size(entry.size);
-        let archive_location = context.signed_url(&headers, entry.id, Permission::Read);
+        let archive_location = context.signed_url(&headers, expires, entry.id, Permission::Read);
         let entry = Entry {
             cache_key: entry.name.key,
             scope: entry.name.scope,
@@ -65,10 +66,10 @@ async fn lookup(
     answer(Operation::Lookup, found.await)
 }
 
-async fn reserve(context: Context, headers: HeaderMap, body: Bytes) -> Response {
+async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
     let reserved = async {
         let caller = context.caller(&headers)?;
-        let request: ReserveRequest = parse(&body)?;
+        let request: ReserveRequest = parse(&context.message(&caller, body).await?)?;
         context.access.key(&request.key, caller.write_scope());
         let upload = context
             .service
@@ -92,23 +93,18 @@ async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body:
         context.access.entry(&upload.name);
         let range = content_range(&headers)?;
         upload.check_chunk(&range)?;
-        let region = upload.allocate(range.end - range.start, context.service.now())?;
-        context.service.receive(body, &upload, region).await?;
-        upload.add_chunk(&range, region)?;
+        let part = Part::begin(&upload, range.end - range.start, context.service.now())?;
+        context.service.receive(body, &part).await?;
+        part.keep(|upload, region| upload.add_chunk(&range, region))?;
         Ok::<_, Failure>(StatusCode::NO_CONTENT)
     };
     answer(Operation::UploadPart, uploaded.await)
 }
 
-async fn commit(
-    context: Context,
-    Path(id): Path<i64>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn commit(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
     let committed = async {
         let caller = context.caller(&headers)?;
-        let request: CommitRequest = parse(&body)?;
+        let request: CommitRequest = parse(&context.message(&caller, body).await?)?;
         let access = context.access.clone();
         access.size(request.size);
         let commit = move |entries: &Entries| {
@@ -149,9 +145,12 @@ enum Failure {
     Service(Error),
 }
 
-impl From<AuthError> for Failure {
-    fn from(error: AuthError) -> Self {
-        Self::Auth(error)
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Auth(error) => Self::Auth(error),
+            Refused::Service(error) => Self::Service(error),
+        }
     }
 }
 
@@ -190,9 +189,13 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Exists => (StatusCode::CONFLICT, ALREADY_EXISTS),
         Error::Sealed => (StatusCode::CONFLICT, "InvalidOperationException"),
-        Error::ReadOnly => (StatusCode::FORBIDDEN, "AccessDeniedException"),
+        Error::ReadOnly | Error::NotDeletable => (StatusCode::FORBIDDEN, "AccessDeniedException"),
         Error::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
-        Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException"),
+        Error::TooManyUploads | Error::Busy { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException")
+        }
+        Error::LongMessage(_) => (StatusCode::PAYLOAD_TOO_LARGE, "InvalidRequestException"),
+        Error::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "RequestBlockedException"),
         Error::Full => (
             StatusCode::INSUFFICIENT_STORAGE,
             "InsufficientStorageException",
@@ -207,6 +210,7 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         | Error::Gap { .. }
         | Error::Overlap
         | Error::UnknownBlock
+        | Error::RepeatedBlock
         | Error::TooManyParts
         | Error::TooLarge
         | Error::Body(_) => (StatusCode::BAD_REQUEST, "InvalidRequestException"),

@@ -2,7 +2,7 @@
 
 use axum::{
     Json, Router,
-    body::Bytes,
+    body::{Body, Bytes},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
@@ -10,14 +10,16 @@ use axum::{
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Context, Shared, answer, log_internal, refusal};
+use super::{Context, Refused, Shared, answer, log_internal, refusal};
 use crate::{
     proto::actions as pb,
     protocol::v2::{
         ALREADY_EXISTS, BASE_PATH, CREATE, CreateRequest, CreateResponse, ErrorBody, FINALIZE,
         FinalizeRequest, FinalizeResponse, LOOKUP, LookupRequest, LookupResponse,
     },
-    service::{auth::AuthError, error::Error, metrics::Operation, sign::Permission},
+    service::{
+        auth::AuthError, entries::Entries, error::Error, metrics::Operation, sign::Permission,
+    },
 };
 
 pub(super) fn routes() -> Router<Shared> {
@@ -28,12 +30,14 @@ pub(super) fn routes() -> Router<Shared> {
         .route(&path(LOOKUP), post(lookup))
 }
 
-async fn create(context: Context, headers: HeaderMap, body: Bytes) -> Response {
+async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
     let created = async {
         let caller = context.caller(&headers)?;
         let encoding = Encoding::of(&headers)?;
+        let body = context.message(&caller, body).await?;
         let request: CreateRequest = encoding.read::<_, pb::CreateCacheEntryRequest>(&body)?;
         context.access.key(&request.key, caller.write_scope());
+        let expires = caller.expires;
         let reserved = context
             .service
             .blocking(move |entries| entries.reserve(&caller, &request.key, &request.version))
@@ -42,7 +46,7 @@ async fn create(context: Context, headers: HeaderMap, body: Bytes) -> Response {
             Ok(upload) => CreateResponse {
                 ok: true,
                 signed_upload_url: context
-                    .signed_url(&headers, upload.id, Permission::Write)
+                    .signed_url(&headers, expires, upload.id, Permission::Write)
                     .expose()
                     .to_string(),
                 message: String::new(),
@@ -59,10 +63,11 @@ async fn create(context: Context, headers: HeaderMap, body: Bytes) -> Response {
     answer(Operation::Reserve, created.await)
 }
 
-async fn finalize(context: Context, headers: HeaderMap, body: Bytes) -> Response {
+async fn finalize(context: Context, headers: HeaderMap, body: Body) -> Response {
     let finalized = async {
         let caller = context.caller(&headers)?;
         let encoding = Encoding::of(&headers)?;
+        let body = context.message(&caller, body).await?;
         let request: FinalizeRequest =
             encoding.read::<_, pb::FinalizeCacheEntryUploadRequest>(&body)?;
         let size = u64::try_from(request.size_bytes)
@@ -92,19 +97,19 @@ async fn finalize(context: Context, headers: HeaderMap, body: Bytes) -> Response
     answer(Operation::Commit, finalized.await)
 }
 
-async fn lookup(context: Context, headers: HeaderMap, body: Bytes) -> Response {
+async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
     let found = async {
         let caller = context.caller(&headers)?;
         let encoding = Encoding::of(&headers)?;
+        let body = context.message(&caller, body).await?;
         let request: LookupRequest =
             encoding.read::<_, pb::GetCacheEntryDownloadUrlRequest>(&body)?;
         let mut keys = vec![request.key];
         keys.extend(request.restore_keys);
         context.access.key(&keys.join(","), None);
-        let found = context
-            .service
-            .blocking(move |entries| entries.lookup(&caller, &keys, &request.version))
-            .await?;
+        let (repository, expires) = (caller.repository.clone(), caller.expires);
+        let find = move |entries: &Entries| entries.lookup(&caller, &keys, &request.version);
+        let found = context.service.search(&repository, find).await?;
         if let Some(entry) = &found {
             context.access.entry(&entry.name);
             context.access.size(entry.size);
@@ -112,7 +117,7 @@ async fn lookup(context: Context, headers: HeaderMap, body: Bytes) -> Response {
         let response = found.map_or_else(LookupResponse::default, |entry| LookupResponse {
             ok: true,
             signed_download_url: context
-                .signed_url(&headers, entry.id, Permission::Read)
+                .signed_url(&headers, expires, entry.id, Permission::Read)
                 .expose()
                 .to_string(),
             matched_key: entry.name.key,
@@ -239,9 +244,12 @@ enum Failure {
     Service(Error),
 }
 
-impl From<AuthError> for Failure {
-    fn from(error: AuthError) -> Self {
-        Self::Auth(error)
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Auth(error) => Self::Auth(error),
+            Refused::Service(error) => Self::Service(error),
+        }
     }
 }
 
@@ -281,9 +289,13 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Exists => (StatusCode::CONFLICT, ALREADY_EXISTS),
         Error::Sealed => (StatusCode::CONFLICT, "aborted"),
-        Error::ReadOnly => (StatusCode::FORBIDDEN, "permission_denied"),
+        Error::ReadOnly | Error::NotDeletable => (StatusCode::FORBIDDEN, "permission_denied"),
         Error::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-        Error::TooManyUploads => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
+        Error::TooManyUploads | Error::Busy { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted")
+        }
+        Error::LongMessage(_) => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_argument"),
+        Error::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         // Twirp has no status for it; this one is repeated by no client.
         Error::Full => (StatusCode::INSUFFICIENT_STORAGE, "resource_exhausted"),
         Error::Unsynced(_) | Error::Io(_) | Error::Db(_) => {
@@ -296,6 +308,7 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         | Error::Gap { .. }
         | Error::Overlap
         | Error::UnknownBlock
+        | Error::RepeatedBlock
         | Error::TooManyParts
         | Error::TooLarge
         | Error::Body(_) => (StatusCode::BAD_REQUEST, "invalid_argument"),

@@ -1,0 +1,83 @@
+//! Which bytes of a content file an entry consists of.
+
+use std::ops::Range;
+
+/// Some bytes in a content file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct Region {
+    /// Where they begin.
+    pub offset: u64,
+    /// How many there are.
+    pub len: u64,
+}
+
+impl From<(u64, u64)> for Region {
+    fn from((offset, len): (u64, u64)) -> Self {
+        Self { offset, len }
+    }
+}
+
+impl From<Region> for (u64, u64) {
+    fn from(region: Region) -> Self {
+        (region.offset, region.len)
+    }
+}
+
+/// How long a content file must be at least.
+pub fn stored_bytes(extents: &[Region]) -> u64 {
+    let ends = extents.iter().map(|extent| extent.offset + extent.len);
+    ends.max().unwrap_or(0)
+}
+
+/// Joins regions that touch and leaves empty ones out.
+pub fn merge(regions: impl IntoIterator<Item = Region>) -> Vec<Region> {
+    let mut merged: Vec<Region> = Vec::new();
+    for region in regions.into_iter().filter(|region| region.len > 0) {
+        match merged.last_mut() {
+            Some(last) if last.offset + last.len == region.offset => last.len += region.len,
+            _ => merged.push(region),
+        }
+    }
+    merged
+}
+
+/// The regions that hold `range` of the content in `extents`.
+pub fn select(extents: &[Region], range: Range<u64>) -> Vec<Region> {
+    let mut selected = Vec::new();
+    let mut position = 0;
+    for extent in extents {
+        let start = range.start.max(position);
+        let end = range.end.min(position + extent.len);
+        if start < end {
+            selected.push(Region {
+                offset: extent.offset + (start - position),
+                len: end - start,
+            });
+        }
+        position += extent.len;
+    }
+    selected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_that_touch_are_one() {
+        let regions = [(0, 5), (5, 5), (10, 0), (10, 1), (20, 1)].map(Region::from);
+        assert_eq!(merge(regions), [(0, 11), (20, 1)].map(Region::from));
+    }
+
+    #[test]
+    fn a_range_is_cut_out_of_the_extents() {
+        let extents = [(100, 10), (50, 5), (0, 20)].map(Region::from);
+        let regions = |range| select(&extents, range);
+        assert_eq!(regions(0..35), extents);
+        assert_eq!(regions(3..4), [(103, 1)].map(Region::from));
+        let across = [(109, 1), (50, 5), (0, 1)].map(Region::from);
+        assert_eq!(regions(9..16), across);
+        assert_eq!(regions(35..40), []);
+    }
+}

@@ -1,0 +1,162 @@
+//! What the handler of a request needs: who calls, whether there is room for it, its message, and URLs
+//! for its answer.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use url::Url;
+
+use super::{Shared, access::Access, forwarded::ProxyTrust};
+use crate::{
+    http1::Peer,
+    secret::SecretUrl,
+    service::{
+        Service,
+        auth::{AuthError, Caller},
+        error::Error,
+        places::Placed,
+        sign::Permission,
+        transfer::next_frame,
+    },
+};
+
+/// Largest body of a call that is no upload: a lookup with eleven keys of 512 characters of four
+/// bytes each, escaped, still fits.
+const MAX_MESSAGE_BYTES: usize = 256 << 10;
+
+/// Why a caller gets nothing.
+#[derive(Debug)]
+pub enum Refused {
+    /// It is nobody.
+    Auth(AuthError),
+    /// Its repository has all that it may have.
+    Service(Error),
+}
+
+impl From<AuthError> for Refused {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+/// What the handler of a request needs.
+pub struct Context {
+    /// The service.
+    pub service: Service,
+    /// The line of the request.
+    pub access: Access,
+    shared: Shared,
+    peer: Option<IpAddr>,
+    placed: Option<Arc<Placed>>,
+}
+
+impl FromRequestParts<Shared> for Context {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Infallible> {
+        let access = parts.extensions.get::<Access>().cloned();
+        Ok(Self {
+            service: shared.service.clone(),
+            shared: shared.clone(),
+            access: access.unwrap_or_default(),
+            placed: parts.extensions.get::<Arc<Placed>>().cloned(),
+            peer: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
+        })
+    }
+}
+
+impl Context {
+    /// Who calls, as its token says. The body comes after this.
+    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
+        let header = headers.get(header::AUTHORIZATION);
+        let header = header.and_then(|value| value.to_str().ok());
+        let caller = self.service.tokens().verify(header, self.service.now())?;
+        self.access.caller(&caller);
+        self.admit(&caller.repository)?;
+        Ok(caller)
+    }
+
+    /// Counts a request that a token or a signed URL has opened, until its answer has left. Its
+    /// connection keeps its place meanwhile.
+    pub fn admit(&self, repository: &str) -> Result<(), Error> {
+        let account = self.service.accounts().repository(repository);
+        self.access.count(account.requests.take(1)?);
+        if let Some(placed) = &self.placed {
+            placed.seat.trust();
+        }
+        Ok(())
+    }
+
+    /// The whole body of a call that is no upload.
+    pub async fn message(&self, caller: &Caller, body: Body) -> Result<Bytes, Error> {
+        self.collect(&caller.repository, body, MAX_MESSAGE_BYTES)
+            .await
+    }
+
+    /// A whole body of at most `limit` bytes. What waits in memory for its end is counted.
+    pub async fn collect(
+        &self,
+        repository: &str,
+        mut body: Body,
+        limit: usize,
+    ) -> Result<Bytes, Error> {
+        let account = self.service.accounts().repository(repository);
+        let mut held = account.held.take(0)?;
+        let mut whole = BytesMut::new();
+        while let Some(frame) = next_frame(&mut body).await? {
+            if whole.len() + frame.len() > limit {
+                return Err(Error::LongMessage(limit));
+            }
+            held.grow(frame.len() as u64)?;
+            whole.extend_from_slice(&frame);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// A signed URL under which this client reaches the blob `id`, until `expires` at the latest: no
+    /// longer than its token would open it.
+    pub fn signed_url(
+        &self,
+        headers: &HeaderMap,
+        expires: Timestamp,
+        id: i64,
+        permission: Permission,
+    ) -> SecretUrl {
+        let service = &self.service;
+        let ttl = service.config().url_ttl;
+        let end = service.now().checked_add(ttl);
+        let expires = end.map_or(expires, |end| end.min(expires));
+        service
+            .signer()
+            .sign(&self.base(headers), id, permission, expires)
+    }
+
+    fn base(&self, headers: &HeaderMap) -> Url {
+        if let Some(base) = &self.service.config().base_url {
+            return base.clone();
+        }
+        let proxy_trust = ProxyTrust {
+            peer: self.peer,
+            trusted: &self.service.config().trusted_proxies,
+            tls: self.service.tls().is_some(),
+        };
+        proxy_trust.warn_if_unnamed(headers, &self.shared.told_of_proxy);
+        proxy_trust.base(headers).unwrap_or_else(|| {
+            let local = self.shared.local;
+            let scheme = self.service.scheme();
+            Url::parse(&format!("{scheme}://{local}/")).expect("an address and port are a URL")
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! A data directory that an older version has written.
+
+use std::fs;
+
+use reqwest::{Method, StatusCode};
+
+use crate::harness::{MAIN, Server, VERSION, body};
+
+/// The tables of the first version.
+const FIRST: &str = "
+CREATE TABLE entries (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          INTEGER NOT NULL UNIQUE,
+    repository  TEXT NOT NULL,
+    scope       TEXT NOT NULL,
+    version     TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    extents     TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    accessed_at INTEGER NOT NULL,
+    UNIQUE (repository, scope, version, key)
+) STRICT;
+PRAGMA user_version = 1;";
+
+#[tokio::test]
+async fn entries_of_the_first_version_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = dir.path().join("blobs");
+    fs::create_dir(&blobs).unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("entries.db")).unwrap();
+    db.execute_batch(FIRST).unwrap();
+    let insert = "INSERT INTO entries (id, repository, scope, version, key, size, extents, \
+                  created_at, accessed_at) VALUES (?1, 'local/cache', ?2, ?3, ?4, ?5, ?6, ?7, ?7)";
+    for (id, key, extents, created) in [
+        (7, "index#1", "[[3,5],[0,3]]", 1_000),
+        (8, "index#2", "[[0,8]]", 2_000),
+        (9, "broken", "nonsense", 3_000),
+    ] {
+        db.execute(insert, (id, MAIN, VERSION, key, 8, extents, created))
+            .unwrap();
+        fs::write(blobs.join(id.to_string()), "abchello").unwrap();
+    }
+    drop(db);
+
+    let server = Server::start(dir.path()).await;
+    let client = server.main();
+    let (key, url) = client.found("index#").await.unwrap();
+    assert_eq!(key, "index#2", "the newest");
+    assert_eq!(server.get(&url).await.text().await.unwrap(), "abchello");
+    let (_, url) = client.found("index#1").await.unwrap();
+    assert_eq!(server.get(&url).await.text().await.unwrap(), "helloabc");
+    assert_eq!(client.found("broken").await, None);
+    client.save("new", b"content").await;
+    let listed = client.request(Method::GET, "/repos/local/cache/actions/caches?key=index");
+    let listed = listed.send().await.unwrap();
+    assert_eq!(listed.status(), StatusCode::OK);
+    assert_eq!(body(listed).await["total_count"], 2);
+    server.stop().await;
+}

@@ -1,0 +1,179 @@
+//! TLS of the service itself, as the real program speaks it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use reqwest::{Certificate, Client, StatusCode};
+
+use crate::program::Program;
+
+/// A certificate and its key.
+struct Pair {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+/// What openssl makes for the address that the tests use. It says that it is no authority, so that any
+/// client may trust it for itself.
+fn self_signed(dir: &Path, name: &str) -> Pair {
+    let pair = Pair {
+        certificate: dir.join(format!("{name}.pem")),
+        key: dir.join(format!("{name}.key")),
+    };
+    let made = Command::new("openssl")
+        .args("req -x509 -days 1 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256".split(' '))
+        .args(["-subj", &format!("/CN={name}")])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-out")
+        .arg(&pair.certificate)
+        .arg("-keyout")
+        .arg(&pair.key)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    pair
+}
+
+/// A client that trusts one certificate.
+fn trusting(certificate: &Path) -> Client {
+    trusting_bytes(&fs::read(certificate).unwrap())
+}
+
+fn trusting_bytes(certificate: &[u8]) -> Client {
+    let certificate = Certificate::from_pem(certificate).unwrap();
+    let client = Client::builder().no_proxy();
+    client.tls_certs_only([certificate]).build().unwrap()
+}
+
+fn start(dir: &Path, pair: &Pair) -> Program {
+    let (certificate, key) = (pair.certificate.to_str(), pair.key.to_str());
+    let arguments = [
+        "--tls-cert",
+        certificate.unwrap(),
+        "--tls-key",
+        key.unwrap(),
+    ];
+    Program::start_with(&dir.join("data"), &dir.join("log"), &arguments)
+}
+
+#[tokio::test]
+async fn an_entry_comes_and_goes_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = self_signed(dir.path(), "own");
+    let mut program = start(dir.path(), &pair);
+    assert!(program.url.starts_with("https://"), "{}", program.url);
+    let remote = program.client(&dir.path().join("data"));
+    let remote = remote.over(trusting(&pair.certificate));
+    let url = remote.create("key").await.unwrap().json();
+    let url = url["signed_upload_url"].as_str().unwrap();
+    assert!(
+        url.starts_with(&program.url),
+        "URLs lead back over TLS: {url}"
+    );
+    remote.put(url, "", b"content".to_vec()).await.unwrap();
+    remote.finalize("key", 7).await.unwrap();
+    assert_eq!(remote.read("key").await.unwrap().unwrap(), b"content");
+    // Who speaks plain HTTP hears nothing.
+    let plain = program.url.replace("https", "http");
+    let plain = Client::new().get(format!("{plain}/healthz")).send().await;
+    assert!(plain.is_err());
+    program.is_sound();
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_replaced_is_shown_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = self_signed(dir.path(), "first");
+    let second = self_signed(dir.path(), "second");
+    let program = start(dir.path(), &shown);
+    let health = format!("{}/healthz", program.url);
+    let kept = fs::read(&shown.certificate).unwrap();
+    let (first, new) = (trusting(&shown.certificate), trusting(&second.certificate));
+    assert_eq!(
+        first.get(&health).send().await.unwrap().status(),
+        StatusCode::OK
+    );
+    assert!(new.get(&health).send().await.is_err());
+    // One file comes before the other. Half a pair changes nothing.
+    let replace = |from: &Path, to: &Path| fs::rename(from, to).unwrap();
+    replace(&second.certificate, &shown.certificate);
+    let first = trusting_bytes(&kept);
+    assert_eq!(
+        first.get(&health).send().await.unwrap().status(),
+        StatusCode::OK
+    );
+    replace(&second.key, &shown.key);
+    assert_eq!(
+        new.get(&health).send().await.unwrap().status(),
+        StatusCode::OK
+    );
+}
+
+#[test]
+fn files_that_are_no_identity_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, other) = (
+        self_signed(dir.path(), "own"),
+        self_signed(dir.path(), "other"),
+    );
+    let missing = dir.path().join("missing.pem");
+    for (certificate, key, named) in [
+        (&missing, &own.key, "missing.pem"),
+        (&own.certificate, &own.certificate, "own.pem"),
+        (&own.key, &own.key, "it holds no certificate"),
+        (&own.certificate, &other.key, "cannot be used with the key"),
+    ] {
+        let serve = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir.path().join("data"))
+            .arg("--tls-cert")
+            .arg(certificate)
+            .arg("--tls-key")
+            .arg(key)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&serve.stderr);
+        assert_eq!(serve.status.code(), Some(1), "{said}");
+        assert!(said.contains(named), "{named}: {said}");
+    }
+    let half = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
+        .args(["serve", "--data-dir", "x", "--tls-cert", "x"])
+        .output()
+        .unwrap();
+    assert_eq!(half.status.code(), Some(2), "{half:?}");
+}
+
+/// Whoever listens on more than this machine is told what that means, once it is so.
+#[test]
+fn tokens_in_clear_are_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = self_signed(dir.path(), "own");
+    let pair = [
+        pair.certificate.to_str().unwrap(),
+        pair.key.to_str().unwrap(),
+    ];
+    let tls = ["--tls-cert", pair[0], "--tls-key", pair[1]];
+    for (more, warned) in [
+        (&[][..], true),
+        (&tls[..], false),
+        (&["--trusted-proxy", "10.0.0.1"][..], false),
+        (&["--base-url", "https://cache.example/"][..], false),
+        (&["--listen", "127.0.0.1:0"][..], false),
+    ] {
+        let log = dir.path().join("log");
+        let _ = fs::remove_file(&log);
+        let mut arguments = vec!["--listen", "0.0.0.0:0"];
+        if more.contains(&"--listen") {
+            arguments.clear();
+        }
+        arguments.extend(more);
+        let program = Program::listening(&dir.path().join("data"), &log, &arguments);
+        program.end();
+        let log = fs::read_to_string(&log).unwrap();
+        assert_eq!(log.contains("travel in clear"), warned, "{more:?}: {log}");
+    }
+}
