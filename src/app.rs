@@ -11,8 +11,11 @@ use crate::{
     config::{Address, Buildkitd, GatewayConfig},
     gateway::{
         self, BindError, Front, FrontSettings, Gateway, INDEX_WAIT,
-        endpoint::{self, Endpoint},
-        supervise::{self, Child, Leash, StartError},
+        endpoint::{
+            self, Endpoint,
+            tls::{Identity, TlsError},
+        },
+        supervise::{self, Child, Leash, StartError, Trust},
     },
     lifecycle::{Signals, Tasks},
 };
@@ -60,6 +63,9 @@ pub enum BuildError {
     /// The endpoint cannot listen.
     #[error("cannot listen on {0} for imports: {1}; --import-listen names another address")]
     Endpoint(SocketAddr, io::Error),
+    /// The endpoint cannot speak TLS.
+    #[error("imports: {0}")]
+    Tls(TlsError),
     /// Signals cannot be listened for.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
@@ -72,9 +78,16 @@ impl App {
         let kinds = FORWARDED.map(|(kind, _)| kind);
         let mut signals = Signals::listen(&kinds).map_err(BuildError::Signals)?;
         let tasks = Tasks::default();
-        let front = Arc::new(front(&config, &tasks).await?);
+        let identity = identity(&config)?;
+        let front = Arc::new(front(&config, identity.as_ref(), &tasks).await?);
         let mut child = match &config.buildkitd {
-            Buildkitd::Child { program, args } => Some(Child::start(via, program, args)?),
+            Buildkitd::Child { program, args } => {
+                let trust = identity.as_ref().map(|identity| Trust {
+                    certificate: identity.pem(),
+                    folders: config.certificate_folders.clone(),
+                });
+                Some(Child::start(via, program, args, trust.as_ref())?)
+            }
             Buildkitd::Running(address) => {
                 supervise::warn_if_silent(address).await;
                 None
@@ -153,7 +166,23 @@ fn forward(leash: Leash, kind: SignalKind) {
     }
 }
 
-async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildError> {
+/// What the endpoint shows. A buildkitd that we start is told to trust it; where buildkitd is told to
+/// find the endpoint under another URL, whoever said so knows what stands there.
+fn identity(config: &GatewayConfig) -> Result<Option<Identity>, BuildError> {
+    match &config.buildkitd {
+        Buildkitd::Child { .. } if config.import_url.is_none() => {
+            let identity = Identity::ephemeral(config.import_listen.ip());
+            Ok(Some(identity.map_err(BuildError::Tls)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+async fn front(
+    config: &GatewayConfig,
+    identity: Option<&Identity>,
+    tasks: &Tasks,
+) -> Result<Front, BuildError> {
     let http = Http::new(&HttpConfig {
         budgets: config.limits.budgets,
         ..HttpConfig::default()
@@ -164,7 +193,7 @@ async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildErro
     let cache = Cache::new(settings, http, tasks.clone())
         .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))?;
     let (listen, url) = (config.import_listen, config.import_url.clone());
-    let endpoint = Endpoint::bind(listen, url, endpoint::PATIENCE, tasks)
+    let endpoint = Endpoint::bind(listen, url, identity, endpoint::PATIENCE, tasks)
         .await
         .map_err(|error| BuildError::Endpoint(config.import_listen, error))?;
     let settings = FrontSettings {

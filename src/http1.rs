@@ -3,16 +3,19 @@
 
 mod steady;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
@@ -40,10 +43,22 @@ pub struct Limits {
     pub stall: Duration,
 }
 
-/// Serves on `listener` until `tasks` are asked to end; then takes no more connections. The requests
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum ConnectionError {
+    #[error("TLS: {0}")]
+    Tls(#[from] std::io::Error),
+    #[error("TLS: the client did not greet in time")]
+    Late(#[from] tokio::time::error::Elapsed),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// Serves on `listener`, with TLS if there is `tls`, until `tasks` are asked to end; then takes no more connections. The requests
 /// that are in flight belong to `tasks` and finish while those drain. `open` counts the connections.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     limits: Limits,
     tasks: &Tasks,
@@ -62,7 +77,11 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let (router, tasks_of_it) = (router.clone(), tasks.clone());
-                let connection = serve_connection(stream, Peer(peer), router, limits, tasks_of_it);
+                let connection = open_connection(stream, tls.clone(), limits);
+                let connection = async move {
+                    let stream = connection.await?;
+                    serve_connection(stream, Peer(peer), router, limits, tasks_of_it).await
+                };
                 let connection = async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended early");
@@ -79,19 +98,39 @@ pub async fn serve(
     }
 }
 
-async fn serve_connection(
+/// A connection, after TLS if there is any.
+trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+
+async fn open_connection(
     stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+) -> Result<Pin<Box<dyn Stream>>, ConnectionError> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+    }
+    let mut patient = Box::pin(TimeoutStream::new(stream));
+    patient
+        .as_mut()
+        .set_write_timeout_pinned(Some(limits.stall));
+    match tls {
+        None => Ok(patient),
+        Some(tls) => Ok(Box::pin(
+            timeout(limits.head_time, tls.accept(patient)).await??,
+        )),
+    }
+}
+
+async fn serve_connection(
+    stream: Pin<Box<dyn Stream>>,
     peer: Peer,
     router: Router,
     limits: Limits,
     tasks: Tasks,
-) -> Result<(), hyper::Error> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY cannot be set");
-    }
+) -> Result<(), ConnectionError> {
     let shutdown = tasks.shutdown().clone();
-    let mut patient = TimeoutStream::new(stream);
-    patient.set_write_timeout(Some(limits.stall));
     let respond = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(|body| Body::new(Steady::new(body, &tasks)));
         request.extensions_mut().insert(peer);
@@ -105,13 +144,13 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_buf_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(Box::pin(patient)), respond);
+        .serve_connection(TokioIo::new(stream), respond);
     tokio::pin!(connection);
     tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = connection.as_mut() => Ok(ended?),
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            Ok(connection.await?)
         }
     }
 }
@@ -132,7 +171,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { "here" }));
         let own = tasks.clone();
         tasks.spawn("server", async move {
-            serve(listener, router, limits, &own, &TaskTracker::new()).await;
+            serve(listener, None, router, limits, &own, &TaskTracker::new()).await;
         });
         (address, tasks)
     }

@@ -7,6 +7,7 @@ mod compression;
 mod cut;
 mod daemon;
 mod dead_service;
+mod eavesdropping;
 mod faults;
 mod full_service;
 mod harness;

@@ -32,6 +32,8 @@ pub struct GatewayConfig {
     pub import_listen: SocketAddr,
     /// What buildkitd reaches it by, where that is not its address.
     pub import_url: Option<Url>,
+    /// `SSL_CERT_DIR`: the folders of certificates that buildkitd trusts.
+    pub certificate_folders: Option<String>,
     /// How imports reach buildkitd.
     pub import: ImportWay,
     /// What wins over the attributes of entries.
@@ -107,6 +109,7 @@ impl GatewayConfig {
             buildkitd: buildkitd(flags, env, &mut mistakes),
             import_listen: import_listen(env, &mut mistakes),
             import_url: mistakes.url("BUILDKIT_GHA_IMPORT_URL", env),
+            certificate_folders: env.get("SSL_CERT_DIR").map(str::to_owned),
             import: import_way(env, &mut mistakes),
             overrides: overrides(env, &mut mistakes),
             signed: file.signed(),

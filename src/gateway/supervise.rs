@@ -37,6 +37,10 @@ const FIRST_ANSWER: Duration = Duration::from_secs(3);
 /// A call that every buildkitd answers; whatever it says, it is there.
 const FIRST_CALL: &str = "http://localhost/moby.buildkit.v1.Control/Info";
 
+/// Where a Go program on Linux looks for certificates when `SSL_CERT_DIR` does not say, besides the
+/// file of `SSL_CERT_FILE` or the system's bundle (Go's crypto/x509).
+const CERTIFICATE_FOLDERS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
+
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNALLED: i32 = 128;
 
@@ -48,12 +52,23 @@ pub struct Child {
     _socket_dir: SocketDir,
 }
 
+/// What buildkitd must trust besides what it trusts anyway.
+pub struct Trust {
+    /// A certificate in PEM.
+    pub certificate: String,
+    /// The folders that buildkitd's environment names, if any.
+    pub folders: Option<String>,
+}
+
 /// Why buildkitd could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No place for the inner socket.
     #[error("cannot make a folder for buildkitd's inner socket: {0}")]
     SocketDir(io::Error),
+    /// Nobody would trust the import endpoint.
+    #[error("cannot hand the certificate of the import endpoint to buildkitd: {0}")]
+    Trust(io::Error),
     /// The program does not run.
     #[error("cannot start {program}: {error}; BUILDKIT_GHA_BUILDKITD names another buildkitd")]
     Spawn {
@@ -73,7 +88,12 @@ pub enum StartError {
 impl Child {
     /// Starts `program` with `args` on an inner socket. It is killed when the gateway dies: `via`
     /// is the command that makes sure of it.
-    pub fn start(via: &[OsString], program: &Path, args: &[OsString]) -> Result<Self, StartError> {
+    pub fn start(
+        via: &[OsString],
+        program: &Path,
+        args: &[OsString],
+        trust: Option<&Trust>,
+    ) -> Result<Self, StartError> {
         let socket_dir = SocketDir::new().map_err(StartError::SocketDir)?;
         let address = Address::Unix(socket_dir.socket());
         let mut words = via.iter().map(OsString::as_os_str);
@@ -89,6 +109,14 @@ impl Child {
         command.env_remove(CONFIG_VARIABLE);
         for name in SECRET_VARIABLES {
             command.env_remove(name);
+        }
+        if let Some(trust) = trust {
+            let added = socket_dir.certify(&trust.certificate);
+            let folders = trust.folders.as_deref().unwrap_or(CERTIFICATE_FOLDERS);
+            let mut folders = OsString::from(folders);
+            folders.push(":");
+            folders.push(added.map_err(StartError::Trust)?);
+            command.env("SSL_CERT_DIR", folders);
         }
         let process = command
             .args(args)
@@ -225,7 +253,7 @@ mod tests {
 
     fn shell(script: &str) -> Child {
         let args = ["-c".into(), script.into()];
-        Child::start(&[], Path::new("sh"), &args).unwrap()
+        Child::start(&[], Path::new("sh"), &args, None).unwrap()
     }
 
     #[tokio::test]
@@ -244,9 +272,34 @@ mod tests {
         assert_eq!(child.wait().await.unwrap(), 128 + 9);
     }
 
+    /// What buildkitd trusted before, it trusts still.
+    #[tokio::test]
+    async fn a_certificate_is_added_to_the_folders_that_count_anyway() {
+        for (folders, expected) in [
+            (None, CERTIFICATE_FOLDERS),
+            (Some("/of/the/user:/another"), "/of/the/user:/another"),
+        ] {
+            let told = tempfile::tempdir().unwrap();
+            let file = told.path().join("told");
+            let script = format!(
+                "(echo ${{SSL_CERT_DIR%:*}}; cat ${{SSL_CERT_DIR##*:}}/*) > {}",
+                file.display()
+            );
+            let trust = Trust {
+                certificate: "the certificate".to_owned(),
+                folders: folders.map(str::to_owned),
+            };
+            let args = ["-c".into(), script.into()];
+            let mut child = Child::start(&[], Path::new("sh"), &args, Some(&trust)).unwrap();
+            assert_eq!(child.wait().await.unwrap(), 0);
+            let told = std::fs::read_to_string(file).unwrap();
+            assert_eq!(told, format!("{expected}\nthe certificate"));
+        }
+    }
+
     #[test]
     fn a_program_that_does_not_exist_is_named() {
-        let Err(error) = Child::start(&[], Path::new("/no/buildkitd"), &[]) else {
+        let Err(error) = Child::start(&[], Path::new("/no/buildkitd"), &[], None) else {
             panic!("there is no such program");
         };
         assert!(error.to_string().contains("/no/buildkitd"));

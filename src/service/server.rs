@@ -30,6 +30,6 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     tasks.spawn("service gc", async move {
         service.collect_until(shutdown).await;
     });
-    http1::serve(listener, router, LIMITS, tasks, &TaskTracker::new()).await;
+    http1::serve(listener, None, router, LIMITS, tasks, &TaskTracker::new()).await;
     Ok(())
 }

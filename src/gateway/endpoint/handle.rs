@@ -170,12 +170,13 @@ impl Handles {
     }
 }
 
-/// A name of 32 hex digits from the thread's cryptographic generator.
+/// A name of 32 hex digits.
 fn random_name() -> String {
     hex::encode(random::<SECRET_BYTES>())
 }
 
-fn random<const N: usize>() -> [u8; N] {
+/// Bytes from the thread's cryptographic generator.
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::rng().fill_bytes(&mut bytes);
     bytes

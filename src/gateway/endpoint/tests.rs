@@ -112,7 +112,9 @@ impl Bed {
     async fn with_patience(patience: Duration) -> Self {
         let tasks = Tasks::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::bind(any, None, patience, &tasks).await.unwrap();
+        let endpoint = Endpoint::bind(any, None, None, patience, &tasks)
+            .await
+            .unwrap();
         let access = open(&endpoint, SignedDuration::from_hours(1));
         Self {
             endpoint,
