@@ -20,8 +20,10 @@ use crate::{
     lifecycle::{Signals, Tasks},
 };
 
+mod imports;
 mod life;
 
+use imports::Way;
 use life::Life;
 
 /// How long calls may take after the last build and after buildkitd: what is left then are answers
@@ -78,13 +80,14 @@ impl App {
         let kinds = FORWARDED.map(|(kind, _)| kind);
         let mut signals = Signals::listen(&kinds).map_err(BuildError::Signals)?;
         let tasks = Tasks::default();
-        let identity = identity(&config)?;
-        let front = Arc::new(front(&config, identity.as_ref(), &tasks).await?);
+        let identity = imports::identity(&config)?;
+        let cache = cache(&config, &tasks)?;
+        let endpoint = endpoint(&config, identity.as_ref(), &tasks).await?;
         let mut child = match &config.buildkitd {
             Buildkitd::Child { program, args } => {
                 let trust = identity.as_ref().map(|identity| Trust {
                     certificate: identity.pem(),
-                    folders: config.certificate_folders.clone(),
+                    folders: config.imports.certificate_folders.clone(),
                 });
                 Some(Child::start(via, program, args, trust.as_ref())?)
             }
@@ -103,6 +106,10 @@ impl App {
             (None, Buildkitd::Running(address)) => address.clone(),
             (None, Buildkitd::Child { .. }) => unreachable!("a child was started for it"),
         };
+        let steps_share = supervise::share_network(&upstream).await;
+        let way = imports::choose(config.imports.way, endpoint.url(), steps_share);
+        imports::warn(&config, way, steps_share);
+        let front = Arc::new(Front::new(front_settings(&config, way), cache, endpoint));
         let drain = config.limits.drain;
         let config = gateway::Config {
             listen: config.listen,
@@ -166,23 +173,7 @@ fn forward(leash: Leash, kind: SignalKind) {
     }
 }
 
-/// What the endpoint shows. A buildkitd that we start is told to trust it; where buildkitd is told to
-/// find the endpoint under another URL, whoever said so knows what stands there.
-fn identity(config: &GatewayConfig) -> Result<Option<Identity>, BuildError> {
-    match &config.buildkitd {
-        Buildkitd::Child { .. } if config.import_url.is_none() => {
-            let identity = Identity::ephemeral(config.import_listen.ip());
-            Ok(Some(identity.map_err(BuildError::Tls)?))
-        }
-        _ => Ok(None),
-    }
-}
-
-async fn front(
-    config: &GatewayConfig,
-    identity: Option<&Identity>,
-    tasks: &Tasks,
-) -> Result<Front, BuildError> {
+fn cache(config: &GatewayConfig, tasks: &Tasks) -> Result<Cache, BuildError> {
     let http = Http::new(&HttpConfig {
         budgets: config.limits.budgets,
         ..HttpConfig::default()
@@ -190,17 +181,27 @@ async fn front(
     let mut settings = Settings::new(config.spool_dir.clone());
     settings.signed = config.signed;
     config.limits.apply(&mut settings);
-    let cache = Cache::new(settings, http, tasks.clone())
-        .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))?;
-    let (listen, url) = (config.import_listen, config.import_url.clone());
-    let endpoint = Endpoint::bind(listen, url, identity, endpoint::PATIENCE, tasks)
+    Cache::new(settings, http, tasks.clone())
+        .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))
+}
+
+async fn endpoint(
+    config: &GatewayConfig,
+    identity: Option<&Identity>,
+    tasks: &Tasks,
+) -> Result<Endpoint, BuildError> {
+    let (listen, url) = (config.imports.listen, config.imports.url.clone());
+    Endpoint::bind(listen, url, identity, endpoint::PATIENCE, tasks)
         .await
-        .map_err(|error| BuildError::Endpoint(config.import_listen, error))?;
-    let settings = FrontSettings {
+        .map_err(|error| BuildError::Endpoint(listen, error))
+}
+
+fn front_settings(config: &GatewayConfig, way: Way) -> FrontSettings {
+    FrontSettings {
         overrides: config.overrides.clone(),
         signed: config.signed,
-        import: config.import,
+        import: way.import,
+        overheard: way.overheard,
         index_wait: config.limits.index_wait.unwrap_or(INDEX_WAIT),
-    };
-    Ok(Front::new(settings, cache, endpoint))
+    }
 }

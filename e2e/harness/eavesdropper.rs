@@ -110,6 +110,11 @@ impl Loot {
         assert_eq!(self.worth(layers), Vec::<String>::new());
     }
 
+    /// Fails if anything passed at all.
+    pub fn is_nothing(&self) {
+        assert!(self.capture.len() <= HEARD, "{} bytes", self.capture.len());
+    }
+
     /// Handles, tokens, pieces of `layers`, and what the step asked for again.
     fn worth(&self, layers: &[Vec<u8>]) -> Vec<String> {
         let secret = Regex::new(SECRET).expect("a pattern");

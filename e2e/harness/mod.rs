@@ -24,7 +24,7 @@ pub use build::{Build, Builder};
 pub use context::Context;
 pub use daemon::Daemon;
 pub use docker::{Container, Engine};
-pub use eavesdropper::Eavesdropper;
+pub use eavesdropper::{Eavesdropper, Loot};
 pub use http::{Answer, Http};
 pub use lab::{Lab, mount_tmpfs};
 pub use process::{Process, command, run};
@@ -33,7 +33,7 @@ pub use repeater::Repeater;
 pub use secret::{Secret, files_with};
 pub use service::{Api, Entry, Service};
 pub use site::Site;
-pub use tls::TlsFront;
+pub use tls::{Certificate, TlsFront};
 pub use vitals::Vitals;
 
 use std::time::Duration;

@@ -3,7 +3,10 @@
 
 use std::{fs, net::Ipv4Addr};
 
-use crate::harness::{Api, Build, Builder, Daemon, Eavesdropper, Site, version};
+use crate::harness::{Api, Build, Builder, Certificate, Daemon, Eavesdropper, Loot, Site, version};
+
+/// With it BuildKit makes its exports itself.
+const VERIFY: &str = "[cache.gha.verify]\nrequired = true\n";
 
 /// The smallest layer that is looked for: smaller ones have too little content to be known by.
 const KNOWABLE: u64 = 1 << 10;
@@ -13,7 +16,7 @@ fn a_step_hears_nothing_of_the_import_of_another_build() {
     let site = Site::new();
     let address = Ipv4Addr::new(127, 77, 1, 1);
     let daemon = listening(&site, address, |_| ());
-    hears_nothing_of_an_import(&site, &daemon, address);
+    steal_from_an_import(&site, &daemon, address).is_worth_nothing(&layers(&site));
 }
 
 /// Exports that BuildKit makes itself are relayed, with the bytes of every layer.
@@ -23,7 +26,7 @@ fn a_step_hears_nothing_of_the_relayed_export_of_another_build_with_signatures()
     let site = Site::new();
     let address = Ipv4Addr::new(127, 77, 1, 2);
     let config = site.lab.path("buildkitd.toml");
-    fs::write(&config, "[cache.gha.verify]\nrequired = true\n").expect("write the configuration");
+    fs::write(&config, VERIFY).expect("write the configuration");
     let daemon = listening(&site, address, |gateway| {
         gateway.arg("--config").arg(&config);
     });
@@ -33,6 +36,65 @@ fn a_step_hears_nothing_of_the_relayed_export_of_another_build_with_signatures()
     builder.build(&Build::of(&site.context).to(cache)).ok();
     listening.steal();
     listening.end().is_worth_nothing(&layers(&site));
+}
+
+/// A buildkitd that the gateway did not start trusts nothing of it: imports keep off the network.
+#[test]
+fn a_step_hears_nothing_of_an_import_of_a_daemon_that_runs_already() {
+    let site = Site::new();
+    let address = Ipv4Addr::new(127, 77, 1, 3);
+    let stock = Daemon::stock(&site.lab, "stock");
+    let daemon = Daemon::in_front_of(&stock, "gateway", |gateway| {
+        gateway.arg("--import-listen").arg(format!("{address}:0"));
+    });
+    steal_from_an_import(&site, &daemon, address).is_nothing();
+    assert!(
+        daemon
+            .process
+            .log()
+            .contains("may listen to the import endpoint"),
+        "the operator is told"
+    );
+}
+
+#[test]
+fn a_step_hears_nothing_where_the_operator_has_made_a_daemon_trust_the_endpoint() {
+    let site = Site::new();
+    let address = Ipv4Addr::new(127, 77, 1, 4);
+    let certificate = Certificate::new(&site.lab, &format!("IP:{address}"));
+    let stock = Daemon::stock_with(&site.lab, "stock", |stock| certificate.trusted_by(stock));
+    let daemon = Daemon::in_front_of(&stock, "gateway", |gateway| {
+        gateway.arg("--import-listen").arg(format!("{address}:0"));
+        certificate.shown_by(gateway);
+    });
+    let loot = steal_from_an_import(&site, &daemon, address);
+    loot.is_worth_nothing(&layers(&site));
+    assert!(
+        !daemon.process.log().contains("may listen"),
+        "nothing to warn of"
+    );
+}
+
+/// An export that BuildKit makes itself has no other way than the endpoint.
+#[test]
+fn what_must_pass_in_clear_is_a_warning_with_signatures() {
+    version::must_sign();
+    let site = Site::new();
+    let config = site.lab.path("buildkitd.toml");
+    fs::write(&config, VERIFY).expect("write the configuration");
+    let stock = Daemon::stock_with(&site.lab, "stock", |stock| {
+        stock.arg("--config").arg(&config);
+    });
+    let daemon = Daemon::in_front_of(&stock, "gateway", |gateway| {
+        gateway.arg("--config").arg(&config);
+    });
+    let export = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    let warnings = Builder::buildctl(&daemon).build(&export).ok().warnings;
+    let clear = "passes unencrypted where build steps can listen";
+    assert!(
+        warnings.iter().any(|text| text.contains(clear)),
+        "{warnings:?}"
+    );
 }
 
 /// The gateway, with its endpoint on an address of the test's own.
@@ -47,7 +109,8 @@ fn listening(
     })
 }
 
-fn hears_nothing_of_an_import(site: &Site, daemon: &Daemon, address: Ipv4Addr) {
+/// What a step gets that listens while another build imports, and tries it when that has ended.
+fn steal_from_an_import(site: &Site, daemon: &Daemon, address: Ipv4Addr) -> Loot {
     let builder = Builder::buildctl(daemon);
     let cache = site.gha(Api::V2, ",mode=max");
     builder.build(&Build::of(&site.context).to(cache)).ok();
@@ -57,7 +120,7 @@ fn hears_nothing_of_an_import(site: &Site, daemon: &Daemon, address: Ipv4Addr) {
     let import = import.tar(site.tar("imported"));
     builder.build(&import).ok().no_warnings().all_cached();
     listening.steal();
-    listening.end().is_worth_nothing(&layers(site));
+    listening.end()
 }
 
 /// The layers of the cache, as they are stored.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, header};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -17,12 +17,14 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::upstream;
+use super::{frame, upstream};
 use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
 
 mod socket_dir;
+mod steps;
 
 use socket_dir::SocketDir;
+pub use steps::share_network;
 
 /// How often a starting buildkitd is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -40,6 +42,9 @@ const FIRST_CALL: &str = "http://localhost/moby.buildkit.v1.Control/Info";
 /// Where a Go program on Linux looks for certificates when `SSL_CERT_DIR` does not say, besides the
 /// file of `SSL_CERT_FILE` or the system's bundle (Go's crypto/x509).
 const CERTIFICATE_FOLDERS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
+
+/// A gRPC message has at most this, and these answers are one message.
+const LARGEST_ANSWER: usize = frame::PREFIX + frame::MAX_MESSAGE;
 
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNALLED: i32 = 128;
@@ -197,8 +202,8 @@ pub fn exit_code(status: ExitStatus) -> u8 {
 /// Says at once if the buildkitd that the gateway fronts does not answer: else only its first
 /// client would find out. It may come later, so this is no error.
 pub async fn warn_if_silent(address: &Address) {
-    let error = match tokio::time::timeout(FIRST_ANSWER, ask(address)).await {
-        Ok(Ok(())) => return,
+    let error = match tokio::time::timeout(FIRST_ANSWER, call(address, FIRST_CALL)).await {
+        Ok(Ok(_)) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => {
             let seconds = FIRST_ANSWER.as_secs();
@@ -215,19 +220,23 @@ async fn answered(address: &Address) {
     let mut every = tokio::time::interval(ASK_EVERY);
     loop {
         every.tick().await;
-        match ask(address).await {
-            Ok(()) => return,
+        match call(address, FIRST_CALL).await {
+            Ok(_) => return,
             Err(error) => tracing::trace!(%error, "buildkitd does not answer yet"),
         }
     }
 }
 
-async fn ask(address: &Address) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Makes a call that has no arguments; the answer is the body, with gRPC's framing.
+async fn call(
+    address: &Address,
+    method: &str,
+) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
     let (requests, connection) = upstream::connect(address).await?;
     let call = async {
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = FIRST_CALL.parse()?;
+        *request.uri_mut() = method.parse()?;
         let headers = request.headers_mut();
         let grpc = HeaderValue::from_static("application/grpc");
         headers.insert(header::CONTENT_TYPE, grpc);
@@ -235,8 +244,17 @@ async fn ask(address: &Address) -> Result<(), Box<dyn std::error::Error + Send +
         let (response, mut body) = requests.ready().await?.send_request(request, false)?;
         // One empty gRPC message.
         body.send_data(Bytes::from_static(&[0; 5]), true)?;
-        response.await?;
-        Ok(())
+        let mut answer = response.await?.into_body();
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = answer.data().await {
+            let piece = piece?;
+            answer.flow_control().release_capacity(piece.len())?;
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > LARGEST_ANSWER {
+                return Err("the answer has no end".into());
+            }
+        }
+        Ok(bytes.freeze())
     };
     tokio::select! {
         answer = call => answer,

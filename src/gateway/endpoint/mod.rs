@@ -155,6 +155,11 @@ impl Endpoint {
         self.handles.count()
     }
 
+    /// What buildkitd reaches the endpoint by.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// What buildkitd should reach the endpoint by, as long as it has never called.
     pub fn unreached(&self) -> Option<&Url> {
         (!self.handles.was_used()).then_some(&self.url)
