@@ -22,6 +22,9 @@ const SECRET: &str =
 /// How many bytes of a layer are as good as the layer: no two of the tests' have them in common.
 const SIGN_OF_A_LAYER: usize = 64;
 
+/// What the step says when it listens.
+pub const READY: &str = "ready";
+
 /// A tar file with less in it has a capture of nothing.
 const HEARD: usize = 16 << 10;
 
@@ -64,7 +67,7 @@ impl Eavesdropper {
         let build = Build::of(&context).tar(result.clone());
         let mut build = builder.start(&build);
         build.until("the step listens", BUILD, |log| {
-            printed(log).contains("ready").then_some(())
+            printed(log).contains(READY).then_some(())
         });
         Self {
             build,
@@ -81,13 +84,13 @@ impl Eavesdropper {
 
     /// Has the step try all that it heard, and waits until it has.
     pub fn steal(&mut self) {
-        self.order("eavesdropper: steal");
+        order(self.address, "eavesdropper: steal");
         self.until_said("tried all");
     }
 
     /// Ends the build.
     pub fn end(mut self) -> Loot {
-        self.order("eavesdropper: end");
+        Self::end_step(self.address);
         let status = self.build.wait(BUILD);
         assert!(status.success(), "the build of the eavesdropper failed");
         Loot {
@@ -96,10 +99,18 @@ impl Eavesdropper {
         }
     }
 
-    fn order(&self, order: &str) {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-        let sent = socket.send_to(order.as_bytes(), (self.address, ORDERS));
-        assert_eq!(sent.expect("an order is sent"), order.len());
+    /// Puts the program into a context, as `eavesdropper`.
+    pub fn install(context: &Context) {
+        let program = fs::read(version::EAVESDROPPER).expect("tools/setup.sh has built it");
+        context.write("eavesdropper", program);
+        let program = context.dir().join("eavesdropper");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(program, mode).expect("a program of ours");
+    }
+
+    /// Ends the step of any build that listens on this address.
+    pub fn end_step(address: Ipv4Addr) {
+        order(address, "eavesdropper: end");
     }
 }
 
@@ -141,22 +152,24 @@ impl Loot {
     }
 }
 
+fn order(address: Ipv4Addr, order: &str) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    let sent = socket.send_to(order.as_bytes(), (address, ORDERS));
+    assert_eq!(sent.expect("an order is sent"), order.len());
+}
+
 fn context(lab: &Arc<Lab>, name: &str, order: &str) -> Context {
     let dockerfile = format!(
         "FROM scratch AS step\nCOPY eavesdropper /\nRUN [\"/eavesdropper\", {order}, \"/capture\"]\n\
          FROM scratch\nCOPY --from=step /capture /\n"
     );
     let context = Context::new(lab, name, &dockerfile);
-    let program = fs::read(version::EAVESDROPPER).expect("tools/setup.sh has built it");
-    context.write("eavesdropper", program);
-    let program = context.dir().join("eavesdropper");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(program, mode).expect("a program of ours");
+    Eavesdropper::install(&context);
     context
 }
 
 /// What the steps of a build have written, from its raw progress.
-fn printed(log: &str) -> String {
+pub fn printed(log: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Line {
         #[serde(default)]

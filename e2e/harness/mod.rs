@@ -24,7 +24,7 @@ pub use build::{Build, Builder};
 pub use context::Context;
 pub use daemon::Daemon;
 pub use docker::{Container, Engine};
-pub use eavesdropper::{Eavesdropper, Loot};
+pub use eavesdropper::{Eavesdropper, Loot, READY, printed};
 pub use http::{Answer, Http};
 pub use lab::{Lab, mount_tmpfs};
 pub use process::{Process, command, run};

@@ -133,8 +133,8 @@ impl Endpoint {
         }
     }
 
-    /// Says that the build behind a handle has ended. It stays open for builds that share steps
-    /// with it: while any is in flight, and a little longer.
+    /// Says that the build behind a handle has ended. That of an import stays open for builds that
+    /// share steps with it: while any is in flight, and a little longer.
     pub fn retire(&self, access: &Access) {
         self.handles.retire(access.name.expose());
     }
