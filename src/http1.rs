@@ -3,9 +3,10 @@
 
 mod steady;
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{BoxError, Router, body::Body};
+use http::Extensions;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -43,19 +44,8 @@ pub struct Limits {
     pub stall: Duration,
 }
 
-/// Why a connection ended before its time.
-#[derive(Debug, thiserror::Error)]
-enum ConnectionError {
-    #[error("TLS: {0}")]
-    Tls(#[from] std::io::Error),
-    #[error("TLS: the client did not greet in time")]
-    Late(#[from] tokio::time::error::Elapsed),
-    #[error(transparent)]
-    Http(#[from] hyper::Error),
-}
-
-/// Serves on `listener`, with TLS if there is `tls`, until `tasks` are asked to end; then takes no more connections. The requests
-/// that are in flight belong to `tasks` and finish while those drain. `open` counts the connections.
+/// Serves on `listener`, with TLS if there is `tls`, until `tasks` are asked to end; then takes no more
+/// connections. The requests that are in flight belong to `tasks` and finish while those drain. `open` counts the connections.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -76,12 +66,12 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY cannot be set");
+                }
                 let (router, tasks_of_it) = (router.clone(), tasks.clone());
-                let connection = open_connection(stream, tls.clone(), limits);
-                let connection = async move {
-                    let stream = connection.await?;
-                    serve_connection(stream, Peer(peer), router, limits, tasks_of_it).await
-                };
+                let connection =
+                    open_and_serve(stream, tls.clone(), Peer(peer), router, limits, tasks_of_it);
                 let connection = async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended early");
@@ -98,42 +88,46 @@ pub async fn serve(
     }
 }
 
-/// A connection, after TLS if there is any.
-trait Stream: AsyncRead + AsyncWrite + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
-
-async fn open_connection(
+async fn open_and_serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    limits: Limits,
-) -> Result<Pin<Box<dyn Stream>>, ConnectionError> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY cannot be set");
-    }
-    let mut patient = Box::pin(TimeoutStream::new(stream));
-    patient
-        .as_mut()
-        .set_write_timeout_pinned(Some(limits.stall));
-    match tls {
-        None => Ok(patient),
-        Some(tls) => Ok(Box::pin(
-            timeout(limits.head_time, tls.accept(patient)).await??,
-        )),
-    }
-}
-
-async fn serve_connection(
-    stream: Pin<Box<dyn Stream>>,
     peer: Peer,
     router: Router,
     limits: Limits,
     tasks: Tasks,
-) -> Result<(), ConnectionError> {
+) -> Result<(), BoxError> {
+    let mark = move |extensions: &mut Extensions| {
+        extensions.insert(peer);
+    };
+    match tls {
+        None => serve_connection(stream, mark, router, limits, tasks).await?,
+        Some(tls) => {
+            // A greeting has the time of a request's head.
+            let greeted = timeout(limits.head_time, tls.accept(stream));
+            let stream = tokio::select! {
+                greeted = greeted => greeted??,
+                () = tasks.shutdown().cancelled() => return Ok(()),
+            };
+            serve_connection(stream, mark, router, limits, tasks).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Serves one connection to its end. Each of its requests gets the extensions that `mark` gives it.
+pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
+    stream: S,
+    mark: impl Fn(&mut Extensions),
+    router: Router,
+    limits: Limits,
+    tasks: Tasks,
+) -> Result<(), hyper::Error> {
     let shutdown = tasks.shutdown().clone();
+    let mut patient = TimeoutStream::new(stream);
+    patient.set_write_timeout(Some(limits.stall));
     let respond = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(|body| Body::new(Steady::new(body, &tasks)));
-        request.extensions_mut().insert(peer);
+        mark(request.extensions_mut());
         let response = router.clone().oneshot(request);
         async move {
             let response: Result<_, Infallible> = response.await;
@@ -144,13 +138,13 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_buf_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(stream), respond);
+        .serve_connection(TokioIo::new(Box::pin(patient)), respond);
     tokio::pin!(connection);
     tokio::select! {
-        ended = connection.as_mut() => Ok(ended?),
+        ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            Ok(connection.await?)
+            connection.await
         }
     }
 }
@@ -158,7 +152,10 @@ async fn serve_connection(
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
 
     use super::*;
 

@@ -3,7 +3,7 @@
 // network passes here.
 //
 //	eavesdropper listen ADDRESS CAPTURE      what passes from and to an address
-//	eavesdropper squat ADDRESS:PORT CAPTURE  takes a port that a service has left
+//	eavesdropper squat ADDRESS:PORT CAPTURE  takes a port that a service has left, with TLS or without
 //
 // Both say "ready" when they are, write the TCP payloads that they get to CAPTURE, and end when a datagram
 // to the discard port of the address says so. Another datagram makes "listen" ask for everything again that
@@ -11,11 +11,18 @@
 package main
 
 import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -33,6 +40,8 @@ const (
 	patience    = 10 * time.Second
 	// wantedBuffer holds what passes while this program is not running.
 	wantedBuffer = 64 << 20
+	// tlsHandshake is the first byte of a client that speaks TLS.
+	tlsHandshake = 22
 )
 
 var (
@@ -242,6 +251,11 @@ func take(port string) (net.Listener, error) {
 }
 
 func accept(listener net.Listener, out *os.File) {
+	certificate, err := certificate()
+	if err != nil {
+		fmt.Println("no certificate:", err)
+		return
+	}
 	for {
 		connection, err := listener.Accept()
 		if err != nil {
@@ -250,7 +264,40 @@ func accept(listener net.Listener, out *os.File) {
 		fmt.Println("accepted")
 		go func() {
 			defer connection.Close()
-			_, _ = io.Copy(out, connection)
+			_, _ = io.Copy(out, unwrap(connection, certificate))
 		}()
 	}
+}
+
+// unwrap ends TLS, if the client speaks it: it may take any certificate for the service's.
+func unwrap(connection net.Conn, certificate tls.Certificate) io.Reader {
+	reader := bufio.NewReader(connection)
+	if first, err := reader.Peek(1); err != nil || first[0] != tlsHandshake {
+		return reader
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
+	return tls.Server(peeked{connection, reader}, config)
+}
+
+// peeked is a connection of which something was read.
+type peeked struct {
+	net.Conn
+	reader io.Reader
+}
+
+func (p peeked) Read(b []byte) (int, error) { return p.reader.Read(b) }
+
+// certificate is one that nobody trusts.
+func certificate() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }

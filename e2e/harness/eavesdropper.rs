@@ -50,7 +50,6 @@ impl Eavesdropper {
         Self::start(builder, address, &format!("\"listen\", \"{address}\""))
     }
 
-    #[allow(dead_code, reason = "the next test")]
     /// Starts a build whose step takes a port of `address` as soon as it is free.
     pub fn squat(builder: &Builder, address: Ipv4Addr, port: u16) -> Self {
         Self::start(
@@ -119,6 +118,11 @@ impl Loot {
     pub fn is_worth_nothing(&self, layers: &[Vec<u8>]) {
         assert!(self.capture.len() > HEARD, "the step heard nothing");
         assert_eq!(self.worth(layers), Vec::<String>::new());
+    }
+
+    /// True if this was sent to the step or passed before it.
+    pub fn has(&self, text: &str) -> bool {
+        memchr::memmem::find(&self.capture, text.as_bytes()).is_some()
     }
 
     /// Fails if anything passed at all.

@@ -1,9 +1,14 @@
 //! The author of a Dockerfile is not trusted: a step that listens on the network that it shares with
 //! buildkitd learns nothing of other builds, and can do nothing with what it hears.
 
-use std::{fs, net::Ipv4Addr};
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+};
 
-use crate::harness::{Api, Build, Builder, Certificate, Daemon, Eavesdropper, Loot, Site, version};
+use crate::harness::{
+    Api, Build, Builder, Certificate, Daemon, Eavesdropper, Lab, Loot, Site, version,
+};
 
 /// With it BuildKit makes its exports itself.
 const VERIFY: &str = "[cache.gha.verify]\nrequired = true\n";
@@ -95,6 +100,43 @@ fn what_must_pass_in_clear_is_a_warning_with_signatures() {
         warnings.iter().any(|text| text.contains(clear)),
         "{warnings:?}"
     );
+}
+
+/// A service that is started again leaves its port for a moment, and a step may take it.
+#[test]
+fn a_step_that_takes_the_port_of_a_service_gets_no_token_over_tls() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    for (scheme, told) in [("https", false), ("http", true)] {
+        let address = Ipv4Addr::new(127, 77, 1, if told { 6 } else { 7 });
+        let listener = TcpListener::bind((address, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let mut squatting = Eavesdropper::squat(&builder, address, port);
+        let url = format!("{scheme}://{address}:{port}/");
+        let (attributes, token) = (Api::V2.attributes(&url), &site.token);
+        let cache = format!("type=gha,{attributes},token={token},timeout=1s");
+        let build = Build::of(&site.context).to(cache);
+        builder.build(&build).ok();
+        squatting.until_said("accepted");
+        assert_eq!(squatting.end().has(token), told, "{scheme}");
+    }
+}
+
+/// Whoever sets the cache up reads in the log that steps could read its token.
+#[test]
+fn a_service_without_tls_is_a_warning_at_the_start() {
+    let lab = Lab::new();
+    for (scheme, warned) in [("http", true), ("https", false)] {
+        let daemon = Daemon::gateway_with(&lab, scheme, |gateway| {
+            gateway.env("BUILDKIT_GHA_URL", format!("{scheme}://127.0.0.1:9/"));
+            gateway.env("BUILDKIT_GHA_TOKEN", "token");
+        });
+        let log = daemon.process.log();
+        let says = log.contains("BUILDKIT_GHA_URL is plain http");
+        assert_eq!(says, warned, "{log}");
+    }
 }
 
 /// The gateway, with its endpoint on an address of the test's own.
