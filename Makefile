@@ -29,7 +29,7 @@ test: tools ## Format, lints, unit, integration and end-to-end tests: what CI ru
 # builds them.
 PRESENT := $(shell awk '$$1 == "github.com/moby/buildkit" { print $$2 }' tools/buildkit/go.mod)
 MATRIX := $(patsubst tools/buildkit-%,%,$(wildcard tools/buildkit-v*)) $(PRESENT)
-MATRIX_TESTS := bake beside daemon harness index mixed round_trip session shared signing tokens upstream ways
+MATRIX_TESTS := bake beside daemon eavesdropping harness index mixed round_trip session shared signing tokens upstream ways
 
 # BuildKit signs since 0.27: the tests of that are not run on these.
 MATRIX_UNSIGNED := v0.20.2 v0.26.3

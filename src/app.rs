@@ -11,14 +11,19 @@ use crate::{
     config::{Address, Buildkitd, GatewayConfig},
     gateway::{
         self, BindError, Front, FrontSettings, Gateway, INDEX_WAIT,
-        endpoint::{self, Endpoint},
-        supervise::{self, Child, Leash, StartError},
+        endpoint::{
+            self, Endpoint,
+            tls::{Identity, TlsError},
+        },
+        supervise::{self, Child, Leash, StartError, Trust},
     },
     lifecycle::{Signals, Tasks},
 };
 
+mod imports;
 mod life;
 
+use imports::Way;
 use life::Life;
 
 /// How long calls may take after the last build and after buildkitd: what is left then are answers
@@ -60,6 +65,9 @@ pub enum BuildError {
     /// The endpoint cannot listen.
     #[error("cannot listen on {0} for imports: {1}; --import-listen names another address")]
     Endpoint(SocketAddr, io::Error),
+    /// The endpoint cannot speak TLS.
+    #[error("imports: {0}")]
+    Tls(TlsError),
     /// Signals cannot be listened for.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
@@ -73,9 +81,17 @@ impl App {
         let mut signals = Signals::listen(&kinds).map_err(BuildError::Signals)?;
         let tasks = Tasks::default();
         say_which_cache(&config);
-        let front = Arc::new(front(&config, &tasks).await?);
+        let identity = imports::identity(&config)?;
+        let cache = cache(&config, &tasks)?;
+        let endpoint = endpoint(&config, identity.as_ref(), &tasks).await?;
         let mut child = match &config.buildkitd {
-            Buildkitd::Child { program, args } => Some(Child::start(via, program, args)?),
+            Buildkitd::Child { program, args } => {
+                let trust = identity.as_ref().map(|identity| Trust {
+                    certificate: identity.pem(),
+                    folders: config.imports.certificate_folders.clone(),
+                });
+                Some(Child::start(via, program, args, trust.as_ref())?)
+            }
             Buildkitd::Running(address) => {
                 supervise::warn_if_silent(address).await;
                 None
@@ -91,6 +107,10 @@ impl App {
             (None, Buildkitd::Running(address)) => address.clone(),
             (None, Buildkitd::Child { .. }) => unreachable!("a child was started for it"),
         };
+        let steps_share = supervise::share_network(&upstream).await;
+        let way = imports::choose(config.imports.way, endpoint.url(), steps_share);
+        imports::warn(&config, way, steps_share);
+        let front = Arc::new(Front::new(front_settings(&config, way), cache, endpoint));
         let drain = config.limits.drain;
         let config = gateway::Config {
             listen: config.listen,
@@ -171,7 +191,7 @@ fn say_which_cache(config: &GatewayConfig) {
     tracing::info!(url = url.origin().ascii_serialization(), "{who}");
 }
 
-async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildError> {
+fn cache(config: &GatewayConfig, tasks: &Tasks) -> Result<Cache, BuildError> {
     let http = Http::new(&HttpConfig {
         budgets: config.limits.budgets,
         ..HttpConfig::default()
@@ -179,18 +199,28 @@ async fn front(config: &GatewayConfig, tasks: &Tasks) -> Result<Front, BuildErro
     let mut settings = Settings::new(config.spool_dir.clone());
     settings.signed = config.signed;
     config.limits.apply(&mut settings);
-    let cache = Cache::new(settings, http, tasks.clone())
-        .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))?;
-    let (listen, url) = (config.import_listen, config.import_url.clone());
-    let endpoint = Endpoint::bind(listen, url, endpoint::PATIENCE, tasks)
+    Cache::new(settings, http, tasks.clone())
+        .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))
+}
+
+async fn endpoint(
+    config: &GatewayConfig,
+    identity: Option<&Identity>,
+    tasks: &Tasks,
+) -> Result<Endpoint, BuildError> {
+    let (listen, url) = (config.imports.listen, config.imports.url.clone());
+    Endpoint::bind(listen, url, identity, endpoint::PATIENCE, tasks)
         .await
-        .map_err(|error| BuildError::Endpoint(config.import_listen, error))?;
-    let settings = FrontSettings {
+        .map_err(|error| BuildError::Endpoint(listen, error))
+}
+
+fn front_settings(config: &GatewayConfig, way: Way) -> FrontSettings {
+    FrontSettings {
         overrides: config.overrides.clone(),
         default_cache: config.default_cache.clone(),
         signed: config.signed,
-        import: config.import,
+        import: way.import,
+        overheard: way.overheard,
         index_wait: config.limits.index_wait.unwrap_or(INDEX_WAIT),
-    };
-    Ok(Front::new(settings, cache, endpoint))
+    }
 }

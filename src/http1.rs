@@ -5,16 +5,18 @@ mod steady;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{BoxError, Router, body::Body};
 use http::Extensions;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
@@ -42,10 +44,11 @@ pub struct Limits {
     pub stall: Duration,
 }
 
-/// Serves on `listener` until `tasks` are asked to end; then takes no more connections. The requests
-/// that are in flight belong to `tasks` and finish while those drain. `open` counts the connections.
+/// Serves on `listener`, with TLS if there is `tls`, until `tasks` are asked to end; then takes no more
+/// connections. The requests that are in flight belong to `tasks` and finish while those drain. `open` counts the connections.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     limits: Limits,
     tasks: &Tasks,
@@ -66,11 +69,9 @@ pub async fn serve(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY cannot be set");
                 }
-                let mark = move |extensions: &mut Extensions| {
-                    extensions.insert(Peer(peer));
-                };
                 let (router, tasks_of_it) = (router.clone(), tasks.clone());
-                let connection = serve_connection(stream, mark, router, limits, tasks_of_it);
+                let connection =
+                    open_and_serve(stream, tls.clone(), Peer(peer), router, limits, tasks_of_it);
                 let connection = async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended early");
@@ -85,6 +86,32 @@ pub async fn serve(
             }
         }
     }
+}
+
+async fn open_and_serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    peer: Peer,
+    router: Router,
+    limits: Limits,
+    tasks: Tasks,
+) -> Result<(), BoxError> {
+    let mark = move |extensions: &mut Extensions| {
+        extensions.insert(peer);
+    };
+    match tls {
+        None => serve_connection(stream, mark, router, limits, tasks).await?,
+        Some(tls) => {
+            // A greeting has the time of a request's head.
+            let greeted = timeout(limits.head_time, tls.accept(stream));
+            let stream = tokio::select! {
+                greeted = greeted => greeted??,
+                () = tasks.shutdown().cancelled() => return Ok(()),
+            };
+            serve_connection(stream, mark, router, limits, tasks).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Serves one connection to its end. Each of its requests gets the extensions that `mark` gives it.
@@ -141,7 +168,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { "here" }));
         let own = tasks.clone();
         tasks.spawn("server", async move {
-            serve(listener, router, limits, &own, &TaskTracker::new()).await;
+            serve(listener, None, router, limits, &own, &TaskTracker::new()).await;
         });
         (address, tasks)
     }

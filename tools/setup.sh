@@ -119,14 +119,14 @@ sealing_buildkitd() {
     cat "${inputs[@]}" >"$work/stamp"
 }
 
-# A client that is neither buildctl nor buildx, for the tests.
-solve_client() {
-    local source=e2e/client/main.go stamp=$PWD/.tools/solve.stamp
-    if [ -x "$bin/solve" ] && cat "$source" tools/buildkit/go.mod "$0" | cmp -s - "$stamp"; then
+# test_program NAME SOURCE: a program of the tests' own, static, with BuildKit's modules at hand.
+test_program() {
+    local name=$1 source=$2 stamp=.tools/$1.stamp
+    if [ -x "$bin/$name" ] && cat "$source" tools/buildkit/go.mod "$0" | cmp -s - "$stamp"; then
         return 0
     fi
-    say "building the client of the tests"
-    (cd tools/buildkit && CGO_ENABLED=0 go build -o "$bin/solve" -ldflags '-s -w' "../../$source")
+    say "building $name, a program of the tests"
+    (cd tools/buildkit && CGO_ENABLED=0 go build -o "$bin/$name" -ldflags '-s -w' "../../$source")
     cat "$source" tools/buildkit/go.mod "$0" >"$stamp"
 }
 
@@ -153,7 +153,9 @@ check_languages
 install_packages
 buildkit buildkit "$bin"
 sealing_buildkitd
-solve_client
+# A client that is neither buildctl nor buildx, and a build step that attacks other builds.
+test_program solve e2e/client/main.go
+test_program eavesdropper e2e/eavesdropper/main.go
 [ "${1:-}" != --matrix ] || matrix
 go_tools buildx "$bin" github.com/docker/buildx/version github.com/docker/buildx \
     github.com/docker/buildx/cmd/buildx

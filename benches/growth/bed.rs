@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use crate::harness::{Api, Build, Builder, Context, Daemon, Lab, Service};
+use crate::harness::{Api, Build, Builder, Certificate, Context, Daemon, Lab, Service};
 
 /// What is in memory, so that no disk is measured.
 const MEMORY: &str = "8g";
@@ -26,9 +26,12 @@ pub struct Bed {
 impl Bed {
     pub fn new() -> Self {
         let lab = Lab::in_memory(MEMORY);
+        let certificate = Certificate::of_the_endpoint(&lab);
         Self {
             service: Service::start(&lab),
-            builder: Daemon::stock(&lab, "builder"),
+            builder: Daemon::stock_with(&lab, "builder", |builder| {
+                certificate.trusted_by(builder);
+            }),
             lab,
         }
     }
@@ -47,7 +50,10 @@ impl Bed {
 
     /// A gateway that knows nothing, before the builder.
     pub fn gateway(&self) -> Daemon {
-        Daemon::in_front_of(&self.builder, "gateway", |_| ())
+        let certificate = Certificate::of_the_endpoint(&self.lab);
+        Daemon::in_front_of(&self.builder, "gateway", |gateway| {
+            certificate.shown_by(gateway);
+        })
     }
 
     /// A build of so many layers, in chains; its steps are done.

@@ -11,7 +11,7 @@ use crate::{
     harness::{Api, Build, Builder, Context, Daemon, Lab, Service},
     links::Wire,
     proxy::Proxy,
-    rig::Side,
+    rig::{self, Side},
 };
 
 /// The most that one group of rows has at a time: both sides' layers, as files and compressed, and
@@ -52,7 +52,7 @@ impl Bed {
         let proxies = [Wire::None, Wire::Gh, Wire::Slow];
         let proxies = proxies.map(|wire| (wire, Proxy::on(&service, wire.link())));
         Self {
-            builder: Daemon::stock(&lab, "builder"),
+            builder: rig::daemon(&lab, "builder"),
             proxies: proxies.into(),
             service,
             contexts: HashMap::new(),

@@ -1,10 +1,12 @@
 //! What a build runs on: a daemon alone, or with the gateway before it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::{
     bed::{Bed, Repository},
-    harness::{Api, Builder, Daemon, Lab, Process},
+    harness::{Api, Builder, Certificate, Daemon, Lab, Process},
     proxy::Proxy,
 };
 
@@ -42,7 +44,7 @@ impl<'a> Rig<'a> {
 
     /// A builder that has nothing.
     pub fn fresh(bed: &'a Bed, side: Side, proxy: &Proxy) -> Self {
-        let daemon = Daemon::stock(&Lab::in_memory(MEMORY), "fresh");
+        let daemon = daemon(&Lab::in_memory(MEMORY), "fresh");
         Self {
             gateway: (side == Side::Ours).then(|| gateway(&daemon, proxy)),
             own: Some(daemon),
@@ -70,8 +72,16 @@ impl<'a> Rig<'a> {
     }
 }
 
+/// A daemon that trusts the gateway's endpoint, as one that the gateway starts does.
+pub fn daemon(lab: &Arc<Lab>, name: &str) -> Daemon {
+    let certificate = Certificate::of_the_endpoint(lab);
+    Daemon::stock_with(lab, name, |command| certificate.trusted_by(command))
+}
+
 fn gateway(daemon: &Daemon, proxy: &Proxy) -> Daemon {
+    let certificate = Certificate::of_the_endpoint(daemon.lab());
     Daemon::in_front_of(daemon, "gateway", |command| {
+        certificate.shown_by(command);
         command.env("GITHUB_API_URL", proxy.url());
     })
 }

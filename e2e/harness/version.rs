@@ -37,6 +37,9 @@ pub fn tools() -> String {
 pub const SEALING_BUILDKITD: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/sealing/buildkitd");
 
+/// The program of [`super::Eavesdropper`].
+pub const EAVESDROPPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/eavesdropper");
+
 /// Fails where the BuildKit under test does not read `[cache.gha]`. `make test-matrix` skips the
 /// tests of it there, and says so by their number.
 pub fn must_sign() {

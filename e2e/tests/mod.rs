@@ -10,6 +10,7 @@ mod cut;
 mod daemon;
 mod dead_service;
 mod default_cache;
+mod eavesdropping;
 mod faults;
 mod full_service;
 mod harness;

@@ -1,11 +1,21 @@
 //! Builds at the same time on one daemon: they share steps, and BuildKit then reads through the
 //! import of whichever came first.
 
-use std::thread;
+use std::{
+    fs,
+    net::Ipv4Addr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
-use crate::harness::{Api, BUILD, Build, Builder, Context, Daemon, Process, Site};
+use crate::harness::{
+    Api, BUILD, Build, Builder, Context, Daemon, Eavesdropper, Process, READY, Site, printed,
+};
+
+/// When the gateway keeps of an ended build what it has promised, and no more (ADR 42).
+const OVER: Duration = Duration::from_secs(4);
 
 /// `kept` is what both builds want; `wait` keeps the first of them busy.
 const SHARING: &str = "
@@ -75,7 +85,8 @@ fn a_build_reads_through_the_import_of_another() {
         let second = |name: &str| builder.build(&result.clone().tar(site.tar(name))).ok();
         for joined in [true, false] {
             builder.prune();
-            let mut first = first_build(&site, &builder, &context, &format!("{turn}-{joined}"));
+            let name = format!("{turn}-{joined}");
+            let mut first = first_build(&site, &builder, &context, "first", &name);
             if joined {
                 second("second").nothing_ran();
                 site.same("exported", "second");
@@ -93,10 +104,59 @@ fn a_build_reads_through_the_import_of_another() {
     }
 }
 
+/// A build has a step of another one and is not done with it when the handle of that one tells nothing new
+/// any more: what it needs, it has.
+#[test]
+fn a_build_goes_on_with_a_shared_step_long_after_the_build_that_found_it() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    let gate = Ipv4Addr::new(127, 77, 1, 5);
+    let late = format!(
+        "\nFROM base AS gate\nCOPY eavesdropper /\nRUN [\"/eavesdropper\", \"listen\", \"{gate}\", \
+         \"/capture\"]\nFROM kept AS late\nCOPY --from=gate /capture /\n\
+         FROM kept AS early\nCOPY --from=wait /bin/sh /\n"
+    );
+    let context = Context::with_shell(&site.lab, "sharing", &format!("{SHARING}{late}"));
+    Eavesdropper::install(&context);
+    let kept = Build::of(&context).arg("--opt=target=kept");
+    let kept = kept.to(site.gha(Api::V2, ",mode=max"));
+    builder.build(&kept.tar(site.tar("kept"))).ok();
+    builder.prune();
+
+    let mut first = first_build(&site, &builder, &context, "early", "late");
+    let late = Build::of(&context).arg("--opt=target=late");
+    let mut late = builder.start(&late.tar(site.tar("late")));
+    late.until("its own step runs", BUILD, |log| {
+        printed(log).contains(READY).then_some(())
+    });
+    first.signal(Signal::KILL);
+    first.wait(BUILD);
+    let ended = Instant::now();
+    late.until("the first build is over", BUILD, |_| {
+        (ended.elapsed() > OVER).then_some(())
+    });
+    Eavesdropper::end_step(gate);
+    assert!(late.wait(BUILD).success());
+    let [kept, late] = ["kept", "late"].map(|name| fs::read(site.tar(name)).expect("a result"));
+    let middle = kept.len() / 2;
+    let random = &kept[middle..middle + 64];
+    assert!(
+        memchr::memmem::find(&late, random).is_some(),
+        "the step was made anew"
+    );
+}
+
 /// Starts the build that imports and then waits in a step of its own.
-fn first_build(site: &Site, builder: &Builder, context: &Context, name: &str) -> Process {
+fn first_build(
+    site: &Site,
+    builder: &Builder,
+    context: &Context,
+    target: &str,
+    name: &str,
+) -> Process {
     let build = Build::of(context)
-        .arg("--opt=target=first")
+        .arg(format!("--opt=target={target}"))
         .arg(format!("--opt=build-arg:FIRST={name}"))
         .from(site.gha(Api::V2, ""));
     let mut process = builder.start(&build);

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::harness::{Api, Build, Builder, Container, Daemon, Engine, Lab, Site, TlsFront};
+use crate::harness::{
+    Api, Build, Builder, Container, Context, Daemon, Engine, Lab, Site, TlsFront,
+};
 
 /// A site whose service is reached over TLS, the URL of that, and the certificate.
 fn behind_tls() -> (Site, String, PathBuf) {
@@ -17,11 +19,11 @@ fn behind_tls() -> (Site, String, PathBuf) {
 }
 
 /// Exports a build and imports it again.
-fn round_trip(site: &Site, url: &str, builder: &Builder, again: &Builder) {
+fn round_trip(site: &Site, url: &str, scope: &str, builder: &Builder, again: &Builder) {
     for api in [Api::V1, Api::V2] {
         let attributes = api.attributes(url);
         let token = &site.token;
-        let cache = format!("type=gha,{attributes},token={token},scope={api:?}");
+        let cache = format!("type=gha,{attributes},token={token},scope={scope}-{api:?}");
         let export = Build::of(&site.context).to(format!("{cache},mode=max"));
         builder.build(&export).ok().no_warnings();
         builder.prune();
@@ -38,7 +40,29 @@ fn a_self_signed_certificate_in_ssl_cert_file_is_trusted() {
         gateway.env("SSL_CERT_FILE", &certificate);
     });
     let builder = Builder::buildctl(&daemon);
-    round_trip(&site, &url, &builder, &builder);
+    round_trip(&site, &url, "file", &builder, &builder);
+}
+
+/// The gateway adds the certificate of its endpoint to what buildkitd trusts, and takes nothing away.
+/// Steps learn nothing of it.
+#[test]
+fn buildkitd_trusts_what_its_user_says_beside_the_gateways_endpoint() {
+    let (site, url, certificate) = behind_tls();
+    let folder = certificate.parent().expect("a file");
+    let dockerfile =
+        format!("ADD {url}healthz /healthz\nRUN test -z \"$SSL_CERT_DIR$SSL_CERT_FILE\"\n");
+    let context = Context::with_shell(&site.lab, "adding", &dockerfile);
+    for (variable, value) in [
+        ("SSL_CERT_FILE", certificate.as_path()),
+        ("SSL_CERT_DIR", folder),
+    ] {
+        let daemon = Daemon::gateway_with(&site.lab, variable, |gateway| {
+            gateway.env(variable, value);
+        });
+        let builder = Builder::buildctl(&daemon);
+        builder.build(&Build::of(&context)).ok();
+        round_trip(&site, &url, variable, &builder, &builder);
+    }
 }
 
 /// What a proxy says is believed where it is named.
@@ -55,7 +79,7 @@ fn a_proxy_with_tls_that_is_named() {
         gateway.env("SSL_CERT_FILE", &certificate);
     });
     let builder = Builder::buildctl(&daemon);
-    round_trip(&site, &url, &builder, &builder);
+    round_trip(&site, &url, "proxy", &builder, &builder);
     let log = site.service.process.log();
     assert!(!log.contains("--trusted-proxy"), "{log}");
 }
@@ -102,7 +126,7 @@ fn the_service_speaks_tls_itself() {
         gateway.env("SSL_CERT_FILE", &own.certificate);
     });
     let builder = Builder::buildctl(&daemon);
-    round_trip(&site, &url, &builder, &builder);
+    round_trip(&site, &url, "service", &builder, &builder);
 }
 
 /// As README says it.
@@ -122,5 +146,11 @@ fn buildx_brings_a_private_certificate_into_its_container() {
             create.args(["--driver-opt", &format!("env.{variable}")]);
         }
     });
-    round_trip(&site, &url, container.builder(), container.builder());
+    round_trip(
+        &site,
+        &url,
+        "container",
+        container.builder(),
+        container.builder(),
+    );
 }

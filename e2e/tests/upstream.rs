@@ -1,12 +1,22 @@
 //! The gateway in front of a buildkitd that it did not start.
 
-use crate::harness::{Api, Build, Builder, Daemon, Site};
+use crate::harness::{Api, Build, Builder, Certificate, Daemon, Site};
 
 #[test]
 fn a_daemon_that_runs_already() {
     let site = Site::new();
     let stock = Daemon::stock(&site.lab, "stock");
     let gateway = Daemon::in_front_of(&stock, "gateway", |_| ());
+    main_job(&site, &Builder::buildctl(&gateway));
+}
+
+/// As README says it.
+#[test]
+fn a_daemon_that_runs_already_and_trusts_the_endpoint() {
+    let site = Site::new();
+    let certificate = Certificate::of_the_endpoint(&site.lab);
+    let stock = Daemon::stock_with(&site.lab, "stock", |stock| certificate.trusted_by(stock));
+    let gateway = Daemon::in_front_of(&stock, "gateway", |gateway| certificate.shown_by(gateway));
     main_job(&site, &Builder::buildctl(&gateway));
 }
 
@@ -19,18 +29,18 @@ fn a_daemon_that_reaches_imports_elsewhere() {
         // All of 127.0.0.0/8 is this machine: an address of our own needs no free port.
         gateway.args(["--import-listen", "127.77.0.2:4077"]);
         gateway.args(["--import-url", "http://127.77.0.2:4077/"]);
+        gateway.args(["--import", "loopback"]);
     });
     main_job(&site, &Builder::buildctl(&gateway));
 }
 
-/// It cannot reach the endpoint on our loopback, so its imports come over the session.
+/// It cannot reach the endpoint on our loopback. Its imports come over the session, as those of every
+/// daemon that the gateway did not start and whose steps may listen.
 #[test]
 fn a_daemon_in_another_network_namespace() {
     let site = Site::new();
     let stock = Daemon::stock_apart(&site.lab, "stock");
-    let gateway = Daemon::in_front_of(&stock, "gateway", |gateway| {
-        gateway.env("BUILDKIT_GHA_IMPORT", "content");
-    });
+    let gateway = Daemon::in_front_of(&stock, "gateway", |_| ());
     main_job(&site, &Builder::buildctl(&gateway));
 }
 
@@ -39,7 +49,9 @@ fn a_daemon_in_another_network_namespace() {
 fn a_daemon_that_never_calls_is_a_warning() {
     let site = Site::new();
     let stock = Daemon::stock_apart(&site.lab, "stock");
-    let gateway = Daemon::in_front_of(&stock, "gateway", |_| ());
+    let gateway = Daemon::in_front_of(&stock, "gateway", |gateway| {
+        gateway.args(["--import", "loopback"]);
+    });
     let builder = Builder::buildctl(&gateway);
     let build = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
     builder.build(&build).ok().no_warnings();

@@ -1,17 +1,14 @@
 //! The gateway's configuration: its command line, buildkitd's, the environment and buildkitd.toml.
 
-use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, fmt, path::PathBuf};
 
 use url::Url;
 
 use super::{
-    Address, BuildkitdToml, DefaultCache, Defaults, Env, Flags, Limits, Owner, Tls, default_cache,
-    owner,
+    Address, BuildkitdToml, DefaultCache, Defaults, Env, Flags, Imports, Limits, Owner, Tls,
+    default_cache, owner,
 };
 use crate::{cache::spec::Overrides, secret::Secret};
-
-/// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
-const IMPORT_LISTEN: &str = "127.0.0.1:0";
 
 /// Where buildkitd since v0.34 looks for its configuration when no flag says. The gateway says it
 /// by flag, so that every version reads the same file as the gateway.
@@ -31,12 +28,8 @@ pub struct GatewayConfig {
     pub tls: Option<Tls>,
     /// The buildkitd behind.
     pub buildkitd: Buildkitd,
-    /// Where the loopback endpoint listens.
-    pub import_listen: SocketAddr,
-    /// What buildkitd reaches it by, where that is not its address.
-    pub import_url: Option<Url>,
-    /// How imports reach buildkitd.
-    pub import: ImportWay,
+    /// How buildkitd reads what builds import.
+    pub imports: Imports,
     /// What wins over the attributes of entries.
     pub overrides: Overrides,
     /// What builds that name no `gha` cache get.
@@ -61,16 +54,6 @@ pub enum Buildkitd {
     },
     /// Running already.
     Running(Address),
-}
-
-/// How imports reach buildkitd.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ImportWay {
-    /// Over the loopback endpoint, with stock's own importer.
-    #[default]
-    Loopback,
-    /// Over the session, for a buildkitd that cannot reach the endpoint.
-    Content,
 }
 
 /// Every mistake of a configuration.
@@ -111,9 +94,7 @@ impl GatewayConfig {
             },
             tls: tls(flags, &file, &mut mistakes),
             buildkitd: buildkitd(flags, env, &mut mistakes),
-            import_listen: import_listen(env, &mut mistakes),
-            import_url: mistakes.url("BUILDKIT_GHA_IMPORT_URL", env),
-            import: import_way(env, &mut mistakes),
+            imports: Imports::read(env, &mut mistakes),
             default_cache: mistakes
                 .take(default_cache::read(env, &overrides))
                 .flatten(),
@@ -136,8 +117,13 @@ impl Mistakes {
         result.map_err(|error| self.0.push(error.to_string())).ok()
     }
 
+    /// One more.
+    pub fn add(&mut self, mistake: String) {
+        self.0.push(mistake);
+    }
+
     /// Reads a URL. Its text is not quoted: it may hold a password.
-    fn url(&mut self, name: &str, env: &Env) -> Option<Url> {
+    pub fn url(&mut self, name: &str, env: &Env) -> Option<Url> {
         let text = env.get(name)?;
         let name = env.source(name);
         let url = Url::parse(text).map_err(|error| format!("{name} is not a URL: {error}"));
@@ -232,31 +218,6 @@ fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut Mistakes) -> Buildkitd {
     }
 }
 
-fn import_listen(env: &Env, mistakes: &mut Mistakes) -> SocketAddr {
-    let name = "BUILDKIT_GHA_IMPORT_LISTEN";
-    let text = env.get(name).unwrap_or(IMPORT_LISTEN);
-    let name = env.source(name);
-    let parsed = text
-        .parse()
-        .map_err(|_| format!("{name}={text:?} is not an address such as {IMPORT_LISTEN}"));
-    mistakes
-        .take(parsed)
-        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
-}
-
-fn import_way(env: &Env, mistakes: &mut Mistakes) -> ImportWay {
-    match env.get("BUILDKIT_GHA_IMPORT") {
-        None | Some("loopback") => ImportWay::Loopback,
-        Some("content") => ImportWay::Content,
-        Some(other) => {
-            let name = env.source("BUILDKIT_GHA_IMPORT");
-            let mistake = format!("{name}={other:?} is neither loopback nor content");
-            mistakes.0.push(mistake);
-            ImportWay::default()
-        }
-    }
-}
-
 fn overrides(env: &Env, mistakes: &mut Mistakes) -> Overrides {
     let token = env.get("BUILDKIT_GHA_TOKEN").map(Secret::new);
     let token_file = env.get("BUILDKIT_GHA_TOKEN_FILE").map(PathBuf::from);
@@ -296,7 +257,6 @@ mod tests {
     #[test]
     fn nothing_said_is_buildkitds_default() {
         let config = parse(&[], &[]).unwrap();
-        assert_eq!(config.import_listen, SocketAddr::from(([127, 0, 0, 1], 0)));
         assert_eq!(
             config.listen[0].to_string(),
             "unix:///run/buildkit/buildkitd.sock"

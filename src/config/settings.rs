@@ -50,16 +50,18 @@ const fn secret(name: &'static str, value: &'static str, help: &'static str) -> 
 
 /// The settings of `gateway`.
 #[rustfmt::skip] // A table is read by its columns.
-pub const GATEWAY: [Setting; 22] = [
+pub const GATEWAY: [Setting; 24] = [
     setting("UPSTREAM", "ADDR", "start one", "Front a buildkitd that is running already"),
     setting("BUILDKITD", "PATH", "buildkitd", "The buildkitd to start"),
     setting("URL", "URL", "", "The cache service; wins over the attributes of entries"),
     secret("TOKEN", "TOKEN", "The token for it; wins over the attributes of entries"),
     setting("TOKEN_FILE", "PATH", "", "A file with that token, read again for each build"),
     setting("DEFAULT_CACHE", "ENTRY", "", "The cache of builds that name none of type gha, as in type=gha,scope=app,mode=max"),
-    setting("IMPORT", "WAY", "loopback", "How buildkitd reads layers: loopback (over HTTP), or content (over the session, where it cannot reach the gateway)"),
+    setting("IMPORT", "WAY", "loopback, or content where build steps could listen", "How buildkitd reads layers: loopback (over HTTP), or content (over the session, where it cannot reach the gateway)"),
     setting("IMPORT_LISTEN", "ADDR", "127.0.0.1:0", "Where buildkitd reads layers from the gateway"),
     setting("IMPORT_URL", "URL", "that address", "What buildkitd reaches it by, from another network namespace"),
+    setting("IMPORT_TLS_CERT", "PATH", "made at the start", "A certificate for it that buildkitd trusts, with --upstream"),
+    setting("IMPORT_TLS_KEY", "PATH", "", "Its key"),
     setting("SPOOL_DIR", "DIR", "in buildkitd's root", "Where layers wait on their way"),
     setting("EXPORT_SPOOL", "SIZE", "10GB", "How much of it exports may take"),
     setting("IMPORT_SPOOL", "SIZE", "8GB", "How much of it imports may take"),

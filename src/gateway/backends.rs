@@ -107,6 +107,10 @@ pub struct Export(pub Arc<Relay>);
 
 #[async_trait]
 impl Backend for Export {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, Failure> {
         let Some(entry) = self.0.lookup(keys, version).await? else {
             return Ok(None);

@@ -113,6 +113,11 @@ impl Front {
 
     fn relay(&self, build: &Build, spec: &Spec) -> Result<Entry, crate::cache::Refused> {
         let relay = self.cache.relay(spec, build.board.reporter())?;
+        if self.settings.overheard {
+            let short = "cache export: it passes unencrypted where build steps can listen";
+            let detail = "--import-tls-cert and --import-tls-key of the gateway encrypt it";
+            build.board.warn(short.to_owned(), vec![detail.to_owned()]);
+        }
         let token = relay.token();
         let (scopes, expires) = (token.scopes().to_vec(), token.expires());
         let backend = Arc::new(backends::Export(relay));

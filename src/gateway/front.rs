@@ -43,6 +43,8 @@ pub struct FrontSettings {
     pub signed: bool,
     /// How imports reach buildkitd.
     pub import: ImportWay,
+    /// Build steps may listen to the import endpoint.
+    pub overheard: bool,
     /// See [`INDEX_WAIT`].
     pub index_wait: Duration,
 }

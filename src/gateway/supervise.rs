@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, header};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -17,12 +17,14 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::upstream;
+use super::{frame, upstream};
 use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
 
 mod socket_dir;
+mod steps;
 
 use socket_dir::SocketDir;
+pub use steps::share_network;
 
 /// How often a starting buildkitd is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -37,6 +39,13 @@ const FIRST_ANSWER: Duration = Duration::from_secs(3);
 /// A call that every buildkitd answers; whatever it says, it is there.
 const FIRST_CALL: &str = "http://localhost/moby.buildkit.v1.Control/Info";
 
+/// Where a Go program on Linux looks for certificates when `SSL_CERT_DIR` does not say, besides the
+/// file of `SSL_CERT_FILE` or the system's bundle (Go's crypto/x509).
+const CERTIFICATE_FOLDERS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
+
+/// A gRPC message has at most this, and these answers are one message.
+const LARGEST_ANSWER: usize = frame::PREFIX + frame::MAX_MESSAGE;
+
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNALLED: i32 = 128;
 
@@ -48,12 +57,23 @@ pub struct Child {
     _socket_dir: SocketDir,
 }
 
+/// What buildkitd must trust besides what it trusts anyway.
+pub struct Trust {
+    /// A certificate in PEM.
+    pub certificate: String,
+    /// The folders that buildkitd's environment names, if any.
+    pub folders: Option<String>,
+}
+
 /// Why buildkitd could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No place for the inner socket.
     #[error("cannot make a folder for buildkitd's inner socket: {0}")]
     SocketDir(io::Error),
+    /// Nobody would trust the import endpoint.
+    #[error("cannot hand the certificate of the import endpoint to buildkitd: {0}")]
+    Trust(io::Error),
     /// The program does not run.
     #[error("cannot start {program}: {error}; BUILDKIT_GHA_BUILDKITD names another buildkitd")]
     Spawn {
@@ -73,7 +93,12 @@ pub enum StartError {
 impl Child {
     /// Starts `program` with `args` on an inner socket. It is killed when the gateway dies: `via`
     /// is the command that makes sure of it.
-    pub fn start(via: &[OsString], program: &Path, args: &[OsString]) -> Result<Self, StartError> {
+    pub fn start(
+        via: &[OsString],
+        program: &Path,
+        args: &[OsString],
+        trust: Option<&Trust>,
+    ) -> Result<Self, StartError> {
         let socket_dir = SocketDir::new().map_err(StartError::SocketDir)?;
         let address = Address::Unix(socket_dir.socket());
         let mut words = via.iter().map(OsString::as_os_str);
@@ -89,6 +114,14 @@ impl Child {
         command.env_remove(CONFIG_VARIABLE);
         for name in SECRET_VARIABLES {
             command.env_remove(name);
+        }
+        if let Some(trust) = trust {
+            let added = socket_dir.certify(&trust.certificate);
+            let folders = trust.folders.as_deref().unwrap_or(CERTIFICATE_FOLDERS);
+            let mut folders = OsString::from(folders);
+            folders.push(":");
+            folders.push(added.map_err(StartError::Trust)?);
+            command.env("SSL_CERT_DIR", folders);
         }
         let process = command
             .args(args)
@@ -169,8 +202,8 @@ pub fn exit_code(status: ExitStatus) -> u8 {
 /// Says at once if the buildkitd that the gateway fronts does not answer: else only its first
 /// client would find out. It may come later, so this is no error.
 pub async fn warn_if_silent(address: &Address) {
-    let error = match tokio::time::timeout(FIRST_ANSWER, ask(address)).await {
-        Ok(Ok(())) => return,
+    let error = match tokio::time::timeout(FIRST_ANSWER, call(address, FIRST_CALL)).await {
+        Ok(Ok(_)) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => {
             let seconds = FIRST_ANSWER.as_secs();
@@ -187,19 +220,23 @@ async fn answered(address: &Address) {
     let mut every = tokio::time::interval(ASK_EVERY);
     loop {
         every.tick().await;
-        match ask(address).await {
-            Ok(()) => return,
+        match call(address, FIRST_CALL).await {
+            Ok(_) => return,
             Err(error) => tracing::trace!(%error, "buildkitd does not answer yet"),
         }
     }
 }
 
-async fn ask(address: &Address) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Makes a call that has no arguments; the answer is the body, with gRPC's framing.
+async fn call(
+    address: &Address,
+    method: &str,
+) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
     let (requests, connection) = upstream::connect(address).await?;
     let call = async {
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = FIRST_CALL.parse()?;
+        *request.uri_mut() = method.parse()?;
         let headers = request.headers_mut();
         let grpc = HeaderValue::from_static("application/grpc");
         headers.insert(header::CONTENT_TYPE, grpc);
@@ -207,8 +244,17 @@ async fn ask(address: &Address) -> Result<(), Box<dyn std::error::Error + Send +
         let (response, mut body) = requests.ready().await?.send_request(request, false)?;
         // One empty gRPC message.
         body.send_data(Bytes::from_static(&[0; 5]), true)?;
-        response.await?;
-        Ok(())
+        let mut answer = response.await?.into_body();
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = answer.data().await {
+            let piece = piece?;
+            answer.flow_control().release_capacity(piece.len())?;
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > LARGEST_ANSWER {
+                return Err("the answer has no end".into());
+            }
+        }
+        Ok(bytes.freeze())
     };
     tokio::select! {
         answer = call => answer,
@@ -225,7 +271,7 @@ mod tests {
 
     fn shell(script: &str) -> Child {
         let args = ["-c".into(), script.into()];
-        Child::start(&[], Path::new("sh"), &args).unwrap()
+        Child::start(&[], Path::new("sh"), &args, None).unwrap()
     }
 
     #[tokio::test]
@@ -244,9 +290,34 @@ mod tests {
         assert_eq!(child.wait().await.unwrap(), 128 + 9);
     }
 
+    /// What buildkitd trusted before, it trusts still.
+    #[tokio::test]
+    async fn a_certificate_is_added_to_the_folders_that_count_anyway() {
+        for (folders, expected) in [
+            (None, CERTIFICATE_FOLDERS),
+            (Some("/of/the/user:/another"), "/of/the/user:/another"),
+        ] {
+            let told = tempfile::tempdir().unwrap();
+            let file = told.path().join("told");
+            let script = format!(
+                "(echo ${{SSL_CERT_DIR%:*}}; cat ${{SSL_CERT_DIR##*:}}/*) > {}",
+                file.display()
+            );
+            let trust = Trust {
+                certificate: "the certificate".to_owned(),
+                folders: folders.map(str::to_owned),
+            };
+            let args = ["-c".into(), script.into()];
+            let mut child = Child::start(&[], Path::new("sh"), &args, Some(&trust)).unwrap();
+            assert_eq!(child.wait().await.unwrap(), 0);
+            let told = std::fs::read_to_string(file).unwrap();
+            assert_eq!(told, format!("{expected}\nthe certificate"));
+        }
+    }
+
     #[test]
     fn a_program_that_does_not_exist_is_named() {
-        let Err(error) = Child::start(&[], Path::new("/no/buildkitd"), &[]) else {
+        let Err(error) = Child::start(&[], Path::new("/no/buildkitd"), &[], None) else {
             panic!("there is no such program");
         };
         assert!(error.to_string().contains("/no/buildkitd"));

@@ -34,6 +34,11 @@ pub trait Backend: Send + Sync {
     /// The entry that the first matching key of `keys` names, exactly or as a prefix.
     async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, Failure>;
 
+    /// True if builds that share steps with the one behind the handle may read through it.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// The build behind the handle has ended: what can be had again may be dropped. Lookups and
     /// downloads may still come, from builds that share its steps.
     fn retire(&self) {}

@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -45,44 +45,79 @@ pub struct Handle {
     token: Digest,
     expires: Timestamp,
     names: hmac::Key,
-    objects: Mutex<HashMap<Digest, Arc<dyn Object>>>,
+    objects: Mutex<HashMap<Digest, Published>>,
+    /// When its build ended.
+    retired: OnceLock<Instant>,
+}
+
+/// An object that a lookup has told of.
+struct Published {
+    object: Arc<dyn Object>,
+    /// When its last byte was sent. buildkitd has the content then and does not ask again.
+    served: Option<Instant>,
 }
 
 impl Handle {
+    /// True if its build has ended so long ago that nothing new is told through it: what is left to do
+    /// is to keep what was promised.
+    pub fn is_over(&self) -> bool {
+        let retired = self.retired.get();
+        retired.is_some_and(|retired| retired.elapsed() >= LINGER)
+    }
+
     /// Gives the object of `key` a name that cannot be guessed. One key has one name, however
     /// often it is looked up: a handle holds no more objects than its cache has entries.
     pub fn publish(&self, key: &str, object: Arc<dyn Object>) -> String {
         let tag = hmac::sign(&self.names, key.as_bytes());
         let name = hex::encode(&tag.as_ref()[..SECRET_BYTES]);
-        self.objects().insert(Digest::of(&name), object);
+        let served = None;
+        let published = Published { object, served };
+        self.objects().insert(Digest::of(&name), published);
         name
     }
 
-    /// The object of that name.
+    /// The object of that name. When the build is over, what was served is not served again.
     pub fn object(&self, name: &str) -> Option<Arc<dyn Object>> {
-        self.objects().get(&Digest::of(name)).cloned()
+        let over = self.is_over();
+        let objects = self.objects();
+        let published = objects.get(&Digest::of(name))?;
+        (!over || published.is_wanted()).then(|| Arc::clone(&published.object))
     }
 
-    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<dyn Object>>> {
+    /// Says that the last byte of an object was sent.
+    pub fn served(&self, name: &str) {
+        if let Some(published) = self.objects().get_mut(&Digest::of(name)) {
+            published.served = Some(Instant::now());
+        }
+    }
+
+    fn forget_what_was_served(&self) {
+        self.objects().retain(|_, published| published.is_wanted());
+    }
+
+    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Published>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Published {
+    /// A connection that broke at the last byte is made again at once.
+    fn is_wanted(&self) -> bool {
+        self.served.is_none_or(|served| served.elapsed() < LINGER)
     }
 }
 
 /// All handles of this gateway.
 ///
-/// A step that two builds share keeps the first build's provider, so a handle outlives its build:
-/// it is retired when the build ends and closed a little after the last build, or when its real
-/// token has expired and nothing behind it could be reached any more (seen on BuildKit v0.32.2).
+/// A step that two builds share keeps the first build's provider, so the handle of an import outlives
+/// its build (ADR 42): it is retired when the build ends and closed a little after the last build, or
+/// when its real token has expired and nothing behind it could be reached any more (seen on BuildKit
+/// v0.32.2). Meanwhile it serves what was promised and not pulled yet. Nobody shares an export: its
+/// handle closes with its build.
 #[derive(Default)]
 pub struct Handles {
-    slots: Mutex<HashMap<Digest, Slot>>,
+    slots: Mutex<HashMap<Digest, Arc<Handle>>>,
     used: AtomicBool,
-}
-
-struct Slot {
-    handle: Arc<Handle>,
-    /// When its build ended.
-    retired: Option<Instant>,
 }
 
 impl Handles {
@@ -96,12 +131,9 @@ impl Handles {
             expires,
             names: hmac::Key::new(hmac::HMAC_SHA256, &random::<NAME_KEY_BYTES>()),
             objects: Mutex::default(),
+            retired: OnceLock::new(),
         });
-        let slot = Slot {
-            handle,
-            retired: None,
-        };
-        self.slots().insert(Digest::of(&name), slot);
+        self.slots().insert(Digest::of(&name), handle);
         name
     }
 
@@ -118,10 +150,7 @@ impl Handles {
 
     /// The handle of that name.
     pub fn get(&self, name: &str) -> Option<Arc<Handle>> {
-        let handle = self
-            .slots()
-            .get(&Digest::of(name))
-            .map(|slot| Arc::clone(&slot.handle))?;
+        let handle = self.slots().get(&Digest::of(name)).map(Arc::clone)?;
         self.used.store(true, Ordering::Relaxed);
         Some(handle)
     }
@@ -139,43 +168,50 @@ impl Handles {
     /// Says that the build behind the handle has ended.
     pub fn retire(&self, name: &str) {
         let mut slots = self.slots();
-        let Some(slot) = slots.get_mut(&Digest::of(name)) else {
+        let name = Digest::of(name);
+        let Some(handle) = slots.get(&name).map(Arc::clone) else {
             return;
         };
-        slot.retired = Some(Instant::now());
-        let handle = Arc::clone(&slot.handle);
+        if !handle.backend.is_shared() {
+            slots.remove(&name);
+            handle.closed.cancel();
+        }
         // Outside of the lock: memory and files go here.
         drop(slots);
+        handle.retired.get_or_init(Instant::now);
         handle.backend.retire();
     }
 
     /// Closes retired handles: if the daemon is `idle`, those whose build ended a while ago, see
-    /// [`LINGER`]; else those that have expired.
+    /// [`LINGER`]; else those that have expired. The others let go of what is not asked for again.
     pub fn sweep(&self, idle: bool, now: Timestamp) {
-        self.slots().retain(|_, slot| {
-            let Some(retired) = slot.retired else {
+        self.slots().retain(|_, handle| {
+            if handle.retired.get().is_none() {
                 return true;
-            };
-            let unwound = retired.elapsed() >= LINGER;
-            let close = (idle && unwound) || slot.handle.expires <= now;
+            }
+            let over = handle.is_over();
+            let close = (idle && over) || handle.expires <= now;
             if close {
-                slot.handle.closed.cancel();
+                handle.closed.cancel();
+            } else if over {
+                handle.forget_what_was_served();
             }
             !close
         });
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Slot>> {
+    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Handle>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A name of 32 hex digits from the thread's cryptographic generator.
+/// A name of 32 hex digits.
 fn random_name() -> String {
     hex::encode(random::<SECRET_BYTES>())
 }
 
-fn random<const N: usize>() -> [u8; N] {
+/// Bytes from the thread's cryptographic generator.
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::rng().fill_bytes(&mut bytes);
     bytes

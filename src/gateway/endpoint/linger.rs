@@ -86,6 +86,44 @@ mod tests {
         assert_eq!(handles.count(), 0);
     }
 
+    /// A step that listens or reads the history of builds keeps the daemon busy with its own build.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_served_is_over_with_its_build_however_busy_the_daemon_is() {
+        let handles = Handles::default();
+        let token = Secret::new("token");
+        let name = handles.open(Arc::new(Fixed), &token, Timestamp::MAX);
+        let handle = handles.get(&name).unwrap();
+        let object = || Arc::new(bytes::Bytes::from_static(b"content"));
+        let [pulled, promised] = ["pulled", "promised"].map(|key| handle.publish(key, object()));
+        handle.served(&pulled);
+        advance(LINGER * 2).await;
+        assert!(handle.object(&pulled).is_some(), "its build is in flight");
+
+        handles.retire(&name);
+        advance(LINGER / 2).await;
+        assert!(!handle.is_over(), "a build may join its steps");
+        advance(LINGER / 2).await;
+        assert!(handle.is_over());
+        assert!(handle.object(&pulled).is_none());
+        assert!(
+            handle.object(&promised).is_some(),
+            "a shared step may pull it"
+        );
+        handle.served(&promised);
+        assert!(
+            handle.object(&promised).is_some(),
+            "its last byte may be lost"
+        );
+        advance(LINGER).await;
+        assert!(handle.object(&promised).is_none());
+        handles.sweep(false, Timestamp::now());
+        assert_eq!(
+            handles.count(),
+            1,
+            "it answers shared steps that there is nothing"
+        );
+    }
+
     #[tokio::test(start_paused = true)]
     async fn builds_that_follow_one_another_do_not_keep_it() {
         let handles = Handles::default();

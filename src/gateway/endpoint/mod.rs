@@ -4,9 +4,12 @@
 //! kept, while the real token never enters buildkitd. Exports that cannot stream over the
 //! Content service (no session, or signing is on) are relayed through here as well.
 //!
+//! A buildkitd that the gateway starts is given a certificate to trust, and the endpoint speaks TLS
+//! (ADR 40): build steps may listen on the loopback.
+//!
 //! ```text
-//! http://127.0.0.1:<port>/<handle>/_apis/artifactcache/…   calls, with the handle's own token
-//! http://127.0.0.1:<port>/<handle>/objects/<name>          downloads, without any
+//! https://127.0.0.1:<port>/<handle>/_apis/artifactcache/…   calls, with the handle's own token
+//! https://127.0.0.1:<port>/<handle>/objects/<name>          downloads, without any
 //! ```
 
 mod api;
@@ -14,6 +17,7 @@ mod backend;
 mod handle;
 mod linger;
 mod objects;
+pub mod tls;
 pub(super) mod token;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -32,6 +36,7 @@ use crate::{
     secret::{Secret, SecretUrl},
 };
 use handle::Handles;
+use tls::Identity;
 
 /// How long a reader may take nothing. buildkitd writes what it reads to its disk, which may stop
 /// for seconds; a reader that has not moved for so long is not going to. Content that is being
@@ -72,11 +77,12 @@ pub struct Access {
 
 impl Endpoint {
     /// Binds `listen`. `url` is what buildkitd reaches it by, where that is not the bound address
-    /// (a buildkitd in another network namespace). A reader that takes nothing for `patience` (see
-    /// [`PATIENCE`]) loses its connection.
+    /// (a buildkitd in another network namespace). With `identity` it speaks TLS. A reader that takes
+    /// nothing for `patience` (see [`PATIENCE`]) loses its connection.
     pub async fn bind(
         listen: SocketAddr,
         url: Option<Url>,
+        identity: Option<&Identity>,
         patience: Duration,
         tasks: &Tasks,
     ) -> io::Result<Self> {
@@ -87,14 +93,16 @@ impl Endpoint {
             ..LIMITS
         };
         let url = url.unwrap_or_else(|| {
-            Url::parse(&format!("http://{address}/")).expect("a socket address is an authority")
+            let scheme = if identity.is_some() { "https" } else { "http" };
+            Url::parse(&format!("{scheme}://{address}/")).expect("a socket address is an authority")
         });
         let handles = Arc::new(Handles::default());
         let router = api::router(Arc::clone(&handles), url.clone());
         let connections = TaskTracker::new();
         let (open, own) = (connections.clone(), tasks.clone());
+        let tls = identity.map(Identity::acceptor);
         let server = tasks.spawn_guarded("import endpoint", async move {
-            http1::serve(listener, router, limits, &own, &open).await;
+            http1::serve(listener, tls, router, limits, &own, &open).await;
         });
         let (idle, idle_since) = watch::channel(None);
         let closing = linger::close_when_idle(Arc::clone(&handles), idle_since);
@@ -125,8 +133,8 @@ impl Endpoint {
         }
     }
 
-    /// Says that the build behind a handle has ended. It stays open for builds that share steps
-    /// with it: while any is in flight, and a little longer.
+    /// Says that the build behind a handle has ended. That of an import stays open for builds that
+    /// share steps with it: while any is in flight, and a little longer.
     pub fn retire(&self, access: &Access) {
         self.handles.retire(access.name.expose());
     }
@@ -145,6 +153,11 @@ impl Endpoint {
     /// How many handles are open.
     pub fn handles(&self) -> usize {
         self.handles.count()
+    }
+
+    /// What buildkitd reaches the endpoint by.
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 
     /// What buildkitd should reach the endpoint by, as long as it has never called.

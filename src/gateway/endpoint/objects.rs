@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use url::Url;
 
 use super::{
@@ -40,18 +40,24 @@ pub(super) async fn get(
         content = object.open() => content?,
         () = handle.closed.cancelled() => return Err(gone()),
     };
-    answer(&handle, content, &headers)
+    answer(Sent { handle, name }, content, &headers)
+}
+
+/// Where an object came from, to say that it has been sent.
+struct Sent {
+    handle: Arc<Handle>,
+    name: String,
 }
 
 fn answer(
-    handle: &Handle,
+    sent: Sent,
     content: Box<dyn Readable>,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let size = content.size();
     let Some(wanted) = headers.get(header::RANGE) else {
         let headers = [(header::CONTENT_LENGTH, size.to_string())];
-        return Ok((headers, body(handle, content, 0..size)).into_response());
+        return Ok((headers, body(sent, content, 0..size)).into_response());
     };
     let range =
         range::parse_request(wanted.to_str().unwrap_or_default(), size).map_err(|error| {
@@ -72,17 +78,25 @@ fn answer(
         ),
         (header::CONTENT_RANGE, part.to_string()),
     ];
-    let body = body(handle, content, range);
+    let body = body(sent, content, range);
     Ok((StatusCode::PARTIAL_CONTENT, headers, body).into_response())
 }
 
 /// The bytes, cut when the handle is closed: buildkitd does not end a download when its client
 /// has been killed, so the endpoint must. A body that is shorter than its `Content-Length` makes
 /// the server break the connection, which the reader sees as an error.
-fn body(handle: &Handle, content: Box<dyn Readable>, range: std::ops::Range<u64>) -> Body {
+fn body(sent: Sent, content: Box<dyn Readable>, range: std::ops::Range<u64>) -> Body {
     if range.is_empty() {
         return Body::empty();
     }
-    let closed = handle.closed.clone().cancelled_owned();
-    Body::from_stream(content.read(range).take_until(closed))
+    let to_the_end = range.end == content.size();
+    let closed = sent.handle.closed.clone().cancelled_owned();
+    let mut left = range.end - range.start;
+    let pieces = content.read(range).inspect_ok(move |piece| {
+        left = left.saturating_sub(piece.len() as u64);
+        if left == 0 && to_the_end {
+            sent.handle.served(&sent.name);
+        }
+    });
+    Body::from_stream(pieces.take_until(closed))
 }

@@ -14,6 +14,8 @@ use crate::protocol::{
     v1,
 };
 
+mod ended;
+
 const CONTENT: &[u8] = b"an index";
 
 /// Has one entry under "key", and one whose bytes never end under "endless".
@@ -112,7 +114,9 @@ impl Bed {
     async fn with_patience(patience: Duration) -> Self {
         let tasks = Tasks::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::bind(any, None, patience, &tasks).await.unwrap();
+        let endpoint = Endpoint::bind(any, None, None, patience, &tasks)
+            .await
+            .unwrap();
         let access = open(&endpoint, SignedDuration::from_hours(1));
         Self {
             endpoint,
@@ -363,30 +367,4 @@ async fn nothing_can_be_written_through_an_import() {
     });
     let call = call.bearer_auth(bed.access.token.expose());
     assert_eq!(call.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
-}
-
-#[tokio::test]
-async fn a_retired_handle_stays_while_a_build_is_in_flight_and_ends_its_downloads_after() {
-    let bed = Bed::new().await;
-    let url = bed.object("endless").await;
-    let mut download = bed.http.get(url).send().await.unwrap();
-    assert_eq!(download.chunk().await.unwrap().unwrap(), "first");
-
-    bed.endpoint.retire(&bed.access);
-    bed.endpoint.set_idle(false);
-    assert_eq!(bed.lookup("key").await.status(), StatusCode::OK, "shared");
-    bed.endpoint.set_idle(true);
-    assert!(download.chunk().await.is_err(), "the download is cut");
-    let gone = bed.lookup("key").await;
-    assert_eq!(gone.status(), StatusCode::UNAUTHORIZED);
-}
-
-#[tokio::test]
-async fn a_retired_handle_whose_token_has_expired_is_closed_on_a_busy_daemon() {
-    let bed = Bed::new().await;
-    let expired = open(&bed.endpoint, SignedDuration::from_secs(-1));
-    bed.endpoint.retire(&expired);
-    bed.endpoint.set_idle(false);
-    let answer = bed.lookup_at(&expired, "key", expired.token.expose());
-    assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
 }

@@ -36,7 +36,9 @@ impl Bed {
         let settings_of_cache = Settings::new(spool.path().to_owned());
         let cache = Cache::new(settings_of_cache, http, tasks.clone()).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::bind(any, None, PATIENCE, &tasks).await.unwrap();
+        let endpoint = Endpoint::bind(any, None, None, PATIENCE, &tasks)
+            .await
+            .unwrap();
         Self {
             front: Front::new(settings, cache, endpoint),
             _spool: spool,

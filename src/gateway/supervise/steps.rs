@@ -1,0 +1,98 @@
+//! Which network build steps have: buildkitd's, where they can listen, or one of their own.
+
+use std::error::Error;
+
+use bytes::Bytes;
+
+use super::call;
+use crate::{
+    config::Address,
+    gateway::frame::Messages,
+    wire::{Fields, WireError, map_get},
+};
+
+/// The call that tells of the workers.
+const LIST_WORKERS: &str = "http://localhost/moby.buildkit.v1.Control/ListWorkers";
+
+/// Field numbers of `ListWorkersResponse` and `WorkerRecord`.
+const RECORD: u32 = 1;
+const LABELS: u32 = 2;
+
+/// What a worker says of its network.
+const NETWORK: &str = "org.mobyproject.buildkit.worker.network";
+
+/// The value of a worker whose steps have networks of their own.
+const OWN: &str = "cni";
+
+/// True unless the buildkitd at `address` says that its steps have networks of their own. A step that is
+/// allowed to have buildkitd's, as `RUN --network=host` asks for, is let in by whoever runs its build.
+pub async fn share_network(address: &Address) -> bool {
+    let asked = tokio::time::timeout(super::FIRST_ANSWER, workers(address));
+    let shared = match asked.await {
+        Ok(Ok(answer)) => any_shares(&answer).map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(late) => Err(late.to_string()),
+    };
+    shared.unwrap_or_else(|error| {
+        tracing::debug!(error, "buildkitd does not tell of its workers");
+        true
+    })
+}
+
+async fn workers(address: &Address) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+    let mut messages = Messages::default();
+    messages.push(&call(address, LIST_WORKERS).await?);
+    messages
+        .pop()?
+        .ok_or_else(|| "buildkitd does not list its workers".into())
+}
+
+/// True if any worker does not say that its steps have networks of their own.
+fn any_shares(answer: &[u8]) -> Result<bool, WireError> {
+    let mut workers = 0;
+    for field in Fields::new(answer) {
+        let field = field?;
+        if field.number != RECORD {
+            continue;
+        }
+        workers += 1;
+        if map_get(field.payload()?, LABELS, NETWORK)? != Some(OWN) {
+            return Ok(true);
+        }
+    }
+    Ok(workers == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{append, map_entry};
+
+    fn answer(networks: &[Option<&str>]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        for network in networks {
+            let mut record = Vec::new();
+            append(&mut record, 1, b"the id of a worker");
+            append(&mut record, LABELS, &map_entry("another", "cni"));
+            if let Some(network) = network {
+                append(&mut record, LABELS, &map_entry(NETWORK, network));
+            }
+            append(&mut answer, RECORD, &record);
+        }
+        answer
+    }
+
+    #[test]
+    fn steps_are_apart_only_where_every_worker_says_so() {
+        for (networks, shared) in [
+            (&[Some("cni")][..], false),
+            (&[Some("cni"), Some("cni")], false),
+            (&[Some("host")], true),
+            (&[Some("cni"), Some("host")], true),
+            (&[None], true),
+            (&[], true),
+        ] {
+            assert_eq!(any_shares(&answer(networks)), Ok(shared), "{networks:?}");
+        }
+    }
+}
