@@ -21,6 +21,7 @@ mod proxy;
 mod round_trip;
 mod scopes;
 mod sealed;
+mod service_pair;
 mod session;
 mod shared;
 mod signing;

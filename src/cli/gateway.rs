@@ -53,6 +53,9 @@ fn start(flags: &Flags, outer: Logging, env: &Env) -> ExitCode {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
+    if let Some(warning) = config.overrides.service.warning() {
+        tracing::warn!("{warning}");
+    }
     let via = match std::env::current_exe() {
         Ok(ourselves) => child::command(ourselves),
         Err(error) => return fail(&error),

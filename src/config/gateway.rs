@@ -5,7 +5,10 @@ use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 use url::Url;
 
 use super::{Address, BuildkitdToml, Defaults, Env, Flags, Limits, Owner, Tls, owner};
-use crate::{cache::spec::Overrides, secret::Secret};
+use crate::{
+    cache::spec::{OperatorService, OperatorToken, Overrides},
+    secret::Secret,
+};
 
 /// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
 const IMPORT_LISTEN: &str = "127.0.0.1:0";
@@ -249,16 +252,16 @@ fn import_way(env: &Env, mistakes: &mut Mistakes) -> ImportWay {
 }
 
 fn overrides(env: &Env, mistakes: &mut Mistakes) -> Overrides {
-    let token = env.get("BUILDKIT_GHA_TOKEN").map(Secret::new);
-    let token_file = env.get("BUILDKIT_GHA_TOKEN_FILE").map(PathBuf::from);
-    if token.is_some() && token_file.is_some() {
+    let given = env.get("BUILDKIT_GHA_TOKEN").map(Secret::new);
+    let file = env.get("BUILDKIT_GHA_TOKEN_FILE").map(PathBuf::from);
+    if given.is_some() && file.is_some() {
         let mistake = "both BUILDKIT_GHA_TOKEN and BUILDKIT_GHA_TOKEN_FILE are set: leave one out";
         mistakes.0.push(mistake.into());
     }
+    let file = file.map(OperatorToken::File);
+    let token = file.or(given.map(OperatorToken::Given));
     Overrides {
-        url: mistakes.url("BUILDKIT_GHA_URL", env),
-        token,
-        token_file,
+        service: OperatorService::of(mistakes.url("BUILDKIT_GHA_URL", env), token),
         github_api_url: mistakes.url("GITHUB_API_URL", env),
     }
 }

@@ -53,8 +53,8 @@ const fn secret(name: &'static str, value: &'static str, help: &'static str) -> 
 pub const GATEWAY: [Setting; 21] = [
     setting("UPSTREAM", "ADDR", "start one", "Front a buildkitd that is running already"),
     setting("BUILDKITD", "PATH", "buildkitd", "The buildkitd to start"),
-    setting("URL", "URL", "", "The cache service; wins over the attributes of entries"),
-    secret("TOKEN", "TOKEN", "The token for it; wins over the attributes of entries"),
+    setting("URL", "URL", "", "The cache service; with a token for it, wins over the attributes of entries"),
+    secret("TOKEN", "TOKEN", "The token for it; with the URL, wins over the attributes of entries"),
     setting("TOKEN_FILE", "PATH", "", "A file with that token, read again for each build"),
     setting("IMPORT", "WAY", "loopback", "How buildkitd reads layers: loopback (over HTTP), or content (over the session, where it cannot reach the gateway)"),
     setting("IMPORT_LISTEN", "ADDR", "127.0.0.1:0", "Where buildkitd reads layers from the gateway"),

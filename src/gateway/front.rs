@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cache::{
         Cache, Event,
-        spec::{self, Overrides},
+        spec::{self, OperatorService, Overrides},
     },
     config::ImportWay,
     content,
@@ -72,9 +72,8 @@ impl Front {
 impl Front {
     /// The operator has set a cache up and the build names none: buildx may have left its entry out.
     fn say_if_no_cache(&self, build: &Build, request: &SolveRequest) {
-        let overrides = &self.settings.overrides;
-        let set_up = overrides.url.is_some()
-            && (overrides.token.is_some() || overrides.token_file.is_some());
+        let service = &self.settings.overrides.service;
+        let set_up = matches!(service, OperatorService::Set { .. });
         let mut entries = request.exports.iter().chain(&request.imports);
         if !set_up || entries.any(Entry::is_gha) {
             return;

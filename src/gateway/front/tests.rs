@@ -9,7 +9,7 @@ use url::Url;
 use super::*;
 use crate::{
     actions::{Http, HttpConfig},
-    cache::Settings,
+    cache::{Settings, spec::OperatorToken},
     gateway::{
         endpoint::{PATIENCE, token},
         rewrite::SolveRequest,
@@ -301,8 +301,10 @@ async fn an_unknown_attribute_is_one_warning_for_the_whole_build() {
 #[tokio::test]
 async fn the_operators_url_and_token_win() {
     let overrides = Overrides {
-        url: Some(Url::parse("http://127.0.0.1:10/").unwrap()),
-        token: Some(token(Permission::READ).into()),
+        service: OperatorService::of(
+            Url::parse("http://127.0.0.1:10/").ok(),
+            Some(OperatorToken::Given(token(Permission::READ).into())),
+        ),
         ..Overrides::default()
     };
     let settings = FrontSettings {
