@@ -29,7 +29,7 @@ pub use process::{Process, command, run};
 pub use progress::Outcome;
 pub use repeater::Repeater;
 pub use secret::{Secret, files_with};
-pub use service::{Api, Entry, Service};
+pub use service::{Api, Entry, PROGRAM, Service};
 pub use site::Site;
 pub use tls::TlsFront;
 pub use vitals::Vitals;

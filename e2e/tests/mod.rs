@@ -14,6 +14,7 @@ mod heal;
 mod imports;
 mod index;
 mod life;
+mod local_users;
 mod memory;
 mod mixed;
 mod npm;

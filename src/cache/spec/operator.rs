@@ -5,8 +5,10 @@
 
 use std::{io, path::PathBuf};
 
+use rustix::fs::OFlags;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
@@ -70,6 +72,8 @@ pub struct TokenFileError {
 enum TokenFileReason {
     #[error("{0}")]
     Read(io::Error),
+    #[error("it is not a regular file")]
+    Kind,
     #[error("the file is empty")]
     Empty,
     #[error("the file is longer than a token can be")]
@@ -133,10 +137,18 @@ impl Overrides {
 }
 
 async fn read(path: &PathBuf) -> Result<Secret, TokenFileReason> {
-    let mut text = String::new();
-    let file = tokio::fs::File::open(path)
+    let mut text = Zeroizing::new(String::new());
+    // To open a pipe, or to read from it, is to wait for its writer: a build would hang.
+    let file = tokio::fs::File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
         .await
         .map_err(TokenFileReason::Read)?;
+    let metadata = file.metadata().await.map_err(TokenFileReason::Read)?;
+    if !metadata.is_file() {
+        return Err(TokenFileReason::Kind);
+    }
     let mut file = file.take(MAX_TOKEN_BYTES + 1);
     let length = file
         .read_to_string(&mut text)

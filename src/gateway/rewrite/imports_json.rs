@@ -53,10 +53,10 @@ pub(super) fn edit(json: &str, import: &mut impl FnMut(&Entry) -> Edit) -> Optio
     changed.then(text)
 }
 
-fn element_of(entry: Entry) -> Box<RawValue> {
+fn element_of(mut entry: Entry) -> Box<RawValue> {
     let import = Import {
-        r#type: entry.kind,
-        attrs: Some(entry.attrs),
+        r#type: std::mem::take(&mut entry.kind),
+        attrs: Some(std::mem::take(&mut entry.attrs)),
     };
     serde_json::value::to_raw_value(&import).expect("text and a map of texts are always JSON")
 }
