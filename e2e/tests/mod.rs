@@ -19,6 +19,7 @@ mod memory;
 mod mixed;
 mod npm;
 mod proxy;
+mod rapid_reset;
 mod round_trip;
 mod scopes;
 mod sealed;

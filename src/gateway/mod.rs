@@ -18,12 +18,14 @@ pub mod grpc;
 mod head;
 mod http2;
 mod imports;
+mod intake;
 mod intercept;
 pub mod interceptor;
 mod io;
 mod listener;
 mod proxy;
 mod pump;
+mod resets;
 pub mod rewrite;
 mod routes;
 mod scrub;
@@ -87,6 +89,7 @@ impl Gateway {
         let shared = Shared {
             upstream: config.upstream,
             interceptor,
+            resets: Arc::default(),
             tasks,
         };
         Ok(Self { listeners, shared })
