@@ -4,6 +4,7 @@ mod bake;
 mod beside;
 mod clients;
 mod compression;
+mod crowds;
 mod cut;
 mod daemon;
 mod dead_service;

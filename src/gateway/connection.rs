@@ -18,7 +18,7 @@ use super::{
     serve, session,
     upstream::Upstream,
 };
-use crate::{config::Address, lifecycle::Tasks};
+use crate::{config::Address, http1::Seat, lifecycle::Tasks};
 
 /// How long TLS and HTTP/2 may take to begin: a peer that says nothing must not stay.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -47,19 +47,26 @@ enum Failed {
 pub(super) async fn serve(
     open: impl Future<Output = io::Result<BoxedIo>>,
     peer: String,
+    seat: Seat,
     shared: Shared,
 ) {
-    if let Err(error) = run(open, shared).await {
-        tracing::debug!(peer, %error, "a client's connection ended");
+    tokio::select! {
+        ended = run(open, &seat, shared) => if let Err(error) = ended {
+            tracing::debug!(peer, %error, "a client's connection ended");
+        },
+        () = seat.evicted() => {
+            tracing::debug!(peer, "a client's connection without calls makes room for another");
+        }
     }
 }
 
 async fn run(
     open: impl Future<Output = io::Result<BoxedIo>>,
+    seat: &Seat,
     shared: Shared,
 ) -> Result<(), Failed> {
     let handshake = async {
-        let (io, intake) = Intake::of(open.await?, shared.resets);
+        let (io, intake) = Intake::of(open.await?, seat, shared.resets);
         let connection = http2::server().handshake::<_, Bytes>(io).await?;
         Ok::<_, Failed>((connection, intake))
     };

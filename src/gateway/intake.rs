@@ -18,13 +18,15 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{io::BoxedIo, resets::Resets};
+use crate::http1::Seat;
 
 /// What is read of a connection between two looks at its calls: enough that a large context loses nothing
 /// to the looks, and fewer of the shortest calls than h2 lets wait that have been reset.
 const PORTION: usize = 64 << 10;
 
 /// The intake of one connection.
-pub(super) struct Intake {
+pub(super) struct Intake<'a> {
+    seat: &'a Seat,
     left: Arc<AtomicUsize>,
     resets: Arc<Resets>,
 }
@@ -35,15 +37,15 @@ pub(super) struct Portioned {
     left: Arc<AtomicUsize>,
 }
 
-impl Intake {
+impl<'a> Intake<'a> {
     /// Reads `io` in portions.
-    pub fn of(io: BoxedIo, resets: Arc<Resets>) -> (Portioned, Self) {
+    pub fn of(io: BoxedIo, seat: &'a Seat, resets: Arc<Resets>) -> (Portioned, Self) {
         let left = Arc::new(AtomicUsize::new(PORTION));
         let portioned = Portioned {
             io,
             left: Arc::clone(&left),
         };
-        (portioned, Self { left, resets })
+        (portioned, Self { seat, left, resets })
     }
 
     /// All calls so far have been taken up: the next portion may be read. The task that reads is woken if it
@@ -51,6 +53,15 @@ impl Intake {
     pub fn more(&self, cx: &Context<'_>) {
         if self.left.swap(PORTION, Ordering::Relaxed) == 0 {
             cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Whether calls are under way: a connection without any gives its place to another when there is no other.
+    pub fn in_use(&self, in_use: bool) {
+        if in_use {
+            self.seat.in_use();
+        } else {
+            self.seat.idle();
         }
     }
 

@@ -30,7 +30,7 @@ type Call = (Request<RecvStream>, Respond);
 pub(super) async fn serve<T, F>(
     mut connection: Connection<T, Bytes>,
     drain: CancellationToken,
-    intake: Option<&Intake>,
+    intake: Option<&Intake<'_>>,
     mut call: impl FnMut(Request<RecvStream>, Respond) -> F,
 ) -> Result<(), h2::Error>
 where
@@ -47,18 +47,22 @@ where
                         turn(intake).await;
                     } else {
                         calls.spawn(call(request, respond));
+                        use_of(intake, true);
                     }
                 }
                 Some(Err(error)) => return Err(error),
                 None => return Ok(()),
             },
-            Some(ended) = calls.join_next() => match ended {
-                Ok(Outcome::Over) => {}
-                Ok(Outcome::Left) => turn(intake).await,
-                Err(error) => {
-                    tracing::error!(%error, "a call ended in a panic; its caller sees a reset");
+            Some(ended) = calls.join_next() => {
+                use_of(intake, !calls.is_empty());
+                match ended {
+                    Ok(Outcome::Over) => {}
+                    Ok(Outcome::Left) => turn(intake).await,
+                    Err(error) => {
+                        tracing::error!(%error, "a call ended in a panic; its caller sees a reset");
+                    }
                 }
-            },
+            }
             () = drain.cancelled(), if !draining => {
                 draining = true;
                 connection.graceful_shutdown();
@@ -70,7 +74,7 @@ where
 /// The next call. When there is none, more may be read.
 fn accept<T>(
     connection: &mut Connection<T, Bytes>,
-    intake: Option<&Intake>,
+    intake: Option<&Intake<'_>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Call, h2::Error>>>
 where
@@ -84,8 +88,15 @@ where
 }
 
 /// Leaves the connection unread until it is its turn.
-async fn turn(intake: Option<&Intake>) {
+async fn turn(intake: Option<&Intake<'_>>) {
     if let Some(intake) = intake {
         intake.turn().await;
+    }
+}
+
+/// Says whether calls are under way.
+fn use_of(intake: Option<&Intake<'_>>, in_use: bool) {
+    if let Some(intake) = intake {
+        intake.in_use(in_use);
     }
 }
