@@ -176,12 +176,9 @@ fn forward(leash: Leash, kind: SignalKind) {
 
 /// An operator who has set a cache up should see whether builds will have it.
 fn say_which_cache(config: &GatewayConfig) {
-    let Some(url) = config.overrides.url.as_ref() else {
+    let Some(url) = config.overrides.service.url() else {
         return;
     };
-    if !config.overrides.name_a_cache() {
-        return;
-    }
     let who = if config.default_cache.is_some() {
         "all builds have this cache, those that name none of type gha by BUILDKIT_GHA_DEFAULT_CACHE"
     } else {

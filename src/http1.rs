@@ -1,18 +1,18 @@
 //! HTTP/1 connections for a router: accepted up to a number, each with limits, all drained at the
 //! end. The loopback endpoint and the embedded service stand on it.
 
+mod seats;
 mod steady;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{BoxError, Router, body::Body};
+use axum::{BoxError, Router, body::Body, middleware, response::Response};
 use http::Extensions;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_io_timeout::TimeoutStream;
@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::lifecycle::Tasks;
+pub use seats::{Seat, Seats};
 use steady::Steady;
 
 /// How long to wait when the system has no file descriptor for a connection.
@@ -33,7 +34,8 @@ pub struct Peer(pub SocketAddr);
 /// What clients may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at once; more wait in the listen queue.
+    /// Connections at once. More take the places of those that have had no success yet, the oldest first; where
+    /// there is none of these, they wait in the listen queue.
     pub connections: usize,
     /// How long a connection may take to send the head of a request, or to send none at all.
     pub head_time: Duration,
@@ -54,13 +56,14 @@ pub async fn serve(
     tasks: &Tasks,
     open: &TaskTracker,
 ) {
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let seats = Seats::new(limits.connections);
     loop {
         let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
+            let accepted = listener.accept().await;
+            seats.room().await;
+            accepted
         };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accepted => accepted,
             () = tasks.shutdown().cancelled() => return,
         };
@@ -69,23 +72,45 @@ pub async fn serve(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY cannot be set");
                 }
-                let (router, tasks_of_it) = (router.clone(), tasks.clone());
+                let seat = Arc::new(seats.take());
+                let (router, tasks_of_it) = (vouching(&router, &seat), tasks.clone());
                 let connection =
                     open_and_serve(stream, tls.clone(), Peer(peer), router, limits, tasks_of_it);
                 let connection = async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a connection ended early");
+                    tokio::select! {
+                        ended = connection => if let Err(error) = ended {
+                            tracing::debug!(%error, "a connection ended early");
+                        },
+                        () = seat.evicted() => {
+                            tracing::debug!("a connection without success makes room for another");
+                        }
                     }
-                    drop(permit);
                 };
                 tasks.spawn("HTTP connection", open.track_future(connection));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
+                seats.shed();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+}
+
+/// The router, which tells of the first answer that is a success: what a client without a valid token or URL
+/// never gets.
+fn vouching(router: &Router, seat: &Arc<Seat>) -> Router {
+    let seat = Arc::downgrade(seat);
+    router
+        .clone()
+        .layer(middleware::map_response(move |response: Response| {
+            if let Some(seat) = seat.upgrade()
+                && response.status().is_success()
+            {
+                seat.in_use();
+            }
+            std::future::ready(response)
+        }))
 }
 
 async fn open_and_serve(
@@ -196,6 +221,38 @@ mod tests {
         assert!(early.await.is_err(), "the first holds the only place");
         drop(first);
         assert!(answered(&mut second).await);
+    }
+
+    #[tokio::test]
+    async fn connections_without_success_make_room() {
+        let (address, _tasks) = serving(Limits {
+            connections: 2,
+            head_time: Duration::from_mins(1),
+            head_bytes: 8 << 10,
+            stall: Duration::from_mins(1),
+        })
+        .await;
+        let mut used = TcpStream::connect(address).await.unwrap();
+        used.write_all(REQUEST).await.unwrap();
+        assert!(answered(&mut used).await);
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut refused = TcpStream::connect(address).await.unwrap();
+        let end = silent.read(&mut [0; 1]).await;
+        assert!(
+            !matches!(end, Ok(1..)),
+            "the oldest that is not in use goes"
+        );
+        let elsewhere = b"GET /elsewhere HTTP/1.1\r\nHost: h\r\n\r\n";
+        refused.write_all(elsewhere).await.unwrap();
+        let mut answer = [0; 12];
+        refused.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, *b"HTTP/1.1 404");
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(REQUEST).await.unwrap();
+        assert!(answered(&mut next).await, "a refusal keeps no place");
+        used.write_all(REQUEST).await.unwrap();
+        let read = used.read(&mut [0; 1]).await;
+        assert!(matches!(read, Ok(1..)), "one that is in use stays");
     }
 
     #[tokio::test]

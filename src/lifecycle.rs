@@ -5,7 +5,9 @@
 
 use std::{future::Future, io, time::Duration};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::AbortHandle,
@@ -25,6 +27,20 @@ pub fn raise_file_limit() -> io::Result<()> {
         ..limit
     };
     Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
+/// How many files are one part of so many that the process may have open: what a kind of them may take, so that
+/// the others find room.
+pub fn share_of_files(parts: u64) -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files / parts).unwrap_or(usize::MAX).max(1)
+}
+
+/// Keeps others out of the memory of this process, which holds tokens: the kernel writes no core of it,
+/// and programs of the same user may neither trace it nor read what `/proc` has of it. A program that it
+/// starts is free of that.
+pub fn forbid_inspection() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 /// The tasks of the process, and the wish that they end.

@@ -6,10 +6,23 @@
 use std::fmt;
 
 use url::Url;
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 /// A token, or anything else that opens a door.
+///
+/// Its memory is overwritten when it is dropped. What a library has copied from it, such as the head of a
+/// request, is out of reach; that the process cannot be looked into is the other half
+/// ([`crate::lifecycle::forbid_inspection`]).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Secret {}
 
 impl Secret {
     /// Wraps a value that must not be printed.

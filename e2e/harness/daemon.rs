@@ -95,7 +95,8 @@ impl Daemon {
         Self::accepting(lab, name, root, socket, daemon)
     }
 
-    fn start(lab: &Arc<Lab>, name: &str, mut daemon: Command) -> Self {
+    /// Whatever this command starts.
+    pub fn start(lab: &Arc<Lab>, name: &str, mut daemon: Command) -> Self {
         let root = lab.path(format!("{name}.root"));
         daemon.arg("--root").arg(&root);
         // Its default stands in /run, where two daemons that start at once fight for it.

@@ -125,6 +125,15 @@ impl Process {
 
     /// The environments of the programs that this one has started and that still run.
     pub fn environments_of_children(&self) -> Vec<String> {
+        self.of_children("environ")
+    }
+
+    /// The command lines of these, with a zero byte behind each word.
+    pub fn commands_of_children(&self) -> Vec<String> {
+        self.of_children("cmdline")
+    }
+
+    fn of_children(&self, name: &str) -> Vec<String> {
         let tasks = format!("/proc/{}/task", self.pid.as_raw_nonzero());
         let tasks = std::fs::read_dir(tasks).expect("the program is running");
         let children = tasks.filter_map(|task| {
@@ -132,7 +141,7 @@ impl Process {
         });
         let children: Vec<String> = children.collect();
         let pids = children.iter().flat_map(|pids| pids.split_whitespace());
-        pids.map(|pid| read(Path::new(&format!("/proc/{pid}/environ"))))
+        pids.map(|pid| read(Path::new(&format!("/proc/{pid}/{name}"))))
             .collect()
     }
 

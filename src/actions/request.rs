@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
 use super::{Call, deadline::LastProgress};
+use zeroize::Zeroizing;
+
 use crate::secret::{Secret, SecretUrl};
 
 /// Who answers, since the same status means different things.
@@ -35,7 +37,9 @@ impl Request {
     pub fn api(call: Call, method: Method, url: Url, token: &Secret) -> Self {
         let mut request = Self::new(call, Side::Api, method, SecretUrl::new(url));
         // A token of other characters than a header can carry goes out as none and is refused.
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
+        if let Ok(mut value) =
+            HeaderValue::from_str(&Zeroizing::new(format!("Bearer {}", token.expose())))
+        {
             value.set_sensitive(true);
             request.headers.insert(header::AUTHORIZATION, value);
         }

@@ -55,7 +55,7 @@ pub(super) fn warn(config: &GatewayConfig, way: Way, steps_share: bool) {
              (buildkitd --oci-worker-net=bridge)"
         );
     }
-    let url = config.overrides.url.as_ref();
+    let url = config.overrides.service.url();
     if steps_share && url.is_some_and(|url| url.scheme() != "https") {
         tracing::warn!(
             "BUILDKIT_GHA_URL is plain http, and build steps share buildkitd's network: where that is \

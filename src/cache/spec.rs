@@ -3,20 +3,20 @@
 //! Every attribute of BuildKit's own backend is read with BuildKit's default and meaning. Reading
 //! never stops at the first mistake: one report names them all.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use url::Url;
 
 mod attrs;
+mod operator;
 mod read;
-mod token_file;
 
 pub use attrs::{
     ManifestForm, STORE_PREFIX, canonical, local_export_attrs, local_import_attrs,
     loopback_export_attrs, loopback_import_attrs, store_id,
 };
+pub use operator::{OperatorService, OperatorToken, Overrides, TokenFileError};
 pub use read::{go_bool, parse};
-pub use token_file::TokenFileError;
 
 use crate::{
     actions::{Api, RestTarget},
@@ -81,26 +81,6 @@ pub enum Verify {
     Probe,
     /// All of it.
     Full,
-}
-
-/// What the operator set for the whole gateway and what wins over an entry's attributes.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// `BUILDKIT_GHA_URL`. The API there is v2 unless the entry says `version=1`.
-    pub url: Option<Url>,
-    /// `BUILDKIT_GHA_TOKEN`.
-    pub token: Option<Secret>,
-    /// `BUILDKIT_GHA_TOKEN_FILE`, which [`Overrides::of_this_build`] reads.
-    pub token_file: Option<PathBuf>,
-    /// `GITHUB_API_URL`.
-    pub github_api_url: Option<Url>,
-}
-
-impl Overrides {
-    /// True if they name a service and a token for it.
-    pub fn name_a_cache(&self) -> bool {
-        self.url.is_some() && (self.token.is_some() || self.token_file.is_some())
-    }
 }
 
 /// One entry of `--cache-to` or `--cache-from`.

@@ -8,6 +8,7 @@ use super::{Logging, child, fail, gateway_help, logging, usage, version};
 use crate::{
     app::App,
     config::{Env, Flags, GatewayConfig, InfoFlag, LogSettings},
+    lifecycle::raise_file_limit,
 };
 
 /// Listens where buildkitd would listen, runs stock buildkitd behind it, and takes over the
@@ -53,10 +54,16 @@ fn start(flags: &Flags, outer: Logging, env: &Env) -> ExitCode {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
+    if let Some(warning) = config.overrides.service.warning() {
+        tracing::warn!("{warning}");
+    }
     let via = match std::env::current_exe() {
         Ok(ourselves) => child::command(ourselves),
         Err(error) => return fail(&error),
     };
+    if let Err(error) = raise_file_limit() {
+        tracing::warn!(%error, "the limit of open files stays");
+    }
     // buildkitd is started from this thread, which lives as long as the process: its death
     // is what buildkitd is told of.
     match tokio::runtime::Runtime::new() {

@@ -29,8 +29,8 @@ const SHARED: [(&str, &str, &str); 10] = [
 ];
 
 const AFTER: &str = "\
-BUILDKIT_GHA_TOKEN holds the token for the cache service and wins over the attributes of entries; \
-it has no flag, since everybody on the machine can read a command line.
+BUILDKIT_GHA_TOKEN holds the token for the cache service that BUILDKIT_GHA_URL names; both together \
+win over the attributes of entries, and one of them alone is ignored. The token has no flag, since everybody on the machine can read a command line.
 
 All other flags are buildkitd's and are passed on to it as they are: `buildkitd --help` lists them.";
 

@@ -15,7 +15,7 @@ use std::{fmt::Display, process::ExitCode};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use logging::Logging;
 
-use crate::config::Env;
+use crate::{config::Env, lifecycle::forbid_inspection};
 
 /// Docker builds use the GitHub Actions cache as their remote layer cache.
 #[derive(Debug, Parser)]
@@ -53,6 +53,10 @@ impl Cli {
 
     /// Runs the command; the exit code is 0 for success, 1 for failure, 2 for wrong usage.
     pub fn run(self) -> ExitCode {
+        // Before any token is read.
+        if let Err(error) = forbid_inspection() {
+            return fail(&format!("cannot keep others out of its memory: {error}"));
+        }
         let env = Env::of_process();
         let logging = match &self.command {
             Command::Content(content) => content.logging.clone(),

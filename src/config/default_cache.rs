@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::Env;
 use crate::{
-    cache::spec::{self, Overrides, name},
+    cache::spec::{self, OperatorService, OperatorToken, Overrides, name},
     secret::Secret,
 };
 
@@ -33,12 +35,12 @@ pub(super) fn read(env: &Env, overrides: &Overrides) -> Result<Option<DefaultCac
     };
     let source = env.source(VARIABLE);
     let attrs = attributes(text).map_err(|error| format!("{source}: {error}"))?;
-    if !overrides.name_a_cache() {
+    let Some(url) = overrides.service.url() else {
         return Err(format!(
             "{source} needs BUILDKIT_GHA_URL, and BUILDKIT_GHA_TOKEN or BUILDKIT_GHA_TOKEN_FILE"
         ));
-    }
-    check(&attrs, overrides).map_err(|error| format!("{source}: {error}"))?;
+    };
+    check(&attrs, url).map_err(|error| format!("{source}: {error}"))?;
     Ok(Some(attrs))
 }
 
@@ -63,11 +65,14 @@ fn attributes(text: &str) -> Result<DefaultCache, String> {
     Ok(attrs)
 }
 
-fn check(attrs: &DefaultCache, overrides: &Overrides) -> Result<(), String> {
+fn check(attrs: &DefaultCache, url: &Url) -> Result<(), String> {
     // The token file is read for each build; here any token will do.
     let overrides = Overrides {
-        token: Some(Secret::new("any")),
-        ..overrides.clone()
+        service: OperatorService::Set {
+            url: url.clone(),
+            token: OperatorToken::Given(Secret::new("any")),
+        },
+        ..Overrides::default()
     };
     let parsed = spec::parse(attrs, &overrides);
     parsed.spec.map_err(|error| error.to_string())?;
@@ -89,8 +94,10 @@ mod tests {
             .into_iter()
             .collect();
         let overrides = Overrides {
-            url: Some("http://cache/".parse().unwrap()),
-            token_file: Some("/token".into()),
+            service: OperatorService::Set {
+                url: "http://cache/".parse().unwrap(),
+                token: OperatorToken::File("/token".into()),
+            },
             ..Overrides::default()
         };
         super::read(&env, &overrides)

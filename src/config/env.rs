@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use zeroize::Zeroize as _;
+
 /// Variables that hold tokens of the cache or of the job. buildkitd reads none of them, and whoever
 /// may look into its process or runs a command from its configuration should not either.
 pub const SECRET_VARIABLES: [&str; 3] = [
@@ -48,6 +50,16 @@ impl Env {
     /// Where the value of a variable comes from, as people wrote it: the flag or the variable.
     pub(super) fn source<'a>(&'a self, name: &'a str) -> &'a str {
         self.flags.get(name).map_or(name, String::as_str)
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        for name in SECRET_VARIABLES {
+            if let Some(value) = self.variables.get_mut(name) {
+                value.zeroize();
+            }
+        }
     }
 }
 

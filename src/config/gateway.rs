@@ -8,7 +8,10 @@ use super::{
     Address, BuildkitdToml, DefaultCache, Defaults, Env, Flags, Imports, Limits, Owner, Tls,
     default_cache, owner,
 };
-use crate::{cache::spec::Overrides, secret::Secret};
+use crate::{
+    cache::spec::{OperatorService, OperatorToken, Overrides},
+    secret::Secret,
+};
 
 /// Where buildkitd since v0.34 looks for its configuration when no flag says. The gateway says it
 /// by flag, so that every version reads the same file as the gateway.
@@ -219,16 +222,16 @@ fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut Mistakes) -> Buildkitd {
 }
 
 fn overrides(env: &Env, mistakes: &mut Mistakes) -> Overrides {
-    let token = env.get("BUILDKIT_GHA_TOKEN").map(Secret::new);
-    let token_file = env.get("BUILDKIT_GHA_TOKEN_FILE").map(PathBuf::from);
-    if token.is_some() && token_file.is_some() {
+    let given = env.get("BUILDKIT_GHA_TOKEN").map(Secret::new);
+    let file = env.get("BUILDKIT_GHA_TOKEN_FILE").map(PathBuf::from);
+    if given.is_some() && file.is_some() {
         let mistake = "both BUILDKIT_GHA_TOKEN and BUILDKIT_GHA_TOKEN_FILE are set: leave one out";
         mistakes.0.push(mistake.into());
     }
+    let file = file.map(OperatorToken::File);
+    let token = file.or(given.map(OperatorToken::Given));
     Overrides {
-        url: mistakes.url("BUILDKIT_GHA_URL", env),
-        token,
-        token_file,
+        service: OperatorService::of(mistakes.url("BUILDKIT_GHA_URL", env), token),
         github_api_url: mistakes.url("GITHUB_API_URL", env),
     }
 }

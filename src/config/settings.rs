@@ -53,8 +53,8 @@ const fn secret(name: &'static str, value: &'static str, help: &'static str) -> 
 pub const GATEWAY: [Setting; 24] = [
     setting("UPSTREAM", "ADDR", "start one", "Front a buildkitd that is running already"),
     setting("BUILDKITD", "PATH", "buildkitd", "The buildkitd to start"),
-    setting("URL", "URL", "", "The cache service; wins over the attributes of entries"),
-    secret("TOKEN", "TOKEN", "The token for it; wins over the attributes of entries"),
+    setting("URL", "URL", "", "The cache service; with a token for it, wins over the attributes of entries"),
+    secret("TOKEN", "TOKEN", "The token for it; with the URL, wins over the attributes of entries"),
     setting("TOKEN_FILE", "PATH", "", "A file with that token, read again for each build"),
     setting("DEFAULT_CACHE", "ENTRY", "", "The cache of builds that name none of type gha, as in type=gha,scope=app,mode=max"),
     setting("IMPORT", "WAY", "loopback, or content where build steps could listen", "How buildkitd reads layers: loopback (over HTTP), or content (over the session, where it cannot reach the gateway)"),

@@ -8,15 +8,17 @@ use http::Request;
 
 use super::{
     http2,
+    intake::Intake,
     intercept::{self, Method},
     interceptor::Interceptor,
     io::BoxedIo,
-    proxy::{self, Respond},
+    proxy::{self, Outcome, Respond},
+    resets::Resets,
     routes::Route,
     serve, session,
     upstream::Upstream,
 };
-use crate::{config::Address, lifecycle::Tasks};
+use crate::{config::Address, http1::Seat, lifecycle::Tasks};
 
 /// How long TLS and HTTP/2 may take to begin: a peer that says nothing must not stay.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -26,6 +28,7 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 pub(super) struct Shared {
     pub(super) upstream: Address,
     pub(super) interceptor: Arc<dyn Interceptor>,
+    pub(super) resets: Arc<Resets>,
     pub(super) tasks: Tasks,
 }
 
@@ -44,23 +47,31 @@ enum Failed {
 pub(super) async fn serve(
     open: impl Future<Output = io::Result<BoxedIo>>,
     peer: String,
+    seat: Seat,
     shared: Shared,
 ) {
-    if let Err(error) = run(open, shared).await {
-        tracing::debug!(peer, %error, "a client's connection ended");
+    tokio::select! {
+        ended = run(open, &seat, shared) => if let Err(error) = ended {
+            tracing::debug!(peer, %error, "a client's connection ended");
+        },
+        () = seat.evicted() => {
+            tracing::debug!(peer, "a client's connection without calls makes room for another");
+        }
     }
 }
 
 async fn run(
     open: impl Future<Output = io::Result<BoxedIo>>,
+    seat: &Seat,
     shared: Shared,
 ) -> Result<(), Failed> {
     let handshake = async {
-        let io = open.await?;
-        Ok::<_, Failed>(http2::server().handshake::<_, Bytes>(io).await?)
+        let (io, intake) = Intake::of(open.await?, seat, shared.resets);
+        let connection = http2::server().handshake::<_, Bytes>(io).await?;
+        Ok::<_, Failed>((connection, intake))
     };
     let connection = tokio::time::timeout(HANDSHAKE, handshake).await;
-    let connection = connection.map_err(|_| Failed::Silent)??;
+    let (connection, intake) = connection.map_err(|_| Failed::Silent)??;
     let drain = shared.tasks.shutdown().clone();
     let client = Arc::new(Client {
         upstream: Upstream::new(shared.upstream, shared.tasks.clone()),
@@ -68,7 +79,7 @@ async fn run(
         tasks: shared.tasks,
     });
     let call = |request, respond| Arc::clone(&client).call(request, respond);
-    Ok(serve::serve(connection, drain, call).await?)
+    Ok(serve::serve(connection, drain, Some(&intake), call).await?)
 }
 
 /// A client, with its own way to buildkitd.
@@ -79,7 +90,7 @@ struct Client {
 }
 
 impl Client {
-    async fn call(self: Arc<Self>, request: Request<RecvStream>, mut respond: Respond) {
+    async fn call(self: Arc<Self>, request: Request<RecvStream>, mut respond: Respond) -> Outcome {
         let callee = match self.upstream.requests().await {
             Ok(callee) => callee,
             Err(status) => {
@@ -98,6 +109,6 @@ impl Client {
             Route::Status => Method::Status,
             Route::Trace => Method::Trace,
         };
-        intercept::carry(method, request, respond, callee, self.interceptor.as_ref()).await;
+        intercept::carry(method, request, respond, callee, self.interceptor.as_ref()).await
     }
 }

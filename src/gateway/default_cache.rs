@@ -42,7 +42,7 @@ impl Front {
 
     /// The operator has set a cache up and the build names none: buildx may have left its entry out.
     fn say_that_no_cache_came(&self, build: &Build) {
-        if !self.settings.overrides.name_a_cache() {
+        if self.settings.overrides.service.url().is_none() {
             return;
         }
         let note = "no cache entry of type=gha came with this build, though BUILDKIT_GHA_URL and \

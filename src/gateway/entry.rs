@@ -34,6 +34,11 @@ pub async fn read(
             return skip(build, what, &error.to_string(), ignore_error).map(|()| None);
         }
     };
+    if let Some(warning) = overrides.service.warning()
+        && build.first_sight(&warning)
+    {
+        build.board.warn(warning, Vec::new());
+    }
     let parsed = spec::parse(&entry.attrs, &overrides);
     let unknown = parsed.unknown.iter();
     let unknown = unknown.map(|name| format!("unknown attribute {name:?} is ignored"));

@@ -12,7 +12,7 @@ use super::{
     grpc::{Code, GrpcStatus},
     head,
     interceptor::{Interceptor, StatusEditor},
-    proxy::{self, Respond},
+    proxy::{self, Outcome, Respond},
     pump,
 };
 use crate::proto::control::StatusRequest;
@@ -40,16 +40,16 @@ pub(super) async fn carry(
     mut respond: Respond,
     callee: SendRequest<Bytes>,
     interceptor: &dyn Interceptor,
-) {
+) -> Outcome {
     let (parts, mut body) = request.into_parts();
     let changed = tokio::select! {
-        _ = pump::left(&mut respond) => return,
+        _ = pump::left(&mut respond) => return Outcome::Left,
         changed = change(method, &parts, &mut body, interceptor) => changed,
     };
     match changed {
         Ok(changed) => call(parts, changed, respond, callee).await,
         Err(Refused::Status(status)) => proxy::answer(&status, &mut respond),
-        Err(Refused::Left) => {}
+        Err(Refused::Left) => Outcome::Left,
     }
 }
 
@@ -138,7 +138,12 @@ async fn read_one(body: &mut RecvStream) -> Result<Bytes, Refused> {
 }
 
 /// Opens the call with the changed message and brings its response back.
-async fn call(parts: Parts, changed: Changed, mut respond: Respond, callee: SendRequest<Bytes>) {
+async fn call(
+    parts: Parts,
+    changed: Changed,
+    mut respond: Respond,
+    callee: SendRequest<Bytes>,
+) -> Outcome {
     let prepared = head::request(&Request::from_parts(parts, ()));
     let prepared = prepared.and_then(|head| Ok((head, frame::encode(&changed.message)?)));
     let (mut onward, frame) = match prepared {
@@ -146,8 +151,9 @@ async fn call(parts: Parts, changed: Changed, mut respond: Respond, callee: Send
         Err(status) => return proxy::answer(&status, &mut respond),
     };
     head::forget_length(onward.headers_mut());
-    let Some((response, mut send)) = proxy::open(callee, onward, false, &mut respond).await else {
-        return;
+    let (response, mut send) = match proxy::open(callee, onward, false, &mut respond).await {
+        Ok(opened) => opened,
+        Err(ended) => return ended,
     };
     let outcome = {
         let upload = pump::send(&mut send, frame, true);
@@ -164,7 +170,5 @@ async fn call(parts: Parts, changed: Changed, mut respond: Respond, callee: Send
         };
         proxy::both(upload, download).await
     };
-    if let Err(ended) = outcome {
-        proxy::conclude(&ended, &mut send, &mut respond);
-    }
+    proxy::conclude(&outcome, &mut send, &mut respond)
 }

@@ -20,6 +20,7 @@ mod head;
 mod http2;
 mod import_name;
 mod imports;
+mod intake;
 mod intercept;
 pub mod interceptor;
 mod io;
@@ -27,6 +28,7 @@ mod listener;
 mod own_manifest;
 mod proxy;
 mod pump;
+mod resets;
 pub mod rewrite;
 mod routes;
 mod scrub;
@@ -50,11 +52,19 @@ pub use state::State;
 
 use crate::{
     config::{Address, Owner, Tls},
-    lifecycle::Tasks,
+    http1::Seats,
+    lifecycle::{Tasks, share_of_files},
 };
 
 /// How long to wait after the system refused a connection, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections of clients in all. A build has two or three; a farm's builder has some hundred builds.
+const MAX_CLIENTS: usize = 4096;
+
+/// They take at most this part of the files that the process may have open: each may need as many to
+/// buildkitd, and layers need theirs.
+const FILES: u64 = 4;
 
 /// Where clients come in, and where buildkitd is.
 #[derive(Debug, Clone)]
@@ -90,6 +100,7 @@ impl Gateway {
         let shared = Shared {
             upstream: config.upstream,
             interceptor,
+            resets: Arc::default(),
             tasks,
         };
         Ok(Self { listeners, shared })
@@ -103,10 +114,11 @@ impl Gateway {
     /// Serves until shutdown is asked for; then takes no more connections, and the open ones end
     /// with their last calls, which [`Tasks::drain`] waits for.
     pub async fn run(self) {
+        let seats = Seats::new(MAX_CLIENTS.min(share_of_files(FILES)));
         let accepting = self
             .listeners
             .iter()
-            .map(|listener| accept(listener, &self.shared));
+            .map(|listener| accept(listener, &seats, &self.shared));
         let accepting = futures_util::future::join_all(accepting);
         tokio::select! {
             _ = accepting => {}
@@ -115,15 +127,19 @@ impl Gateway {
     }
 }
 
-async fn accept(listener: &Listener, shared: &Shared) {
+async fn accept(listener: &Listener, seats: &Arc<Seats>, shared: &Shared) {
     loop {
-        match listener.accept().await {
+        let accepted = listener.accept().await;
+        seats.room().await;
+        match accepted {
             Ok((incoming, peer)) => {
-                let serve = connection::serve(incoming.open(), peer, shared.clone());
+                let seat = seats.take();
+                let serve = connection::serve(incoming.open(), peer, seat, shared.clone());
                 shared.tasks.spawn("client connection", serve);
             }
             Err(error) => {
                 tracing::warn!(address = %listener.address(), %error, "cannot accept a client");
+                seats.shed();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

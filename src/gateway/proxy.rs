@@ -18,6 +18,15 @@ use super::{
 /// A call's way back to its caller.
 pub(super) type Respond = SendResponse<Bytes>;
 
+/// How a call ended, for those who serve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// With an answer, be it one of ours.
+    Over,
+    /// Its caller took it back.
+    Left,
+}
+
 /// How a call ended that was not answered in full.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -32,15 +41,16 @@ pub(super) async fn forward(
     request: Request<RecvStream>,
     mut respond: Respond,
     callee: SendRequest<Bytes>,
-) {
+) -> Outcome {
     let onward = match head::request(&request) {
         Ok(onward) => onward,
         Err(status) => return answer(&status, &mut respond),
     };
     let mut body = request.into_body();
     let end = body.is_end_stream();
-    let Some((response, mut send)) = open(callee, onward, end, &mut respond).await else {
-        return;
+    let (response, mut send) = match open(callee, onward, end, &mut respond).await {
+        Ok(opened) => opened,
+        Err(ended) => return ended,
     };
     let outcome = {
         let upload = async {
@@ -52,29 +62,24 @@ pub(super) async fn forward(
         };
         both(upload, relay_response(response, &mut respond)).await
     };
-    if let Err(ended) = outcome {
-        conclude(&ended, &mut send, &mut respond);
-    }
+    conclude(&outcome, &mut send, &mut respond)
 }
 
-/// Opens a call at the callee. None: it could not be opened and the caller has its answer, or the
+/// Opens a call at the callee. An error: it could not be opened and the caller has its answer, or the
 /// caller has left.
 pub(super) async fn open(
     callee: SendRequest<Bytes>,
     onward: Request<()>,
     end: bool,
     respond: &mut Respond,
-) -> Option<(ResponseFuture, SendStream<Bytes>)> {
+) -> Result<(ResponseFuture, SendStream<Bytes>), Outcome> {
     let opened = tokio::select! {
-        _ = pump::left(respond) => return None,
+        _ = pump::left(respond) => return Err(Outcome::Left),
         ready = callee.ready() => ready.and_then(|mut callee| callee.send_request(onward, end)),
     };
     match opened {
-        Ok(opened) => Some(opened),
-        Err(error) => {
-            answer(&lost(&error), respond);
-            None
-        }
+        Ok(opened) => Ok(opened),
+        Err(error) => Err(answer(&lost(&error), respond)),
     }
 }
 
@@ -150,17 +155,30 @@ pub(super) fn explain(broken: Broken, send: &mut SendStream<Bytes>) -> Result<()
 }
 
 /// Tells the other side how a call ended.
-pub(super) fn conclude(ended: &Ended, callee: &mut SendStream<Bytes>, respond: &mut Respond) {
+pub(super) fn conclude(
+    ended: &Result<(), Ended>,
+    callee: &mut SendStream<Bytes>,
+    respond: &mut Respond,
+) -> Outcome {
     match *ended {
-        Ended::CallerLeft(reason) => callee.send_reset(reason),
-        Ended::CalleeReset(reason) => respond.send_reset(reason),
+        Ok(()) => {}
+        Err(Ended::CalleeReset(reason)) => respond.send_reset(reason),
+        Err(Ended::CallerLeft(reason)) => {
+            callee.send_reset(reason);
+            return Outcome::Left;
+        }
     }
+    Outcome::Over
 }
 
 /// Answers a call with a status of ours.
-pub(super) fn answer(status: &GrpcStatus, respond: &mut Respond) {
-    if let Err(error) = status.answer(respond) {
-        tracing::debug!(%status, %error, "the caller left before it was answered");
+pub(super) fn answer(status: &GrpcStatus, respond: &mut Respond) -> Outcome {
+    match status.answer(respond) {
+        Ok(()) => Outcome::Over,
+        Err(error) => {
+            tracing::debug!(%status, %error, "the caller left before it was answered");
+            Outcome::Left
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use zeroize::Zeroize;
+
 use crate::{
     digest::Digest,
     wire::{self, Field, Fields, MapEntry, WireError},
@@ -60,6 +62,12 @@ pub struct Entry {
     pub kind: String,
     /// What the user wrote and the client added. Holds tokens: never print it.
     pub attrs: BTreeMap<String, String>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.attrs.values_mut().for_each(Zeroize::zeroize);
+    }
 }
 
 /// What becomes of an entry.

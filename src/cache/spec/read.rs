@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::{
-    DEFAULT_GITHUB_API_URL, DEFAULT_SCOPE, DEFAULT_TIMEOUT, Mistake, Mode, Overrides, Parsed, Spec,
-    SpecError, Verify, name,
+    DEFAULT_GITHUB_API_URL, DEFAULT_SCOPE, DEFAULT_TIMEOUT, Mistake, Mode, OperatorService,
+    OperatorToken, Overrides, Parsed, Spec, SpecError, Verify, name,
 };
 use crate::{actions::Api, cache::go_duration, protocol::key::MAX_KEY_CHARS, secret::Secret};
 
@@ -77,15 +77,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// None only if a mistake has been noted.
+    /// None only if a mistake has been noted, or a token is still in its file.
     fn spec(&mut self, overrides: &Overrides, ignore_error: Option<bool>) -> Option<Spec> {
         let scope = self.scope();
         let mode = self.mode();
         let timeout = self.timeout();
         let import_verify = self.import_verify();
         let passthrough = self.passthrough();
-        let token = self.token(overrides);
-        let api = self.api(overrides);
+        // From one side both, or a build could name the URL for the operator's token.
+        let (api, token) = match &overrides.service {
+            OperatorService::Set { url, token } => self.operators(url, token),
+            OperatorService::Half { .. } | OperatorService::Unset => (self.api(), self.token()),
+        };
         Some(Spec {
             scope,
             mode,
@@ -195,32 +198,36 @@ impl Reader<'_> {
         }
     }
 
-    fn token(&mut self, overrides: &Overrides) -> Option<Secret> {
-        let token = overrides
-            .token
-            .clone()
-            .or_else(|| self.non_empty(name::TOKEN).map(Secret::new));
+    /// `BUILDKIT_GHA_URL` stands for a service of today: v2 unless the entry says `version=1`. A
+    /// token that is still in its file was not read, which is the caller's to say.
+    fn operators(&mut self, url: &Url, token: &OperatorToken) -> (Option<Api>, Option<Secret>) {
+        let api = self.version().map(|version| match version {
+            Some(1) => Api::V1(url.clone()),
+            _ => Api::V2(url.clone()),
+        });
+        let token = match token {
+            OperatorToken::Given(token) => Some(token.clone()),
+            OperatorToken::File(_) => None,
+        };
+        (api, token)
+    }
+
+    fn token(&mut self) -> Option<Secret> {
+        let token = self.non_empty(name::TOKEN).map(Secret::new);
         if token.is_none() {
             self.mistakes.push(Mistake::Missing {
                 name: name::TOKEN,
-                hint: "it is ACTIONS_RUNTIME_TOKEN of the job, or BUILDKIT_GHA_TOKEN or _TOKEN_FILE on the gateway",
+                hint: "it is ACTIONS_RUNTIME_TOKEN of the job; or set both BUILDKIT_GHA_URL and \
+                       BUILDKIT_GHA_TOKEN (or _TOKEN_FILE) on the gateway",
             });
         }
         token
     }
 
     /// BuildKit's choice: `url_v2` is v2 unless `version=1`; else `url` speaks what `version`
-    /// says, and v1 without one. `BUILDKIT_GHA_URL` stands for a service of today: v2 unless the
-    /// entry says `version=1`.
-    fn api(&mut self, overrides: &Overrides) -> Option<Api> {
+    /// says, and v1 without one.
+    fn api(&mut self) -> Option<Api> {
         let version = self.version()?;
-        if let Some(url) = &overrides.url {
-            return Some(if version == Some(1) {
-                Api::V1(url.clone())
-            } else {
-                Api::V2(url.clone())
-            });
-        }
         let v2 = match version {
             Some(1) => None,
             _ => self.get(name::URL_V2),
@@ -232,8 +239,8 @@ impl Reader<'_> {
         if text.is_empty() {
             self.mistakes.push(Mistake::Missing {
                 name: name::URL,
-                hint: "it is ACTIONS_RESULTS_URL (v2) or ACTIONS_CACHE_URL of the job, or \
-                       BUILDKIT_GHA_URL on the gateway",
+                hint: "it is ACTIONS_RESULTS_URL (v2) or ACTIONS_CACHE_URL of the job; or set both \
+                       BUILDKIT_GHA_URL and BUILDKIT_GHA_TOKEN (or _TOKEN_FILE) on the gateway",
             });
             return None;
         }

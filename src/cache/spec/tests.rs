@@ -64,10 +64,11 @@ fn the_api_is_chosen_as_buildkit_chooses_it() {
 #[test]
 fn the_operators_service_wins() {
     let overrides = Overrides {
-        url: Some(url("http://ours.example/")),
-        token: Some(Secret::new("ours")),
+        service: OperatorService::of(
+            Some(url("http://ours.example/")),
+            Some(OperatorToken::Given(Secret::new("ours"))),
+        ),
         github_api_url: Some(url("https://ghes.example/api/v3/")),
-        token_file: None,
     };
     let written = attrs(&[
         ("url", "http://theirs.example/"),
@@ -84,6 +85,31 @@ fn the_operators_service_wins() {
 
     let v1 = parse(&attrs(&[("version", "1")]), &overrides).spec.unwrap();
     assert_eq!(v1.api, Api::V1(url("http://ours.example/")));
+}
+
+#[test]
+fn one_half_of_the_operators_service_goes_with_no_half_of_an_entrys() {
+    let written = attrs(&[("url_v2", "http://theirs.example/"), ("token", TOKEN)]);
+    let ours = Some(url("http://ours.example/"));
+    let token = Some(OperatorToken::Given(Secret::new("ours")));
+    for half in [
+        OperatorService::of(ours, None),
+        OperatorService::of(None, token),
+    ] {
+        let overrides = Overrides {
+            service: half,
+            ..Overrides::default()
+        };
+        let spec = parse(&written, &overrides).spec.unwrap();
+        assert_eq!(spec.api, Api::V2(url("http://theirs.example/")));
+        assert_eq!(spec.token.expose(), TOKEN);
+        for missing in ["url_v2", "token"] {
+            let mut half = written.clone();
+            half.remove(missing);
+            let error = parse(&half, &overrides).spec.unwrap_err();
+            assert_eq!(error.mistakes.len(), 1, "{error}");
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,19 @@
 //! The disk under a spool: files without a name, with their blocks reserved.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::{DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use crate::cache::settings::{SPOOL_FREE_BYTES, SPOOL_FREE_PART};
+
+/// For directories that are made: where the spool is in buildkitd's root, and that is not there yet,
+/// buildkitd finds it as it would have made it.
+const DIR_MODE: u32 = 0o700;
 
 /// A new file in `dir` with room for `size` bytes on the disk, so that a full disk is met before
 /// the first byte and not in the middle. A directory that somebody has removed is made again.
@@ -58,7 +67,10 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 fn in_dir<T>(dir: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match work() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(dir)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIR_MODE)
+                .create(dir)?;
             work()
         }
         done => done,

@@ -31,7 +31,7 @@ pub use backend::{Backend, Body, Failure, Found, Object, Readable};
 
 use crate::{
     http1::{self, Limits},
-    lifecycle::{TaskGuard, Tasks},
+    lifecycle::{TaskGuard, Tasks, share_of_files},
     protocol::scope::Scope,
     secret::{Secret, SecretUrl},
 };
@@ -53,6 +53,9 @@ const LIMITS: Limits = Limits {
     head_bytes: 64 << 10,
     stall: PATIENCE,
 };
+
+/// Connections take at most this part of the files that the process may have open.
+const FILES: u64 = 4;
 
 /// The endpoint, listening.
 pub struct Endpoint {
@@ -90,6 +93,7 @@ impl Endpoint {
         let address = listener.local_addr()?;
         let limits = Limits {
             stall: patience,
+            connections: LIMITS.connections.min(share_of_files(FILES)),
             ..LIMITS
         };
         let url = url.unwrap_or_else(|| {

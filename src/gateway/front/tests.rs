@@ -9,7 +9,10 @@ use url::Url;
 use super::*;
 use crate::{
     actions::{Http, HttpConfig},
-    cache::Settings,
+    cache::{
+        Settings,
+        spec::{OperatorService, OperatorToken},
+    },
     gateway::{
         endpoint::{PATIENCE, token},
         rewrite::SolveRequest,
@@ -17,6 +20,7 @@ use crate::{
     lifecycle::Tasks,
     proto::control::{CacheOptionsEntry, StatusResponse},
     protocol::scope::{Permission, Scope},
+    secret::Secret,
     wire,
 };
 
@@ -222,8 +226,10 @@ fn with_default_cache() -> FrontSettings {
     let attrs = [("scope", "app"), ("mode", "max")];
     FrontSettings {
         overrides: Overrides {
-            url: Some(NOWHERE.parse().unwrap()),
-            token: Some(crate::secret::Secret::new(token(Permission::READ_WRITE))),
+            service: OperatorService::Set {
+                url: NOWHERE.parse().unwrap(),
+                token: OperatorToken::Given(Secret::new(token(Permission::READ_WRITE))),
+            },
             ..Overrides::default()
         },
         default_cache: Some(
@@ -356,8 +362,10 @@ async fn an_unknown_attribute_is_one_warning_for_the_whole_build() {
 #[tokio::test]
 async fn the_operators_url_and_token_win() {
     let overrides = Overrides {
-        url: Some(Url::parse("http://127.0.0.1:10/").unwrap()),
-        token: Some(token(Permission::READ).into()),
+        service: OperatorService::of(
+            Url::parse("http://127.0.0.1:10/").ok(),
+            Some(OperatorToken::Given(token(Permission::READ).into())),
+        ),
         ..Overrides::default()
     };
     let settings = FrontSettings {

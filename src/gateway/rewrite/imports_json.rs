@@ -60,10 +60,10 @@ pub(super) fn add(json: &str, import: Entry) -> Option<String> {
     serde_json::to_string(&all).ok()
 }
 
-fn element_of(entry: Entry) -> Box<RawValue> {
+fn element_of(mut entry: Entry) -> Box<RawValue> {
     let import = Import {
-        r#type: entry.kind,
-        attrs: Some(entry.attrs),
+        r#type: std::mem::take(&mut entry.kind),
+        attrs: Some(std::mem::take(&mut entry.attrs)),
     };
     serde_json::value::to_raw_value(&import).expect("text and a map of texts are always JSON")
 }

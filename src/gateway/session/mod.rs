@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use super::{
     head,
     interceptor::Interceptor,
-    proxy::{self, Respond},
+    proxy::{self, Outcome, Respond},
     routes,
 };
 use crate::lifecycle::Tasks;
@@ -33,7 +33,7 @@ pub(super) async fn carry(
     callee: SendRequest<Bytes>,
     interceptor: &Arc<dyn Interceptor>,
     tasks: &Tasks,
-) {
+) -> Outcome {
     let mut onward = match head::request(&request) {
         Ok(onward) => onward,
         Err(status) => return proxy::answer(&status, &mut respond),
@@ -42,11 +42,12 @@ pub(super) async fn carry(
     let id = onward.headers().get(SESSION_ID);
     let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
     let id = id.to_owned();
-    let Some((response, mut send)) = proxy::open(callee, onward, false, &mut respond).await else {
-        return;
+    let (response, mut send) = match proxy::open(callee, onward, false, &mut respond).await {
+        Ok(opened) => opened,
+        Err(ended) => return ended,
     };
     // buildkitd answers as soon as it has the session, and then speaks first.
-    match proxy::relay_head(response, &mut respond, |_| ()).await {
+    let ended = match proxy::relay_head(response, &mut respond, |_| ()).await {
         Ok(Some((body, back))) => {
             let client = (request.into_body(), back);
             let session = splice::Session {
@@ -55,10 +56,13 @@ pub(super) async fn carry(
                 tasks,
             };
             session.run(client, (body, send)).await;
+            // It is the client that ends a session.
+            return Outcome::Left;
         }
-        Ok(None) => {}
-        Err(ended) => proxy::conclude(&ended, &mut send, &mut respond),
-    }
+        Ok(None) => Ok(()),
+        Err(ended) => Err(ended),
+    };
+    proxy::conclude(&ended, &mut send, &mut respond)
 }
 
 /// Adds the methods of a content store to those that the client has.

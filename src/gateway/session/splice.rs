@@ -15,7 +15,7 @@ use crate::{
     gateway::{
         http2,
         interceptor::Interceptor,
-        proxy::{self, Respond},
+        proxy::{self, Outcome, Respond},
         pump::{self, Broken},
         routes, serve,
     },
@@ -67,7 +67,7 @@ impl Session<'_> {
         // Draining the gateway ends sessions from outside, by their clients.
         let never = CancellationToken::new();
         tokio::select! {
-            ended = serve::serve(server, never, call) => ended,
+            ended = serve::serve(server, never, None, call) => ended,
             ended = driver => ended.unwrap_or(Ok(())),
         }
     }
@@ -79,9 +79,12 @@ async fn carry(
     respond: Respond,
     client: SendRequest<Bytes>,
     interceptor: Arc<dyn Interceptor>,
-) {
+) -> Outcome {
     match own_store(&request, interceptor.as_ref()) {
-        Some(host) => super::local::answer(content::service(host), request, respond).await,
+        Some(host) => {
+            super::local::answer(content::service(host), request, respond).await;
+            Outcome::Over
+        }
         None => proxy::forward(request, respond, client).await,
     }
 }

@@ -3,14 +3,20 @@
 //! does.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
-    os::unix::net::UnixStream,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{CWD, FlockOperation, Mode, OFlags, flock, openat},
+    process::geteuid,
+};
 use tempfile::TempDir;
 
 /// What the names of these folders begin with.
@@ -24,6 +30,9 @@ const CERTIFICATES: &str = "certs";
 
 /// The file in that.
 const CERTIFICATE: &str = "import-endpoint.pem";
+/// Only its owner may enter. The socket's own mode is not enough: buildkitd gives it to the group that
+/// may use the gateway's.
+const MODE: u32 = 0o700;
 
 /// A folder that has just been made may not be locked yet.
 const YOUNG: Duration = Duration::from_mins(1);
@@ -43,8 +52,11 @@ impl SocketDir {
 
     fn within(parent: &Path) -> io::Result<Self> {
         sweep(parent);
-        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-        let lock = File::open(dir.path())?;
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(MODE))
+            .tempdir_in(parent)?;
+        let lock = open_own(dir.path())?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { dir, _lock: lock })
     }
@@ -76,8 +88,20 @@ fn sweep(parent: &Path) {
     }
 }
 
+/// Opens a folder of ours. In a place where everybody may write there may be anything of that name: what is
+/// no folder is not opened, since to open a pipe is to wait for whoever made it.
+fn open_own(dir: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = File::from(openat(CWD, dir, flags, Mode::empty())?);
+    if opened.metadata()?.uid() != geteuid().as_raw() {
+        let another = "the folder is another user's";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, another));
+    }
+    Ok(opened)
+}
+
 fn remove_if_left(dir: &Path) -> io::Result<()> {
-    let opened = File::open(dir)?;
+    let opened = open_own(dir)?;
     let age = opened.metadata()?.modified()?.elapsed();
     let young = age.is_ok_and(|age| age < YOUNG);
     let socket = dir.join(SOCKET);
@@ -106,6 +130,8 @@ fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {
 mod tests {
     use std::{os::unix::net::UnixListener, time::SystemTime};
 
+    use rustix::fs::{FileType, mknodat};
+
     use super::*;
 
     fn grow_old(dir: &Path) {
@@ -130,6 +156,13 @@ mod tests {
         drop(UnixListener::bind(dead.join(SOCKET)).unwrap());
         fs::create_dir(dead.join(CERTIFICATES)).unwrap();
         fs::write(dead.join(CERTIFICATES).join(CERTIFICATE), "").unwrap();
+        let (link, pipe) = (
+            parent.path().join("buildkit-gha-link"),
+            parent.path().join("buildkit-gha-pipe"),
+        );
+        std::os::unix::fs::symlink(&dead, &link).unwrap();
+        let everybody = Mode::from_raw_mode(0o666);
+        mknodat(CWD, &pipe, FileType::Fifo, everybody, 0).unwrap();
         let (answers, strange) = (made("buildkit-gha-answers"), made("another"));
         let _listener = UnixListener::bind(answers.join(SOCKET)).unwrap();
         for dir in [in_use.dir.path(), &dead, &ended, &answers, &strange] {
@@ -143,9 +176,13 @@ mod tests {
             &young,
             &answers,
             &strange,
+            &pipe,
         ] {
             assert!(dir.exists(), "{}", dir.display());
         }
+        assert!(link.is_symlink());
+        let permissions = next.dir.path().metadata().unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, MODE);
         for dir in [dead, ended] {
             assert!(!dir.exists(), "{}", dir.display());
         }
