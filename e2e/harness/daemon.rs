@@ -5,8 +5,11 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
 };
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::{
     Lab, SOON,
@@ -147,6 +150,20 @@ impl Daemon {
     /// The daemon's state directory.
     pub fn root(&self) -> &PathBuf {
         &self.root
+    }
+
+    /// Waits until no buildkitd uses the state directory: the kernel ends that of a gateway that was
+    /// killed, and a busy machine takes a moment for it.
+    pub fn wait_for_root(&self) {
+        let lock = self.root.join("buildkitd.lock");
+        let (free, is_free) = mpsc::channel();
+        // Its thread stays behind only where the test fails.
+        thread::spawn(move || {
+            let lock = fs::File::open(lock).expect("buildkitd has made it");
+            let _ = free.send(flock(&lock, FlockOperation::LockExclusive));
+        });
+        let taken = is_free.recv_timeout(SOON);
+        taken.expect("no buildkitd holds its lock").expect("a lock");
     }
 
     /// The directory that the daemon lives in.

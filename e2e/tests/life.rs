@@ -76,6 +76,7 @@ impl Bed {
 
     /// Starts a gateway on the state of the one that has ended.
     fn restart(&mut self) {
+        self.daemon.wait_for_root();
         self.daemon = start(&self.site, |_| ());
     }
 
