@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use rustix::process::{Resource, getrlimit};
 use url::Url;
 
 pub use super::{network::Network, tls::Identity};
@@ -63,6 +64,13 @@ pub const MAX_PUT_BYTES: u64 = 5000 << 20;
 pub const MAX_BLOCK_ID_BYTES: usize = 64;
 
 pub use crate::protocol::key::MAX_LOOKUP_KEYS;
+
+/// As many as `most` if the process may open so many files that each can have `files`: the smaller
+/// the limit of the system, the fewer there are.
+pub fn affordable(most: usize, files: u64) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / files).map_or(most, |affordable| affordable.min(most))
+}
 
 /// Where the service keeps its things and how it behaves.
 #[derive(Debug, Clone)]

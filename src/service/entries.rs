@@ -22,7 +22,7 @@ use super::{
     ballast::Ballast,
     blobs::Blobs,
     clock::Clock,
-    config::MAX_LOOKUP_KEYS,
+    config::{MAX_LOOKUP_KEYS, MAX_OPEN_UPLOADS, affordable},
     db::{AFTER_ALL_KEYS, Db, Direction, Entry, Filter, Page, SortBy},
     error::Error,
     files::DataDir,
@@ -35,6 +35,9 @@ use crate::protocol::key::MAX_KEY_CHARS;
 /// Ids are random, so that no id of an upload that died with its process is ever given again, and
 /// have at most 52 bits, since JavaScript's numbers hold no more.
 const ID_BITS: u32 = 52;
+
+/// A part of the files that the process may open is for uploads: each has one.
+const FILES_PER_UPLOAD: u64 = 4;
 
 /// All entries of a data directory.
 pub struct Entries {
@@ -55,7 +58,7 @@ impl Entries {
         let this = Self {
             db: Db::open(data_dir)?,
             blobs: Blobs::open(data_dir)?,
-            uploads: Registry::default(),
+            uploads: Registry::new(affordable(MAX_OPEN_UPLOADS, FILES_PER_UPLOAD)),
             ballast,
             accounts,
             clock,
@@ -313,6 +316,13 @@ impl Entries {
         }
         self.ballast.restore();
         Ok(removed)
+    }
+
+    /// Writes down when entries were found. A full disk must not keep anything else from being done.
+    pub fn note_accesses(&self) {
+        if let Err(error) = self.db.flush() {
+            tracing::warn!(%error, "times of access could not be noted");
+        }
     }
 
     /// Fails if the database cannot be read.

@@ -1,7 +1,7 @@
 //! What can go wrong inside the service. Each surface has one function that turns this into its own
 //! protocol's answer.
 
-use super::config::{MAX_OPEN_UPLOADS, MAX_PARTS};
+use super::config::MAX_PARTS;
 use crate::protocol::key::MAX_KEY_CHARS;
 
 /// Why the service does not do what it was asked.
@@ -58,7 +58,7 @@ pub enum Error {
     #[error("the upload is too large")]
     TooLarge,
     /// Too many reservations.
-    #[error("{MAX_OPEN_UPLOADS} uploads are in progress; try again later")]
+    #[error("as many uploads are in progress as the service has room for; try again later")]
     TooManyUploads,
     /// A repository or a scope has its share of something.
     #[error(

@@ -59,8 +59,26 @@ impl DataDir {
         if !found.is_dir() {
             return Err(refused(&path, "is no directory"));
         }
-        check_mode(&path, &found, OTHERS_WRITE)?;
-        Ok(Self { path, owner })
+        let dir = Self { path, owner };
+        if found.mode() & OTHERS_WRITE != 0 {
+            dir.claim(&found)?;
+        }
+        Ok(dir)
+    }
+
+    /// Takes a directory from others who may write it, if nobody has yet: a fresh file system is often
+    /// open to all.
+    fn claim(&self, found: &Metadata) -> io::Result<()> {
+        let is_empty = || Ok::<_, io::Error>(fs::read_dir(&self.path)?.next().is_none());
+        if self.is_own() && is_empty()? {
+            fs::set_permissions(&self.path, Permissions::from_mode(DIR_MODE))?;
+            if is_empty()? {
+                return Ok(());
+            }
+            // Somebody was quicker. It must not look like ours when it is opened again.
+            fs::set_permissions(&self.path, found.permissions())?;
+        }
+        check_mode(&self.path, found, OTHERS_WRITE)
     }
 
     /// Where it is, without links.

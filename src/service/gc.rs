@@ -16,6 +16,7 @@ impl Service {
             .unwrap_or(Timestamp::MIN);
         let (uploads, files) = self
             .blocking(move |entries| {
+                entries.note_accesses();
                 entries.drop_all_damaged()?;
                 Ok((entries.expire_uploads(before)?, entries.collect_files()?))
             })

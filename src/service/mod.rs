@@ -222,6 +222,9 @@ pub fn mint_token(
     Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
 }
 
+#[cfg(test)]
+mod tests;
+
 fn lock_dir(data_dir: &DataDir) -> io::Result<File> {
     let file = data_dir.file("lock")?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;

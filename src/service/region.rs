@@ -1,6 +1,6 @@
 //! Which bytes of a content file an entry consists of.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
 /// Some bytes in a content file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -60,6 +60,25 @@ pub fn select(extents: &[Region], range: Range<u64>) -> Vec<Region> {
     selected
 }
 
+/// Takes the first regions, with at most `most` bytes in all, from `rest`.
+pub fn take(rest: &mut VecDeque<Region>, most: u64) -> Vec<Region> {
+    let mut taken = Vec::new();
+    let mut room = most;
+    while room > 0
+        && let Some(mut region) = rest.pop_front()
+    {
+        let len = region.len.min(room);
+        taken.push(Region { len, ..region });
+        room -= len;
+        region.offset += len;
+        region.len -= len;
+        if region.len > 0 {
+            rest.push_front(region);
+        }
+    }
+    taken
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +98,17 @@ mod tests {
         let across = [(109, 1), (50, 5), (0, 1)].map(Region::from);
         assert_eq!(regions(9..16), across);
         assert_eq!(regions(35..40), []);
+    }
+
+    #[test]
+    fn crumbs_are_taken_together_and_a_large_region_in_pieces() {
+        let mut rest = VecDeque::from([(7, 1), (3, 2), (100, 9)].map(Region::from));
+        assert_eq!(
+            take(&mut rest, 5),
+            [(7, 1), (3, 2), (100, 2)].map(Region::from)
+        );
+        assert_eq!(take(&mut rest, 5), [(102, 5)].map(Region::from));
+        assert_eq!(take(&mut rest, 5), [(107, 2)].map(Region::from));
+        assert_eq!(take(&mut rest, 5), []);
     }
 }

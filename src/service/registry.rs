@@ -9,14 +9,16 @@ use std::{
 };
 
 use super::{
-    config::MAX_OPEN_UPLOADS,
     error::Error,
     upload::{Name, Upload},
 };
 
 /// All uploads in progress.
-#[derive(Debug, Default)]
-pub struct Registry(Mutex<Maps>);
+#[derive(Debug)]
+pub struct Registry {
+    maps: Mutex<Maps>,
+    most: usize,
+}
 
 #[derive(Debug, Default)]
 struct Maps {
@@ -25,6 +27,14 @@ struct Maps {
 }
 
 impl Registry {
+    /// None, of at most `most`.
+    pub fn new(most: usize) -> Self {
+        Self {
+            maps: Mutex::default(),
+            most,
+        }
+    }
+
     /// Adds what `make` gives, if the name is free. Callers with the same name wait for each other,
     /// so exactly one of them gets it; a `make` that looks for a committed entry misses none, since
     /// an upload leaves the registry only after its entry is there.
@@ -37,7 +47,7 @@ impl Registry {
         if maps.by_name.contains_key(name) {
             return Err(Error::Exists);
         }
-        if maps.by_id.len() >= MAX_OPEN_UPLOADS {
+        if maps.by_id.len() >= self.most {
             return Err(Error::TooManyUploads);
         }
         let upload = Arc::new(make()?);
@@ -76,6 +86,6 @@ impl Registry {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Maps> {
         // Both maps are changed together and without a panic in between.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

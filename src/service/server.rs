@@ -4,7 +4,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{BoxError, Router};
 use http::Extensions;
-use rustix::process::{Resource, getrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -14,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Service,
+    config::affordable,
     places::{Capacity, Placed, Places},
     surface,
 };
@@ -95,10 +95,7 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
 
 /// As many as the system has files for.
 fn capacity() -> Capacity {
-    let files = getrlimit(Resource::Nofile).current;
-    let affordable = files.map_or(u64::MAX, |files| files / FILES_PER_CONNECTION);
-    let all = usize::try_from(affordable).unwrap_or(usize::MAX);
-    let all = all.clamp(2, MAX_CONNECTIONS);
+    let all = affordable(MAX_CONNECTIONS, FILES_PER_CONNECTION).max(PEERS_SHARE);
     Capacity {
         all,
         per_peer: all / PEERS_SHARE,

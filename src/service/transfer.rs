@@ -1,6 +1,6 @@
 //! Bodies into files and files into bodies, in bounded memory and off the async threads.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
+use std::{collections::VecDeque, fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use super::{
     Service,
     error::Error,
     file::UploadFile,
-    region::{Region, select},
+    region::{Region, select, take},
     upload::Part,
 };
 
@@ -75,27 +75,22 @@ impl Service {
     /// A body with the bytes of `range` of the content that lies in `extents`.
     pub(super) fn send(&self, file: File, extents: &[Region], range: Range<u64>) -> Body {
         let file = Arc::new(file);
-        let regions = select(extents, range).into_iter();
+        let regions = VecDeque::from(select(extents, range));
         let service = self.clone();
-        let pieces =
-            stream::try_unfold((regions, None::<Region>), move |(mut regions, current)| {
-                let (file, service) = (Arc::clone(&file), service.clone());
-                async move {
-                    let Some(mut region) = current.or_else(|| regions.next()) else {
-                        return Ok::<_, io::Error>(None);
-                    };
-                    let len = region.len.min(BUFFER_BYTES as u64);
-                    let piece = read(file, Region { len, ..region }).await;
-                    let piece = piece.inspect_err(|error| {
-                        tracing::warn!(%error, "content cannot be read; its download is cut off");
-                    })?;
-                    service.metrics().sent(len);
-                    region.offset += len;
-                    region.len -= len;
-                    let rest = (region.len > 0).then_some(region);
-                    Ok(Some((piece, (regions, rest))))
+        let pieces = stream::try_unfold(regions, move |mut rest| {
+            let (file, service) = (Arc::clone(&file), service.clone());
+            async move {
+                let next = take(&mut rest, BUFFER_BYTES as u64);
+                if next.is_empty() {
+                    return Ok::<_, io::Error>(None);
                 }
-            });
+                let piece = read(file, next).await.inspect_err(|error| {
+                    tracing::warn!(%error, "content cannot be read; its download is cut off");
+                })?;
+                service.metrics().sent(piece.len() as u64);
+                Ok(Some((piece, rest)))
+            }
+        });
         Body::from_stream(pieces)
     }
 }
@@ -131,11 +126,15 @@ async fn write(
     .await
 }
 
-async fn read(file: Arc<File>, region: Region) -> io::Result<Bytes> {
+/// Reads some regions at once: a content may consist of crumbs.
+async fn read(file: Arc<File>, regions: Vec<Region>) -> io::Result<Bytes> {
     blocking(move || {
-        let len = usize::try_from(region.len).map_err(io::Error::other)?;
-        let mut piece = vec![0; len];
-        file.read_exact_at(&mut piece, region.offset)?;
+        let mut piece = Vec::new();
+        for region in regions {
+            let (start, len) = (piece.len(), usize::try_from(region.len));
+            piece.resize(start + len.map_err(io::Error::other)?, 0);
+            file.read_exact_at(&mut piece[start..], region.offset)?;
+        }
         Ok(piece.into())
     })
     .await

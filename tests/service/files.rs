@@ -57,7 +57,13 @@ type Plant = (fn(&Path, &Path), &'static [&'static str]);
 #[tokio::test]
 async fn what_was_planted_is_refused() {
     let plants: [Plant; 11] = [
-        (|data, _| chmod(data, 0o777), &["has mode 0777"]),
+        (
+            |data, _| {
+                private(&data.join("planted"), "");
+                chmod(data, 0o777);
+            },
+            &["has mode 0777"],
+        ),
         (
             |data, _| {
                 fs::write(data.join("secret"), SECRET).unwrap();
@@ -175,6 +181,18 @@ async fn nobody_else_reads_the_files() {
         let expected = if file.is_dir() { 0o700 } else { 0o600 };
         assert_eq!(mode(&file), expected, "{}", file.display());
     }
+}
+
+/// A file system that was just made for the service.
+#[test]
+fn an_empty_directory_that_is_open_to_all_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, log) = (dir.path().join("data"), dir.path().join("log"));
+    fs::create_dir(&data).unwrap();
+    chmod(&data, 0o1777);
+    let program = Program::start(&data, &log);
+    assert_eq!(mode(&data), 0o700);
+    program.end();
 }
 
 #[cfg(feature = "e2e")] // It gives files away: root.

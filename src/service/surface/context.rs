@@ -88,15 +88,20 @@ impl Context {
         Ok(caller)
     }
 
-    /// Counts a request that a token or a signed URL has opened, until its answer has left. Its
-    /// connection keeps its place meanwhile.
+    /// Counts a request that a token or a signed URL has opened, until its answer has left.
     pub fn admit(&self, repository: &str) -> Result<(), Error> {
         let account = self.service.accounts().repository(repository);
         self.access.count(account.requests.take(1)?);
+        self.vouch();
+        Ok(())
+    }
+
+    /// Says that a token or a signature is good: the connection keeps its place until the answer has
+    /// left.
+    pub fn vouch(&self) {
         if let Some(placed) = &self.placed {
             placed.seat.trust();
         }
-        Ok(())
     }
 
     /// The whole body of a call that is no upload.
