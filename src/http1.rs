@@ -27,6 +27,10 @@ use steady::Steady;
 /// How long to wait when the system has no file descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a TLS handshake may take. Whoever connects begins it at once, and holds a place until it is
+/// done; on a machine that stands still for seconds it must not fail.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
 /// Who has sent a request: one of its extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
@@ -127,8 +131,7 @@ async fn open_and_serve(
     match tls {
         None => serve_connection(stream, mark, router, limits, tasks).await?,
         Some(tls) => {
-            // A greeting has the time of a request's head.
-            let greeted = timeout(limits.head_time, tls.accept(stream));
+            let greeted = timeout(HANDSHAKE, tls.accept(stream));
             let stream = tokio::select! {
                 greeted = greeted => greeted??,
                 () = tasks.shutdown().cancelled() => return Ok(()),

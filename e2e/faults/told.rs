@@ -87,7 +87,7 @@ fn apart(line: &str) -> (String, Option<String>) {
 static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let varying = [
         (r"sha256:[0-9a-f]{64}", "sha256:…"),
-        (r"http://127[^ \x22]*[^ \x22:;]", "http://…"),
+        (r"https?://127[^ \x22]*[^ \x22:;]", "http://…"),
         (r"index-[a-z]+-1-[0-9a-f]{8}", "index-…"),
         (r"[a-z0-9]{25}", "…"),
         (r"\b\d+\.\d+ s", "N s"),

@@ -1,5 +1,7 @@
 //! The gateway in front of a buildkitd that it did not start.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use crate::harness::{Api, Build, Builder, Certificate, Daemon, Site};
 
 #[test]
@@ -66,6 +68,32 @@ fn a_daemon_that_never_calls_is_a_warning() {
             .any(|text| text.contains("has never called the gateway")),
         "{warnings:?}"
     );
+}
+
+/// A program that starts buildkitd and clears its environment.
+#[test]
+fn a_buildkitd_that_does_not_trust_the_endpoint_is_a_warning() {
+    let site = Site::new();
+    let wrapper = site.lab.path("wrapper");
+    fs::write(
+        &wrapper,
+        "#!/bin/sh\nunset SSL_CERT_DIR\nexec buildkitd \"$@\"\n",
+    )
+    .expect("write");
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a file of ours");
+    let gateway = Daemon::gateway_with(&site.lab, "gateway", |gateway| {
+        gateway.arg("--buildkitd").arg(&wrapper);
+    });
+    let builder = Builder::buildctl(&gateway);
+    let build = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    builder.build(&build).ok().no_warnings();
+    builder.prune();
+    let told = builder
+        .build(&build.from(site.gha(Api::V2, "")))
+        .ok()
+        .warnings;
+    let unreached = "has never called the gateway";
+    assert!(told.iter().any(|text| text.contains(unreached)), "{told:?}");
 }
 
 fn main_job(site: &Site, builder: &Builder) {

@@ -98,7 +98,8 @@ impl Viewer {
             format!("cache import: buildkitd has never called the gateway's endpoint at {url}");
         let detail = [
             "Is it in another network namespace? Then name an address that it can reach with",
-            "--import-listen and --import-url, or set BUILDKIT_GHA_IMPORT=content.",
+            "--import-listen and --import-url, or set BUILDKIT_GHA_IMPORT=content. A buildkitd that the",
+            "gateway starts must keep SSL_CERT_DIR as it gets it, to trust the endpoint.",
         ];
         self.board.warn(short, detail.map(String::from).to_vec());
     }

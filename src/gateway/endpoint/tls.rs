@@ -123,6 +123,7 @@ mod tests {
     use std::{net::SocketAddr, time::Duration};
 
     use reqwest::{Certificate, Client};
+    use tokio::{io::AsyncReadExt as _, net::TcpStream, time::Instant};
 
     use super::*;
     use crate::{
@@ -177,6 +178,30 @@ mod tests {
             .send()
             .await
             .unwrap_err();
+    }
+
+    /// The clock stands still but for what waits for it.
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_greet_gives_its_place_back() {
+        let identity = Identity::ephemeral(ADDRESS.into()).unwrap();
+        let tasks = Tasks::default();
+        let listen = SocketAddr::from((ADDRESS, 0));
+        let endpoint = Endpoint::bind(listen, None, Some(&identity), PATIENCE, &tasks);
+        let endpoint = endpoint.await.unwrap();
+        let port = endpoint.url.port().unwrap();
+        let mut silent = TcpStream::connect((IpAddr::from(ADDRESS), port))
+            .await
+            .unwrap();
+        let begun = Instant::now();
+        let mut rest = Vec::new();
+        silent.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty());
+        assert!(
+            begun.elapsed() <= Duration::from_mins(1),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert_eq!(endpoint.connections(), 0);
     }
 
     #[test]
