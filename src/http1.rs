@@ -4,9 +4,9 @@
 mod seats;
 mod steady;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
-use axum::{Router, body::Body, middleware, response::Response};
+use axum::{Router, body::Body, response::Response};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,12 +62,13 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let seat = Arc::new(seats.take());
-                let (router, tasks_of_it) = (vouching(&router, &seat), tasks.clone());
-                let connection = serve_connection(stream, Peer(peer), router, limits, tasks_of_it);
+                let seat = seats.take();
+                let (router, tasks_of_it) = (router.clone(), tasks.clone());
                 let connection = async move {
+                    let peer = Peer(peer);
+                    let served = serve_connection(stream, peer, &seat, router, limits, tasks_of_it);
                     tokio::select! {
-                        ended = connection => if let Err(error) = ended {
+                        ended = served => if let Err(error) = ended {
                             tracing::debug!(%error, "a connection ended early");
                         },
                         () = seat.evicted() => {
@@ -86,25 +87,10 @@ pub async fn serve(
     }
 }
 
-/// The router, which tells of the first answer that is a success: what a client without a valid token or URL
-/// never gets.
-fn vouching(router: &Router, seat: &Arc<Seat>) -> Router {
-    let seat = Arc::downgrade(seat);
-    router
-        .clone()
-        .layer(middleware::map_response(move |response: Response| {
-            if let Some(seat) = seat.upgrade()
-                && response.status().is_success()
-            {
-                seat.in_use();
-            }
-            std::future::ready(response)
-        }))
-}
-
 async fn serve_connection(
     stream: TcpStream,
     peer: Peer,
+    seat: &Seat,
     router: Router,
     limits: Limits,
     tasks: Tasks,
@@ -120,7 +106,14 @@ async fn serve_connection(
         request.extensions_mut().insert(peer);
         let response = router.clone().oneshot(request);
         async move {
-            let response: Result<_, Infallible> = response.await;
+            let response: Result<Response, Infallible> = response.await;
+            // A client without a valid token or URL never has a success.
+            if response
+                .as_ref()
+                .is_ok_and(|response| response.status().is_success())
+            {
+                seat.in_use();
+            }
             response
         }
     });
