@@ -4,9 +4,9 @@
 mod seats;
 mod steady;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
-use axum::{BoxError, Router, body::Body, middleware, response::Response};
+use axum::{BoxError, Router, body::Body, response::Response};
 use http::Extensions;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -76,13 +76,14 @@ pub async fn serve(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY cannot be set");
                 }
-                let seat = Arc::new(seats.take());
-                let (router, tasks_of_it) = (vouching(&router, &seat), tasks.clone());
-                let connection =
-                    open_and_serve(stream, tls.clone(), Peer(peer), router, limits, tasks_of_it);
+                let seat = seats.take();
+                let (router, tasks_of_it, tls) = (router.clone(), tasks.clone(), tls.clone());
                 let connection = async move {
+                    let peer = Peer(peer);
+                    let served =
+                        open_and_serve(stream, tls, peer, &seat, router, limits, tasks_of_it);
                     tokio::select! {
-                        ended = connection => if let Err(error) = ended {
+                        ended = served => if let Err(error) = ended {
                             tracing::debug!(%error, "a connection ended early");
                         },
                         () = seat.evicted() => {
@@ -101,26 +102,11 @@ pub async fn serve(
     }
 }
 
-/// The router, which tells of the first answer that is a success: what a client without a valid token or URL
-/// never gets.
-fn vouching(router: &Router, seat: &Arc<Seat>) -> Router {
-    let seat = Arc::downgrade(seat);
-    router
-        .clone()
-        .layer(middleware::map_response(move |response: Response| {
-            if let Some(seat) = seat.upgrade()
-                && response.status().is_success()
-            {
-                seat.in_use();
-            }
-            std::future::ready(response)
-        }))
-}
-
 async fn open_and_serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     peer: Peer,
+    seat: &Seat,
     router: Router,
     limits: Limits,
     tasks: Tasks,
@@ -128,24 +114,32 @@ async fn open_and_serve(
     let mark = move |extensions: &mut Extensions| {
         extensions.insert(peer);
     };
+    // A client without a valid token or URL never has a success.
+    let answered = |response: &Response| {
+        if response.status().is_success() {
+            seat.in_use();
+        }
+    };
     match tls {
-        None => serve_connection(stream, mark, router, limits, tasks).await?,
+        None => serve_connection(stream, mark, answered, router, limits, tasks).await?,
         Some(tls) => {
             let greeted = timeout(HANDSHAKE, tls.accept(stream));
             let stream = tokio::select! {
                 greeted = greeted => greeted??,
                 () = tasks.shutdown().cancelled() => return Ok(()),
             };
-            serve_connection(stream, mark, router, limits, tasks).await?;
+            serve_connection(stream, mark, answered, router, limits, tasks).await?;
         }
     }
     Ok(())
 }
 
-/// Serves one connection to its end. Each of its requests gets the extensions that `mark` gives it.
+/// Serves one connection to its end. Each of its requests gets the extensions that `mark` gives it, and
+/// `answered` is told of each answer.
 pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
     stream: S,
     mark: impl Fn(&mut Extensions),
+    answered: impl Fn(&Response) + Copy,
     router: Router,
     limits: Limits,
     tasks: Tasks,
@@ -158,8 +152,8 @@ pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
         mark(request.extensions_mut());
         let response = router.clone().oneshot(request);
         async move {
-            let response: Result<_, Infallible> = response.await;
-            response
+            let response: Result<Response, Infallible> = response.await;
+            response.inspect(answered)
         }
     });
     let connection = http1::Builder::new()

@@ -1,10 +1,13 @@
 //! Connections that are opened and held: others are served all the same.
 
 use std::{
+    collections::VecDeque,
     fs,
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -44,6 +47,28 @@ fn held_connections_to_the_endpoint_stop_no_import() {
     outcome.no_warnings().all_cached();
     assert!(took < BESIDE, "{took:?}");
     drop(held);
+
+    // And such that come one after another as fast as they are taken.
+    builder.prune();
+    let end = AtomicBool::new(false);
+    let took = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut held = VecDeque::new();
+            while !end.load(Ordering::Relaxed) {
+                held.extend(TcpStream::connect(endpoint));
+                if held.len() > HELD {
+                    held.pop_front();
+                }
+            }
+        });
+        let began = Instant::now();
+        let outcome = builder.build(&import);
+        let took = began.elapsed();
+        end.store(true, Ordering::Relaxed);
+        outcome.ok().no_warnings().all_cached();
+        took
+    });
+    assert!(took < BESIDE, "{took:?}");
 }
 
 /// The soft limit of most systems, with room above it and without.

@@ -113,11 +113,9 @@ impl Serve {
         let listener = (listen.bind().await)
             .map_err(|error| io::Error::other(format!("cannot listen on {listen}: {error}")))?;
         let mut signals = Signals::listen(&ENDING)?;
-        println!(
-            "listening on {}://{}",
-            service.scheme(),
-            listener.local_addr()?
-        );
+        let local = listener.local_addr()?;
+        service::warn_if_in_clear(local, &service);
+        println!("listening on {}://{local}", service.scheme());
 
         let tasks = Tasks::default();
         tokio::select! {

@@ -59,7 +59,7 @@ pub use self::{
     config::Config,
     error::Error,
     metrics::Metrics,
-    server::serve,
+    server::{serve, warn_if_in_clear},
     tls::TlsError,
 };
 use crate::{protocol::scope::Scope, secret::Secret};

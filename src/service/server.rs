@@ -55,7 +55,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// that are in flight belong to `tasks` and finish while those drain.
 pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io::Result<()> {
     let local = listener.local_addr()?;
-    warn_if_in_clear(local, &service);
     let router = surface::router(service.clone(), local);
     let shutdown = tasks.shutdown().clone();
     let collecting = service.clone();
@@ -145,12 +144,12 @@ impl Connection {
             extensions.insert(peer);
             extensions.insert(Arc::clone(&placed));
         };
-        Ok(http1::serve_connection(stream, mark, router, LIMITS, tasks).await?)
+        Ok(http1::serve_connection(stream, mark, |_| (), router, LIMITS, tasks).await?)
     }
 }
 
-/// Says that tokens can be listened to, unless a proxy is known to stand in front.
-fn warn_if_in_clear(local: SocketAddr, service: &Service) {
+/// Says that tokens can be listened to on `local`, unless a proxy is known to stand in front.
+pub fn warn_if_in_clear(local: SocketAddr, service: &Service) {
     let config = service.config();
     let behind_proxy = !config.trusted_proxies.is_empty()
         || config
