@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, UdpSocket},
     path::PathBuf,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -14,6 +15,9 @@ use super::{BUILD, Build, Builder, Context, Lab, Process, SOON, version};
 
 /// Where the step takes its orders, on the address that it listens on: the discard port.
 const ORDERS: u16 = 9;
+
+/// How often an order is repeated until it is obeyed.
+const REPEAT: Duration = Duration::from_millis(200);
 
 /// What may never pass: a path below a handle, a token, a URL of an object.
 const SECRET: &str =
@@ -83,14 +87,24 @@ impl Eavesdropper {
 
     /// Has the step try all that it heard, and waits until it has.
     pub fn steal(&mut self) {
-        order(self.address, "eavesdropper: steal");
-        self.until_said("tried all");
+        let address = self.address;
+        self.build.until("all is tried", SOON, |log| {
+            // A datagram may be lost.
+            order(address, "eavesdropper: steal");
+            printed(log).contains("tried all").then_some(())
+        });
     }
 
     /// Ends the build.
     pub fn end(mut self) -> Loot {
-        Self::end_step(self.address);
-        let status = self.build.wait(BUILD);
+        let deadline = Instant::now() + BUILD;
+        let status = loop {
+            Self::end_step(self.address);
+            if let Some(status) = self.build.ended_within(REPEAT) {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the step does not end");
+        };
         assert!(status.success(), "the build of the eavesdropper failed");
         Loot {
             capture: fs::read(&self.result).expect("the result of the build"),

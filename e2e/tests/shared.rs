@@ -136,7 +136,10 @@ fn a_build_goes_on_with_a_shared_step_long_after_the_build_that_found_it() {
     late.until("the first build is over", BUILD, |_| {
         (ended.elapsed() > OVER).then_some(())
     });
-    Eavesdropper::end_step(gate);
+    late.until("the gate opens", BUILD, |log| {
+        Eavesdropper::end_step(gate);
+        log.contains("exporting to client").then_some(())
+    });
     assert!(late.wait(BUILD).success());
     let [kept, late] = ["kept", "late"].map(|name| fs::read(site.tar(name)).expect("a result"));
     let middle = kept.len() / 2;
