@@ -110,7 +110,11 @@ fn a_reservation_that_nobody_finishes_is_stepped_over() {
         bed.site.service.abandon(&bed.site.token, entry);
     }
     let outcome = bed.export("second", "").ok().no_warnings();
-    assert!(outcome.output.contains("another job has begun to upload"));
+    assert!(
+        outcome
+            .output
+            .contains("waiting for another job to finish its upload")
+    );
     for entry in &evicted {
         assert_eq!(bed.site.keys(&entry.key), [format!("{}#1", entry.key)]);
     }

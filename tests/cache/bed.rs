@@ -93,7 +93,7 @@ impl Bed {
             token.unwrap()
         };
         let hour = Duration::from_hours(1);
-        let write = Scope::new(BRANCH, Permission::READ_WRITE);
+        let write = Scope::new(BRANCH, Permission::READ_WRITE_DELETE);
         let read = Scope::new(BRANCH, Permission::READ);
         let pull = Scope::new(PULL_REQUEST, Permission::READ_WRITE);
         let token = mint(std::slice::from_ref(&write), hour);
@@ -231,7 +231,6 @@ impl Bed {
         found.is_some_and(|entry| entry.key == key)
     }
 
-    /// Puts an entry there directly.
     /// Deletes the entry with this key.
     pub async fn delete(&self, key: &str) {
         let spec = self.spec_with_rest("");
@@ -246,6 +245,7 @@ impl Bed {
         client.delete(row.id).await.unwrap();
     }
 
+    /// Puts an entry there directly.
     pub async fn put(&self, key: &str, content: impl Into<Bytes>) {
         let client = self.client();
         let Reserved::Created(reservation) = client.reserve(key, &key::version()).await.unwrap()
