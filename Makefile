@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo test test-matrix pin-buildkit fmt lint unit e2e soak faults compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
+.PHONY: help demo test test-matrix pin-buildkit fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,9 @@ soak: tools ## 200 builds with faults, kills and evictions (root); SOAK_BUILDS, 
 
 faults: tools ## Every fault on every operation of the cache; writes docs/FAULTS.md (root); FAULTS=words for some
 	cargo test $(CARGO_ARGS) --test e2e -- --exact tests::faults::all_faults --ignored --nocapture
+
+attack: tools ## Attacks on the gateway and on `serve`, stock beside it; writes docs/ATTACKS.md (root); ATTACK=words for some
+	cargo test $(CARGO_ARGS) --test e2e -- --exact tests::attacks::all_attacks --ignored --nocapture
 
 compare: tools ## Figures of stock and ours side by side (root; a quarter of an hour and 40 GB of disk); T=name for some
 	cargo test $(CARGO_ARGS) --test e2e -- --ignored --nocapture --test-threads=1 tests::comparison::$(T)

@@ -144,8 +144,13 @@ impl Loot {
         assert!(self.capture.len() <= HEARD, "{} bytes", self.capture.len());
     }
 
+    /// How many bytes it heard.
+    pub fn heard(&self) -> usize {
+        self.capture.len()
+    }
+
     /// Handles, tokens, pieces of `layers`, and what the step asked for again.
-    fn worth(&self, layers: &[Vec<u8>]) -> Vec<String> {
+    pub fn worth(&self, layers: &[Vec<u8>]) -> Vec<String> {
         let secret = Regex::new(SECRET).expect("a pattern");
         let found = secret.find_iter(&self.capture);
         let mut worth: Vec<_> = found

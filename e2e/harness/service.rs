@@ -51,6 +51,13 @@ pub struct Entry {
     pub size_in_bytes: u64,
 }
 
+impl Entry {
+    /// The id by which it is deleted.
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+}
+
 /// Where the service of a lab keeps its things.
 pub fn data_dir(lab: &Lab) -> PathBuf {
     lab.path("cache")

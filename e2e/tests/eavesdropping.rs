@@ -6,15 +6,13 @@ use std::{
     net::{Ipv4Addr, TcpListener},
 };
 
-use crate::harness::{
-    Api, Build, Builder, Certificate, Daemon, Eavesdropper, Lab, Loot, Site, version,
+use crate::{
+    attack::step::{layers, listening, steal_from_an_import},
+    harness::{Api, Build, Builder, Certificate, Daemon, Eavesdropper, Lab, Site, version},
 };
 
 /// With it BuildKit makes its exports itself.
 const VERIFY: &str = "[cache.gha.verify]\nrequired = true\n";
-
-/// The smallest layer that is looked for: smaller ones have too little content to be known by.
-const KNOWABLE: u64 = 1 << 10;
 
 #[test]
 fn a_step_hears_nothing_of_the_import_of_another_build() {
@@ -137,43 +135,4 @@ fn a_service_without_tls_is_a_warning_at_the_start() {
         let says = log.contains("BUILDKIT_GHA_URL is plain http");
         assert_eq!(says, warned, "{log}");
     }
-}
-
-/// The gateway, with its endpoint on an address of the test's own.
-fn listening(
-    site: &Site,
-    address: Ipv4Addr,
-    edit: impl FnOnce(&mut std::process::Command),
-) -> Daemon {
-    Daemon::gateway_with(&site.lab, "gateway", |gateway| {
-        gateway.arg("--import-listen").arg(format!("{address}:0"));
-        edit(gateway);
-    })
-}
-
-/// What a step gets that listens while another build imports, and tries it when that has ended.
-fn steal_from_an_import(site: &Site, daemon: &Daemon, address: Ipv4Addr) -> Loot {
-    let builder = Builder::buildctl(daemon);
-    let cache = site.gha(Api::V2, ",mode=max");
-    builder.build(&Build::of(&site.context).to(cache)).ok();
-    builder.prune();
-    let mut listening = Eavesdropper::listen(&builder, address);
-    let import = Build::of(&site.context).from(site.gha(Api::V2, ""));
-    let import = import.tar(site.tar("imported"));
-    builder.build(&import).ok().no_warnings().all_cached();
-    listening.steal();
-    listening.end()
-}
-
-/// The layers of the cache, as they are stored.
-fn layers(site: &Site) -> Vec<Vec<u8>> {
-    let entries = site.service.entries(&site.token, "buildkit-blob-");
-    let large = entries
-        .iter()
-        .filter(|entry| entry.size_in_bytes > KNOWABLE);
-    let layers: Vec<_> = large
-        .map(|entry| site.service.read(&site.token, &entry.key))
-        .collect();
-    assert!(!layers.is_empty());
-    layers
 }

@@ -16,10 +16,10 @@ use rustix::{
     process::Signal,
 };
 
-use crate::harness::{Build, Builder, Context, Daemon, Lab, PROGRAM, Process, SOON, command, run};
-
-/// A user and a group that own nothing.
-const STRANGER: u32 = 65534;
+use crate::{
+    attack::planted::{STRANGER, gateway_beside_a_pipe},
+    harness::{Build, Builder, Context, Daemon, Lab, PROGRAM, Process, SOON, command, run},
+};
 
 /// The group that may use the gateway's socket.
 const GROUP: u32 = 4242;
@@ -42,23 +42,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn a_pipe_among_temporary_files_does_not_stop_the_start() {
     let lab = Lab::new();
-    let temporary = lab.path("tmp");
-    fs::create_dir(&temporary).expect("create a directory");
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777)).expect("our directory");
-    let trap = temporary.join("buildkit-gha-trap");
-    mknodat(CWD, &trap, FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("make a pipe");
-    chown(&trap, Some(STRANGER), Some(STRANGER)).expect("root may give it away");
-    // A gateway that may not write to /run has its inner socket among the temporary files.
-    let mut gateway = command(&lab, "unshare");
-    gateway.args(["--mount", "--", "sh", "-c"]);
-    gateway.arg("mount -t tmpfs -o ro tmpfs /run && exec \"$0\" \"$@\"");
-    gateway
-        .arg(PROGRAM)
-        .arg("gateway")
-        .env("TMPDIR", &temporary);
-    let mut daemon = Daemon::start(&lab, "gateway", gateway);
-    daemon.process.signal(Signal::TERM);
-    daemon.process.wait(SOON);
+    let (_, trap) = gateway_beside_a_pipe(&lab);
     assert!(trap.exists(), "it is not the gateway's to remove");
 }
 

@@ -1,5 +1,6 @@
 //! The tests, one file per promise.
 
+mod attacks;
 mod bake;
 mod beside;
 mod buildkitd_config;

@@ -3,12 +3,10 @@
 
 use std::fs;
 
-use crate::harness::{Api, Build, Builder, Daemon, Repeater, Site};
-
-/// What no build may learn, at the end of the operator's token.
-fn signature(token: &str) -> &str {
-    token.rsplit('.').next().expect("a JWT has three parts")
-}
+use crate::{
+    attack::tokens::signature,
+    harness::{Api, Build, Builder, Daemon, Repeater, Site},
+};
 
 #[test]
 fn the_operators_token_goes_to_no_url_that_a_build_names() {

@@ -4,10 +4,14 @@
 //! `fuzz_targets/` calls the bodies under libFuzzer, `tests/corpus.rs` over the saved corpus.
 
 pub mod attributes;
+pub mod block_list;
+pub mod filter;
 pub mod framing;
 pub mod index;
 pub mod keys;
+pub mod listing;
 pub mod manifest;
+pub mod query;
 pub mod range;
 pub mod solve;
 pub mod token;
@@ -18,12 +22,16 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 14] = [
     ("attributes", attributes::body),
+    ("block_list", block_list::body),
+    ("filter", filter::body),
     ("framing", framing::body),
     ("index", index::body),
     ("keys", keys::body),
+    ("listing", listing::body),
     ("manifest", manifest::body),
+    ("query", query::body),
     ("range", range::body),
     ("solve", solve::body),
     ("token", token::body),

@@ -8,7 +8,7 @@ use super::{
     Client, Error,
     http::{Call, Request},
 };
-use crate::secret::SecretUrl;
+use crate::{protocol::block_list, secret::SecretUrl};
 
 /// The storage API's version; block blobs have their present limits since 2019-12-12.
 const VERSION: &str = "2021-12-02";
@@ -54,22 +54,13 @@ pub(super) async fn put_block_list(
     )
     .header(X_MS_VERSION, VERSION)
     .header(header::CONTENT_TYPE, "application/xml")
-    .body(block_list(count));
+    .body(block_list::write((0..count).map(block_id)));
     client.call(request).await.map(drop)
 }
 
 /// All ids of a blob must have the same length.
 fn block_id(index: u32) -> String {
     STANDARD.encode(format!("{index:09}"))
-}
-
-fn block_list(count: u32) -> String {
-    let mut xml = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>".to_owned();
-    for index in 0..count {
-        xml.extend(["<Latest>", &block_id(index), "</Latest>"]);
-    }
-    xml.push_str("</BlockList>");
-    xml
 }
 
 fn with_query(url: &SecretUrl, pairs: &[(&str, &str)]) -> SecretUrl {
@@ -89,7 +80,7 @@ mod tests {
         assert_eq!(block_id(0), "MDAwMDAwMDAw");
         assert_eq!(block_id(u32::from(u16::MAX)).len(), block_id(0).len());
         assert_eq!(
-            block_list(2),
+            block_list::write((0..2).map(block_id)),
             "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList><Latest>MDAwMDAwMDAw</Latest>\
              <Latest>MDAwMDAwMDAx</Latest></BlockList>"
         );

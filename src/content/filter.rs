@@ -18,13 +18,18 @@
 
 use std::{iter::Peekable, str::Chars};
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::host::Error;
 
+/// Most patterns of one request, and bytes of each once it is compiled: a few letters can ask for
+/// megabytes, and clients send one or two patterns of some kilobytes.
+const MAX_PATTERNS: usize = 16;
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+
 /// A set of filters, of which one must match.
 #[derive(Debug, Clone)]
-pub(super) struct Filter {
+pub struct Filter {
     /// Empty matches everything.
     any: Vec<Vec<Selector>>,
 }
@@ -46,8 +51,9 @@ enum Test {
 impl Filter {
     /// Parses all filters of a request.
     pub fn parse(filters: &[String]) -> Result<Self, Error> {
+        let mut patterns = 0;
         let any = filters.iter().map(|text| {
-            selectors(text)
+            selectors(text, &mut patterns)
                 .map_err(|reason| Error::InvalidArgument(format!("filter {text:?}: {reason}")))
         });
         Ok(Self {
@@ -76,8 +82,11 @@ impl Test {
 type Parsed<T> = Result<T, String>;
 
 /// One filter; an empty one has no selectors and so matches everything.
-fn selectors(text: &str) -> Parsed<Vec<Selector>> {
-    let mut parser = Parser(text.chars().peekable());
+fn selectors(text: &str, patterns: &mut usize) -> Parsed<Vec<Selector>> {
+    let mut parser = Parser {
+        text: text.chars().peekable(),
+        patterns,
+    };
     let mut selectors = Vec::new();
     if text.is_empty() {
         return Ok(selectors);
@@ -93,7 +102,11 @@ fn selectors(text: &str) -> Parsed<Vec<Selector>> {
 }
 
 /// Reads from left to right, one character ahead.
-struct Parser<'a>(Peekable<Chars<'a>>);
+struct Parser<'a> {
+    text: Peekable<Chars<'a>>,
+    /// How many patterns the request had so far.
+    patterns: &'a mut usize,
+}
 
 impl Parser<'_> {
     fn selector(&mut self) -> Parsed<Selector> {
@@ -107,13 +120,24 @@ impl Parser<'_> {
                     "!=" => Test::NotEqual(self.value(&['"'])?),
                     "~=" => {
                         let pattern = self.value(&['"', '/', '|'])?;
-                        Test::Matches(Regex::new(&pattern).map_err(|error| error.to_string())?)
+                        Test::Matches(self.pattern(&pattern)?)
                     }
                     other => return Err(format!("{other:?} is not one of ==, != and ~=")),
                 }
             }
         };
         Ok(Selector { path, test })
+    }
+
+    fn pattern(&mut self, text: &str) -> Parsed<Regex> {
+        *self.patterns += 1;
+        if *self.patterns > MAX_PATTERNS {
+            return Err(format!("more than {MAX_PATTERNS} patterns"));
+        }
+        let pattern = RegexBuilder::new(text)
+            .size_limit(MAX_PATTERN_BYTES)
+            .build();
+        pattern.map_err(|error| error.to_string())
     }
 
     fn path(&mut self) -> Parsed<Vec<String>> {
@@ -131,7 +155,7 @@ impl Parser<'_> {
             if self.peek_visible() != Some('.') {
                 return Ok(path);
             }
-            self.0.next();
+            self.text.next();
         }
     }
 
@@ -146,10 +170,10 @@ impl Parser<'_> {
     /// From one quote to the next of its kind.
     fn quoted(&mut self) -> Parsed<String> {
         const OPEN: &str = "a quote is not closed";
-        let quote = self.0.next().ok_or(OPEN)?;
+        let quote = self.text.next().ok_or(OPEN)?;
         let mut text = String::new();
         loop {
-            match self.0.next().ok_or(OPEN)? {
+            match self.text.next().ok_or(OPEN)? {
                 '\\' => text.push(self.escaped(quote)?),
                 '\n' => return Err(OPEN.into()),
                 end if end == quote => return Ok(text),
@@ -159,7 +183,10 @@ impl Parser<'_> {
     }
 
     fn escaped(&mut self, quote: char) -> Parsed<char> {
-        let escape = self.0.next().ok_or("the last character escapes nothing")?;
+        let escape = self
+            .text
+            .next()
+            .ok_or("the last character escapes nothing")?;
         Ok(match escape {
             'a' => '\x07',
             'b' => '\x08',
@@ -177,7 +204,7 @@ impl Parser<'_> {
     }
 
     fn code_point(&mut self, digits: usize) -> Parsed<char> {
-        let hex: String = self.0.by_ref().take(digits).collect();
+        let hex: String = self.text.by_ref().take(digits).collect();
         (hex.len() == digits)
             .then(|| u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32))
             .flatten()
@@ -185,19 +212,19 @@ impl Parser<'_> {
     }
 
     fn take_while(&mut self, keep: impl Fn(char) -> bool) -> String {
-        std::iter::from_fn(|| self.0.next_if(|c| keep(*c))).collect()
+        std::iter::from_fn(|| self.text.next_if(|c| keep(*c))).collect()
     }
 
     /// The next character that is not white space, without taking it.
     fn peek_visible(&mut self) -> Option<char> {
-        while self.0.next_if(|c| c.is_whitespace()).is_some() {}
-        self.0.peek().copied()
+        while self.text.next_if(|c| c.is_whitespace()).is_some() {}
+        self.text.peek().copied()
     }
 
     /// The same, and takes it.
     fn next_visible(&mut self) -> Option<char> {
         self.peek_visible()?;
-        self.0.next()
+        self.text.next()
     }
 }
 
@@ -253,6 +280,17 @@ mod tests {
         ] {
             assert!(!matches(&[no]), "{no}");
         }
+    }
+
+    #[test]
+    fn patterns_are_bounded() {
+        let parse = |text: &str| Filter::parse(&[text.to_owned()]);
+        assert!(parse(&["name~=a"; MAX_PATTERNS].join(",")).is_ok());
+        assert!(parse(&["name~=a"; MAX_PATTERNS + 1].join(",")).is_err());
+        assert!(parse(r"name~=/\\pL{9}/").is_ok());
+        assert!(parse(r"name~=/\\pL{900}/").is_err());
+        let many = vec!["name~=a".to_owned(); MAX_PATTERNS + 1];
+        assert!(Filter::parse(&many).is_err(), "over all filters");
     }
 
     #[test]

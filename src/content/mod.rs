@@ -15,6 +15,7 @@ mod service;
 mod store;
 mod write;
 
+pub use filter::Filter;
 pub use host::{
     Commit, ContentInfo, Error, Host, InfoStream, Ingest, IngestSpec, IngestStatus, LabelChange,
     Opened, Reader,

@@ -3,6 +3,7 @@
 //! Client (`actions`), embedded service (`service`) and loopback endpoint (`gateway`) share it,
 //! so whatever it says is also tested against peers that this project did not write.
 
+pub mod block_list;
 pub mod key;
 pub mod range;
 pub mod rest;

@@ -37,3 +37,73 @@ pub struct Cache {
     /// Its size.
     pub size_in_bytes: u64,
 }
+
+/// How many entries GitHub gives to those who do not say.
+const DEFAULT_PER_PAGE: u32 = 30;
+
+/// What a listing is sorted by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SortBy {
+    /// When the entry was committed.
+    CreatedAt,
+    /// When it was last found.
+    #[default]
+    LastAccessedAt,
+    /// How large it is.
+    SizeInBytes,
+}
+
+/// Which end of a listing comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The smallest or oldest.
+    Asc,
+    /// The largest or newest.
+    #[default]
+    Desc,
+}
+
+/// The query of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ListQuery {
+    /// What keys begin with; empty for all.
+    #[serde(default)]
+    pub key: String,
+    /// The one scope that is meant.
+    #[serde(rename = "ref")]
+    pub git_ref: Option<String>,
+    per_page: Option<u32>,
+    page: Option<u32>,
+    /// The order.
+    #[serde(default)]
+    pub sort: SortBy,
+    /// Its direction.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+impl ListQuery {
+    /// How many entries are asked for.
+    pub fn take(&self) -> u32 {
+        let take = self.per_page.unwrap_or(DEFAULT_PER_PAGE);
+        take.clamp(1, MAX_PER_PAGE)
+    }
+
+    /// How many entries come before the page.
+    pub fn skip(&self) -> u64 {
+        let pages_before = self.page.unwrap_or(1).max(1) - 1;
+        u64::from(pages_before) * u64::from(self.take())
+    }
+}
+
+/// The query of a deletion by key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DeleteQuery {
+    /// The full key.
+    pub key: String,
+    /// The one scope that is meant.
+    #[serde(rename = "ref")]
+    pub git_ref: Option<String>,
+}

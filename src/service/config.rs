@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use rustix::process::{Resource, getrlimit};
 use url::Url;
 
+use crate::protocol::block_list::MAX_BLOCKS;
+
 pub use super::{network::Network, tls::Identity};
 
 /// How long a signed blob URL opens its door. Clients renew an expired one by a new lookup; an hour
@@ -52,16 +54,13 @@ pub const MAX_READS: usize = 4;
 pub const MAX_HELD_BYTES: u64 = 16 << 20;
 
 /// Most parts of one upload: what Azure allows in a block list.
-pub const MAX_PARTS: usize = 50_000;
+pub const MAX_PARTS: usize = MAX_BLOCKS;
 
 /// Largest part of an upload: what Azure allows for one block (4000 MiB).
 pub const MAX_PART_BYTES: u64 = 4000 << 20;
 
 /// Largest blob that is put in one request: what Azure allows (5000 MiB).
 pub const MAX_PUT_BYTES: u64 = 5000 << 20;
-
-/// Longest block id once decoded from base64: what Azure allows.
-pub const MAX_BLOCK_ID_BYTES: usize = 64;
 
 pub use crate::protocol::key::MAX_LOOKUP_KEYS;
 

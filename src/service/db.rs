@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params}
 use self::pool::Pool;
 pub use self::pool::SEARCHES;
 use super::{error::Error, files::DataDir, region::Region, upload::Name};
+use crate::protocol::rest::{Direction, SortBy};
 
 /// No key may hold this character (see `entries`), so it ends the range of keys with a prefix.
 pub const AFTER_ALL_KEYS: char = char::MAX;
@@ -44,30 +45,6 @@ pub struct Filter {
     pub key_prefix: String,
     /// The scopes: entries of others do not match.
     pub scopes: Vec<String>,
-}
-
-/// What a listing is sorted by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SortBy {
-    /// When the entry was committed.
-    CreatedAt,
-    /// When it was last found.
-    #[default]
-    LastAccessedAt,
-    /// How large it is.
-    SizeInBytes,
-}
-
-/// Which end of a listing comes first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// The smallest or oldest.
-    Asc,
-    /// The largest or newest.
-    #[default]
-    Desc,
 }
 
 /// One page of a sorted listing.

@@ -23,14 +23,17 @@ use super::{
     blobs::Blobs,
     clock::Clock,
     config::{MAX_LOOKUP_KEYS, MAX_OPEN_UPLOADS, affordable},
-    db::{AFTER_ALL_KEYS, Db, Direction, Entry, Filter, Page, SortBy},
+    db::{AFTER_ALL_KEYS, Db, Entry, Filter, Page},
     error::Error,
     files::DataDir,
     region::{Region, stored_bytes},
     registry::Registry,
     upload::{Name, Upload},
 };
-use crate::protocol::key::MAX_KEY_CHARS;
+use crate::protocol::{
+    key::MAX_KEY_CHARS,
+    rest::{Direction, SortBy},
+};
 
 /// Ids are random, so that no id of an upload that died with its process is ever given again, and
 /// have at most 52 bits, since JavaScript's numbers hold no more.

@@ -1,18 +1,16 @@
-//! How Azure Blob storage words things: block lists, headers and errors
+//! How Azure Blob storage words things: headers and errors
 //! (what the clients send and need was seen in azblob v1.5.0 for Go).
 
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 
 use super::{log_internal, refusal};
-use crate::service::{
-    config::{MAX_BLOCK_ID_BYTES, MAX_PARTS},
-    error::Error,
-    sign::Denied,
+use crate::{
+    protocol::block_list::BlockListError,
+    service::{error::Error, sign::Denied},
 };
 
 /// The version of the protocol that answers name; clients only show it.
@@ -45,51 +43,6 @@ pub fn describe(id: i64, modified: Timestamp) -> [(HeaderName, String); 2] {
     ]
 }
 
-/// Reads the ids of `<BlockList><Latest>…</Latest>…</BlockList>` in their order. `Committed` and
-/// `Uncommitted` mean the same here, since a blob is committed once.
-pub fn parse_block_list(xml: &str) -> Result<Vec<&str>, Failure> {
-    let malformed = || Failure::InvalidBlockList("the body is not a block list");
-    let mut rest = xml.trim_start_matches('\u{feff}').trim();
-    if rest.starts_with("<?xml") {
-        rest = rest.split_once("?>").ok_or_else(malformed)?.1.trim();
-    }
-    if rest == "<BlockList/>" || rest == "<BlockList />" {
-        return Ok(Vec::new());
-    }
-    rest = rest.strip_prefix("<BlockList>").ok_or_else(malformed)?;
-    rest = rest.strip_suffix("</BlockList>").ok_or_else(malformed)?;
-    let mut ids = Vec::new();
-    while let Some(element) = rest.trim_start().strip_prefix('<') {
-        let (kind, content) = element.split_once('>').ok_or_else(malformed)?;
-        if !matches!(kind, "Latest" | "Committed" | "Uncommitted") {
-            return Err(malformed());
-        }
-        let (id, after) = content.split_once("</").ok_or_else(malformed)?;
-        rest = after
-            .strip_prefix(kind)
-            .and_then(|after| after.strip_prefix('>'))
-            .ok_or_else(malformed)?;
-        ids.push(check_block_id(id.trim())?);
-        if ids.len() > MAX_PARTS {
-            return Err(Failure::InvalidBlockList("the list is too long"));
-        }
-    }
-    if rest.trim().is_empty() {
-        Ok(ids)
-    } else {
-        Err(malformed())
-    }
-}
-
-/// A block id is base64 of at most 64 bytes.
-pub fn check_block_id(id: &str) -> Result<&str, Failure> {
-    let decoded = BASE64_STANDARD.decode(id).unwrap_or_default();
-    if decoded.is_empty() || decoded.len() > MAX_BLOCK_ID_BYTES {
-        return Err(Failure::InvalidBlockId);
-    }
-    Ok(id)
-}
-
 /// Why a blob operation is refused.
 #[derive(Debug)]
 pub enum Failure {
@@ -116,6 +69,16 @@ pub enum Failure {
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
+    }
+}
+
+impl From<BlockListError> for Failure {
+    fn from(error: BlockListError) -> Self {
+        match error {
+            BlockListError::Malformed => Self::InvalidBlockList("the body is not a block list"),
+            BlockListError::TooLong => Self::InvalidBlockList("the list is too long"),
+            BlockListError::Id => Self::InvalidBlockId,
+        }
     }
 }
 
@@ -208,47 +171,5 @@ impl IntoResponse for Failure {
             response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
         response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn block_lists_of_both_clients_are_read() {
-        let go = "<BlockList><Latest>YQ==</Latest><Latest>Yg==</Latest></BlockList>";
-        let js = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<BlockList>\n  \
-                  <Uncommitted>YQ==</Uncommitted>\n<Committed>Yg==</Committed>\n</BlockList>\n";
-        for xml in [go, js] {
-            assert_eq!(parse_block_list(xml).unwrap(), ["YQ==", "Yg=="]);
-        }
-        assert!(
-            parse_block_list("<BlockList></BlockList>")
-                .unwrap()
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn other_bodies_are_refused() {
-        for xml in [
-            "",
-            "{}",
-            "<BlockList><Latest>YQ==</Latest>",
-            "<BlockList><Latest>YQ==</Uncommitted></BlockList>",
-            "<BlockList><Other>YQ==</Other></BlockList>",
-            "<BlockList><Latest>not base64!</Latest></BlockList>",
-            "<BlockList>text</BlockList>",
-            "<BlockList><Latest></Latest></BlockList>",
-        ] {
-            assert!(parse_block_list(xml).is_err(), "{xml}");
-        }
-    }
-
-    #[test]
-    fn block_ids_have_at_most_64_bytes() {
-        assert!(check_block_id(&BASE64_STANDARD.encode([7; 64])).is_ok());
-        assert!(check_block_id(&BASE64_STANDARD.encode([7; 65])).is_err());
     }
 }

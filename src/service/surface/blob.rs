@@ -18,7 +18,10 @@ use super::{
     azure::{self, Failure},
 };
 use crate::{
-    protocol::range::{self, ContentRange, RangeError},
+    protocol::{
+        block_list,
+        range::{self, ContentRange, RangeError},
+    },
     service::{
         config::{MAX_PART_BYTES, MAX_PUT_BYTES},
         metrics::Operation,
@@ -155,7 +158,7 @@ async fn put_block(
     let block_id = block_id.ok_or(Failure::Query("blockid is missing"))?;
     // base64 has no space: it was a plus that the client did not escape.
     let block_id = block_id.replace(' ', "+");
-    azure::check_block_id(&block_id)?;
+    block_list::check_id(&block_id)?;
     let len = content_length(headers, MAX_PART_BYTES)?;
     let part = Part::begin(upload, len, context.service.now())?;
     context.service.receive(body, &part).await?;
@@ -169,7 +172,7 @@ async fn put_block_list(context: &Context, upload: &Upload, body: Body) -> Resul
         .await?;
     let xml = str::from_utf8(&body)
         .map_err(|_| Failure::InvalidBlockList("the body is not UTF-8 text"))?;
-    Ok(upload.set_blocks(&azure::parse_block_list(xml)?)?)
+    Ok(upload.set_blocks(&block_list::parse(xml)?)?)
 }
 
 fn check(context: &Context, id: i64, wanted: Permission, grant: Granted) -> Result<(), Failure> {

@@ -9,49 +9,24 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{self, get},
 };
-use serde::Deserialize;
 
 use super::{Context, Refused, Shared, answer, log_internal, refusal};
 use crate::{
-    protocol::rest::{Cache, List, MAX_PER_PAGE},
+    protocol::rest::{Cache, DeleteQuery, List, ListQuery},
     service::{
         auth::{AuthError, Caller},
-        db::{Direction, Entry, Filter, Page, SortBy},
+        db::{Entry, Filter, Page},
         entries::Entries,
         error::Error,
         metrics::Operation,
     },
 };
 
-/// How many entries GitHub gives to those who do not say.
-const DEFAULT_PER_PAGE: u32 = 30;
-
 pub(super) fn routes() -> Router<Shared> {
     const CACHES: &str = "/repos/{owner}/{repo}/actions/caches";
     Router::new()
         .route(CACHES, get(list).delete(delete_key))
         .route(&format!("{CACHES}/{{id}}"), routing::delete(delete))
-}
-
-#[derive(Deserialize)]
-struct ListQuery {
-    #[serde(default)]
-    key: String,
-    #[serde(rename = "ref")]
-    git_ref: Option<String>,
-    per_page: Option<u32>,
-    page: Option<u32>,
-    #[serde(default)]
-    sort: SortBy,
-    #[serde(default)]
-    direction: Direction,
-}
-
-#[derive(Deserialize)]
-struct DeleteQuery {
-    key: String,
-    #[serde(rename = "ref")]
-    git_ref: Option<String>,
 }
 
 async fn list(
@@ -64,16 +39,11 @@ async fn list(
         let caller = caller(&context, &headers, &owner, &repo)?;
         let Query(query) = query?;
         context.access.key(&query.key, query.git_ref.as_deref());
-        let take = query
-            .per_page
-            .unwrap_or(DEFAULT_PER_PAGE)
-            .clamp(1, MAX_PER_PAGE);
-        let pages_before = query.page.unwrap_or(1).max(1) - 1;
         let page = Page {
             sort: query.sort,
             direction: query.direction,
-            skip: u64::from(pages_before) * u64::from(take),
-            take,
+            skip: query.skip(),
+            take: query.take(),
         };
         let filter = Filter {
             scopes: only(query.git_ref.as_deref(), caller.readable()),
