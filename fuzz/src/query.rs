@@ -1,6 +1,6 @@
 //! The queries of the REST API, as `serve` reads them: a page is bounded and can be counted.
 
-use axum::extract::Query;
+use axum::{extract::Query, http::Uri};
 use buildkit_gha::protocol::rest::{DeleteQuery, ListQuery, MAX_PER_PAGE};
 use url::form_urlencoded::{Serializer, parse};
 
@@ -10,9 +10,11 @@ pub fn body(data: &[u8]) {
         return;
     };
     // What no head of a request can hold does not come so far.
-    let Ok(uri) = format!("/repos/o/r/actions/caches?{query}").parse() else {
+    let Ok(uri) = format!("/repos/o/r/actions/caches?{query}").parse::<Uri>() else {
         return;
     };
+    // A fragment is not part of it.
+    let query = uri.query().unwrap_or_default();
     if let Ok(Query(list)) = Query::<ListQuery>::try_from_uri(&uri) {
         assert!((1..=MAX_PER_PAGE).contains(&list.take()));
         // SQLite counts with a sign.
