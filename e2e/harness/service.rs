@@ -9,6 +9,7 @@ use std::{
 };
 
 use buildkit_gha::digest::Digest;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     Http, Lab, SOON,
@@ -155,6 +156,8 @@ impl Service {
             actions_caches: Vec<Entry>,
         }
         let repository = Self::REPOSITORY;
+        // A `#` would end the query.
+        let prefix = utf8_percent_encode(prefix, NON_ALPHANUMERIC);
         let path = format!("/repos/{repository}/actions/caches?key={prefix}&per_page=100");
         let list = self
             .http()

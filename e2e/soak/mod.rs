@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Signal;
 
 use self::{chance::Chance, faults::Faults, project::Project, table::Table};
@@ -222,7 +223,8 @@ impl Soak {
         if keys.is_empty() {
             return;
         }
-        let key = chance.one_of(&keys);
+        // A `#` would end the query.
+        let key = utf8_percent_encode(chance.one_of::<String>(&keys), NON_ALPHANUMERIC);
         let path = format!("/repos/{}/actions/caches?key={key}", Service::REPOSITORY);
         let http = Http::new(self.site.service.address()).token(&self.site.token);
         let answer = http

@@ -65,7 +65,9 @@ async fn edit_messages(
         messages.push(&data);
         let _ = from.flow_control().release_capacity(data.len());
         while let Some(message) = messages.pop()? {
-            send_message(to, &editor.edit(message)).await?;
+            if let Some(edited) = editor.edit(message) {
+                send_message(to, &edited).await?;
+            }
         }
     }
     messages.end()?;
@@ -92,11 +94,11 @@ impl FinishEditor {
 
 #[async_trait]
 impl StatusEditor for FinishEditor {
-    fn edit(&mut self, message: Bytes) -> Bytes {
-        match self.0.take() {
+    fn edit(&mut self, message: Bytes) -> Option<Bytes> {
+        Some(match self.0.take() {
             Some(finish) => finish.response(message),
             None => message,
-        }
+        })
     }
 
     async fn next(&mut self) -> Bytes {

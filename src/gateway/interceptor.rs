@@ -61,8 +61,8 @@ pub trait Finish: Send {
 /// Edits one `Control.Status` stream, message by message.
 #[async_trait]
 pub trait StatusEditor: Send {
-    /// Edits a message of buildkitd's.
-    fn edit(&mut self, message: Bytes) -> Bytes;
+    /// Edits a message of buildkitd's. None: nothing of it is left.
+    fn edit(&mut self, message: Bytes) -> Option<Bytes>;
 
     /// The next message of ours; pending while there is none. It is polled beside buildkitd's
     /// stream and must lose nothing when it is dropped.

@@ -113,12 +113,13 @@ impl Viewer {
 
 #[async_trait]
 impl StatusEditor for Viewer {
-    fn edit(&mut self, message: Bytes) -> Bytes {
+    fn edit(&mut self, message: Bytes) -> Option<Bytes> {
         match self.edit_message(&message) {
-            Ok(edited) => edited.into(),
+            Ok(edited) if edited.is_empty() && !message.is_empty() => None,
+            Ok(edited) => Some(edited.into()),
             Err(error) => {
                 tracing::debug!(%error, "a status message is passed on as it is");
-                message
+                Some(message)
             }
         }
     }
@@ -207,7 +208,7 @@ mod tests {
                 .into(),
             ..Default::default()
         };
-        let edited = viewer.edit(message.encode_to_vec().into());
+        let edited = viewer.edit(message.encode_to_vec().into()).unwrap();
         assert_eq!(
             decode(&edited).vertexes[0].name,
             "exporting to GitHub Actions Cache"
@@ -291,7 +292,7 @@ mod tests {
             let board = Arc::new(Board::new("build", Arc::default()));
             let unreached = move || (!called).then(|| "http://127.0.0.1:1/".to_owned());
             let mut viewer = Viewer::new(board, unreached);
-            let sent = viewer.edit(message.encode_to_vec().into());
+            let sent = viewer.edit(message.encode_to_vec().into()).unwrap();
             assert_eq!(decode(&sent), message);
             let said = viewer.finish().unwrap_or_default();
             assert_eq!(decode(&said).warnings.len(), warnings);
@@ -302,6 +303,6 @@ mod tests {
     fn what_is_no_status_message_passes_as_it_is() {
         let mut viewer = viewer(&Arc::new(Board::new("build", Arc::default())));
         let odd = Bytes::from_static(&[0x0a, 0xff]);
-        assert_eq!(viewer.edit(odd.clone()), odd);
+        assert_eq!(viewer.edit(odd.clone()), Some(odd));
     }
 }

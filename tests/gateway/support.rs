@@ -238,8 +238,8 @@ struct Editor(mpsc::Receiver<Bytes>);
 
 #[async_trait]
 impl StatusEditor for Editor {
-    fn edit(&mut self, message: Bytes) -> Bytes {
-        append(&message, ", edited")
+    fn edit(&mut self, message: Bytes) -> Option<Bytes> {
+        Some(append(&message, ", edited"))
     }
 
     async fn next(&mut self) -> Bytes {
