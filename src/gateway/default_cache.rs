@@ -11,19 +11,20 @@ use super::{
 use crate::{cache::Event, wire::WireError};
 
 impl Front {
-    /// The request with the default cache in it, if it is a build that names no `gha` cache.
+    /// The request and what it says, with the default cache in both if it is a build that names no
+    /// `gha` cache.
     pub(super) fn with_default_cache(
         &self,
         build: &Build,
         request: Bytes,
-        read: &SolveRequest,
-    ) -> Result<Bytes, WireError> {
+        read: SolveRequest,
+    ) -> Result<(Bytes, SolveRequest), WireError> {
         if read.is_internal || read.names_gha() {
-            return Ok(request);
+            return Ok((request, read));
         }
         let Some(attrs) = &self.settings.default_cache else {
             self.say_that_no_cache_came(build);
-            return Ok(request);
+            return Ok((request, read));
         };
         let entry = Entry {
             kind: entry::GHA.into(),
@@ -37,7 +38,8 @@ impl Front {
         );
         build.board.reporter().report(Event::Note(note));
         build.set_default_cache(entry);
-        Ok(request.into())
+        let read = rewrite::read_solve(&request)?;
+        Ok((request.into(), read))
     }
 
     /// The operator has set a cache up and the build names none: buildx may have left its entry out.

@@ -93,8 +93,8 @@ impl Interceptor for Front {
         }
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
-        let request = (self.with_default_cache(&build, request, &read)).map_err(malformed)?;
-        let read = rewrite::read_solve(&request).map_err(malformed)?;
+        let (request, read) =
+            (self.with_default_cache(&build, request, read)).map_err(malformed)?;
         self.remember_tokens(&read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;

@@ -19,9 +19,7 @@ const PACE: Duration = Duration::from_millis(100);
 /// Field numbers of `StatusResponse`, `Vertex` and `VertexStatus`.
 const VERTEXES: u32 = 1;
 const STATUSES: u32 = 2;
-const VERTEX_DIGEST: u32 = 1;
 const VERTEX_NAME: u32 = 3;
-const VERTEX_ERROR: u32 = 7;
 const STATUS_ID: u32 = 1;
 const STATUS_VERTEX: u32 = 2;
 
@@ -61,14 +59,15 @@ impl Viewer {
     /// Gives BuildKit's rows for caches of ours the names that they have with stock's `gha`, and
     /// looks for imports that failed because buildkitd cannot reach us.
     fn edit_vertex(&self, vertex: &[u8]) -> Result<Edit, WireError> {
-        if let Ok(vertex) = Vertex::decode(vertex) {
-            self.board.saw(&vertex);
-        }
-        let name = text(vertex, VERTEX_NAME)?;
-        if name.starts_with(IMPORT_NAME) && !text(vertex, VERTEX_ERROR)?.is_empty() {
+        // What cannot be read is no row of ours.
+        let Ok(known) = Vertex::decode(vertex) else {
+            return Ok(Edit::Keep);
+        };
+        self.board.saw(&known);
+        if known.name.starts_with(IMPORT_NAME) && !known.error.is_empty() {
             self.advise();
         }
-        let Some(name) = self.board.rename(text(vertex, VERTEX_DIGEST)?, name) else {
+        let Some(name) = self.board.rename(&known.digest, &known.name) else {
             return Ok(Edit::Keep);
         };
         let renamed = wire::edit(vertex, |field| {
