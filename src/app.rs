@@ -10,12 +10,12 @@ use crate::{
     cache::{Cache, Settings},
     config::{Address, Buildkitd, GatewayConfig},
     gateway::{
-        self, BindError, Front, FrontSettings, Gateway, INDEX_WAIT,
+        self, BindError, BuildInterceptor, Gateway, INDEX_WAIT, InterceptorConfig,
         endpoint::{
             self, Endpoint,
             tls::{Identity, TlsError},
         },
-        supervise::{self, Child, Leash, StartError, Trust},
+        supervise::{self, Child, ChildSignals, StartError, Trust},
     },
     lifecycle::{Signals, Tasks},
 };
@@ -98,7 +98,7 @@ impl App {
             }
         };
         if let Some(child) = &mut child {
-            let leash = child.leash();
+            let leash = child.signals();
             let answers = child.answers();
             relaying(&mut signals, answers, |kind| forward(leash, kind)).await?;
         }
@@ -110,7 +110,11 @@ impl App {
         let steps_share = supervise::share_network(&upstream).await;
         let way = imports::choose(config.imports.way, endpoint.url(), steps_share);
         imports::warn(&config, way, steps_share);
-        let front = Arc::new(Front::new(front_settings(&config, way), cache, endpoint));
+        let front = Arc::new(BuildInterceptor::new(
+            front_settings(&config, way),
+            cache,
+            endpoint,
+        ));
         let drain = config.limits.drain;
         let config = gateway::Config {
             listen: config.listen,
@@ -164,7 +168,7 @@ async fn relaying<T>(
     }
 }
 
-fn forward(leash: Leash, kind: SignalKind) {
+fn forward(leash: ChildSignals, kind: SignalKind) {
     tracing::info!(
         signal = kind.as_raw_value(),
         "passing a signal on to buildkitd"
@@ -211,13 +215,13 @@ async fn endpoint(
         .map_err(|error| BuildError::Endpoint(listen, error))
 }
 
-fn front_settings(config: &GatewayConfig, way: Way) -> FrontSettings {
-    FrontSettings {
+fn front_settings(config: &GatewayConfig, way: Way) -> InterceptorConfig {
+    InterceptorConfig {
         overrides: config.overrides.clone(),
         default_cache: config.default_cache.clone(),
         signed: config.signed,
         import: way.import,
-        overheard: way.overheard,
+        steps_can_listen: way.overheard,
         index_wait: config.limits.index_wait.unwrap_or(INDEX_WAIT),
     }
 }

@@ -1,8 +1,8 @@
 //! HTTP/1 connections for a router: accepted up to a number, each with limits, all drained at the
 //! end. The loopback endpoint and the embedded service stand on it.
 
-mod seats;
-mod steady;
+mod connection_limiter;
+mod stall_timeout;
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::lifecycle::Tasks;
-pub use seats::{Seat, Seats};
-use steady::Steady;
+pub use connection_limiter::{ConnectionLimiter, ConnectionPermit};
+use stall_timeout::StallTimeoutBody;
 
 /// How long to wait when the system has no file descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ pub async fn serve(
     tasks: &Tasks,
     open: &TaskTracker,
 ) {
-    let seats = Seats::new(limits.connections);
+    let seats = ConnectionLimiter::new(limits.connections);
     loop {
         let accepted = async {
             let accepted = listener.accept().await;
@@ -106,7 +106,7 @@ async fn open_and_serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     peer: Peer,
-    seat: &Seat,
+    seat: &ConnectionPermit,
     router: Router,
     limits: Limits,
     tasks: Tasks,
@@ -148,7 +148,7 @@ pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
     let mut patient = TimeoutStream::new(stream);
     patient.set_write_timeout(Some(limits.stall));
     let respond = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(|body| Body::new(Steady::new(body, &tasks)));
+        let mut request = request.map(|body| Body::new(StallTimeoutBody::new(body, &tasks)));
         mark(request.extensions_mut());
         let response = router.clone().oneshot(request);
         async move {

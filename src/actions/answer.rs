@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     Error, Kind, failure,
     http::{Limit, Side},
-    speed::Speed,
+    min_throughput::MinThroughput,
 };
 
 /// Most bytes of an error answer that are read; what comes after is no message.
@@ -25,7 +25,7 @@ pub(crate) struct Answer {
     context: failure::Context,
     limit: Limit,
     begun: Instant,
-    speed: Speed,
+    speed: MinThroughput,
 }
 
 impl Answer {
@@ -42,7 +42,7 @@ impl Answer {
             context,
             limit,
             begun,
-            speed: Speed::new(window),
+            speed: MinThroughput::new(window),
         }
     }
 

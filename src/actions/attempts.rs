@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Client, Deadline, Error, Kind, TokenError,
-    config::Shown,
+    config::WaitGuard,
     governor::TooLate,
     http::Call,
     pace::Refusal,
@@ -96,7 +96,7 @@ impl Client {
         loop {
             let end = deadline();
             let waiting = |wait: Duration, why: &str| self.show(call, wait, why);
-            let passed = self.lane().pass(call, self.weight(), end, waiting).await;
+            let passed = self.lane().pass(call, self.priority(), end, waiting).await;
             let TooLate { wait, reason } = match passed {
                 Ok(at) => return Ok(at),
                 // Somebody with more time has joined meanwhile.
@@ -156,7 +156,7 @@ impl Client {
         Ok(())
     }
 
-    fn show(&self, call: Call, wait: Duration, why: &str) -> Shown {
+    fn show(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
         tracing::info!(call = call.words(), ?wait, why, "waiting to try again");
         self.config().observer.waiting(call, wait, why)
     }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Api, ClientConfig, Deadline, Entry, Error, Identity, Kind, Reserved, RestTarget, Target, Token,
-    Weight,
+    Api, ClientConfig, Deadline, Entry, Error, Identity, Kind, Priority, Reserved, RestTarget,
+    Target, Token,
     allowance::Allowance,
     answer::Answer,
     governor::Lane,
@@ -37,7 +37,7 @@ const PLAIN_URL: &str = "the service is reached over https, but its signed URLs 
 pub struct Client {
     shared: Arc<Shared>,
     deadline: Option<Deadline>,
-    weight: Weight,
+    priority: Priority,
     /// Which attempt of a call it makes, from 1.
     attempt: u32,
     insists: bool,
@@ -78,7 +78,7 @@ impl Client {
         Self {
             shared: Arc::new(shared),
             deadline: None,
-            weight: Weight::default(),
+            priority: Priority::default(),
             attempt: 1,
             insists: false,
         }
@@ -113,16 +113,16 @@ impl Client {
 
     /// The same client, whose calls are served by this weight where not all can be.
     #[must_use]
-    pub fn with_weight(&self, weight: &Weight) -> Self {
+    pub fn with_priority(&self, weight: &Priority) -> Self {
         Self {
-            weight: weight.clone(),
+            priority: weight.clone(),
             ..self.clone()
         }
     }
 
     /// How much its calls are worth.
-    pub fn weight(&self) -> &Weight {
-        &self.weight
+    pub fn priority(&self) -> &Priority {
+        &self.priority
     }
 
     /// The token that calls are made with.

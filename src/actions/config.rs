@@ -107,12 +107,12 @@ impl Default for RetryPolicy {
 pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 /// What shows that a call waits, for as long as it is kept.
-pub type Shown = Option<Box<dyn Send + Sync>>;
+pub type WaitGuard = Option<Box<dyn Send + Sync>>;
 
 /// Told what a client is doing when it does not move.
 pub trait Observer: Send + Sync {
     /// A call waits at least for `wait`, because of `why`, before it is made (again).
-    fn waiting(&self, call: Call, wait: Duration, why: &str) -> Shown;
+    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard;
 }
 
 /// An observer that looks away; the log still tells.
@@ -120,7 +120,7 @@ pub trait Observer: Send + Sync {
 pub struct Unobserved;
 
 impl Observer for Unobserved {
-    fn waiting(&self, _: Call, _: Duration, _: &str) -> Shown {
+    fn waiting(&self, _: Call, _: Duration, _: &str) -> WaitGuard {
         None
     }
 }

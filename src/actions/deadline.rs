@@ -43,7 +43,7 @@ struct Moving {
 
 /// Why a deadline has fallen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lapse {
+pub enum TimeoutReason {
     /// Its time was over, and nothing moved.
     TimeOver,
     /// It was put off, and then nothing moved for so long.
@@ -101,16 +101,16 @@ impl Deadline {
     }
 
     /// Why it has fallen, as far as is known now.
-    pub fn lapse(&self) -> Lapse {
+    pub fn reason(&self) -> TimeoutReason {
         let end = self.set();
         let Some(moving) = &self.moving else {
-            return Lapse::TimeOver;
+            return TimeoutReason::TimeOver;
         };
         let still = moving.last_progress.last().map(|last| last + moving.grace);
         match still.filter(|still| *still > end) {
-            None => Lapse::TimeOver,
-            Some(still) if still < end + moving.overtime => Lapse::StoodStill(moving.grace),
-            Some(_) => Lapse::Overtime(moving.overtime),
+            None => TimeoutReason::TimeOver,
+            Some(still) if still < end + moving.overtime => TimeoutReason::StoodStill(moving.grace),
+            Some(_) => TimeoutReason::Overtime(moving.overtime),
         }
     }
 
@@ -159,11 +159,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_falls_when_nothing_moves_any_more() {
         let (still, overtime) = (
-            Lapse::StoodStill(30 * SECOND),
-            Lapse::Overtime(100 * SECOND),
+            TimeoutReason::StoodStill(30 * SECOND),
+            TimeoutReason::Overtime(100 * SECOND),
         );
         for (beats, expected, lapse) in [
-            (0, 10, Lapse::TimeOver),
+            (0, 10, TimeoutReason::TimeOver),
             (3, 33, still),
             (15, 45, still),
             (500, 110, overtime),
@@ -181,7 +181,7 @@ mod tests {
             };
             assert!(deadline.bound(moving).await.is_none());
             assert_eq!(begun.elapsed(), expected * SECOND, "{beats}");
-            assert_eq!(deadline.lapse(), lapse, "{beats}");
+            assert_eq!(deadline.reason(), lapse, "{beats}");
         }
     }
 }

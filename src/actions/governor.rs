@@ -17,7 +17,7 @@ use tokio::{
 use url::{Host, Url};
 
 use super::{
-    Call, Weight,
+    Call, Priority,
     allowance::Allowance,
     deadline::LastProgress,
     pace::{Pace, Refusal},
@@ -140,7 +140,7 @@ impl Lane {
     pub async fn pass<W>(
         &self,
         call: Call,
-        weight: &Weight,
+        weight: &Priority,
         deadline: Option<Instant>,
         waiting: impl FnOnce(Duration, &str) -> W,
     ) -> Result<Instant, TooLate> {
@@ -205,7 +205,7 @@ struct State {
 }
 
 struct Waiter {
-    weight: Weight,
+    weight: Priority,
     wake: Arc<Notify>,
 }
 
@@ -230,7 +230,7 @@ impl Line {
         }))
     }
 
-    fn enter(&self, weight: &Weight, now: Instant) -> Entered<'_> {
+    fn enter(&self, weight: &Priority, now: Instant) -> Entered<'_> {
         let mut state = lock(&self.0);
         let first = weight.is_first();
         if state.waiting.is_empty() && state.pace.next(now, first) <= now {
@@ -254,7 +254,7 @@ impl Line {
     }
 
     /// When this caller would be served if it were the next.
-    fn due(&self, weight: &Weight, now: Instant) -> Instant {
+    fn due(&self, weight: &Priority, now: Instant) -> Instant {
         lock(&self.0).pace.next(now, weight.is_first())
     }
 }

@@ -27,6 +27,7 @@ pub use super::call::Call;
 pub(crate) use super::request::{Request, Side};
 use super::{
     Error, Kind,
+    adaptive_concurrency::AdaptiveConcurrency,
     answer::Answer,
     body::{Sent, SlicedBody},
     config::HttpConfig,
@@ -34,7 +35,6 @@ use super::{
     governor::{Governor, Lane},
     outage::Outages,
     resolve, tls,
-    width::Width,
 };
 use crate::digest::Digest;
 
@@ -83,7 +83,7 @@ struct Shared {
     reading: Route,
     memory: Arc<Semaphore>,
     memory_units: u32,
-    uploads: Width,
+    uploads: AdaptiveConcurrency,
     governor: Governor,
     outages: Outages,
     counters: [Counter; Call::ALL.len()],
@@ -168,7 +168,7 @@ impl Http {
             reading: reading.map_err(words)?,
             memory: Arc::new(Semaphore::new(memory_units as usize)),
             memory_units,
-            uploads: Width::new("up", config.most_parts),
+            uploads: AdaptiveConcurrency::new("up", config.most_parts),
             governor: Governor::new(config.budgets),
             outages: Outages::default(),
             counters: Default::default(),
@@ -195,7 +195,7 @@ impl Http {
     }
 
     /// The parts of all uploads.
-    pub(super) fn uploads(&self) -> &Width {
+    pub(super) fn uploads(&self) -> &AdaptiveConcurrency {
         &self.0.uploads
     }
 

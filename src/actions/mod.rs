@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use url::Url;
 
+mod adaptive_concurrency;
 mod allowance;
 mod answer;
 mod attempts;
@@ -36,36 +37,35 @@ mod error;
 mod failure;
 mod governor;
 mod http;
+mod min_throughput;
 mod outage;
 mod pace;
 pub mod plan;
+mod priority;
 mod request;
 mod resolve;
 mod rest;
 mod retry;
-mod speed;
 mod tls;
 mod token;
 mod upload;
 mod v1;
 mod v2;
-mod weight;
-mod width;
 
+pub use adaptive_concurrency::{AdaptiveConcurrency, Permit};
 pub use client::Client;
 pub use config::{
-    ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Shown, Unobserved,
+    ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Unobserved, WaitGuard,
 };
-pub use deadline::{Deadline, Lapse};
+pub use deadline::{Deadline, TimeoutReason};
 pub use download::{Location, Probe};
 pub use error::{Error, Kind, NoConnection};
 pub use governor::{Budgets, PerMinute};
 pub use http::{Call, Count, Http, HttpError};
+pub use min_throughput::owed;
 pub use outage::REMEMBERED;
-pub use speed::owed;
+pub use priority::Priority;
 pub use token::{Token, TokenError};
-pub use weight::Weight;
-pub use width::{Place, Width};
 
 use crate::secret::{Secret, SecretUrl};
 

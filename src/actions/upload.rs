@@ -176,11 +176,11 @@ impl Upload<'_> {
                 let gone = |error| source_error(Call::UploadPart, &error);
                 self.source.available(part.range.end).await.map_err(gone)?;
                 let http = self.client.http();
-                let mut place = http.uploads().enter().await;
+                let mut place = http.uploads().acquire().await;
                 let _memory = http.memory(length).await;
                 let bytes = self.read(part.range.clone()).await.map_err(gone)?;
                 let outcome = send(part.clone(), bytes).await;
-                place.over(length, outcome.as_ref().err());
+                place.record(length, outcome.as_ref().err());
                 outcome
             })
             .await?;

@@ -4,14 +4,14 @@ use url::Url;
 
 use super::BuildError;
 use crate::{
-    config::{Buildkitd, GatewayConfig, ImportWay},
+    config::{Buildkitd, GatewayConfig, ImportTransport},
     gateway::endpoint::tls::Identity,
 };
 
 /// How imports reach buildkitd, and who else may listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Way {
-    pub import: ImportWay,
+    pub import: ImportTransport,
     /// What passes through the endpoint passes in clear where build steps may listen.
     pub overheard: bool,
 }
@@ -31,12 +31,12 @@ pub(super) fn identity(config: &GatewayConfig) -> Result<Option<Identity>, Build
 }
 
 /// Chooses the way where nobody has: the session, if the endpoint can be overheard (ADR 41).
-pub(super) fn choose(said: Option<ImportWay>, endpoint: &Url, steps_share: bool) -> Way {
+pub(super) fn choose(said: Option<ImportTransport>, endpoint: &Url, steps_share: bool) -> Way {
     let overheard = steps_share && endpoint.scheme() != "https";
     let import = said.unwrap_or(if overheard {
-        ImportWay::Content
+        ImportTransport::Content
     } else {
-        ImportWay::Loopback
+        ImportTransport::Loopback
     });
     Way { import, overheard }
 }
@@ -45,8 +45,8 @@ pub(super) fn choose(said: Option<ImportWay>, endpoint: &Url, steps_share: bool)
 pub(super) fn warn(config: &GatewayConfig, way: Way, steps_share: bool) {
     if way.overheard {
         let imports = match way.import {
-            ImportWay::Loopback => "imports pass there in clear, as BUILDKIT_GHA_IMPORT says",
-            ImportWay::Content => "imports go over the session instead",
+            ImportTransport::Loopback => "imports pass there in clear, as BUILDKIT_GHA_IMPORT says",
+            ImportTransport::Content => "imports go over the session instead",
         };
         tracing::warn!(
             "build steps share buildkitd's network and may listen to the import endpoint: {imports}; \
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_may_be_overheard_is_not_said_unless_somebody_wants_it_so() {
-        use ImportWay::{Content, Loopback};
+        use ImportTransport::{Content, Loopback};
         let plain = "http://127.0.0.1:1/".parse().unwrap();
         let private = "https://127.0.0.1:1/".parse().unwrap();
         for (said, url, steps_share, import, overheard) in [

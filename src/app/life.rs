@@ -12,8 +12,8 @@ use tokio::{signal::unix::SignalKind, time::Instant};
 use super::forward;
 use crate::{
     gateway::{
-        Front,
-        supervise::{Child, Leash},
+        BuildInterceptor,
+        supervise::{Child, ChildSignals},
     },
     lifecycle::{ENDING, Signals, Tasks},
 };
@@ -31,7 +31,7 @@ const CUT_OFF: u8 = 1;
 /// A gateway that serves.
 pub(super) struct Life {
     pub child: Option<Child>,
-    pub front: Arc<Front>,
+    pub front: Arc<BuildInterceptor>,
     pub signals: Signals,
     pub tasks: Tasks,
     /// How long builds in flight may go on after the first signal.
@@ -117,8 +117,8 @@ impl Life {
         }
     }
 
-    fn leash(&self) -> Option<Leash> {
-        self.child.as_ref().map(Child::leash)
+    fn leash(&self) -> Option<ChildSignals> {
+        self.child.as_ref().map(Child::signals)
     }
 
     /// The next thing that matters; signals that are buildkitd's own are passed on meanwhile.

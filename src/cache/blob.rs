@@ -35,7 +35,7 @@ pub enum FetchError {
         /// What was done about it.
         repair: Repair,
         /// What else can be done.
-        advice: Advice,
+        advice: Remedy,
     },
     /// The service failed.
     #[error(
@@ -47,7 +47,7 @@ pub enum FetchError {
         /// In the service's own words.
         error: actions::Error,
         /// What else can be done.
-        advice: Advice,
+        advice: Remedy,
     },
     /// The disk failed, or there was no room in time.
     #[error("{digest} could not be fetched: {reason}")]
@@ -61,7 +61,7 @@ pub enum FetchError {
 
 /// What a user can do so that no build relies on a layer that cannot be had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Advice {
+pub enum Remedy {
     /// Nothing more: the import verifies layers already.
     #[default]
     Nothing,
@@ -69,7 +69,7 @@ pub enum Advice {
     Verify,
 }
 
-impl fmt::Display for Advice {
+impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => Ok(()),
@@ -83,7 +83,7 @@ impl fmt::Display for Advice {
 
 impl FetchError {
     /// Says what else can be done.
-    pub(super) fn advise(&mut self, what: Advice) {
+    pub(super) fn advise(&mut self, what: Remedy) {
         match self {
             Self::Damaged { advice, .. } | Self::Remote { advice, .. } => *advice = what,
             Self::NotFound(_) | Self::Spool { .. } => {}

@@ -16,8 +16,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all};
 use super::{
     FetchError, ImportJob,
     blob::Blob,
-    config::CacheConfig,
     graph,
+    index_format::CacheConfig,
     manifest::{LOCAL_IMPORT_LIMIT, LocalCache, ManifestError},
 };
 use crate::{
@@ -103,7 +103,7 @@ async fn missing(job: &ImportJob) -> HashSet<Digest> {
     let mut named = HashSet::new();
     job.for_each_config(|config| named.extend(config.layers.iter().map(|layer| layer.blob)));
     let looks = named.into_iter().map(|digest| async move {
-        let promise = job.promise(digest).await;
+        let promise = job.confirm(digest).await;
         promise.is_none().then_some(digest)
     });
     join_all(looks).await.into_iter().flatten().collect()
@@ -114,7 +114,7 @@ impl Host for ContentImport {
     async fn info(&self, digest: Digest) -> Result<ContentInfo, Error> {
         let size = match self.documents.get(&digest) {
             Some(document) => Some(document.len() as u64),
-            None => self.job.promise(digest).await,
+            None => self.job.confirm(digest).await,
         };
         Ok(ContentInfo {
             digest,

@@ -37,9 +37,9 @@ pub(super) use upload::{Upload, Uploads};
 use self::{document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger};
 use super::{
     Shared,
+    attributes::Spec,
     listing::{Listing, Listings},
     report::Reporter,
-    spec::Spec,
     waits::SharedRow,
 };
 use crate::{

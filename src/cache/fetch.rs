@@ -16,14 +16,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Shared,
-    blob::{Advice, FetchError, Fetched, Repair, pieces},
+    blob::{FetchError, Fetched, Remedy, Repair, pieces},
     lookup,
     report::{Bar, Reporter},
     spool::{SpoolError, SpoolFile},
     waits::Row,
 };
 use crate::{
-    actions::{self, Call, Client, Entry, Kind, Place},
+    actions::{self, Call, Client, Entry, Kind, Permit},
     digest::{Digest, Hasher},
 };
 
@@ -162,7 +162,7 @@ impl Fetch {
             key,
             reason,
             repair: Repair::Denied,
-            advice: Advice::default(),
+            advice: Remedy::default(),
         }
     }
 
@@ -197,8 +197,8 @@ impl Fetch {
     }
 
     /// One range, whole, and its place, which bounds the memory of those that wait for their turn.
-    async fn range(&self, range: Range<u64>) -> Result<(Vec<Bytes>, Place), FetchError> {
-        let mut place = self.cache.ranges.enter().await;
+    async fn range(&self, range: Range<u64>) -> Result<(Vec<Bytes>, Permit), FetchError> {
+        let mut place = self.cache.ranges.acquire().await;
         let pulse = Pulse::default();
         let length = range.end - range.start;
         let chunks = tokio::select! {
@@ -208,7 +208,7 @@ impl Fetch {
                 Err(self.client.error(Call::Download, Kind::Timeout, &message))
             }
         };
-        place.over(length, chunks.as_ref().err());
+        place.record(length, chunks.as_ref().err());
         Ok((chunks.map_err(|error| self.failed(error))?, place))
     }
 
@@ -246,7 +246,7 @@ impl Fetch {
         FetchError::Remote {
             digest: self.digest,
             error,
-            advice: Advice::default(),
+            advice: Remedy::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
     hash::BuildHasher,
 };
 
-use super::config::{CacheConfig, ConfigError, Layer, NO_PARENT, layer_order, record_order};
+use super::index_format::{CacheConfig, IndexError, Layer, NO_PARENT, layer_order, record_order};
 use crate::digest::{Digest, Hasher};
 
 /// What an index says. Equal graphs are interchangeable.
@@ -18,7 +18,7 @@ pub struct Graph(Digest);
 
 impl Graph {
     /// The graph of an index.
-    pub fn of(config: &CacheConfig) -> Result<Self, ConfigError> {
+    pub fn of(config: &CacheConfig) -> Result<Self, IndexError> {
         config.check()?;
         let layers = layer_hashes(config)?;
         let records = record_hashes(config, &layers)?;
@@ -34,7 +34,7 @@ impl Graph {
 pub fn without(
     config: &CacheConfig,
     failed: &HashSet<Digest, impl BuildHasher>,
-) -> Result<CacheConfig, ConfigError> {
+) -> Result<CacheConfig, IndexError> {
     config.check()?;
     let mut stays = vec![false; config.layers.len()];
     for at in layer_order(config)? {
@@ -72,7 +72,7 @@ pub fn without(
 
 /// What it saves to have a blob: its size and that of all layers upon it, which are worth nothing
 /// without it. So a layer is worth more than those upon it.
-pub fn savings(config: &CacheConfig) -> Result<HashMap<Digest, u64>, ConfigError> {
+pub fn savings(config: &CacheConfig) -> Result<HashMap<Digest, u64>, IndexError> {
     config.check()?;
     let size = |layer: &Layer| {
         let size = layer.annotations.as_ref().map_or(0, |known| known.size);
@@ -110,7 +110,7 @@ fn parent(place: i64) -> Option<usize> {
     usize::try_from(place).ok()
 }
 
-fn layer_hashes(config: &CacheConfig) -> Result<Vec<Digest>, ConfigError> {
+fn layer_hashes(config: &CacheConfig) -> Result<Vec<Digest>, IndexError> {
     let mut hashes = vec![Digest::of([]); config.layers.len()];
     for at in layer_order(config)? {
         let layer = &config.layers[at];
@@ -122,7 +122,7 @@ fn layer_hashes(config: &CacheConfig) -> Result<Vec<Digest>, ConfigError> {
     Ok(hashes)
 }
 
-fn record_hashes(config: &CacheConfig, layers: &[Digest]) -> Result<Vec<Digest>, ConfigError> {
+fn record_hashes(config: &CacheConfig, layers: &[Digest]) -> Result<Vec<Digest>, IndexError> {
     let mut hashes = vec![Digest::of([]); config.records.len()];
     for at in record_order(config)? {
         let record = &config.records[at];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{config::CacheConfig, damage::Damage};
+use super::{damage::Damage, index_format::CacheConfig};
 use crate::{
     actions::{Client, Error, Identity},
     protocol::key::BlobKey,

@@ -24,14 +24,14 @@ use self::{
 };
 use super::{
     Shared,
-    blob::{Advice, Blob, FetchError, Fetched},
-    config::CacheConfig,
+    attributes::{Spec, Verify},
+    blob::{Blob, FetchError, Fetched, Remedy},
     content_import::ContentImport,
     fetch::Fetch,
     flight::Flight,
     index::LoadedIndex,
+    index_format::CacheConfig,
     report::{Event, Reporter},
-    spec::{Spec, Verify},
 };
 use crate::{
     actions::{Client, Token},
@@ -183,7 +183,7 @@ impl ImportJob {
 
     /// The size of a layer if it is there for certain: it was looked up and its URL answers.
     /// `None` is a cache miss.
-    pub async fn promise(&self, digest: Digest) -> Option<u64> {
+    pub async fn confirm(&self, digest: Digest) -> Option<u64> {
         Some(self.core.promised(digest).await?.size)
     }
 
@@ -287,7 +287,7 @@ impl Core {
             *repair = self.repair(*digest, key).await;
         }
         if self.verify != Verify::Full {
-            error.advise(Advice::Verify);
+            error.advise(Remedy::Verify);
         }
         self.warn(
             "cache import: a layer could not be fetched",

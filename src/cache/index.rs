@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::config;
+use super::index_format;
 use crate::{
     actions::{self, Call, Client, Entry, Kind, Reserved},
     protocol::key::IndexKey,
@@ -70,7 +70,7 @@ pub(super) async fn exact(
 }
 
 async fn read(client: &Client, entry: Entry) -> Newest {
-    let body = client.read_all(&entry, config::MAX_BYTES as u64);
+    let body = client.read_all(&entry, index_format::MAX_BYTES as u64);
     let body = timeout(BODY_TIME, body).await.unwrap_or_else(|_| {
         let message = format!("not all of it came within {} s", BODY_TIME.as_secs());
         Err(client.error(Call::Download, Kind::Timeout, &message))

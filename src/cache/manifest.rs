@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{self, Annotations, CacheConfig, ConfigError, Time};
+use super::index_format::{self, Annotations, CacheConfig, IndexError, Time};
 use crate::digest::Digest;
 
 /// The media type of the manifest that we ask BuildKit for and write ourselves.
@@ -100,7 +100,7 @@ pub enum ManifestError {
     },
     /// The config cannot be used.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] IndexError),
 }
 
 /// A blob, as OCI describes it.
@@ -154,7 +154,7 @@ impl Manifest {
         let (config, layers) = match document.media_type.as_str() {
             MANIFEST_TYPE => (document.config, document.layers),
             INDEX_TYPE | LIST_TYPE => {
-                let is_config = |d: &Descriptor| d.media_type == config::MEDIA_TYPE;
+                let is_config = |d: &Descriptor| d.media_type == index_format::MEDIA_TYPE;
                 let (configs, mut layers): (Vec<_>, Vec<_>) =
                     document.manifests.into_iter().partition(is_config);
                 if document.media_type == LIST_TYPE {
@@ -164,9 +164,9 @@ impl Manifest {
             }
             _ => return Err(media_type("document".to_owned(), document.media_type)),
         };
-        let config = config.ok_or(ManifestError::NoConfig)?;
-        if config.media_type != config::MEDIA_TYPE {
-            return Err(media_type("config".to_owned(), config.media_type));
+        let config = index_format.ok_or(ManifestError::NoConfig)?;
+        if index_format.media_type != index_format::MEDIA_TYPE {
+            return Err(media_type("config".to_owned(), index_format.media_type));
         }
         for layer in &layers {
             if !LAYER_TYPES
@@ -177,17 +177,20 @@ impl Manifest {
                 return Err(media_type(what, layer.media_type.clone()));
             }
         }
-        Ok(Self { config, layers })
+        Ok(Self {
+            index_format,
+            layers,
+        })
     }
 
     /// The index that BuildKit's own `type=gha` export of the same build would hold.
     pub fn index(&self, config: &[u8]) -> Result<CacheConfig, ManifestError> {
-        let actual = Digest::of(config);
+        let actual = Digest::of(index_format);
         let expected = self.config.digest;
         if actual != expected {
             return Err(ManifestError::OtherConfig { expected, actual });
         }
-        let mut index = config::parse(config)?;
+        let mut index = index_format::parse(index_format)?;
         let described: HashMap<_, _> = self.layers.iter().map(|l| (l.digest, l)).collect();
         for layer in &mut index.layers {
             let descriptor = described
@@ -239,16 +242,16 @@ impl LocalCache {
         let config = bare.to_json();
         let manifest = Manifest {
             config: Descriptor {
-                media_type: config::MEDIA_TYPE.to_owned(),
-                digest: Digest::of(&config),
-                size: i64::try_from(config.len()).unwrap_or(i64::MAX),
+                media_type: index_format::MEDIA_TYPE.to_owned(),
+                digest: Digest::of(&index_format),
+                size: i64::try_from(index_format.len()).unwrap_or(i64::MAX),
                 annotations: BTreeMap::new(),
             },
             layers,
         };
         Ok(Self {
             manifest: manifest.to_json(),
-            config,
+            index_format,
         })
     }
 

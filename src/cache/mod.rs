@@ -19,8 +19,8 @@ use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 
+pub mod attributes;
 mod blob;
-pub mod config;
 mod content_import;
 mod damage;
 mod export;
@@ -32,6 +32,7 @@ mod growing;
 mod heal;
 mod import;
 mod index;
+pub mod index_format;
 mod listing;
 mod lookup;
 pub mod manifest;
@@ -39,7 +40,6 @@ mod proof;
 mod relay;
 mod report;
 mod settings;
-pub mod spec;
 mod spool;
 mod unpack;
 mod unreachable;
@@ -57,7 +57,7 @@ pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{
-    actions::{Client, Http, Identity, Target, Token, Width},
+    actions::{AdaptiveConcurrency, Client, Http, Identity, Target, Token},
     digest::Digest,
     lifecycle::Tasks,
     protocol::{
@@ -65,8 +65,8 @@ use crate::{
         scope::Scope,
     },
 };
+use attributes::Spec;
 use export::Lane;
-use spec::Spec;
 use spool::{Floor, Spool};
 use waits::Waits;
 
@@ -99,7 +99,7 @@ struct Shared {
     lookups: flight::Flights<(Identity, Digest), export::Looked>,
     fetches: flight::Flights<(Identity, Digest), blob::Fetched>,
     /// Ranged reads in flight.
-    ranges: Width,
+    ranges: AdaptiveConcurrency,
 }
 
 impl Shared {
@@ -127,7 +127,7 @@ impl Cache {
             uploads: export::Uploads::default(),
             lookups: flight::Flights::default(),
             fetches: flight::Flights::default(),
-            ranges: Width::new("down", settings.ranges_in_flight),
+            ranges: AdaptiveConcurrency::new("down", settings.ranges_in_flight),
             settings,
             http,
             tasks,
@@ -140,7 +140,7 @@ impl Cache {
         spec: &Spec,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ExportJob>, Refused> {
-        Ok(ExportJob::new(self.lane(spec, reporter)?, spec))
+        Ok(ExportJob::new(self.lane(attributes, reporter)?, attributes))
     }
 
     /// An import, which begins at once to load the indexes of all scopes of the token.
@@ -149,7 +149,7 @@ impl Cache {
         spec: &Spec,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ImportJob>, Refused> {
-        let client = self.client(spec, &reporter)?;
+        let client = self.client(attributes, &reporter)?;
         if client.token().readable().next().is_none() {
             return Err(Refused::Unreadable {
                 scopes: ScopeNames::of(client.token()),
@@ -159,7 +159,7 @@ impl Cache {
         Ok(ImportJob::new(
             cache,
             client,
-            spec,
+            attributes,
             key::version(),
             reporter,
         ))
@@ -167,11 +167,14 @@ impl Cache {
 
     /// A relay for an export that BuildKit makes itself, whose time begins with its first call.
     pub fn relay(&self, spec: &Spec, reporter: Arc<dyn Reporter>) -> Result<Arc<Relay>, Refused> {
-        Ok(Relay::new(self.lane(spec, reporter)?, spec.timeout))
+        Ok(Relay::new(
+            self.lane(attributes, reporter)?,
+            attributes.timeout,
+        ))
     }
 
     fn lane(&self, spec: &Spec, reporter: Arc<dyn Reporter>) -> Result<Lane, Refused> {
-        let client = self.client(spec, &reporter)?;
+        let client = self.client(attributes, &reporter)?;
         // The service writes to the first writable scope; stock BuildKit names the index after
         // the last, and its importers look for that name.
         let Some(scope) = client.token().last_writable() else {
@@ -179,7 +182,8 @@ impl Cache {
                 scopes: ScopeNames::of(client.token()),
             });
         };
-        let key = |scope: &Scope| IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
+        let key =
+            |scope: &Scope| IndexKey::new(&attributes.scope, &scope.name, self.0.settings.signed);
         let index = key(scope);
         let other_indexes = client.token().readable().map(key);
         let other_indexes = other_indexes.filter(|other| *other != index).collect();
@@ -204,15 +208,15 @@ impl Cache {
     }
 
     fn client(&self, spec: &Spec, reporter: &Arc<dyn Reporter>) -> Result<Client, Refused> {
-        let token = Token::parse(spec.token.clone())?;
+        let token = Token::parse(attributes.token.clone())?;
         token.check(Timestamp::now())?;
         let target = Target {
-            api: spec.api.clone(),
+            api: attributes.api.clone(),
             token,
-            rest: spec.rest(),
+            rest: attributes.rest(),
         };
         let mut config = self.0.settings.client.clone();
-        config.observer = Arc::new(Waits::new(reporter));
-        Ok(Client::new(self.0.http.clone(), target, config))
+        index_format.observer = Arc::new(Waits::new(reporter));
+        Ok(Client::new(self.0.http.clone(), target, index_format))
     }
 }

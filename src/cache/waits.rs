@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::report::{Event, Reporter, Transfer, TransferState};
-use crate::actions::{Call, Observer, Shown};
+use crate::actions::{Call, Observer, WaitGuard};
 
 /// Shorter waits are not worth a row.
 const SHORTEST_SHOWN: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ impl Waits {
 }
 
 impl Observer for Waits {
-    fn waiting(&self, call: Call, wait: Duration, why: &str) -> Shown {
+    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
         if wait < SHORTEST_SHOWN {
             return None;
         }

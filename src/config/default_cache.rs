@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Env;
 use crate::{
-    cache::spec::{self, OperatorService, OperatorToken, Overrides, name},
+    cache::attributes::{self, OperatorService, OperatorToken, Overrides, name},
     secret::Secret,
 };
 
@@ -74,7 +74,7 @@ fn check(attrs: &DefaultCache, url: &Url) -> Result<(), String> {
         },
         ..Overrides::default()
     };
-    let parsed = spec::parse(attrs, &overrides);
+    let parsed = attributes::parse(attrs, &overrides);
     parsed.spec.map_err(|error| error.to_string())?;
     let ignored = parsed.ignored.iter().map(ToString::to_string);
     let unknown = parsed.unknown.iter();

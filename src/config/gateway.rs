@@ -9,7 +9,7 @@ use super::{
     default_cache, owner,
 };
 use crate::{
-    cache::spec::{OperatorService, OperatorToken, Overrides},
+    cache::attributes::{OperatorService, OperatorToken, Overrides},
     secret::Secret,
 };
 
@@ -81,7 +81,7 @@ impl GatewayConfig {
     /// As [`GatewayConfig::parse`], of a command line that was taken apart.
     pub fn of_flags(flags: &Flags, env: &Env) -> Result<Self, ConfigError> {
         let env = &flags.over(env);
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         let defaults = Defaults::detect(env);
         let said = env.get(CONFIG_VARIABLE).map(PathBuf::from);
         let path = flags.config.clone().or(said);
@@ -113,9 +113,9 @@ impl GatewayConfig {
 
 /// Collects mistakes, so that one run reports them all.
 #[derive(Default)]
-pub(super) struct Mistakes(Vec<String>);
+pub(super) struct ConfigErrors(Vec<String>);
 
-impl Mistakes {
+impl ConfigErrors {
     pub fn take<T, E: fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.0.push(error.to_string())).ok()
     }
@@ -151,7 +151,7 @@ fn listen(
     flags: &Flags,
     file: &BuildkitdToml,
     defaults: &Defaults,
-    mistakes: &mut Mistakes,
+    mistakes: &mut ConfigErrors,
 ) -> Vec<Address> {
     let written = if flags.addr.is_empty() {
         &file.grpc.address
@@ -176,7 +176,7 @@ fn gid(flags: &Flags, file: &BuildkitdToml) -> Result<Option<u32>, owner::GroupE
     }
 }
 
-fn tls(flags: &Flags, file: &BuildkitdToml, mistakes: &mut Mistakes) -> Option<Tls> {
+fn tls(flags: &Flags, file: &BuildkitdToml, mistakes: &mut ConfigErrors) -> Option<Tls> {
     let tls = &file.grpc.tls;
     let pick = |flag: &Option<PathBuf>, file: &Option<PathBuf>| {
         let path = flag.as_ref().or(file.as_ref())?;
@@ -197,7 +197,7 @@ fn tls(flags: &Flags, file: &BuildkitdToml, mistakes: &mut Mistakes) -> Option<T
     }
 }
 
-fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut Mistakes) -> Buildkitd {
+fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut ConfigErrors) -> Buildkitd {
     let upstream = env.get("BUILDKIT_GHA_UPSTREAM").map(str::parse);
     if let Some(address) = upstream.and_then(|parsed| mistakes.take(parsed)) {
         if !flags.buildkitd_only.is_empty() {
@@ -221,7 +221,7 @@ fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut Mistakes) -> Buildkitd {
     }
 }
 
-fn overrides(env: &Env, mistakes: &mut Mistakes) -> Overrides {
+fn overrides(env: &Env, mistakes: &mut ConfigErrors) -> Overrides {
     let given = env.get("BUILDKIT_GHA_TOKEN").map(Secret::new);
     let file = env.get("BUILDKIT_GHA_TOKEN_FILE").map(PathBuf::from);
     if given.is_some() && file.is_some() {

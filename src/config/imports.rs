@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{Env, Tls, gateway::Mistakes};
+use super::{Env, Tls, gateway::ConfigErrors};
 
 /// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
 const LISTEN: &str = "127.0.0.1:0";
@@ -21,12 +21,12 @@ pub struct Imports {
     /// `SSL_CERT_DIR`: the folders of certificates that buildkitd trusts.
     pub certificate_folders: Option<String>,
     /// How imports reach buildkitd, if anybody says.
-    pub way: Option<ImportWay>,
+    pub way: Option<ImportTransport>,
 }
 
 /// How imports reach buildkitd.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ImportWay {
+pub enum ImportTransport {
     /// Over the loopback endpoint, with stock's own importer.
     #[default]
     Loopback,
@@ -35,7 +35,7 @@ pub enum ImportWay {
 }
 
 impl Imports {
-    pub(super) fn read(env: &Env, mistakes: &mut Mistakes) -> Self {
+    pub(super) fn read(env: &Env, mistakes: &mut ConfigErrors) -> Self {
         let url = mistakes.url("BUILDKIT_GHA_IMPORT_URL", env);
         let tls = tls(env, mistakes);
         if tls.is_some() && url.as_ref().is_some_and(|url| url.scheme() != "https") {
@@ -54,7 +54,7 @@ impl Imports {
     }
 }
 
-fn listen(env: &Env, mistakes: &mut Mistakes) -> SocketAddr {
+fn listen(env: &Env, mistakes: &mut ConfigErrors) -> SocketAddr {
     let name = "BUILDKIT_GHA_IMPORT_LISTEN";
     let text = env.get(name).unwrap_or(LISTEN);
     let name = env.source(name);
@@ -66,7 +66,7 @@ fn listen(env: &Env, mistakes: &mut Mistakes) -> SocketAddr {
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
-fn tls(env: &Env, mistakes: &mut Mistakes) -> Option<Tls> {
+fn tls(env: &Env, mistakes: &mut ConfigErrors) -> Option<Tls> {
     let (cert, key) = (
         "BUILDKIT_GHA_IMPORT_TLS_CERT",
         "BUILDKIT_GHA_IMPORT_TLS_KEY",
@@ -86,10 +86,10 @@ fn tls(env: &Env, mistakes: &mut Mistakes) -> Option<Tls> {
     }
 }
 
-fn way(env: &Env, mistakes: &mut Mistakes) -> Option<ImportWay> {
+fn way(env: &Env, mistakes: &mut ConfigErrors) -> Option<ImportTransport> {
     match env.get("BUILDKIT_GHA_IMPORT")? {
-        "loopback" => Some(ImportWay::Loopback),
-        "content" => Some(ImportWay::Content),
+        "loopback" => Some(ImportTransport::Loopback),
+        "content" => Some(ImportTransport::Content),
         other => {
             let name = env.source("BUILDKIT_GHA_IMPORT");
             mistakes.add(format!("{name}={other:?} is neither loopback nor content"));
@@ -104,7 +104,7 @@ mod tests {
 
     fn read(env: &[(&str, &str)]) -> Result<Imports, String> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         let imports = Imports::read(&env.collect(), &mut mistakes);
         mistakes.none().map_err(|mistakes| mistakes.to_string())?;
         Ok(imports)

@@ -4,7 +4,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Env, duration, gateway::Mistakes, size};
+use super::{Env, duration, gateway::ConfigErrors, size};
 use crate::cache::{Budgets, PerMinute, Settings, go_duration};
 
 /// How long builds in flight may go on after a signal that asks for the end. It is the default
@@ -39,7 +39,7 @@ pub struct Limits {
 
 impl Limits {
     /// Reads the environment; what cannot be used becomes a mistake.
-    pub(super) fn read(env: &Env, mistakes: &mut Mistakes) -> Self {
+    pub(super) fn read(env: &Env, mistakes: &mut ConfigErrors) -> Self {
         let drain = read(env, "BUILDKIT_GHA_DRAIN", go_duration::parse, mistakes);
         let mut pace = |name| read(env, name, per_minute, mistakes).unwrap_or_default();
         let budgets = Budgets {
@@ -78,7 +78,7 @@ fn read<T, E: fmt::Display>(
     env: &Env,
     name: &str,
     parse: impl Fn(&str) -> Result<T, E>,
-    mistakes: &mut Mistakes,
+    mistakes: &mut ConfigErrors,
 ) -> Option<T> {
     let text = env.get(name)?;
     mistakes.take(parse(text).map_err(|why| format!("{}={text:?}: {why}", env.source(name))))
@@ -98,7 +98,7 @@ mod tests {
 
     fn limits(env: &[(&str, &str)]) -> (Limits, String) {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         let limits = Limits::read(&env.collect(), &mut mistakes);
         let mistakes = mistakes
             .none()

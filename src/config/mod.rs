@@ -24,7 +24,7 @@ pub use default_cache::DefaultCache;
 pub use defaults::Defaults;
 pub use env::{Env, SECRET_VARIABLES};
 pub use gateway::{Buildkitd, CONFIG_VARIABLE, ConfigError, GatewayConfig};
-pub use imports::{ImportWay, Imports};
+pub use imports::{ImportTransport, Imports};
 pub use limits::Limits;
 pub use listen::{InvalidListen, Listen};
 pub use log::LogSettings;

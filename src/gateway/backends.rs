@@ -33,7 +33,7 @@ impl Backend for Import {
 impl Import {
     async fn find(&self, key: &str) -> Option<Found> {
         let object: Arc<dyn Object> = if let Some(digest) = key::blob_digest(key) {
-            self.0.promise(digest).await?;
+            self.0.confirm(digest).await?;
             Arc::new(Layer {
                 job: Arc::clone(&self.0),
                 digest,

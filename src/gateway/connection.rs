@@ -18,7 +18,7 @@ use super::{
     serve, session,
     upstream::Upstream,
 };
-use crate::{config::Address, http1::Seat, lifecycle::Tasks};
+use crate::{config::Address, http1::ConnectionPermit, lifecycle::Tasks};
 
 /// How long TLS and HTTP/2 may take to begin: a peer that says nothing must not stay.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -47,7 +47,7 @@ enum Failed {
 pub(super) async fn serve(
     open: impl Future<Output = io::Result<BoxedIo>>,
     peer: String,
-    seat: Seat,
+    seat: ConnectionPermit,
     shared: Shared,
 ) {
     tokio::select! {
@@ -62,7 +62,7 @@ pub(super) async fn serve(
 
 async fn run(
     open: impl Future<Output = io::Result<BoxedIo>>,
-    seat: &Seat,
+    seat: &ConnectionPermit,
     shared: Shared,
 ) -> Result<(), Failed> {
     let handshake = async {

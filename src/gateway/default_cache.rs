@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::{
-    Front,
+    BuildInterceptor,
     builds::Build,
     entry,
     rewrite::{self, Entry, SolveRequest},
 };
 use crate::{cache::Event, wire::WireError};
 
-impl Front {
+impl BuildInterceptor {
     /// The request and what it says, with the default cache in both if it is a build that names no
     /// `gha` cache.
     pub(super) fn with_default_cache(

@@ -5,7 +5,7 @@ use super::{
     grpc::{Code, GrpcStatus},
     rewrite::Entry,
 };
-use crate::cache::spec::{self, Overrides, Spec};
+use crate::cache::attributes::{self, Overrides, Spec};
 
 /// The type of the entries that the gateway takes over.
 pub const GHA: &str = "gha";
@@ -30,7 +30,7 @@ pub async fn read(
     let overrides = match overrides.of_this_build().await {
         Ok(overrides) => overrides,
         Err(error) => {
-            let ignore_error = spec::parse(&entry.attrs, overrides).ignore_error;
+            let ignore_error = attributes::parse(&entry.attrs, overrides).ignore_error;
             return skip(build, what, &error.to_string(), ignore_error).map(|()| None);
         }
     };
@@ -39,7 +39,7 @@ pub async fn read(
     {
         build.board.warn(warning, Vec::new());
     }
-    let parsed = spec::parse(&entry.attrs, &overrides);
+    let parsed = attributes::parse(&entry.attrs, &overrides);
     let unknown = parsed.unknown.iter();
     let unknown = unknown.map(|name| format!("unknown attribute {name:?} is ignored"));
     let ignored = parsed.ignored.iter().map(ToString::to_string);
@@ -49,7 +49,7 @@ pub async fn read(
         }
     }
     match parsed.spec {
-        Ok(spec) => Ok(Some(spec)),
+        Ok(spec) => Ok(Some(attributes)),
         Err(error) => skip(build, what, &error.to_string(), parsed.ignore_error).map(|()| None),
     }
 }

@@ -7,14 +7,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    Front, backends,
+    BuildInterceptor, backends,
     builds::Build,
     entry::{self, Refusal},
     own_manifest::OwnManifest,
     rewrite::{Edit, Entry, SolveRequest},
 };
 use crate::{
-    cache::spec::{self, Spec},
+    cache::attributes::{self, Spec},
     digest::Digest,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 /// the build.
 const SESSION_WAIT: Duration = Duration::from_secs(3);
 
-impl Front {
+impl BuildInterceptor {
     /// Decides about all exports of a request, in their order.
     pub(super) async fn plan_exports(
         &self,
@@ -32,7 +32,7 @@ impl Front {
         let mut edits = BTreeMap::new();
         let mut ours = 0;
         for entry in request.exports.iter().filter(|entry| entry.is_gha()) {
-            let key = spec::canonical(&entry.attrs);
+            let key = attributes::canonical(&entry.attrs);
             if edits.contains_key(&key) {
                 // BuildKit itself refuses two exports that are the same.
                 continue;
@@ -58,11 +58,11 @@ impl Front {
         else {
             return Ok(Edit::REMOVE);
         };
-        let ignore_error = spec.ignores_errors();
+        let ignore_error = attributes.ignores_errors();
         let made = if self.streams(build, request).await {
-            self.stream(build, request, &spec, key, index)
+            self.stream(build, request, &attributes, key, index)
         } else {
-            self.relay(build, &spec)
+            self.relay(build, &attributes)
         };
         match made {
             Ok(entry) => Ok(Edit::Replace(vec![entry])),
@@ -100,10 +100,10 @@ impl Front {
         let row = build.board.export_row(&request.session, index);
         let dest = Digest::of(format!("{}-{key}", build.reference)).hex();
         let form = OwnManifest::beside(&request.exports).form;
-        let attrs = spec::local_export_attrs(spec, &dest, form);
-        let job = self.cache.export(spec, row.reporter())?;
+        let attrs = attributes::local_export_attrs(attributes, &dest, form);
+        let job = self.cache.export(attributes, row.reporter())?;
         row.expect();
-        build.serve(&spec::store_id(&dest), Arc::clone(&job) as _);
+        build.serve(&attributes::store_id(&dest), Arc::clone(&job) as _);
         build.keep_export(job);
         Ok(Entry {
             kind: "local".into(),
@@ -112,8 +112,8 @@ impl Front {
     }
 
     fn relay(&self, build: &Build, spec: &Spec) -> Result<Entry, crate::cache::Refused> {
-        let relay = self.cache.relay(spec, build.board.reporter())?;
-        if self.settings.overheard {
+        let relay = self.cache.relay(attributes, build.board.reporter())?;
+        if self.settings.steps_can_listen {
             let short = "cache export: it passes unencrypted where build steps can listen";
             let detail = "--import-tls-cert and --import-tls-key of the gateway encrypt it";
             build.board.warn(short.to_owned(), vec![detail.to_owned()]);
@@ -122,7 +122,8 @@ impl Front {
         let (scopes, expires) = (token.scopes().to_vec(), token.expires());
         let backend = Arc::new(backends::Export(relay));
         let access = self.builds.endpoint().open(backend, &scopes, expires);
-        let attrs = spec::loopback_export_attrs(spec, access.url.expose(), &access.token);
+        let attrs =
+            attributes::loopback_export_attrs(attributes, access.url.expose(), &access.token);
         build.keep_access(access);
         Ok(Entry {
             kind: entry::GHA.into(),

@@ -21,9 +21,9 @@ use super::{
 use crate::{
     cache::{
         Cache,
-        spec::{self, Overrides},
+        attributes::{self, Overrides},
     },
-    config::{DefaultCache, ImportWay},
+    config::{DefaultCache, ImportTransport},
     content,
     wire::WireError,
 };
@@ -34,7 +34,7 @@ pub const INDEX_WAIT: Duration = Duration::from_secs(5);
 
 /// What the front is told by the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct FrontSettings {
+pub struct InterceptorConfig {
     /// What wins over an entry's attributes.
     pub overrides: Overrides,
     /// What builds that name no `gha` cache get.
@@ -42,25 +42,25 @@ pub struct FrontSettings {
     /// buildkitd signs or verifies its indexes.
     pub signed: bool,
     /// How imports reach buildkitd.
-    pub import: ImportWay,
+    pub import: ImportTransport,
     /// Build steps may listen to the import endpoint.
-    pub overheard: bool,
+    pub steps_can_listen: bool,
     /// See [`INDEX_WAIT`].
     pub index_wait: Duration,
 }
 
 /// Takes over the `gha` entries of builds.
-pub struct Front {
-    pub(super) settings: FrontSettings,
+pub struct BuildInterceptor {
+    pub(super) settings: InterceptorConfig,
     pub(super) cache: Cache,
     pub(super) builds: Arc<Builds>,
     pub(super) sessions: Sessions,
     pub(super) scrubber: Scrubber,
 }
 
-impl Front {
+impl BuildInterceptor {
     /// A front over `cache`, with `endpoint` for buildkitd to read from.
-    pub fn new(settings: FrontSettings, cache: Cache, endpoint: Endpoint) -> Self {
+    pub fn new(settings: InterceptorConfig, cache: Cache, endpoint: Endpoint) -> Self {
         Self {
             settings,
             cache,
@@ -71,11 +71,11 @@ impl Front {
     }
 }
 
-impl Front {
+impl BuildInterceptor {
     fn remember_tokens(&self, request: &SolveRequest) {
         let entries = request.exports.iter().chain(&request.imports);
         for entry in entries.filter(|entry| entry.is_gha()) {
-            for name in [spec::name::TOKEN, spec::name::GHTOKEN] {
+            for name in [attributes::name::TOKEN, attributes::name::GHTOKEN] {
                 if let Some(token) = entry.attrs.get(name) {
                     self.scrubber.learn(token);
                 }
@@ -85,7 +85,7 @@ impl Front {
 }
 
 #[async_trait]
-impl Interceptor for Front {
+impl Interceptor for BuildInterceptor {
     async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus> {
         if self.builds.is_closed() {
             let words = "this builder is shutting down and takes no new builds";
@@ -169,7 +169,7 @@ fn edit_of<T>(entry: &Entry, edits: &BTreeMap<String, T>, edit: impl Fn(&T) -> E
         return Edit::Keep;
     }
     edits
-        .get(&spec::canonical(&entry.attrs))
+        .get(&attributes::canonical(&entry.attrs))
         .map_or(Edit::Keep, edit)
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{entry::GHA, rewrite::Entry};
-use crate::cache::spec;
+use crate::cache::attributes;
 
 /// What BuildKit calls the row of `import` (`cmKey` in solver/llbsolver/bridge.go; the hash is that of
 /// hashstructure in its second format, seen in v0.20.2 to v0.34.2).
@@ -22,7 +22,7 @@ pub fn of_buildkit(import: &Entry) -> String {
 pub fn of_scope(scope: &str) -> String {
     of_buildkit(&Entry {
         kind: GHA.to_owned(),
-        attrs: BTreeMap::from([(spec::name::SCOPE.to_owned(), scope.to_owned())]),
+        attrs: BTreeMap::from([(attributes::name::SCOPE.to_owned(), scope.to_owned())]),
     })
 }
 

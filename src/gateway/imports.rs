@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::{
-    Front, backends,
+    BuildInterceptor, backends,
     builds::{Build, Import},
     entry::{self, Refusal},
     import_name,
@@ -19,13 +19,13 @@ use super::{
 use crate::{
     cache::{
         Event, ImportJob, Refused,
-        spec::{self, Spec},
+        attributes::{self, Spec},
     },
-    config::ImportWay,
+    config::ImportTransport,
     digest::Digest,
 };
 
-impl Front {
+impl BuildInterceptor {
     /// Decides about the imports among `entries`, or recalls what was decided.
     pub(super) async fn plan_imports(
         &self,
@@ -35,7 +35,7 @@ impl Front {
         let mut decided = build.imports.lock().await;
         let mut wanted = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.is_gha()) {
-            let key = spec::canonical(&entry.attrs);
+            let key = attributes::canonical(&entry.attrs);
             let import = match decided.get(&key) {
                 Some(import) => import.clone(),
                 None => self.plan_import(build, entry).await?,
@@ -51,7 +51,7 @@ impl Front {
         else {
             return Ok(Import::dropped());
         };
-        let job = match self.cache.import(&spec, build.board.reporter()) {
+        let job = match self.cache.import(&attributes, build.board.reporter()) {
             Ok(job) => job,
             // It was decided so: nobody needs to be warned of it.
             Err(refused @ Refused::Unreadable { .. }) => {
@@ -66,13 +66,13 @@ impl Front {
             }
         };
         let entries = match self.settings.import {
-            ImportWay::Loopback => vec![self.over_loopback(build, &spec, &job)],
-            ImportWay::Content => self.over_content(build, entry, &job).await,
+            ImportTransport::Loopback => vec![self.over_loopback(build, &spec, &job)],
+            ImportTransport::Content => self.over_content(build, entry, &job).await,
         };
         for entry in &entries {
             let (from, to) = (
                 import_name::of_buildkit(entry),
-                import_name::of_scope(&spec.scope),
+                import_name::of_scope(&attributes.scope),
             );
             build.board.rename_import(from, to);
         }
@@ -87,7 +87,8 @@ impl Front {
         let backend = Arc::new(backends::Import(Arc::clone(job)));
         let expires = job.token().expires();
         let access = self.builds.endpoint().open(backend, job.scopes(), expires);
-        let attrs = spec::loopback_import_attrs(spec, access.url.expose(), &access.token);
+        let attrs =
+            attributes::loopback_import_attrs(attributes, access.url.expose(), &access.token);
         build.keep_access(access);
         Entry {
             kind: entry::GHA.into(),
@@ -100,15 +101,15 @@ impl Front {
     async fn over_content(&self, build: &Build, entry: &Entry, job: &Arc<ImportJob>) -> Vec<Entry> {
         self.wait_for_index(build, &[job]).await;
         let host = job.content_host().await;
-        let key = spec::canonical(&entry.attrs);
+        let key = attributes::canonical(&entry.attrs);
         let store = Digest::of(format!("{}-import-{key}", build.reference)).hex();
         let entries = (host.manifests().iter())
             .map(|manifest| Entry {
                 kind: "local".into(),
-                attrs: spec::local_import_attrs(&store, manifest),
+                attrs: attributes::local_import_attrs(&store, manifest),
             })
             .collect();
-        build.serve(&spec::store_id(&store), host);
+        build.serve(&attributes::store_id(&store), host);
         entries
     }
 

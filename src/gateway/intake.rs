@@ -18,7 +18,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{io::BoxedIo, resets::Resets};
-use crate::http1::Seat;
+use crate::http1::ConnectionPermit;
 
 /// What is read of a connection between two looks at its calls: enough that a large context loses nothing
 /// to the looks, and fewer of the shortest calls than h2 lets wait that have been reset.
@@ -26,7 +26,7 @@ const PORTION: usize = 64 << 10;
 
 /// The intake of one connection.
 pub(super) struct Intake<'a> {
-    seat: &'a Seat,
+    seat: &'a ConnectionPermit,
     left: Arc<AtomicUsize>,
     resets: Arc<Resets>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Portioned {
 
 impl<'a> Intake<'a> {
     /// Reads `io` in portions.
-    pub fn of(io: BoxedIo, seat: &'a Seat, resets: Arc<Resets>) -> (Portioned, Self) {
+    pub fn of(io: BoxedIo, seat: &'a ConnectionPermit, resets: Arc<Resets>) -> (Portioned, Self) {
         let left = Arc::new(AtomicUsize::new(PORTION));
         let portioned = Portioned {
             io,

@@ -43,7 +43,7 @@ mod upstream;
 use std::{sync::Arc, time::Duration};
 
 use connection::Shared;
-pub use front::{Front, FrontSettings, INDEX_WAIT};
+pub use front::{BuildInterceptor, INDEX_WAIT, InterceptorConfig};
 pub use grpc::{Code, GrpcStatus};
 pub use interceptor::{Finish, Interceptor, Solve, StatusEditor};
 pub use listener::BindError;
@@ -52,7 +52,7 @@ pub use state::State;
 
 use crate::{
     config::{Address, Owner, Tls},
-    http1::Seats,
+    http1::ConnectionLimiter,
     lifecycle::{Tasks, share_of_files},
 };
 
@@ -114,7 +114,7 @@ impl Gateway {
     /// Serves until shutdown is asked for; then takes no more connections, and the open ones end
     /// with their last calls, which [`Tasks::drain`] waits for.
     pub async fn run(self) {
-        let seats = Seats::new(MAX_CLIENTS.min(share_of_files(FILES)));
+        let seats = ConnectionLimiter::new(MAX_CLIENTS.min(share_of_files(FILES)));
         let accepting = self
             .listeners
             .iter()
@@ -127,7 +127,7 @@ impl Gateway {
     }
 }
 
-async fn accept(listener: &Listener, seats: &Arc<Seats>, shared: &Shared) {
+async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Shared) {
     loop {
         let accepted = listener.accept().await;
         seats.room().await;

@@ -5,7 +5,7 @@
 //! the very same document. So ours gets another form than theirs have (ADR 25).
 
 use super::rewrite::Entry;
-use crate::cache::spec::{self, ManifestForm};
+use crate::cache::attributes::{self, ManifestForm};
 
 /// The cache exports of BuildKit that write a manifest and answer it. `inline` is no export of its
 /// own, and the others write none.
@@ -43,8 +43,8 @@ fn is_manifest_export(entry: &Entry) -> bool {
 }
 
 fn is_docker_list(entry: &Entry) -> bool {
-    let said = entry.attrs.get(spec::name::OCI_MEDIATYPES);
-    said.and_then(|text| spec::go_bool(text)) == Some(false)
+    let said = entry.attrs.get(attributes::name::OCI_MEDIATYPES);
+    said.and_then(|text| attributes::go_bool(text)) == Some(false)
 }
 
 #[cfg(test)]

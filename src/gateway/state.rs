@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Front;
+use super::BuildInterceptor;
 use crate::cache::Usage;
 
 /// What the gateway has in hand at a moment. All but `connections` is 0 when no client is connected.
@@ -36,7 +36,7 @@ impl fmt::Display for State {
     }
 }
 
-impl Front {
+impl BuildInterceptor {
     /// Refuses builds from now on. Those in flight go on.
     pub fn close(&self) {
         self.builds.close();

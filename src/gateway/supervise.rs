@@ -52,7 +52,7 @@ const SIGNALLED: i32 = 128;
 /// A buildkitd that the gateway has started.
 pub struct Child {
     process: process::Child,
-    leash: Leash,
+    leash: ChildSignals,
     address: Address,
     _socket_dir: SocketDir,
 }
@@ -136,7 +136,7 @@ impl Child {
             .and_then(|id| Pid::from_raw(id.try_into().ok()?));
         Ok(Self {
             process,
-            leash: Leash(pid.expect("a process that has not been waited for has an id")),
+            leash: ChildSignals(pid.expect("a process that has not been waited for has an id")),
             address,
             _socket_dir: socket_dir,
         })
@@ -167,7 +167,7 @@ impl Child {
     }
 
     /// What passes signals on to it.
-    pub fn leash(&self) -> Leash {
+    pub fn signals(&self) -> ChildSignals {
         self.leash
     }
 
@@ -179,9 +179,9 @@ impl Child {
 
 /// Passes signals on to a child.
 #[derive(Debug, Clone, Copy)]
-pub struct Leash(Pid);
+pub struct ChildSignals(Pid);
 
-impl Leash {
+impl ChildSignals {
     /// Passes a signal on. A child that has ended gets none.
     pub fn signal(self, signal: Signal) {
         if let Err(error) = kill_process(self.0, signal) {
@@ -286,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_signal_reaches_the_child_and_shows_in_the_exit_code() {
         let mut child = shell("while :; do sleep 1; done");
-        child.leash().signal(Signal::KILL);
+        child.signals().signal(Signal::KILL);
         assert_eq!(child.wait().await.unwrap(), 128 + 9);
     }
 

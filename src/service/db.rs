@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params}
 
 use self::pool::Pool;
 pub use self::pool::SEARCHES;
-use super::{error::Error, files::DataDir, region::Region, upload::Name};
+use super::{error::Error, extent::Extent, files::DataDir, upload::Name};
 use crate::protocol::rest::{Direction, SortBy};
 
 /// No key may hold this character (see `entries`), so it ends the range of keys with a prefix.
@@ -106,7 +106,7 @@ impl Db {
     }
 
     /// Adds an entry whose bytes lie in `extents`. When this returns, it survives a loss of power.
-    pub fn insert(&self, entry: &Entry, extents: &[Region]) -> rusqlite::Result<()> {
+    pub fn insert(&self, entry: &Entry, extents: &[Extent]) -> rusqlite::Result<()> {
         let mut write = lock(&self.write);
         let both = write.transaction()?;
         both.prepare_cached("INSERT INTO contents (id, extents) VALUES (?1, ?2)")?
@@ -130,7 +130,7 @@ impl Db {
     }
 
     /// Where the bytes of an entry lie in its file.
-    pub fn extents(&self, id: i64) -> rusqlite::Result<Option<Vec<Region>>> {
+    pub fn extents(&self, id: i64) -> rusqlite::Result<Option<Vec<Extent>>> {
         let read = self.read.get();
         let mut statement = read.prepare_cached("SELECT extents FROM contents WHERE id = ?1")?;
         let decoded = statement.query_row([id], |row| Ok(decode(row.get_ref(0)?.as_blob()?)));
@@ -349,17 +349,17 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     })
 }
 
-fn encode(extents: &[Region]) -> Vec<u8> {
+fn encode(extents: &[Extent]) -> Vec<u8> {
     let both = extents
         .iter()
         .flat_map(|extent| [extent.offset, extent.len]);
     both.flat_map(u64::to_le_bytes).collect()
 }
 
-fn decode(extents: &[u8]) -> Vec<Region> {
+fn decode(extents: &[u8]) -> Vec<Extent> {
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
     let (extents, _) = extents.as_chunks::<EXTENT_BYTES>();
-    let region = |extent: &[u8; EXTENT_BYTES]| Region {
+    let region = |extent: &[u8; EXTENT_BYTES]| Extent {
         offset: number(&extent[..8]),
         len: number(&extent[8..]),
     };

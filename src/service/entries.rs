@@ -25,8 +25,8 @@ use super::{
     config::{MAX_LOOKUP_KEYS, MAX_OPEN_UPLOADS, affordable},
     db::{AFTER_ALL_KEYS, Db, Entry, Filter, Page},
     error::Error,
+    extent::{Extent, stored_bytes},
     files::DataDir,
-    region::{Region, stored_bytes},
     registry::Registry,
     upload::{Name, Upload},
 };
@@ -200,7 +200,7 @@ impl Entries {
         Ok(self.blobs.discard(upload.id)?)
     }
 
-    fn persist(&self, upload: &Upload, size: u64, extents: Vec<Region>) -> Result<(), Error> {
+    fn persist(&self, upload: &Upload, size: u64, extents: Vec<Extent>) -> Result<(), Error> {
         upload.close();
         let extents = upload.file().trim(extents)?;
         let now = (self.clock)();
@@ -221,7 +221,7 @@ impl Entries {
     }
 
     /// The entry `id`, its file and where its bytes lie there, for whoever was trusted with the id.
-    pub fn content(&self, id: i64) -> Result<(Entry, Vec<Region>, File), Error> {
+    pub fn content(&self, id: i64) -> Result<(Entry, Vec<Extent>, File), Error> {
         let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
         match self.blobs.read(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -17,7 +17,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::{error::Error, region::Region};
+use super::{error::Error, extent::Extent};
 
 /// Bytes that may wait for the disk before they are sent there: enough that a sync's own cost does
 /// not count, and a moment's work for any disk.
@@ -82,7 +82,7 @@ impl UploadFile {
     }
 
     /// Gives the room of some bytes back to the disk, where its file system can do that.
-    pub fn punch(&self, region: Region) {
+    pub fn punch(&self, region: Extent) {
         if region.len == 0 {
             return;
         }
@@ -94,7 +94,7 @@ impl UploadFile {
 
     /// Leaves nothing in the file but the content that lies in `extents`, and answers where it lies
     /// then. Parts that were replaced or never named would take room for as long as the entry lives.
-    pub fn trim(&self, extents: Vec<Region>) -> Result<Vec<Region>, Error> {
+    pub fn trim(&self, extents: Vec<Extent>) -> Result<Vec<Extent>, Error> {
         let stored = self.file.metadata()?.len();
         let content: u64 = extents.iter().map(|extent| extent.len).sum();
         if stored == content {
@@ -103,12 +103,12 @@ impl UploadFile {
         if extents.len() > 1 && extents.len() as u64 * BLOCKS_OF_AN_EXTENT > content {
             return self.gather(&extents, stored, content);
         }
-        let mut used: Vec<Region> = extents.clone();
+        let mut used: Vec<Extent> = extents.clone();
         used.sort_unstable_by_key(|extent| extent.offset);
         let mut end = 0;
         for extent in used {
             let len = extent.offset.saturating_sub(end);
-            self.punch(Region { offset: end, len });
+            self.punch(Extent { offset: end, len });
             end = extent.offset + extent.len;
         }
         self.file.set_len(end)?;
@@ -117,7 +117,7 @@ impl UploadFile {
 
     /// Copies a content of crumbs behind all that is there, which goes: each of them would keep blocks
     /// that hold little else.
-    fn gather(&self, extents: &[Region], stored: u64, content: u64) -> Result<Vec<Region>, Error> {
+    fn gather(&self, extents: &[Extent], stored: u64, content: u64) -> Result<Vec<Extent>, Error> {
         let mut buffer = Vec::with_capacity(COPY_BYTES);
         let mut end = stored;
         let mut write = |buffer: &mut Vec<u8>| -> Result<(), Error> {
@@ -142,11 +142,11 @@ impl UploadFile {
             }
         }
         write(&mut buffer)?;
-        self.punch(Region {
+        self.punch(Extent {
             offset: 0,
             len: stored,
         });
-        Ok(vec![Region {
+        Ok(vec![Extent {
             offset: stored,
             len: content,
         }])
@@ -188,7 +188,7 @@ mod tests {
             .try_for_each(|offset| file.write_at(&piece, offset))
     }
 
-    fn content(file: &UploadFile, extents: &[Region]) -> Vec<u8> {
+    fn content(file: &UploadFile, extents: &[Extent]) -> Vec<u8> {
         let mut content = Vec::new();
         for extent in extents {
             let mut piece = vec![0; usize::try_from(extent.len).unwrap()];
@@ -209,14 +209,14 @@ mod tests {
         file.write_at(b"first", 4 << 20).unwrap();
         file.write_at(b"second", (9 << 20) - 6).unwrap();
         // Two pieces of a megabyte each, the later one first.
-        let large = [((8 << 20), 1 << 20), (4 << 20, 1 << 20)].map(Region::from);
+        let large = [((8 << 20), 1 << 20), (4 << 20, 1 << 20)].map(Extent::from);
         let before = content(&file, &large);
         let trimmed = file.trim(large.to_vec()).unwrap();
         assert_eq!(trimmed, large);
         assert_eq!(content(&file, &trimmed), before);
         assert!(blocks_of(&file) <= 3 << 20, "{}", blocks_of(&file));
         // Two crumbs of it.
-        let crumbs = [((9 << 20) - 6, 6), (4 << 20, 5)].map(Region::from);
+        let crumbs = [((9 << 20) - 6, 6), (4 << 20, 5)].map(Extent::from);
         let trimmed = file.trim(crumbs.to_vec()).unwrap();
         assert_eq!(content(&file, &trimmed), b"secondfirst");
         assert_eq!(trimmed.len(), 1);

@@ -10,8 +10,8 @@ use http_body_util::BodyExt as _;
 use super::{
     Service,
     error::Error,
+    extent::{Extent, select, take},
     file::UploadFile,
-    region::{Region, select, take},
     upload::Part,
 };
 
@@ -41,7 +41,7 @@ impl Service {
         &self,
         mut body: Body,
         file: &Arc<UploadFile>,
-        region: Region,
+        region: Extent,
     ) -> Result<(), Error> {
         // It grows with what comes: who sends little holds little.
         let mut buffer = BytesMut::new();
@@ -73,7 +73,7 @@ impl Service {
     }
 
     /// A body with the bytes of `range` of the content that lies in `extents`.
-    pub(super) fn send(&self, file: File, extents: &[Region], range: Range<u64>) -> Body {
+    pub(super) fn send(&self, file: File, extents: &[Extent], range: Range<u64>) -> Body {
         let file = Arc::new(file);
         let regions = VecDeque::from(select(extents, range));
         let service = self.clone();
@@ -127,7 +127,7 @@ async fn write(
 }
 
 /// Reads some regions at once: a content may consist of crumbs.
-async fn read(file: Arc<File>, regions: Vec<Region>) -> io::Result<Bytes> {
+async fn read(file: Arc<File>, regions: Vec<Extent>) -> io::Result<Bytes> {
     blocking(move || {
         let mut piece = Vec::new();
         for region in regions {

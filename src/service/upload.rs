@@ -20,8 +20,8 @@ use super::{
     accounts::Holding,
     config::MAX_PARTS,
     error::Error,
+    extent::{Extent, merge},
     file::UploadFile,
-    region::{Region, merge},
 };
 
 /// What makes an entry unique.
@@ -65,11 +65,11 @@ struct State {
     /// Where the next region begins.
     tail: u64,
     /// v1: parts by the position of their first byte in the content.
-    chunks: BTreeMap<u64, Region>,
+    chunks: BTreeMap<u64, Extent>,
     /// v2: staged blocks by id.
-    blocks: HashMap<String, Region>,
+    blocks: HashMap<String, Extent>,
     /// v2: what Put Blob or Put Block List last declared to be the content.
-    content: Option<Vec<Region>>,
+    content: Option<Vec<Extent>>,
     phase: Phase,
     last_active: Timestamp,
     holding: Holding,
@@ -79,7 +79,7 @@ struct State {
 #[derive(Debug)]
 pub struct Part {
     upload: Arc<Upload>,
-    region: Region,
+    region: Extent,
     kept: bool,
 }
 
@@ -99,14 +99,14 @@ impl Part {
     }
 
     /// Where it goes.
-    pub fn region(&self) -> Region {
+    pub fn region(&self) -> Extent {
         self.region
     }
 
     /// Says that it has come: `add` notes it.
     pub fn keep(
         mut self,
-        add: impl FnOnce(&Upload, Region) -> Result<(), Error>,
+        add: impl FnOnce(&Upload, Extent) -> Result<(), Error>,
     ) -> Result<(), Error> {
         add(&self.upload, self.region)?;
         self.kept = true;
@@ -170,14 +170,14 @@ impl Upload {
         self.abandon_if_idle(Timestamp::MAX)
     }
 
-    fn allocate(&self, len: u64, now: Timestamp) -> Result<Region, Error> {
+    fn allocate(&self, len: u64, now: Timestamp) -> Result<Extent, Error> {
         let mut state = self.open()?;
         let offset = state.tail;
         let tail = offset.checked_add(len).ok_or(Error::TooLarge)?;
         state.holding.grow(len)?;
         state.tail = tail;
         state.last_active = now;
-        Ok(Region { offset, len })
+        Ok(Extent { offset, len })
     }
 
     /// Refuses a v1 part that no later call of [`Self::add_chunk`] could take.
@@ -187,7 +187,7 @@ impl Upload {
 
     /// Takes a v1 part. The same range again replaces it, so that a part may be repeated whose
     /// answer was lost; any other overlap is refused.
-    pub fn add_chunk(&self, range: &Range<u64>, region: Region) -> Result<(), Error> {
+    pub fn add_chunk(&self, range: &Range<u64>, region: Extent) -> Result<(), Error> {
         let mut state = self.open()?;
         state.check_chunk(range)?;
         let replaced = state.chunks.insert(range.start, region);
@@ -196,7 +196,7 @@ impl Upload {
     }
 
     /// Takes a v2 block; the same id again replaces it.
-    pub fn add_block(&self, id: String, region: Region) -> Result<(), Error> {
+    pub fn add_block(&self, id: String, region: Extent) -> Result<(), Error> {
         let mut state = self.open()?;
         if state.blocks.len() >= MAX_PARTS && !state.blocks.contains_key(&id) {
             return Err(Error::TooManyParts);
@@ -223,7 +223,7 @@ impl Upload {
     }
 
     /// Declares one region to be the content.
-    pub fn set_content(&self, region: Region) -> Result<(), Error> {
+    pub fn set_content(&self, region: Extent) -> Result<(), Error> {
         self.open()?.content = Some(merge([region]));
         Ok(())
     }
@@ -236,7 +236,7 @@ impl Upload {
 
     /// Ends the upload if its content has exactly `size` bytes: answers where they lie. Nothing
     /// more is taken until [`Self::unseal`].
-    pub fn seal(&self, size: u64) -> Result<Vec<Region>, Error> {
+    pub fn seal(&self, size: u64) -> Result<Vec<Extent>, Error> {
         let mut state = self.open()?;
         let content = match &state.content {
             Some(content) => content.clone(),
@@ -276,7 +276,7 @@ impl Upload {
 
 impl State {
     /// Throws away what a part of the same place or name has come before, if nothing needs it.
-    fn replace(&mut self, file: &UploadFile, replaced: Option<Region>) {
+    fn replace(&mut self, file: &UploadFile, replaced: Option<Extent>) {
         // A declared content may consist of it.
         if self.content.is_none()
             && let Some(region) = replaced
@@ -285,7 +285,7 @@ impl State {
         }
     }
 
-    fn release(&mut self, file: &UploadFile, region: Region) {
+    fn release(&mut self, file: &UploadFile, region: Extent) {
         file.punch(region);
         self.holding.shrink(region.len);
     }
@@ -306,7 +306,7 @@ impl State {
         }
     }
 
-    fn contiguous_chunks(&self) -> Result<Vec<Region>, Error> {
+    fn contiguous_chunks(&self) -> Result<Vec<Extent>, Error> {
         let mut end = 0;
         for (start, region) in &self.chunks {
             if *start != end {

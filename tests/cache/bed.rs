@@ -11,9 +11,9 @@ use buildkit_gha::{
     actions::{Api, Client, ClientConfig, Http, HttpConfig, Reserved, Target, Token},
     cache::{
         Cache, Event, ExportJob, ImportJob, Outcome, Reporter, Settings,
-        config::{self, CacheConfig},
+        attributes::{Mode, Spec, Verify},
+        index_format::{self, CacheConfig},
         manifest::LocalCache,
-        spec::{Mode, Spec, Verify},
     },
     content::{Commit, Error, Host, Ingest, IngestSpec, Opened},
     digest::Digest,
@@ -87,7 +87,7 @@ impl Bed {
     ) -> Self {
         let dir = TempDir::new().unwrap();
         let config = service::Config::new(dir.path().join("service"));
-        let service = Service::open(config, service::system_clock()).unwrap();
+        let service = Service::open(index_format, service::system_clock()).unwrap();
         let mint = |scopes: &[Scope], time| {
             let token = service.mint_token(service::DEFAULT_REPOSITORY, scopes, time);
             token.unwrap()
@@ -404,7 +404,7 @@ impl Build {
             })
             .collect();
         let json = serde_json::json!({"layers": described, "records": records}).to_string();
-        let index = config::parse(json.as_bytes()).unwrap();
+        let index = index_format::parse(json.as_bytes()).unwrap();
         let local = LocalCache::of(&index).unwrap();
         Self {
             layers,

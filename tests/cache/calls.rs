@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buildkit_gha::{
-    cache::{ImportJob, Outcome, Settings, spec::Spec},
+    cache::{ImportJob, Outcome, Settings, attributes::Spec},
     protocol::key,
 };
 use http::StatusCode;
@@ -117,8 +117,8 @@ async fn an_import_looks_every_layer_up_whatever_was_listed() {
     build.write_layers(&export).await;
     let job = bed.import_as(&spec).await;
     bed.delete(&key::blob(&build.digest(1))).await;
-    assert_eq!(job.promise(build.digest(1)).await, None);
-    assert_eq!(job.promise(build.digest(0)).await, Some(LAYER as u64));
+    assert_eq!(job.confirm(build.digest(1)).await, None);
+    assert_eq!(job.confirm(build.digest(0)).await, Some(LAYER as u64));
     drop(export);
 }
 
@@ -134,7 +134,7 @@ async fn what_was_missed_is_not_proven_by_an_older_listing() {
     build.write_layers(&lists).await;
     bed.delete(&key::blob(&build.digest(1))).await;
     let import = bed.import_as(&spec).await;
-    assert_eq!(import.promise(build.digest(1)).await, None);
+    assert_eq!(import.confirm(build.digest(1)).await, None);
 
     let export = bed.cache.export(&spec, bed.reporter()).unwrap();
     let mut asked = Vec::new();
@@ -167,7 +167,7 @@ async fn importing(bed: &mut Bed, build: &Build) -> Arc<ImportJob> {
     bed.restart();
     let job = bed.import("a").await;
     for at in 0..build.layers.len() {
-        job.promise(build.digest(at)).await.unwrap();
+        job.confirm(build.digest(at)).await.unwrap();
     }
     job
 }
@@ -208,7 +208,7 @@ async fn what_buildkitd_has_is_not_fetched_again() {
     }
     let other = bed.import("a").await;
     for at in 0..8 {
-        other.promise(build.digest(at)).await.unwrap();
+        other.confirm(build.digest(at)).await.unwrap();
     }
     let before = reads(&bed);
     for at in [7, 6, 5, 4] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     actions::Reserved,
-    cache::{Outcome, Settings, config, graph::Graph, spec::Spec},
+    cache::{Outcome, Settings, attributes::Spec, graph::Graph, index_format},
     content::{Commit, Error},
     digest::Digest,
     protocol::key,
@@ -125,7 +125,7 @@ async fn a_layer_that_fails_is_left_out_with_those_above() {
         ),
         "{outcome:?}"
     );
-    let written = config::parse(&bed.index("a").await.unwrap().1).unwrap();
+    let written = index_format::parse(&bed.index("a").await.unwrap().1).unwrap();
     assert_eq!(written.layers.len(), 1);
     assert_eq!(written.layers[0].blob, build.digest(0));
     assert_eq!(
@@ -185,7 +185,7 @@ async fn nothing_left_keeps_the_older_index() {
     assert_eq!(other.export(&bed.export("a")).await, Outcome::Nothing);
     let (key, raw) = bed.index("a").await.unwrap();
     assert_eq!(key, index_key("a").entry(1));
-    let graph = Graph::of(&config::parse(&raw).unwrap()).unwrap();
+    let graph = Graph::of(&index_format::parse(&raw).unwrap()).unwrap();
     assert_eq!(graph, Graph::of(&build().index).unwrap());
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use buildkit_gha::{
     cache::{
         Blob, Event, FetchError, TransferState,
-        spec::{Spec, Verify},
+        attributes::{Spec, Verify},
     },
     content::Host as _,
     digest::Digest,
@@ -42,7 +42,7 @@ async fn gives_back_what_was_exported(speaks: Speaks) {
     assert_eq!(index.raw, build.index.to_json());
     for (at, content) in build.layers.iter().enumerate() {
         let digest = build.digest(at);
-        assert_eq!(job.promise(digest).await, Some(content.len() as u64));
+        assert_eq!(job.confirm(digest).await, Some(content.len() as u64));
         let blob = job.fetch(digest).await.unwrap();
         assert_eq!(bytes(&blob).await, content);
     }
@@ -71,7 +71,7 @@ async fn a_promise_proves_the_layer_for_the_next_export() {
     build.export(&bed.export("a")).await;
     bed.restart();
     let job = bed.import("a").await;
-    job.promise(build.digest(0)).await.unwrap();
+    job.confirm(build.digest(0)).await.unwrap();
     let content = &build.layers[0];
     let export = bed.export("a");
     let known = crate::bed::open(&export, &crate::bed::layer_ref(content), content.len())
@@ -89,7 +89,7 @@ async fn an_ended_build_keeps_no_content_and_still_serves_its_layers() {
     bed.restart();
     let job = bed.import("a").await;
     for at in 0..3 {
-        job.promise(build.digest(at)).await.unwrap();
+        job.confirm(build.digest(at)).await.unwrap();
     }
     let reads = bed.way.count("GET /blobs/");
     job.retire();
@@ -114,7 +114,7 @@ async fn a_fetch_may_take_longer_than_the_timeout() {
     spec.timeout = Duration::from_secs(1);
     let job = bed.import_as(&spec).await;
     let digest = build.digest(0);
-    job.promise(digest).await.unwrap();
+    job.confirm(digest).await.unwrap();
     bed.way
         .fail(&["GET /blobs/"], Fault::Slow(2 * spec.timeout));
     let blob = job.fetch(digest).await.unwrap();
@@ -152,14 +152,14 @@ async fn an_evicted_layer_is_a_miss_and_a_warning() {
     bed.put(&index_key("a").entry(1), build.index.to_json())
         .await;
     let job = bed.import("a").await;
-    assert_eq!(job.promise(build.digest(0)).await, None);
+    assert_eq!(job.confirm(build.digest(0)).await, None);
     assert!(matches!(
         job.fetch(build.digest(0)).await,
         Err(FetchError::NotFound(_))
     ));
     assert!(bed.said.warnings()[0].contains("evicted"));
     // What no index names is not even looked for.
-    assert_eq!(job.promise(Digest::of("other")).await, None);
+    assert_eq!(job.confirm(Digest::of("other")).await, None);
     assert_eq!(bed.said.warnings().len(), 1);
 }
 
@@ -232,7 +232,7 @@ async fn full_verification_unpacks_a_layer() {
         };
         let job = bed.cache.import(&spec, bed.reporter()).unwrap();
         assert!(job.ready(Instant::now() + Duration::from_secs(20)).await);
-        assert_eq!(job.promise(build.digest(0)).await, size, "{verify:?}");
+        assert_eq!(job.confirm(build.digest(0)).await, size, "{verify:?}");
     }
     let said = bed.said.warnings();
     assert!(said[0].contains("and the index says"), "{said:?}");

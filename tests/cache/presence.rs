@@ -90,7 +90,7 @@ async fn what_was_promised_long_ago_is_looked_up_for_another_cache() {
     );
     let job = bed.import("a").await;
     for at in 0..2 {
-        job.promise(build.digest(at)).await.unwrap();
+        job.confirm(build.digest(at)).await.unwrap();
     }
     assert_eq!(asked(&bed, &build, "b").await, [0; 0]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use buildkit_gha::{
-    cache::{Outcome, config, spec::Spec},
+    cache::{Outcome, attributes::Spec, index_format},
     content::Commit,
     protocol::key,
 };
@@ -128,7 +128,7 @@ async fn two_exports_to_one_scope_both_write_a_whole_index() {
         else {
             panic!("{outcome:?}")
         };
-        let index = config::parse(&stored(&bed, &key).await).unwrap();
+        let index = index_format::parse(&stored(&bed, &key).await).unwrap();
         for layer in &index.layers {
             assert!(bed.has(&key::blob(&layer.blob)).await);
         }

@@ -22,7 +22,7 @@ fn refusal(seconds: u64) -> Refusal {
 
 async fn pass(lane: &Lane, call: Call, weight: u64) -> Duration {
     let start = Instant::now();
-    let weight = Weight::new(weight);
+    let weight = Priority::new(weight);
     let made = lane.pass(call, &weight, None, |_, _| ()).await.unwrap();
     made - start
 }
@@ -95,7 +95,7 @@ async fn after_a_refusal_many_come_back_one_by_one_and_all_of_them() {
 async fn the_largest_goes_first_as_weights_are_when_the_turn_comes() {
     let lane = unlimited();
     lane.refused(Call::Reserve, Instant::now(), refusal(5));
-    let weights = [3, 1, 2, 2, 0].map(Weight::new);
+    let weights = [3, 1, 2, 2, 0].map(Priority::new);
     let order = AtomicUsize::new(0);
     let callers = weights.iter().map(|weight| async {
         lane.pass(Call::Reserve, weight, None, |_, _| ())
@@ -117,7 +117,7 @@ async fn a_wait_past_the_deadline_is_not_begun_and_says_why() {
     let lane = unlimited();
     let start = Instant::now();
     lane.refused(Call::Reserve, start, refusal(60));
-    let weight = Weight::first();
+    let weight = Priority::first();
     let deadline = Some(start + Duration::from_secs(20));
     let waiting = |_, _: &str| panic!("no wait is shown that is not begun");
     let outcome = lane.pass(Call::Reserve, &weight, deadline, waiting).await;
@@ -132,7 +132,7 @@ async fn a_wait_past_the_deadline_is_not_begun_and_says_why() {
 async fn who_leaves_the_line_holds_nobody_up() {
     let lane = unlimited();
     lane.refused(Call::Reserve, Instant::now(), refusal(5));
-    let weight = Weight::first();
+    let weight = Priority::first();
     let head = lane.pass(Call::Reserve, &weight, None, |_, _| ());
     let patient = pass(&lane, Call::Reserve, 0);
     let leaves = tokio::time::timeout(Duration::from_secs(2), head);
@@ -152,7 +152,7 @@ async fn a_wait_is_shown_while_it_lasts() {
     let lane = unlimited();
     lane.refused(Call::Reserve, Instant::now(), refusal(5));
     let shown = AtomicUsize::new(0);
-    let weight = Weight::default();
+    let weight = Priority::default();
     let waits = lane.pass(Call::Reserve, &weight, None, |wait, why| {
         assert_eq!(wait, Duration::from_secs(5));
         assert!(why.contains("slow down"), "{why}");
@@ -183,7 +183,7 @@ async fn the_largest_are_served_and_who_cannot_be_is_told_as_soon_as_that_is_kno
     let start = Instant::now();
     let deadline = Some(start + LIMIT + Duration::from_secs(30));
     let callers = (0..60_u64).map(|size| {
-        let (lane, weight) = (&lane, Weight::new(size));
+        let (lane, weight) = (&lane, Priority::new(size));
         async move {
             let served = lane.pass(Call::Reserve, &weight, deadline, |_, _| ()).await;
             (served.is_ok(), start.elapsed())
@@ -223,7 +223,7 @@ async fn who_waits_is_told_when_a_longer_pause_makes_it_too_late() {
     let start = Instant::now();
     lane.refused(Call::Reserve, start, refusal(5));
     let deadline = Some(start + LIMIT);
-    let weights = [1, 2, 3].map(Weight::new);
+    let weights = [1, 2, 3].map(Priority::new);
     let callers = weights.iter().map(|weight| async {
         let passed = lane.pass(Call::Reserve, weight, deadline, |_, _| ()).await;
         (passed.is_err(), start.elapsed())

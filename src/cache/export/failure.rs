@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::actions::{self, Lapse};
+use crate::actions::{self, TimeoutReason};
 
 /// Why a layer is left out of the index.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum Failure {
     Interrupted,
     /// The time of the export was over.
     #[error("{}", Late(*.0))]
-    Late(Lapse),
+    Late(TimeoutReason),
     /// There was no room on disk, or the disk failed.
     #[error("{0}")]
     Spool(String),
@@ -31,22 +31,22 @@ pub enum Failure {
 }
 
 /// What happened, which limit that was, and what to do, for a layer that came too late.
-struct Late(Lapse);
+struct Late(TimeoutReason);
 
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Lapse::TimeOver => f.write_str(
+            TimeoutReason::TimeOver => f.write_str(
                 "the export's time was over (the attribute timeout=) and nothing of its uploads moved; \
                  the next export tries again, and a longer timeout= gives it more time",
             ),
-            Lapse::StoodStill(time) => write!(
+            TimeoutReason::StoodStill(time) => write!(
                 f,
                 "its upload went on after the export's time (the attribute timeout=) until nothing had \
                  moved for {time:?} (BUILDKIT_GHA_NO_PROGRESS); the next export tries again, and a \
                  longer timeout= gives it more time"
             ),
-            Lapse::Overtime(time) => write!(
+            TimeoutReason::Overtime(time) => write!(
                 f,
                 "its upload went on for {} min after the export's time (the attribute timeout=), and no \
                  upload goes on for longer; a longer timeout= gives it more time",
@@ -65,12 +65,15 @@ mod tests {
     #[test]
     fn each_end_names_its_limit_and_what_to_do() {
         for (lapse, limit) in [
-            (Lapse::TimeOver, "timeout="),
+            (TimeoutReason::TimeOver, "timeout="),
             (
-                Lapse::StoodStill(Duration::from_secs(30)),
+                TimeoutReason::StoodStill(Duration::from_secs(30)),
                 "30s (BUILDKIT_GHA_NO_PROGRESS)",
             ),
-            (Lapse::Overtime(Duration::from_hours(1)), "60 min after"),
+            (
+                TimeoutReason::Overtime(Duration::from_hours(1)),
+                "60 min after",
+            ),
         ] {
             let text = Failure::Late(lapse).to_string();
             assert!(text.contains(limit), "{text}");

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use super::{Core, Outcome, ledger::Settled, newest::Older, plan::Plan};
 use crate::{
-    actions::{self, Client, Deadline, Weight},
+    actions::{self, Client, Deadline, Priority},
     cache::{
-        config::CacheConfig,
         graph, heal,
         index::{self, CommitError},
+        index_format::CacheConfig,
         manifest::Manifest,
         report::Event,
         unreachable,
@@ -126,7 +126,7 @@ impl Core {
         self.ledger.weigh(&worth);
         let version = &self.lane.version;
         let client = self.lane.client.with_deadline(self.times().all);
-        let client = client.with_weight(&Weight::first());
+        let client = client.with_priority(&Priority::first());
         let newest = self.newest().renewed(&self.lane, &client);
         let settled = self.settle().await;
         let reporter = Arc::clone(&self.lane.reporter);

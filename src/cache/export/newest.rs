@@ -16,10 +16,10 @@ use super::{Lane, other_scopes::OtherScopes};
 use crate::{
     actions::{Client, Error},
     cache::{
-        config::{self, Layer},
         graph::Graph,
         heal,
         index::{self, Newest},
+        index_format::{self, Layer},
         spool::blocking,
     },
     digest::Digest,
@@ -80,19 +80,19 @@ impl Older {
             }
         };
         let parsed = blocking(move || {
-            let config = config::parse(&raw).ok();
-            Ok(config.map(|config| (Graph::of(&config).ok(), config)))
+            let config = index_format::parse(&raw).ok();
+            Ok(index_format.map(|config| (Graph::of(&index_format).ok(), index_format)))
         });
         let Ok(Some((graph, config))) = parsed.await else {
             let nothing = Self::default();
             return Arc::new(Self { key, ..nothing });
         };
-        heal::learn(&lane.cache.damage, client.identity(), &config);
+        heal::learn(&lane.cache.damage, client.identity(), &index_format);
         Arc::new(Self {
             key,
             graph,
-            layers: config.layers.iter().map(size).collect(),
-            damaged: config.damaged,
+            layers: index_format.layers.iter().map(size).collect(),
+            damaged: index_format.damaged,
             unreadable: None,
         })
     }

@@ -8,8 +8,8 @@ use std::{
 use super::{Failure, ledger::Settled};
 use crate::{
     cache::{
-        config::{CacheConfig, Layer},
         graph::{self, Graph},
+        index_format::{CacheConfig, Layer},
         report::{Event, Reporter},
         unreachable,
     },

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::{Ahead, Core, newest::Older};
 use crate::{
     actions::Client,
-    cache::{config::CacheConfig, index, report::Event},
+    cache::{index, index_format::CacheConfig, report::Event},
     digest::Digest,
 };
 

@@ -16,7 +16,7 @@ use super::{
     newest::Ahead,
 };
 use crate::{
-    actions::{Client, Deadline, Identity, Kind, Progress, Reservation, Weight},
+    actions::{Client, Deadline, Identity, Kind, Priority, Progress, Reservation},
     cache::{
         Shared,
         growing::{Gate, Growing, Writer, growing, grown},
@@ -34,7 +34,7 @@ pub(in crate::cache) struct Upload {
     outcome: watch::Receiver<Outcome>,
     ending: watch::Sender<bool>,
     gate: Gate,
-    weight: Weight,
+    weight: Priority,
     deadline: Deadline,
     _task: TaskGuard,
 }
@@ -88,15 +88,15 @@ impl Upload {
     ) -> Arc<Self> {
         let (sender, outcome) = watch::channel(None);
         let (ending, ends) = watch::channel(false);
-        let weight = Weight::new(total.unwrap_or(0));
+        let weight = Priority::new(total.unwrap_or(0));
         let client = lane.client.with_deadline(deadline.clone());
-        let client = client.with_weight(&weight);
+        let client = client.with_priority(&weight);
         let until = deadline.clone();
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("upload", async move {
             let steps = lane.upload(&client, &known, digest, total, source, ends);
             let outcome = until.bound(steps).await;
-            let outcome = outcome.unwrap_or_else(|| Err(Failure::Late(until.lapse())));
+            let outcome = outcome.unwrap_or_else(|| Err(Failure::Late(until.reason())));
             if outcome.is_ok() {
                 lane.cache.proofs.note(lane.client.identity(), digest);
             }
@@ -121,7 +121,7 @@ impl Upload {
             Some(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Interrupted)),
             // The task was ended without an outcome: the process is shutting down.
             Some(Err(_)) => Err(Failure::Interrupted),
-            None => Err(Failure::Late(deadline.lapse())),
+            None => Err(Failure::Late(deadline.reason())),
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cache::config::{ChainResult, Layer, LayerResult, Link, Record, Time, parse};
+use crate::cache::index_format::{ChainResult, Layer, LayerResult, Link, Record, Time, parse};
 
 const STOCK: &[u8] = include_bytes!("../../../tests/fixtures/local-export/config.json");
 

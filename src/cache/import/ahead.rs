@@ -15,8 +15,8 @@ use super::{Core, promise::Promised};
 use crate::{
     cache::{
         blob::Fetched,
-        config::{CacheConfig, Layer},
         flight::Flight,
+        index_format::{CacheConfig, Layer},
     },
     digest::Digest,
     lifecycle::TaskGuard,

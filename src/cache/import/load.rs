@@ -12,8 +12,8 @@ use super::{Core, Document, Index, Recorded, Signature, Slot};
 use crate::{
     actions::{self, Client},
     cache::{
-        config::{self, CacheConfig, ConfigError, Layer},
         heal, index,
+        index_format::{self, CacheConfig, IndexError, Layer},
         spool::blocking,
         unreachable,
     },
@@ -64,22 +64,25 @@ impl Core {
             key: stored.key.clone(),
             reason,
         };
-        let config = config
+        let config = index_format
             .map_err(|e| invalid(e.to_string()))?
             .map_err(|e| invalid(e.to_string()))?;
-        let layers =
-            layers(&config).map_err(|layer| invalid(format!("the layer {layer} has no diffID")))?;
-        heal::learn(&self.cache.damage, self.client.identity(), &config);
+        let layers = layers(&index_format)
+            .map_err(|layer| invalid(format!("the layer {layer} has no diffID")))?;
+        heal::learn(&self.cache.damage, self.client.identity(), &index_format);
         let signature = if self.cache.settings.signed {
             self.load_signature(client, &stored.raw).await?
         } else {
             // buildkitd gets what was checked, and not a text that it may read in another way.
-            stored.raw = config.to_json().into();
+            stored.raw = index_format.to_json().into();
             None
         };
         Ok(Some(Index {
             layers,
-            document: Mutex::new(Some(Arc::new(Document { stored, config }))),
+            document: Mutex::new(Some(Arc::new(Document {
+                stored,
+                index_format,
+            }))),
             signature,
         }))
     }
@@ -102,10 +105,10 @@ impl Core {
 }
 
 /// What a build can use of an index, if buildkitd can afford to read it.
-fn readable(raw: &[u8]) -> Result<CacheConfig, ConfigError> {
-    let config = config::parse(raw)?.usable();
-    config.check_cost()?;
-    Ok(config)
+fn readable(raw: &[u8]) -> Result<CacheConfig, IndexError> {
+    let config = index_format::parse(raw)?.usable();
+    index_format.check_cost()?;
+    Ok(index_format)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +130,7 @@ fn layers(config: &CacheConfig) -> Result<HashMap<Digest, Recorded>, Digest> {
             diff_id: annotations.diff_id?,
         })
     };
-    let layers = config.layers.iter();
+    let layers = index_format.layers.iter();
     layers
         .map(|layer| Ok((layer.blob, recorded(layer).ok_or(layer.blob)?)))
         .collect()

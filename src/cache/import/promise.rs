@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     actions::{self, Client, Entry, Probe},
-    cache::{FetchError, SpoolError, lookup, spec::Verify, unreachable},
+    cache::{FetchError, SpoolError, attributes::Verify, lookup, unreachable},
     digest::Digest,
 };
 

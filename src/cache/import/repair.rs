@@ -15,8 +15,8 @@ use crate::{
     actions::Error,
     cache::{
         blob::Repair,
-        config::{self, CacheConfig},
         graph, heal, index,
+        index_format::{self, CacheConfig},
         spool::blocking,
     },
     digest::Digest,
@@ -115,8 +115,8 @@ impl Core {
 
 /// The index without the layer.
 fn without(raw: &[u8], digest: Digest) -> Result<CacheConfig, RepairError> {
-    let config = config::parse(raw).map_err(|e| RepairError::Index(e.to_string()))?;
-    let kept = graph::without(&config, &HashSet::from([digest]));
+    let config = index_format::parse(raw).map_err(|e| RepairError::Index(e.to_string()))?;
+    let kept = graph::without(&index_format, &HashSet::from([digest]));
     let kept = kept.map_err(|e| RepairError::Index(e.to_string()))?;
     // An index without layers says nothing.
     Ok(if kept.layers.is_empty() {

@@ -28,7 +28,7 @@ fn what_buildkit_exported_becomes_the_index_of_its_own_gha_export() {
     assert_eq!(layer.created_at.as_str(), "2026-11-23T01:57:22.890103443Z");
     let diff_id = "sha256:ffec7be755d03f9d3301380cb272f6394aab2684ef644912d7be533b7123bd8f";
     assert_eq!(layer.diff_id.unwrap().to_string(), diff_id);
-    let stock = config::parse(GHA_INDEX).unwrap();
+    let stock = index_format::parse(GHA_INDEX).unwrap();
     assert_eq!(Graph::of(&index).unwrap(), Graph::of(&stock).unwrap());
     // The same state of the same daemon: even the bytes are equal.
     assert_eq!(
@@ -165,7 +165,7 @@ fn what_cannot_be_used_is_named() {
         let error = manifest.index(CONFIG).unwrap_err().to_string();
         assert!(error.contains(words), "{words:?} in {error:?}");
     }
-    let bare = config::parse(CONFIG).unwrap();
+    let bare = index_format::parse(CONFIG).unwrap();
     let error = LocalCache::of(&bare).unwrap_err().to_string();
     assert!(error.contains("has no usable annotations"), "{error}");
 }

@@ -11,7 +11,7 @@ use crate::{
     actions::{Http, HttpConfig},
     cache::{
         Settings,
-        spec::{OperatorService, OperatorToken},
+        attributes::{OperatorService, OperatorToken},
     },
     gateway::{
         endpoint::{PATIENCE, token},
@@ -28,12 +28,12 @@ use crate::{
 const NOWHERE: &str = "http://127.0.0.1:9/";
 
 struct Bed {
-    front: Front,
+    front: BuildInterceptor,
     _spool: tempfile::TempDir,
 }
 
 impl Bed {
-    async fn new(settings: FrontSettings) -> Self {
+    async fn new(settings: InterceptorConfig) -> Self {
         let spool = tempfile::tempdir().unwrap();
         let tasks = Tasks::default();
         let http = Http::new(&HttpConfig::default()).unwrap();
@@ -44,7 +44,7 @@ impl Bed {
             .await
             .unwrap();
         Self {
-            front: Front::new(settings, cache, endpoint),
+            front: BuildInterceptor::new(settings, cache, endpoint),
             _spool: spool,
         }
     }
@@ -120,7 +120,7 @@ fn llb_request(imports: &[Vec<u8>]) -> Bytes {
 
 #[tokio::test]
 async fn an_export_with_a_session_goes_to_a_store_that_lives_as_long_as_the_build() {
-    let bed = Bed::new(FrontSettings::default()).await;
+    let bed = Bed::new(InterceptorConfig::default()).await;
     bed.front.session_up("session");
     let export = gha(&[("scope", "a"), ("mode", "max")]);
     let (sent, finish) = bed.solve(&request(&[export], &[])).await;
@@ -132,7 +132,7 @@ async fn an_export_with_a_session_goes_to_a_store_that_lives_as_long_as_the_buil
         ("local", "max")
     );
     assert!(!entry.attrs.contains_key("token"));
-    let store = spec::store_id(&entry.attrs["dest"]);
+    let store = attributes::store_id(&entry.attrs["dest"]);
     assert!(bed.front.content_host(&store).is_some());
     assert!(bed.front.content_host("local:of the user").is_none());
     drop(finish);
@@ -142,7 +142,7 @@ async fn an_export_with_a_session_goes_to_a_store_that_lives_as_long_as_the_buil
 
 #[tokio::test(start_paused = true)]
 async fn an_export_without_a_session_goes_to_the_endpoint() {
-    let bed = Bed::new(FrontSettings::default()).await;
+    let bed = Bed::new(InterceptorConfig::default()).await;
     let (sent, _finish) = bed.solve(&request(&[gha(&[])], &[])).await;
     let entry = &sent.exports[0];
     assert_eq!(entry.kind, "gha");
@@ -153,9 +153,9 @@ async fn an_export_without_a_session_goes_to_the_endpoint() {
 
 #[tokio::test]
 async fn an_export_of_a_buildkitd_that_signs_goes_to_the_endpoint() {
-    let settings = FrontSettings {
+    let settings = InterceptorConfig {
         signed: true,
-        ..FrontSettings::default()
+        ..InterceptorConfig::default()
     };
     let bed = Bed::new(settings).await;
     bed.front.session_up("session");
@@ -165,7 +165,7 @@ async fn an_export_of_a_buildkitd_that_signs_goes_to_the_endpoint() {
 
 #[tokio::test]
 async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
-    let bed = Bed::new(FrontSettings::default()).await;
+    let bed = Bed::new(InterceptorConfig::default()).await;
     let import = gha(&[("scope", "a")]);
     let (sent, finish) = bed.solve(&request(&[], from_ref(&import))).await;
     let llb = bed
@@ -199,7 +199,7 @@ async fn what_cannot_be_used_is_left_out_with_one_warning() {
             "refs/heads/main",
         ),
     ] {
-        let bed = Bed::new(FrontSettings::default()).await;
+        let bed = Bed::new(InterceptorConfig::default()).await;
         let (sent, _finish) = bed.solve(&request(&[export], &[])).await;
         assert_eq!(sent.exports, []);
         let warnings = bed.warnings();
@@ -211,7 +211,7 @@ async fn what_cannot_be_used_is_left_out_with_one_warning() {
 
 #[tokio::test]
 async fn a_value_that_buildkit_overlooks_costs_no_export() {
-    let bed = Bed::new(FrontSettings::default()).await;
+    let bed = Bed::new(InterceptorConfig::default()).await;
     bed.front.session_up("session");
     let entry = gha(&[("mode", "most"), ("compression", "lzma")]);
     let (sent, _finish) = bed
@@ -222,9 +222,9 @@ async fn a_value_that_buildkit_overlooks_costs_no_export() {
     assert_eq!(bed.warnings().len(), 2, "{:?}", bed.warnings());
 }
 
-fn with_default_cache() -> FrontSettings {
+fn with_default_cache() -> InterceptorConfig {
     let attrs = [("scope", "app"), ("mode", "max")];
-    FrontSettings {
+    InterceptorConfig {
         overrides: Overrides {
             service: OperatorService::Set {
                 url: NOWHERE.parse().unwrap(),
@@ -238,7 +238,7 @@ fn with_default_cache() -> FrontSettings {
                 .into_iter()
                 .collect(),
         ),
-        ..FrontSettings::default()
+        ..InterceptorConfig::default()
     }
 }
 
@@ -293,9 +293,9 @@ fn silent() -> (std::net::TcpListener, String) {
 
 #[tokio::test(start_paused = true)]
 async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
-    let settings = FrontSettings {
+    let settings = InterceptorConfig {
         index_wait: INDEX_WAIT,
-        ..FrontSettings::default()
+        ..InterceptorConfig::default()
     };
     let bed = Bed::new(settings).await;
     let (_listener, url) = silent();
@@ -322,9 +322,9 @@ async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
 #[tokio::test(start_paused = true)]
 async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
     for (field, value) in [(6, "dockerfile.v0"), (2, "")] {
-        let settings = FrontSettings {
+        let settings = InterceptorConfig {
             index_wait: INDEX_WAIT,
-            ..FrontSettings::default()
+            ..InterceptorConfig::default()
         };
         let bed = Bed::new(settings).await;
         let (_listener, url) = silent();
@@ -338,7 +338,7 @@ async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
 
 #[tokio::test]
 async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
-    let bed = Bed::new(FrontSettings::default()).await;
+    let bed = Bed::new(InterceptorConfig::default()).await;
     let export = gha(&[("timeout", "soon"), ("ignore-error", "false")]);
     let refused = bed.front.solve(request(&[export], &[]).into()).await;
     let status = refused.err().expect("the Solve is refused");
@@ -348,7 +348,7 @@ async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
 
 #[tokio::test]
 async fn an_unknown_attribute_is_one_warning_for_the_whole_build() {
-    let bed = Bed::new(FrontSettings::default()).await;
+    let bed = Bed::new(InterceptorConfig::default()).await;
     bed.front.session_up("session");
     let entry = gha(&[("colour", "red")]);
     let (_, _finish) = bed
@@ -368,9 +368,9 @@ async fn the_operators_url_and_token_win() {
         ),
         ..Overrides::default()
     };
-    let settings = FrontSettings {
+    let settings = InterceptorConfig {
         overrides,
-        ..FrontSettings::default()
+        ..InterceptorConfig::default()
     };
     let bed = Bed::new(settings).await;
     let notes = || bed.front.builds.board("build").since(0).1.statuses;
@@ -384,7 +384,7 @@ async fn the_operators_url_and_token_win() {
 
 #[tokio::test]
 async fn a_build_without_gha_entries_keeps_every_byte() {
-    let bed = Bed::new(FrontSettings::default()).await;
+    let bed = Bed::new(InterceptorConfig::default()).await;
     let mut sent = request(&[], &[]);
     sent.extend([0xa0, 0x06, 0x81, 0x80, 0x00]); // an unknown field, oddly encoded
     let solve = bed.front.solve(sent.clone().into()).await;
@@ -396,7 +396,7 @@ async fn a_build_without_gha_entries_keeps_every_byte() {
 
 #[tokio::test]
 async fn a_front_that_is_closed_waits_for_its_builds_and_takes_no_others() {
-    let bed = Bed::new(FrontSettings::default()).await;
+    let bed = Bed::new(InterceptorConfig::default()).await;
     let request = request(&[], &[]);
     let (_, build) = bed.solve(&request).await;
     bed.front.close();

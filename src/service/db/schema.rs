@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction};
 
 use super::encode;
-use crate::service::region::{Region, stored_bytes};
+use crate::service::extent::{Extent, stored_bytes};
 
 /// Counts up when the schema changes.
 const VERSION: i64 = 2;
@@ -72,7 +72,7 @@ fn from_version_1(all: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut update = all.prepare("UPDATE entries SET stored = ?2 WHERE id = ?1")?;
     for id in ids {
         let text: String = read.query_row([id], |row| row.get(0))?;
-        let extents: Option<Vec<Region>> = serde_json::from_str(&text).ok();
+        let extents: Option<Vec<Extent>> = serde_json::from_str(&text).ok();
         // What cannot be read needs more than any file has, and so is dropped as damaged.
         let stored = extents
             .as_deref()

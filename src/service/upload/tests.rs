@@ -31,7 +31,7 @@ fn chunks_in_any_order_cover_the_content() {
     assert!(matches!(upload.seal(10), Err(Error::Gap { offset: 0 })));
     chunk(&upload, 0..5).unwrap();
     assert!(matches!(upload.seal(9), Err(Error::Size { .. })));
-    let regions = [(5, 5), (0, 5)].map(Region::from);
+    let regions = [(5, 5), (0, 5)].map(Extent::from);
     assert_eq!(upload.seal(10).unwrap(), regions);
     assert!(matches!(chunk(&upload, 10..11), Err(Error::Sealed)));
 }
@@ -80,7 +80,7 @@ fn the_block_list_decides_the_order() {
     upload.set_blocks(&["a", "b"]).unwrap();
     let repeated = upload.set_blocks(&["a", "b", "a"]);
     assert!(matches!(repeated, Err(Error::RepeatedBlock)));
-    let regions = [(3, 2), (14, 4)].map(Region::from);
+    let regions = [(3, 2), (14, 4)].map(Extent::from);
     assert_eq!(upload.seal(6).unwrap(), regions);
 }
 

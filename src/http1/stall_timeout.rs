@@ -30,7 +30,7 @@ const LINGER: Duration = Duration::from_secs(10);
 ///
 /// It begins with the patience of a [`STALL`], which waiting uses up and bytes bring back. Only waiting
 /// for the client counts: a disk of ours that is slow is not its fault.
-pub struct Steady<B: Discard> {
+pub struct StallTimeoutBody<B: DrainBody> {
     body: Option<B>,
     /// Ends when patience does; `waiting` tells since when it runs.
     stalls: Pin<Box<Sleep>>,
@@ -39,7 +39,7 @@ pub struct Steady<B: Discard> {
     tasks: Tasks,
 }
 
-impl<B: Discard> Steady<B> {
+impl<B: DrainBody> StallTimeoutBody<B> {
     /// Watches over `body`.
     pub fn new(body: B, tasks: &Tasks) -> Self {
         Self {
@@ -53,11 +53,11 @@ impl<B: Discard> Steady<B> {
 }
 
 /// What a body must be so that its rest can be left to a task.
-pub trait Discard: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static {}
+pub trait DrainBody: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static {}
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static> Discard for B {}
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static> DrainBody for B {}
 
-impl<B: Discard> Drop for Steady<B> {
+impl<B: DrainBody> Drop for StallTimeoutBody<B> {
     fn drop(&mut self) {
         let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else {
             return;
@@ -73,7 +73,7 @@ impl<B: Discard> Drop for Steady<B> {
     }
 }
 
-impl<B: Discard> Body for Steady<B> {
+impl<B: DrainBody> Body for StallTimeoutBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -139,7 +139,7 @@ mod tests {
         });
         let never = stream::once(std::future::pending());
         let body = StreamBody::new(Box::pin(frames.chain(never)));
-        let mut body = Steady::new(body, &Tasks::default());
+        let mut body = StallTimeoutBody::new(body, &Tasks::default());
         for n in 0..3 {
             let frame = body.frame().await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), vec![n; LEN]);
@@ -158,7 +158,7 @@ mod tests {
             Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")))
         });
         let body = StreamBody::new(Box::pin(drops));
-        let mut body = Steady::new(body, &Tasks::default());
+        let mut body = StallTimeoutBody::new(body, &Tasks::default());
         let begun = Instant::now();
         let mut came = 0;
         while let Some(Ok(_)) = body.frame().await {
@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_waiting_for_the_client_counts() {
         let frames = stream::iter(0..3).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from("x"))));
-        let mut body = Steady::new(StreamBody::new(frames), &Tasks::default());
+        let mut body = StallTimeoutBody::new(StreamBody::new(frames), &Tasks::default());
         while let Some(frame) = body.frame().await {
             frame.unwrap();
             tokio::time::sleep(2 * STALL).await;
@@ -191,7 +191,10 @@ mod tests {
             }
         });
         let tasks = Tasks::default();
-        drop(Steady::new(StreamBody::new(Box::pin(frames)), &tasks));
+        drop(StallTimeoutBody::new(
+            StreamBody::new(Box::pin(frames)),
+            &tasks,
+        ));
         let mut read = 0;
         while reads.recv().await.is_some() {
             read += 1;

@@ -43,7 +43,7 @@ mod check;
 mod time;
 mod usable;
 
-pub use check::{ConfigError, MAX_BYTES, MAX_ELEMENTS, MAX_LAYERS, MAX_LINKS, MAX_RECORDS, parse};
+pub use check::{IndexError, MAX_BYTES, MAX_ELEMENTS, MAX_LAYERS, MAX_LINKS, MAX_RECORDS, parse};
 pub(super) use check::{layer_order, record_order};
 pub use time::{InvalidTime, Time};
 pub use usable::MAX_COST;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The places of one listener.
 #[derive(Debug)]
-pub struct Seats {
+pub struct ConnectionLimiter {
     capacity: usize,
     state: Mutex<State>,
     freed: Notify,
@@ -29,13 +29,13 @@ struct State {
 
 /// The place of one connection, as long as it has it.
 #[derive(Debug)]
-pub struct Seat {
-    seats: Arc<Seats>,
+pub struct ConnectionPermit {
+    seats: Arc<ConnectionLimiter>,
     number: u64,
     left: CancellationToken,
 }
 
-impl Seats {
+impl ConnectionLimiter {
     /// So many places.
     pub fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -60,7 +60,7 @@ impl Seats {
     }
 
     /// Takes a place, if need be that of the oldest idle connection. The new one is idle.
-    pub fn take(self: &Arc<Self>) -> Seat {
+    pub fn take(self: &Arc<Self>) -> ConnectionPermit {
         let mut state = self.state();
         if state.taken >= self.capacity {
             state.evict();
@@ -69,7 +69,7 @@ impl Seats {
         state.next += 1;
         let (number, left) = (state.next, CancellationToken::new());
         state.idle.insert(number, left.clone());
-        Seat {
+        ConnectionPermit {
             seats: Arc::clone(self),
             number,
             left,
@@ -94,7 +94,7 @@ impl State {
     }
 }
 
-impl Seat {
+impl ConnectionPermit {
     /// The connection is in use: its place is its own.
     pub fn in_use(&self) {
         self.seats.state().idle.remove(&self.number);
@@ -117,7 +117,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut state = self.seats.state();
         state.taken -= 1;
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_oldest_idle_connection_leaves_for_a_new_one() {
-        let seats = Seats::new(2);
+        let seats = ConnectionLimiter::new(2);
         let (first, second) = (seats.take(), seats.take());
         first.in_use();
         assert!(seats.room().now_or_never().is_some());

@@ -8,9 +8,9 @@ use std::sync::{
 /// What a call saves if it is made: of those that wait for their turn, the largest goes first.
 /// A clone is the same weight, so that it can still change while its call waits.
 #[derive(Debug, Clone, Default)]
-pub struct Weight(Arc<AtomicU64>);
+pub struct Priority(Arc<AtomicU64>);
 
-impl Weight {
+impl Priority {
     /// A weight of so much; bytes saved are the usual measure.
     pub fn new(weight: u64) -> Self {
         Self(Arc::new(AtomicU64::new(weight)))

@@ -126,7 +126,7 @@ fn too_much_is_refused() {
     let many = format!(r#"{{"records":[{}{{}}]}}"#, "{},".repeat(MAX_RECORDS));
     assert!(matches!(
         parse(many.as_bytes()),
-        Err(ConfigError::TooLarge {
+        Err(IndexError::TooLarge {
             what: "records",
             ..
         })
@@ -134,7 +134,7 @@ fn too_much_is_refused() {
     let marks = "[".repeat(MAX_ELEMENTS + 1);
     assert!(matches!(
         parse(marks.as_bytes()),
-        Err(ConfigError::TooLarge {
+        Err(IndexError::TooLarge {
             what: "elements",
             ..
         })

@@ -25,7 +25,7 @@ const WORTH: f64 = 1.15;
 
 /// The transfers of one direction.
 #[derive(Debug, Clone)]
-pub struct Width(Arc<Shared>);
+pub struct AdaptiveConcurrency(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -70,12 +70,12 @@ impl Lap {
 
 /// One transfer's place. Dropping it without a word leaves the width as it is.
 #[derive(Debug)]
-pub struct Place {
-    width: Width,
+pub struct Permit {
+    width: AdaptiveConcurrency,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Width {
+impl AdaptiveConcurrency {
     /// A width for one direction, which never exceeds `most`.
     pub fn new(direction: &'static str, most: usize) -> Self {
         let most = most.max(1);
@@ -105,7 +105,7 @@ impl Width {
     }
 
     /// Waits for a place.
-    pub async fn enter(&self) -> Place {
+    pub async fn acquire(&self) -> Permit {
         let permit = Arc::clone(&self.0.permits).acquire_owned().await;
         let permit = Some(permit.expect("the semaphore is never closed"));
         let mut state = self.lock();
@@ -116,7 +116,7 @@ impl Width {
         state.running += 1;
         state.lap.full |= state.running >= state.width;
         drop(state);
-        Place {
+        Permit {
             width: self.clone(),
             permit,
         }
@@ -185,10 +185,10 @@ impl Width {
     }
 }
 
-impl Place {
+impl Permit {
     /// The transfer of so many bytes is over; the place is kept until it is dropped. Where the
     /// transfer failed on the way, fewer may get through.
-    pub fn over(&mut self, bytes: u64, error: Option<&Error>) {
+    pub fn record(&mut self, bytes: u64, error: Option<&Error>) {
         match error.map(|error| &error.kind) {
             None => self.width.moved(bytes),
             Some(
@@ -206,7 +206,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.width.lock();
         state.running -= 1;
@@ -230,25 +230,25 @@ mod tests {
     const PART: u64 = 4 << 20;
 
     /// Sends parts over a link with a rate per connection and one in all.
-    async fn send(width: &Width, parts: usize, own: f64, all: f64) {
+    async fn send(width: &AdaptiveConcurrency, parts: usize, own: f64, all: f64) {
         let all = &all;
         let transfers = stream::iter(0..parts).map(|_| async move {
-            let mut place = width.enter().await;
+            let mut place = width.acquire().await;
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             let share = own.min(all / width.lock().running as f64);
             tokio::time::sleep(Duration::from_secs_f64(4_194_304.0 / share)).await;
-            place.over(PART, None);
+            place.record(PART, None);
         });
         transfers.buffer_unordered(width.most()).count().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_grows_as_long_as_that_is_faster() {
-        let thin = Width::new("up", 32);
+        let thin = AdaptiveConcurrency::new("up", 32);
         send(&thin, 200, 10e6, 10e6).await;
         assert!(thin.now() <= 16, "{thin:?}");
 
-        let wide = Width::new("up", 32);
+        let wide = AdaptiveConcurrency::new("up", 32);
         send(&wide, 400, 60e6, 4000e6).await;
         assert_eq!(wide.now(), 32);
         assert_eq!(wide.0.permits.available_permits(), 32);
@@ -256,9 +256,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failures_make_it_narrower_and_success_wider_again() {
-        let width = Width::new("down", 16);
+        let width = AdaptiveConcurrency::new("down", 16);
         let places: Vec<_> = stream::iter(0..8)
-            .then(|_| width.enter())
+            .then(|_| width.acquire())
             .collect::<Vec<_>>()
             .await;
         for place in places {
@@ -273,9 +273,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_few_transfers_say_nothing_of_the_link() {
-        let width = Width::new("up", 16);
+        let width = AdaptiveConcurrency::new("up", 16);
         for _ in 0..100 {
-            width.enter().await.over(1, None);
+            width.acquire().await.record(1, None);
         }
         assert_eq!(width.now(), FIRST);
     }

@@ -20,7 +20,7 @@ pub const MAX_ELEMENTS: usize = 2_000_000;
 
 /// Why an index cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum IndexError {
     /// More than this program reads.
     #[error("the cache index has {actual} {what}, more than the {limit} that are read")]
     TooLarge {
@@ -69,7 +69,7 @@ pub enum ConfigError {
 }
 
 /// Reads and checks an index.
-pub fn parse(json: &[u8]) -> Result<CacheConfig, ConfigError> {
+pub fn parse(json: &[u8]) -> Result<CacheConfig, IndexError> {
     bound("bytes", json.len(), MAX_BYTES)?;
     let marks = json
         .iter()
@@ -78,7 +78,7 @@ pub fn parse(json: &[u8]) -> Result<CacheConfig, ConfigError> {
     bound("elements", marks, MAX_ELEMENTS)?;
     // serde takes a list for the object whose fields it holds in their order.
     if json.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ConfigError::NoObject);
+        return Err(IndexError::NoObject);
     }
     let config: CacheConfig = serde_json::from_slice(json)?;
     config.check()?;
@@ -87,7 +87,7 @@ pub fn parse(json: &[u8]) -> Result<CacheConfig, ConfigError> {
 
 impl CacheConfig {
     /// Checks all that reading the JSON does not: counts, places, cycles.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub fn check(&self) -> Result<(), IndexError> {
         bound("layers", self.layers.len(), MAX_LAYERS)?;
         bound("records", self.records.len(), MAX_RECORDS)?;
         let links = self
@@ -101,7 +101,7 @@ impl CacheConfig {
         record_order(self)?;
         for (at, record) in self.records.iter().enumerate() {
             if record.inputs.iter().any(Vec::is_empty) {
-                return Err(ConfigError::EmptyInput(at));
+                return Err(IndexError::EmptyInput(at));
             }
             let chained = record
                 .chains
@@ -122,9 +122,9 @@ impl CacheConfig {
     }
 }
 
-fn bound(what: &'static str, actual: usize, limit: usize) -> Result<(), ConfigError> {
+fn bound(what: &'static str, actual: usize, limit: usize) -> Result<(), IndexError> {
     if actual > limit {
-        return Err(ConfigError::TooLarge {
+        return Err(IndexError::TooLarge {
             what,
             limit,
             actual,
@@ -133,8 +133,8 @@ fn bound(what: &'static str, actual: usize, limit: usize) -> Result<(), ConfigEr
     Ok(())
 }
 
-fn place(what: &str, at: usize, named: &'static str, place: i64) -> ConfigError {
-    ConfigError::Place {
+fn place(what: &str, at: usize, named: &'static str, place: i64) -> IndexError {
+    IndexError::Place {
         at: format!("{what} {at}"),
         what: named,
         place,
@@ -142,7 +142,7 @@ fn place(what: &str, at: usize, named: &'static str, place: i64) -> ConfigError 
 }
 
 /// The layers' places, each parent before its children.
-pub(in crate::cache) fn layer_order(config: &CacheConfig) -> Result<Vec<usize>, ConfigError> {
+pub(in crate::cache) fn layer_order(config: &CacheConfig) -> Result<Vec<usize>, IndexError> {
     let count = config.layers.len();
     let mut parents = Vec::with_capacity(count);
     for (at, layer) in config.layers.iter().enumerate() {
@@ -154,11 +154,11 @@ pub(in crate::cache) fn layer_order(config: &CacheConfig) -> Result<Vec<usize>, 
             },
         });
     }
-    order(count, |at| parents[at].into_iter()).ok_or(ConfigError::Cycle("layers"))
+    order(count, |at| parents[at].into_iter()).ok_or(IndexError::Cycle("layers"))
 }
 
 /// The records' places, each record after all that it links to.
-pub(in crate::cache) fn record_order(config: &CacheConfig) -> Result<Vec<usize>, ConfigError> {
+pub(in crate::cache) fn record_order(config: &CacheConfig) -> Result<Vec<usize>, IndexError> {
     let count = config.records.len();
     for (at, record) in config.records.iter().enumerate() {
         for link in record.inputs.iter().flatten() {
@@ -174,7 +174,7 @@ pub(in crate::cache) fn record_order(config: &CacheConfig) -> Result<Vec<usize>,
             .flatten()
             .map(|l| l.link as usize)
     };
-    order(count, below).ok_or(ConfigError::Cycle("records"))
+    order(count, below).ok_or(IndexError::Cycle("records"))
 }
 
 /// Places in an order where everything that a place stands upon comes before it; None if there is

@@ -9,13 +9,13 @@ pub const SLOWEST: u64 = 1 << 10;
 /// How fast a body comes: in every `window` spent waiting for it, [`SLOWEST`] at least. Time in
 /// which nobody asked for bytes is not counted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Speed {
+pub(crate) struct MinThroughput {
     window: Duration,
     left: Duration,
     moved: u64,
 }
 
-impl Speed {
+impl MinThroughput {
     pub fn new(window: Duration) -> Self {
         Self {
             window,
@@ -62,18 +62,18 @@ mod tests {
 
     #[test]
     fn a_byte_now_and_then_is_no_progress() {
-        let mut speed = Speed::new(WINDOW);
+        let mut speed = MinThroughput::new(WINDOW);
         for _ in 0..29 {
             speed.moved(1, SECOND);
         }
         assert_eq!(speed.left(), SECOND);
         assert_eq!(speed.words(), "only 29 bytes came in 30s");
-        assert_eq!(Speed::new(WINDOW).words(), "nothing moved for 30s");
+        assert_eq!(MinThroughput::new(WINDOW).words(), "nothing moved for 30s");
     }
 
     #[test]
     fn the_slowest_link_goes_on_for_ever() {
-        let mut speed = Speed::new(WINDOW);
+        let mut speed = MinThroughput::new(WINDOW);
         for _ in 0..10_000 {
             speed.moved(1 << 10, SECOND);
             assert!(speed.left() >= SECOND);

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::{CacheConfig, ConfigError, Record, layer_order};
+use super::{CacheConfig, IndexError, Record, layer_order};
 
 /// The most memory that buildkitd may need for an index, by the estimates below: 10,000 results that stand
 /// on 50 layers each are just below it, and a builder survives a few such indexes at once.
@@ -58,10 +58,10 @@ impl CacheConfig {
     }
 
     /// An error if buildkitd would need too much memory for it.
-    pub fn check_cost(&self) -> Result<(), ConfigError> {
+    pub fn check_cost(&self) -> Result<(), IndexError> {
         let cost = self.cost()?;
         if cost > MAX_COST {
-            return Err(ConfigError::TooCostly {
+            return Err(IndexError::TooCostly {
                 cost,
                 limit: MAX_COST,
             });
@@ -70,7 +70,7 @@ impl CacheConfig {
     }
 
     /// About how much memory it costs buildkitd.
-    fn cost(&self) -> Result<u64, ConfigError> {
+    fn cost(&self) -> Result<u64, IndexError> {
         let mut depths = vec![0_u64; self.layers.len()];
         for at in layer_order(self)? {
             let parent = usize::try_from(self.layers[at].parent).ok();
@@ -126,15 +126,15 @@ fn leading_to_results(records: &[Record]) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cache::config::{self, ConfigError};
+    use crate::cache::index_format::{self, IndexError};
 
     const LAYERS: &str = r#""layers":[{"blob":"sha256:0000000000000000000000000000000000000000000000000000000000000000","parent":-1}]"#;
 
     fn usable(records: &str) -> String {
         let json = format!("{{{LAYERS},\"records\":{records}}}");
-        let config = config::parse(json.as_bytes()).unwrap().usable();
-        config.check().unwrap();
-        let json = String::from_utf8(config.to_json()).unwrap();
+        let config = index_format::parse(json.as_bytes()).unwrap().usable();
+        index_format.check().unwrap();
+        let json = String::from_utf8(index_format.to_json()).unwrap();
         let records = json.split_once("\"records\":").map_or("", |(_, r)| r);
         records
             .trim_end_matches('}')
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn an_index_that_would_sink_buildkitd_is_refused() {
         let check = |json: String| {
-            config::parse(json.as_bytes())
+            index_format::parse(json.as_bytes())
                 .unwrap()
                 .usable()
                 .check_cost()
@@ -186,7 +186,7 @@ mod tests {
         assert!(check(deep(100)).is_ok());
         // 2000 results with 1000 layers each on the average: 1.8 GB.
         let error = check(deep(2_000)).unwrap_err();
-        assert!(matches!(error, ConfigError::TooCostly { .. }), "{error}");
+        assert!(matches!(error, IndexError::TooCostly { .. }), "{error}");
         assert!(error.to_string().contains("MB of memory"), "{error}");
         let records = r#"{"digest":"x","layers":[{"layer":0}]},"#.repeat(300_000);
         let many = format!(

@@ -5,34 +5,34 @@ use std::{collections::VecDeque, ops::Range};
 /// Some bytes in a content file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
-pub struct Region {
+pub struct Extent {
     /// Where they begin.
     pub offset: u64,
     /// How many there are.
     pub len: u64,
 }
 
-impl From<(u64, u64)> for Region {
+impl From<(u64, u64)> for Extent {
     fn from((offset, len): (u64, u64)) -> Self {
         Self { offset, len }
     }
 }
 
-impl From<Region> for (u64, u64) {
-    fn from(region: Region) -> Self {
+impl From<Extent> for (u64, u64) {
+    fn from(region: Extent) -> Self {
         (region.offset, region.len)
     }
 }
 
 /// How long a content file must be at least.
-pub fn stored_bytes(extents: &[Region]) -> u64 {
+pub fn stored_bytes(extents: &[Extent]) -> u64 {
     let ends = extents.iter().map(|extent| extent.offset + extent.len);
     ends.max().unwrap_or(0)
 }
 
 /// Joins regions that touch and leaves empty ones out.
-pub fn merge(regions: impl IntoIterator<Item = Region>) -> Vec<Region> {
-    let mut merged: Vec<Region> = Vec::new();
+pub fn merge(regions: impl IntoIterator<Item = Extent>) -> Vec<Extent> {
+    let mut merged: Vec<Extent> = Vec::new();
     for region in regions.into_iter().filter(|region| region.len > 0) {
         match merged.last_mut() {
             Some(last) if last.offset + last.len == region.offset => last.len += region.len,
@@ -43,14 +43,14 @@ pub fn merge(regions: impl IntoIterator<Item = Region>) -> Vec<Region> {
 }
 
 /// The regions that hold `range` of the content in `extents`.
-pub fn select(extents: &[Region], range: Range<u64>) -> Vec<Region> {
+pub fn select(extents: &[Extent], range: Range<u64>) -> Vec<Extent> {
     let mut selected = Vec::new();
     let mut position = 0;
     for extent in extents {
         let start = range.start.max(position);
         let end = range.end.min(position + extent.len);
         if start < end {
-            selected.push(Region {
+            selected.push(Extent {
                 offset: extent.offset + (start - position),
                 len: end - start,
             });
@@ -61,14 +61,14 @@ pub fn select(extents: &[Region], range: Range<u64>) -> Vec<Region> {
 }
 
 /// Takes the first regions, with at most `most` bytes in all, from `rest`.
-pub fn take(rest: &mut VecDeque<Region>, most: u64) -> Vec<Region> {
+pub fn take(rest: &mut VecDeque<Extent>, most: u64) -> Vec<Extent> {
     let mut taken = Vec::new();
     let mut room = most;
     while room > 0
         && let Some(mut region) = rest.pop_front()
     {
         let len = region.len.min(room);
-        taken.push(Region { len, ..region });
+        taken.push(Extent { len, ..region });
         room -= len;
         region.offset += len;
         region.len -= len;
@@ -85,30 +85,30 @@ mod tests {
 
     #[test]
     fn regions_that_touch_are_one() {
-        let regions = [(0, 5), (5, 5), (10, 0), (10, 1), (20, 1)].map(Region::from);
-        assert_eq!(merge(regions), [(0, 11), (20, 1)].map(Region::from));
+        let regions = [(0, 5), (5, 5), (10, 0), (10, 1), (20, 1)].map(Extent::from);
+        assert_eq!(merge(regions), [(0, 11), (20, 1)].map(Extent::from));
     }
 
     #[test]
     fn a_range_is_cut_out_of_the_extents() {
-        let extents = [(100, 10), (50, 5), (0, 20)].map(Region::from);
+        let extents = [(100, 10), (50, 5), (0, 20)].map(Extent::from);
         let regions = |range| select(&extents, range);
         assert_eq!(regions(0..35), extents);
-        assert_eq!(regions(3..4), [(103, 1)].map(Region::from));
-        let across = [(109, 1), (50, 5), (0, 1)].map(Region::from);
+        assert_eq!(regions(3..4), [(103, 1)].map(Extent::from));
+        let across = [(109, 1), (50, 5), (0, 1)].map(Extent::from);
         assert_eq!(regions(9..16), across);
         assert_eq!(regions(35..40), []);
     }
 
     #[test]
     fn crumbs_are_taken_together_and_a_large_region_in_pieces() {
-        let mut rest = VecDeque::from([(7, 1), (3, 2), (100, 9)].map(Region::from));
+        let mut rest = VecDeque::from([(7, 1), (3, 2), (100, 9)].map(Extent::from));
         assert_eq!(
             take(&mut rest, 5),
-            [(7, 1), (3, 2), (100, 2)].map(Region::from)
+            [(7, 1), (3, 2), (100, 2)].map(Extent::from)
         );
-        assert_eq!(take(&mut rest, 5), [(102, 5)].map(Region::from));
-        assert_eq!(take(&mut rest, 5), [(107, 2)].map(Region::from));
+        assert_eq!(take(&mut rest, 5), [(102, 5)].map(Extent::from));
+        assert_eq!(take(&mut rest, 5), [(107, 2)].map(Extent::from));
         assert_eq!(take(&mut rest, 5), []);
     }
 }
