@@ -85,7 +85,7 @@ pub enum Verify {
 
 /// One entry of `--cache-to` or `--cache-from`.
 #[derive(Debug, Clone)]
-pub struct Spec {
+pub struct Attributes {
     /// Names the index; entries of different scopes do not see each other's.
     pub scope: String,
     /// What an export holds.
@@ -110,7 +110,7 @@ pub struct Spec {
     pub passthrough: BTreeMap<String, String>,
 }
 
-impl Spec {
+impl Attributes {
     /// True unless the user wrote `ignore-error=false`.
     pub fn ignores_errors(&self) -> bool {
         self.ignore_error != Some(false)
@@ -130,7 +130,7 @@ impl Spec {
 #[derive(Debug)]
 pub struct Parsed {
     /// The entry, or every mistake in it.
-    pub spec: Result<Spec, SpecError>,
+    pub spec: Result<Attributes, AttributesError>,
     /// Attributes that nobody here knows, in order. BuildKit ignores them silently.
     pub unknown: Vec<String>,
     /// Values that cannot be used and that BuildKit overlooks: the entry is used with the default instead.
@@ -141,7 +141,7 @@ pub struct Parsed {
 
 /// Every mistake of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpecError {
+pub struct AttributesError {
     /// At least one.
     pub mistakes: Vec<Mistake>,
 }
@@ -177,7 +177,7 @@ pub enum Mistake {
     },
 }
 
-impl fmt::Display for SpecError {
+impl fmt::Display for AttributesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("type=gha: ")?;
         for (i, mistake) in self.mistakes.iter().enumerate() {
@@ -190,7 +190,7 @@ impl fmt::Display for SpecError {
     }
 }
 
-impl std::error::Error for SpecError {}
+impl std::error::Error for AttributesError {}
 
 #[cfg(test)]
 mod tests;

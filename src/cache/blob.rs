@@ -8,7 +8,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
-use super::{flight::Flight, spool::SpoolFile};
+use super::{single_flight::SharedFuture, spool::SpoolFile};
 use crate::{actions, digest::Digest};
 
 /// Pieces in which content is read from the spool.
@@ -144,7 +144,7 @@ enum Content {
     Spooled {
         file: Arc<SpoolFile>,
         /// Lets those who ask meanwhile find the file.
-        _flight: Flight<Fetched>,
+        _flight: SharedFuture<Fetched>,
     },
 }
 
@@ -158,7 +158,7 @@ impl Blob {
     }
 
     /// Content of a flight that has landed well.
-    pub(super) fn spooled(size: u64, file: Arc<SpoolFile>, flight: Flight<Fetched>) -> Self {
+    pub(super) fn spooled(size: u64, file: Arc<SpoolFile>, flight: SharedFuture<Fetched>) -> Self {
         let content = Content::Spooled {
             file,
             _flight: flight,

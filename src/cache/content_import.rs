@@ -59,7 +59,7 @@ impl ContentImport {
 
     fn add(&mut self, config: &CacheConfig, missing: &HashSet<Digest>) -> Result<(), Unusable> {
         let there = graph::without(config, missing).map_err(ManifestError::from)?;
-        let local = LocalCache::of(&there)?;
+        let local = LocalCache::from_index(&there)?;
         if there.layers.is_empty() {
             return Ok(());
         }

@@ -13,14 +13,14 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-mod claim;
 mod document;
 mod expiry;
 mod failure;
 mod finish;
+mod key_allocator;
+mod latest_index;
 mod layer;
 mod ledger;
-mod newest;
 mod other_scopes;
 mod plan;
 mod presence;
@@ -30,17 +30,17 @@ mod upload;
 pub(super) use expiry::warn_of_expiry;
 pub use failure::Failure;
 pub(super) use finish::OVERTIME;
-pub(super) use newest::Ahead;
+pub(super) use latest_index::LatestIndex;
 pub(super) use presence::Looked;
 pub(super) use upload::{Upload, Uploads};
 
 use self::{document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger};
 use super::{
     Shared,
-    attributes::Spec,
+    attributes::Attributes,
     listing::{Listing, Listings},
     report::Reporter,
-    waits::SharedRow,
+    wait_rows::SharedWaitRow,
 };
 use crate::{
     actions::Client,
@@ -84,20 +84,20 @@ pub enum Outcome {
 
 /// What an upload needs; it outlives the job that made it if another one waits for it.
 #[derive(Clone)]
-pub(in crate::cache) struct Lane {
+pub(in crate::cache) struct ExportContext {
     pub cache: Arc<Shared>,
     pub client: Client,
     pub version: String,
     pub reporter: Arc<dyn Reporter>,
     /// Says that another job's upload is waited for.
-    pub foreign_upload: Arc<SharedRow>,
+    pub foreign_upload: Arc<SharedWaitRow>,
     /// The index that the export will write.
     pub index: IndexKey,
     /// The indexes of this cache in the other scopes that the token reads.
     pub other_indexes: Vec<IndexKey>,
 }
 
-impl Lane {
+impl ExportContext {
     /// For the uploads of one export.
     pub fn new(
         cache: Arc<Shared>,
@@ -137,13 +137,13 @@ impl Lane {
 /// The job itself, shared with the writers that are open.
 struct Core {
     /// Its client has no deadline of its own, see [`Core::times`].
-    lane: Lane,
+    lane: ExportContext,
     timeout: Duration,
     begun: OnceLock<Instant>,
     /// The newest index, as it was when the build began.
-    known: Ahead,
+    known: LatestIndex,
     /// The same as of when BuildKit began to write, or a little before.
-    newest: OnceLock<Ahead>,
+    newest: OnceLock<LatestIndex>,
     /// Looks layers up before BuildKit asks for them.
     ahead: OnceLock<TaskGuard>,
     ledger: Ledger,
@@ -163,12 +163,12 @@ struct Core {
 impl ExportJob {
     /// A job whose time begins when BuildKit first writes: it is made before the build's first
     /// step, which may take longer than any export.
-    pub(super) fn new(lane: Lane, spec: &Spec) -> Arc<Self> {
+    pub(super) fn new(lane: ExportContext, spec: &Attributes) -> Arc<Self> {
         let client = lane.client.with_deadline(Instant::now() + spec.timeout);
         // Begun early: a build that is short enough finds it made.
         drop(Listings::of(&lane.cache, &lane.client, &lane.version));
         Arc::new(Self(Arc::new(Core {
-            known: Ahead::begin(lane.clone(), client),
+            known: LatestIndex::begin(lane.clone(), client),
             newest: OnceLock::new(),
             listing: OnceLock::new(),
             lane,
@@ -231,7 +231,7 @@ impl Core {
     }
 
     /// The newest index, which begins to be read with the first call, unless it has just been.
-    fn newest(&self) -> &Ahead {
+    fn newest(&self) -> &LatestIndex {
         self.newest.get_or_init(|| {
             if self.known.is_fresh() {
                 return self.known.clone();

@@ -18,9 +18,9 @@ use super::{
     Shared,
     blob::{FetchError, Fetched, Remedy, Repair, pieces},
     lookup,
-    report::{Bar, Reporter},
+    report::{Reporter, TransferProgress},
     spool::{SpoolError, SpoolFile},
-    waits::Row,
+    wait_rows::WaitRow,
 };
 use crate::{
     actions::{self, Call, Client, Entry, Kind, Permit},
@@ -79,10 +79,10 @@ impl Fetch {
             outcome => outcome,
         };
         let identity = self.client.identity();
-        let (damage, key) = (&self.cache.damage, &self.entry.key);
+        let (damage, key) = (&self.cache.quarantine, &self.entry.key);
         match &outcome {
             Ok(()) | Err(FetchError::Spool { .. } | FetchError::NotFound(_)) => {}
-            Err(FetchError::Damaged { .. }) => damage.note(identity, self.digest, key),
+            Err(FetchError::Damaged { .. }) => damage.add(identity, self.digest, key),
             Err(FetchError::Remote { .. }) => damage.unreadable(identity, self.digest, key),
         }
         outcome.inspect_err(|_| self.cache.disprove(identity, self.digest))?;
@@ -101,7 +101,7 @@ impl Fetch {
             "waiting for room in the import spool to fetch {} ({} bytes)",
             self.digest, self.size
         );
-        let _shown = Row::begin(&self.reporter, name);
+        let _shown = WaitRow::begin(&self.reporter, name);
         loop {
             let moved = spool.moved();
             match timeout(ROOM_STALL, &mut created).await {
@@ -177,7 +177,7 @@ impl Fetch {
     /// Fetches everything into `file`; the answer is the digest of what came.
     async fn download(&self, file: &SpoolFile) -> Result<Digest, FetchError> {
         let settings = &self.cache.settings;
-        let bar = Bar::new(&self.reporter, "fetching", self.digest, self.size);
+        let bar = TransferProgress::new(&self.reporter, "fetching", self.digest, self.size);
         let mut ranges = stream::iter(pieces(0..self.size, settings.range_bytes))
             .map(|range| self.range(range))
             .buffered(self.cache.ranges.most());
@@ -199,7 +199,7 @@ impl Fetch {
     /// One range, whole, and its place, which bounds the memory of those that wait for their turn.
     async fn range(&self, range: Range<u64>) -> Result<(Vec<Bytes>, Permit), FetchError> {
         let mut place = self.cache.ranges.acquire().await;
-        let pulse = Pulse::default();
+        let pulse = Watchdog::default();
         let length = range.end - range.start;
         let chunks = tokio::select! {
             chunks = self.persist(range, &pulse) => chunks,
@@ -216,7 +216,7 @@ impl Fetch {
     async fn persist(
         &self,
         range: Range<u64>,
-        pulse: &Pulse,
+        pulse: &Watchdog,
     ) -> Result<Vec<Bytes>, actions::Error> {
         let mut attempt = 1;
         loop {
@@ -231,7 +231,7 @@ impl Fetch {
     async fn attempt(
         &self,
         range: Range<u64>,
-        pulse: &Pulse,
+        pulse: &Watchdog,
     ) -> Result<Vec<Bytes>, actions::Error> {
         let mut chunks = Chunks::default();
         let mut body = self.client.read(&self.entry, range).await?;
@@ -301,7 +301,7 @@ fn passes(kind: &Kind) -> bool {
 }
 
 /// When enough last moved.
-struct Pulse(Mutex<Beat>);
+struct Watchdog(Mutex<Beat>);
 
 struct Beat {
     at: Instant,
@@ -309,14 +309,14 @@ struct Beat {
     moved: u64,
 }
 
-impl Default for Pulse {
+impl Default for Watchdog {
     fn default() -> Self {
         let at = Instant::now();
         Self(Mutex::new(Beat { at, moved: 0 }))
     }
 }
 
-impl Pulse {
+impl Watchdog {
     fn beat(&self, bytes: usize) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.moved = last.moved.saturating_add(bytes as u64);

@@ -18,7 +18,7 @@ pub struct Graph(Digest);
 
 impl Graph {
     /// The graph of an index.
-    pub fn of(config: &CacheConfig) -> Result<Self, IndexError> {
+    pub fn from_index(config: &CacheConfig) -> Result<Self, IndexError> {
         config.check()?;
         let layers = layer_hashes(config)?;
         let records = record_hashes(config, &layers)?;

@@ -10,28 +10,28 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-mod ahead;
-mod kept;
+mod confirm;
 mod load;
-mod patience;
-mod promise;
+mod prefetch;
 mod repair;
+mod small_blobs;
 mod verify;
+mod wait_budget;
 
 use self::{
-    ahead::Ahead,
-    promise::{Promised, Promises},
+    confirm::{Confirmations, ConfirmedLayer},
+    prefetch::Prefetcher,
 };
 use super::{
     Shared,
-    attributes::{Spec, Verify},
+    attributes::{Attributes, Verify},
     blob::{Blob, FetchError, Fetched, Remedy},
     content_import::ContentImport,
     fetch::Fetch,
-    flight::Flight,
     index::LoadedIndex,
     index_format::CacheConfig,
     report::{Event, Reporter},
+    single_flight::SharedFuture,
 };
 use crate::{
     actions::{Client, Token},
@@ -59,8 +59,8 @@ struct Core {
     writable: Option<IndexKey>,
     verify: Verify,
     loaded: watch::Receiver<bool>,
-    promises: Promises,
-    ahead: Ahead,
+    promises: Confirmations,
+    ahead: Prefetcher,
 }
 
 /// The index of one scope; nothing in it until it is loaded, `None` if there is none.
@@ -105,7 +105,7 @@ impl ImportJob {
     pub(super) fn new(
         cache: Arc<Shared>,
         client: Client,
-        spec: &Spec,
+        spec: &Attributes,
         version: String,
         reporter: Arc<dyn Reporter>,
     ) -> Arc<Self> {
@@ -119,7 +119,7 @@ impl ImportJob {
         let writable = writable.map(|scope| IndexKey::new(&spec.scope, &scope.name, signed));
         let (done, loaded) = watch::channel(false);
         let patience = cache.settings.promise_wait.min(spec.timeout);
-        let promises = Promises::new(cache.settings.parallel_lookups, patience);
+        let promises = Confirmations::new(cache.settings.parallel_lookups, patience);
         let core = Arc::new(Core {
             cache,
             client,
@@ -131,7 +131,7 @@ impl ImportJob {
             verify: spec.import_verify,
             loaded,
             promises,
-            ahead: Ahead::default(),
+            ahead: Prefetcher::default(),
         });
         let tasks = core.cache.tasks.clone();
         let loading = Arc::clone(&core);
@@ -297,12 +297,16 @@ impl Core {
     }
 
     /// Fetches a layer into the spool.
-    async fn download(&self, digest: Digest, promised: &Promised) -> Result<Blob, FetchError> {
+    async fn download(
+        &self,
+        digest: Digest,
+        promised: &ConfirmedLayer,
+    ) -> Result<Blob, FetchError> {
         landed(promised.size, self.flight(digest, promised)).await
     }
 
     /// The fetch of a layer, which all who want it share. It moves while somebody awaits it.
-    fn flight(&self, digest: Digest, promised: &Promised) -> Flight<Fetched> {
+    fn flight(&self, digest: Digest, promised: &ConfirmedLayer) -> SharedFuture<Fetched> {
         let fetch = Fetch {
             cache: Arc::clone(&self.cache),
             client: self.client.insisting(),
@@ -324,7 +328,7 @@ impl Core {
 }
 
 /// The layer of a fetch that has come to its end.
-async fn landed(size: u64, flight: Flight<Fetched>) -> Result<Blob, FetchError> {
+async fn landed(size: u64, flight: SharedFuture<Fetched>) -> Result<Blob, FetchError> {
     let file = flight.clone().await?;
     Ok(Blob::spooled(size, file, flight))
 }

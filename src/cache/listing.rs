@@ -149,7 +149,7 @@ impl Listing {
         let mut rows = self.rows.clone();
         let known = timeout(PATIENCE, rows.wait_for(Option::is_some)).await;
         let row = known.ok()?.ok()?.as_ref()?.get(&digest).cloned()?;
-        let bad = cache.damage.denies(&self.identity, digest, &row.key)
+        let bad = cache.quarantine.holds(&self.identity, digest, &row.key)
             || cache.listings.is_gone(&self.identity, digest, self.begun);
         (!bad).then_some(row)
     }

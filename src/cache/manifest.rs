@@ -229,7 +229,7 @@ pub struct LocalCache {
 
 impl LocalCache {
     /// The local cache that says what an index says.
-    pub fn of(index: &CacheConfig) -> Result<Self, ManifestError> {
+    pub fn from_index(index: &CacheConfig) -> Result<Self, ManifestError> {
         let mut described = HashSet::new();
         let mut layers = Vec::new();
         let mut bare = index.clone();

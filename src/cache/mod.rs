@@ -22,14 +22,10 @@ use jiff::Timestamp;
 pub mod attributes;
 mod blob;
 mod content_import;
-mod damage;
 mod export;
 mod fetch;
-mod flight;
 pub mod go_duration;
 pub mod graph;
-mod growing;
-mod heal;
 mod import;
 mod index;
 pub mod index_format;
@@ -37,13 +33,17 @@ mod listing;
 mod lookup;
 pub mod manifest;
 mod proof;
+mod quarantine;
 mod relay;
+mod repair;
 mod report;
 mod settings;
+mod single_flight;
 mod spool;
+mod tail;
 mod unpack;
 mod unreachable;
-mod waits;
+mod wait_rows;
 
 pub use crate::actions::{Budgets, PerMinute};
 pub use blob::{Blob, FetchError, Repair};
@@ -65,10 +65,10 @@ use crate::{
         scope::Scope,
     },
 };
-use attributes::Spec;
-use export::Lane;
+use attributes::Attributes;
+use export::ExportContext;
 use spool::{Floor, Spool};
-use waits::Waits;
+use wait_rows::WaitRows;
 
 /// The cache of one process. A clone is the same cache.
 #[derive(Clone)]
@@ -94,10 +94,10 @@ struct Shared {
     abandoned: proof::Abandoned,
     delivered: proof::Delivered,
     listings: listing::Listings,
-    damage: damage::Damage,
+    quarantine: quarantine::Quarantine,
     uploads: export::Uploads,
-    lookups: flight::Flights<(Identity, Digest), export::Looked>,
-    fetches: flight::Flights<(Identity, Digest), blob::Fetched>,
+    lookups: single_flight::SingleFlight<(Identity, Digest), export::Looked>,
+    fetches: single_flight::SingleFlight<(Identity, Digest), blob::Fetched>,
     /// Ranged reads in flight.
     ranges: AdaptiveConcurrency,
 }
@@ -123,10 +123,10 @@ impl Cache {
             abandoned: proof::Abandoned::default(),
             delivered: proof::Delivered::default(),
             listings: listing::Listings::new(settings.proof_age),
-            damage: damage::Damage::default(),
+            quarantine: quarantine::Quarantine::default(),
             uploads: export::Uploads::default(),
-            lookups: flight::Flights::default(),
-            fetches: flight::Flights::default(),
+            lookups: single_flight::SingleFlight::default(),
+            fetches: single_flight::SingleFlight::default(),
             ranges: AdaptiveConcurrency::new("down", settings.ranges_in_flight),
             settings,
             http,
@@ -137,7 +137,7 @@ impl Cache {
     /// An export, whose time begins when BuildKit begins to write.
     pub fn export(
         &self,
-        spec: &Spec,
+        spec: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ExportJob>, Refused> {
         Ok(ExportJob::new(self.lane(attributes, reporter)?, attributes))
@@ -146,13 +146,13 @@ impl Cache {
     /// An import, which begins at once to load the indexes of all scopes of the token.
     pub fn import(
         &self,
-        spec: &Spec,
+        spec: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ImportJob>, Refused> {
         let client = self.client(attributes, &reporter)?;
         if client.token().readable().next().is_none() {
             return Err(Refused::Unreadable {
-                scopes: ScopeNames::of(client.token()),
+                scopes: ScopeNames::from_token(client.token()),
             });
         }
         let cache = Arc::clone(&self.0);
@@ -166,20 +166,28 @@ impl Cache {
     }
 
     /// A relay for an export that BuildKit makes itself, whose time begins with its first call.
-    pub fn relay(&self, spec: &Spec, reporter: Arc<dyn Reporter>) -> Result<Arc<Relay>, Refused> {
+    pub fn relay(
+        &self,
+        spec: &Attributes,
+        reporter: Arc<dyn Reporter>,
+    ) -> Result<Arc<Relay>, Refused> {
         Ok(Relay::new(
             self.lane(attributes, reporter)?,
             attributes.timeout,
         ))
     }
 
-    fn lane(&self, spec: &Spec, reporter: Arc<dyn Reporter>) -> Result<Lane, Refused> {
+    fn lane(
+        &self,
+        spec: &Attributes,
+        reporter: Arc<dyn Reporter>,
+    ) -> Result<ExportContext, Refused> {
         let client = self.client(attributes, &reporter)?;
         // The service writes to the first writable scope; stock BuildKit names the index after
         // the last, and its importers look for that name.
         let Some(scope) = client.token().last_writable() else {
             return Err(Refused::ReadOnly {
-                scopes: ScopeNames::of(client.token()),
+                scopes: ScopeNames::from_token(client.token()),
             });
         };
         let key =
@@ -189,7 +197,7 @@ impl Cache {
         let other_indexes = other_indexes.filter(|other| *other != index).collect();
         let cache = Arc::clone(&self.0);
         let version = key::version();
-        Ok(Lane::new(
+        Ok(ExportContext::new(
             cache,
             client,
             version,
@@ -207,7 +215,7 @@ impl Cache {
         }
     }
 
-    fn client(&self, spec: &Spec, reporter: &Arc<dyn Reporter>) -> Result<Client, Refused> {
+    fn client(&self, spec: &Attributes, reporter: &Arc<dyn Reporter>) -> Result<Client, Refused> {
         let token = Token::parse(attributes.token.clone())?;
         token.check(Timestamp::now())?;
         let target = Target {
@@ -216,7 +224,7 @@ impl Cache {
             rest: attributes.rest(),
         };
         let mut config = self.0.settings.client.clone();
-        index_format.observer = Arc::new(Waits::new(reporter));
+        index_format.observer = Arc::new(WaitRows::new(reporter));
         Ok(Client::new(self.0.http.clone(), target, index_format))
     }
 }

@@ -22,7 +22,7 @@ use futures_util::{TryStreamExt as _, future::try_join_all, stream::BoxStream};
 use tokio::time::Instant;
 
 use super::{
-    export::{Ahead, Failure, Lane, OVERTIME, Upload, warn_of_expiry},
+    export::{ExportContext, Failure, LatestIndex, OVERTIME, Upload, warn_of_expiry},
     lookup,
     spool::{SpoolError, SpoolFile},
 };
@@ -41,7 +41,7 @@ const MAX_LAYERS: usize = 100_000;
 /// The far side of an export that BuildKit makes itself over the loopback endpoint. Entries that
 /// are not committed go with it.
 pub struct Relay {
-    lane: Lane,
+    lane: ExportContext,
     timeout: Duration,
     timed: OnceLock<Timed>,
     open: Mutex<Open>,
@@ -55,7 +55,7 @@ struct Timed {
     end: Instant,
     deadline: Deadline,
     /// The newest index, which is read meanwhile.
-    known: Ahead,
+    known: LatestIndex,
 }
 
 impl Timed {
@@ -127,7 +127,7 @@ pub enum RelayError {
 
 impl Relay {
     /// A relay whose calls all end `timeout` after the first of them.
-    pub(super) fn new(lane: Lane, timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(lane: ExportContext, timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             lane,
             timeout,
@@ -144,7 +144,7 @@ impl Relay {
             let deadline = self.lane.client.while_moving(end, OVERTIME);
             let client = self.lane.client.with_deadline(deadline.clone());
             Timed {
-                known: Ahead::begin(self.lane.clone(), client.clone()),
+                known: LatestIndex::begin(self.lane.clone(), client.clone()),
                 client,
                 end,
                 deadline,
@@ -178,8 +178,8 @@ impl Relay {
             return Ok(client.lookup(key, version).await?);
         };
         let found = lookup::blob(client, digest, version).await?;
-        let damage = &self.lane.cache.damage;
-        Ok(found.filter(|entry| !damage.denies(client.identity(), digest, &entry.key)))
+        let damage = &self.lane.cache.quarantine;
+        Ok(found.filter(|entry| !damage.holds(client.identity(), digest, &entry.key)))
     }
 
     /// Reserves a key; the answer is the id for [`Relay::write`] and [`Relay::commit`]. What is no

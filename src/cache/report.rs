@@ -101,7 +101,7 @@ pub struct ScopeNames(Vec<String>);
 
 impl ScopeNames {
     /// The scopes of a token.
-    pub fn of(token: &Token) -> Self {
+    pub fn from_token(token: &Token) -> Self {
         let named = token.scopes().iter().map(|scope| {
             let may = match (scope.permission.readable(), scope.permission.writable()) {
                 (true, true) => "read and write",
@@ -125,12 +125,12 @@ impl fmt::Display for ScopeNames {
 }
 
 /// The progress of one transfer. Dropped before [`Bar::done`], it shows that the transfer failed.
-pub(super) struct Bar {
+pub(super) struct TransferProgress {
     reporter: Arc<dyn Reporter>,
     now: Mutex<Transfer>,
 }
 
-impl Bar {
+impl TransferProgress {
     /// Begins to show a transfer of `total` bytes: "`doing` `digest`".
     pub fn new(reporter: &Arc<dyn Reporter>, doing: &str, digest: Digest, total: u64) -> Arc<Self> {
         let now = Transfer {
@@ -168,7 +168,7 @@ impl Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for TransferProgress {
     fn drop(&mut self) {
         let now = self.now.get_mut().unwrap_or_else(PoisonError::into_inner);
         if now.state == TransferState::Running {

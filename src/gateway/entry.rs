@@ -5,7 +5,7 @@ use super::{
     grpc::{Code, GrpcStatus},
     rewrite::Entry,
 };
-use crate::cache::attributes::{self, Overrides, Spec};
+use crate::cache::attributes::{self, Attributes, Overrides};
 
 /// The type of the entries that the gateway takes over.
 pub const GHA: &str = "gha";
@@ -26,7 +26,7 @@ pub async fn read(
     entry: &Entry,
     overrides: &Overrides,
     what: &str,
-) -> Result<Option<Spec>, Refusal> {
+) -> Result<Option<Attributes>, Refusal> {
     let overrides = match overrides.of_this_build().await {
         Ok(overrides) => overrides,
         Err(error) => {

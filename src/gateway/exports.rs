@@ -14,7 +14,7 @@ use super::{
     rewrite::{Edit, Entry, SolveRequest},
 };
 use crate::{
-    cache::attributes::{self, Spec},
+    cache::attributes::{self, Attributes},
     digest::Digest,
 };
 
@@ -93,7 +93,7 @@ impl BuildInterceptor {
         &self,
         build: &Build,
         request: &SolveRequest,
-        spec: &Spec,
+        spec: &Attributes,
         key: &str,
         index: usize,
     ) -> Result<Entry, crate::cache::Refused> {
@@ -111,7 +111,7 @@ impl BuildInterceptor {
         })
     }
 
-    fn relay(&self, build: &Build, spec: &Spec) -> Result<Entry, crate::cache::Refused> {
+    fn relay(&self, build: &Build, spec: &Attributes) -> Result<Entry, crate::cache::Refused> {
         let relay = self.cache.relay(attributes, build.board.reporter())?;
         if self.settings.steps_can_listen {
             let short = "cache export: it passes unencrypted where build steps can listen";

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cache::{
         Event, ImportJob, Refused,
-        attributes::{self, Spec},
+        attributes::{self, Attributes},
     },
     config::ImportTransport,
     digest::Digest,
@@ -83,7 +83,7 @@ impl BuildInterceptor {
     }
 
     /// Stock's own importer, reading from the loopback endpoint.
-    fn over_loopback(&self, build: &Build, spec: &Spec, job: &Arc<ImportJob>) -> Entry {
+    fn over_loopback(&self, build: &Build, spec: &Attributes, job: &Arc<ImportJob>) -> Entry {
         let backend = Arc::new(backends::Import(Arc::clone(job)));
         let expires = job.token().expires();
         let access = self.builds.endpoint().open(backend, job.scopes(), expires);

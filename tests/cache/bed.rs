@@ -11,7 +11,7 @@ use buildkit_gha::{
     actions::{Api, Client, ClientConfig, Http, HttpConfig, Reserved, Target, Token},
     cache::{
         Cache, Event, ExportJob, ImportJob, Outcome, Reporter, Settings,
-        attributes::{Mode, Spec, Verify},
+        attributes::{Attributes, Mode, Verify},
         index_format::{self, CacheConfig},
         manifest::LocalCache,
     },
@@ -150,8 +150,8 @@ impl Bed {
         }
     }
 
-    pub fn spec(&self, scope: &str) -> Spec {
-        Spec {
+    pub fn spec(&self, scope: &str) -> Attributes {
+        Attributes {
             scope: scope.into(),
             mode: Mode::Max,
             api: self.api(),
@@ -167,8 +167,8 @@ impl Bed {
     }
 
     /// As [`Bed::spec`], with what the REST API needs.
-    pub fn spec_with_rest(&self, scope: &str) -> Spec {
-        Spec {
+    pub fn spec_with_rest(&self, scope: &str) -> Attributes {
+        Attributes {
             repository: Some(service::DEFAULT_REPOSITORY.into()),
             ghtoken: Some(self.token.clone()),
             github_api_url: self.way.url.clone(),
@@ -187,7 +187,7 @@ impl Bed {
     }
 
     pub fn export_as(&self, scope: &str, token: &Secret) -> Arc<ExportJob> {
-        let spec = Spec {
+        let spec = Attributes {
             token: token.clone(),
             ..self.spec(scope)
         };
@@ -198,7 +198,7 @@ impl Bed {
         self.import_as(&self.spec(scope)).await
     }
 
-    pub async fn import_as(&self, spec: &Spec) -> Arc<ImportJob> {
+    pub async fn import_as(&self, spec: &Attributes) -> Arc<ImportJob> {
         let job = self.cache.import(spec, self.reporter()).unwrap();
         assert!(job.ready(Instant::now() + SOON).await);
         job
@@ -405,7 +405,7 @@ impl Build {
             .collect();
         let json = serde_json::json!({"layers": described, "records": records}).to_string();
         let index = index_format::parse(json.as_bytes()).unwrap();
-        let local = LocalCache::of(&index).unwrap();
+        let local = LocalCache::from_index(&index).unwrap();
         Self {
             layers,
             index,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buildkit_gha::{
-    cache::{ImportJob, Outcome, Settings, attributes::Spec},
+    cache::{ImportJob, Outcome, Settings, attributes::Attributes},
     protocol::key,
 };
 use http::StatusCode;
@@ -72,7 +72,7 @@ async fn an_index_proves_nothing() {
 }
 
 /// Exports again what is there, on a gateway that lists once; the answer is how many calls that took.
-async fn nothing_changed(bed: &Bed, build: &Build, spec: &Spec) -> usize {
+async fn nothing_changed(bed: &Bed, build: &Build, spec: &Attributes) -> usize {
     let calls = bed.way.count(API);
     let export = bed.cache.export(spec, bed.reporter()).unwrap();
     assert_eq!(build.export(&export).await, Outcome::Unchanged);

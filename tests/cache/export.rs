@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     actions::Reserved,
-    cache::{Outcome, Settings, attributes::Spec, graph::Graph, index_format},
+    cache::{Outcome, Settings, attributes::Attributes, graph::Graph, index_format},
     content::{Commit, Error},
     digest::Digest,
     protocol::key,
@@ -145,7 +145,7 @@ async fn a_layer_that_fails_is_left_out_with_those_above() {
 #[tokio::test]
 async fn what_is_left_out_is_an_error_for_who_asks_for_errors() {
     let bed = Bed::with(Speaks::V2, impatient).await;
-    let spec = Spec {
+    let spec = Attributes {
         ignore_error: Some(false),
         ..bed.spec("a")
     };
@@ -185,8 +185,8 @@ async fn nothing_left_keeps_the_older_index() {
     assert_eq!(other.export(&bed.export("a")).await, Outcome::Nothing);
     let (key, raw) = bed.index("a").await.unwrap();
     assert_eq!(key, index_key("a").entry(1));
-    let graph = Graph::of(&index_format::parse(&raw).unwrap()).unwrap();
-    assert_eq!(graph, Graph::of(&build().index).unwrap());
+    let graph = Graph::from_index(&index_format::parse(&raw).unwrap()).unwrap();
+    assert_eq!(graph, Graph::from_index(&build().index).unwrap());
 }
 
 #[tokio::test]

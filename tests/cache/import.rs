@@ -5,7 +5,7 @@ use std::time::Duration;
 use buildkit_gha::{
     cache::{
         Blob, Event, FetchError, TransferState,
-        attributes::{Spec, Verify},
+        attributes::{Attributes, Verify},
     },
     content::Host as _,
     digest::Digest,
@@ -226,7 +226,7 @@ async fn full_verification_unpacks_a_layer() {
         (Verify::Probe, Some(build.layers[0].len() as u64)),
         (Verify::Full, None),
     ] {
-        let spec = Spec {
+        let spec = Attributes {
             import_verify: verify,
             ..bed.spec("a")
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use buildkit_gha::{
-    cache::{Outcome, attributes::Spec, index_format},
+    cache::{Outcome, attributes::Attributes, index_format},
     content::Commit,
     protocol::key,
 };
@@ -147,7 +147,7 @@ async fn a_shared_upload_has_the_time_of_the_export_that_has_most() {
     let build = Build::chain([layer(1, 300 << 10)]);
     let content = &build.layers[0];
     let [one, two] = [6, 600].map(|seconds| {
-        let spec = Spec {
+        let spec = Attributes {
             timeout: Duration::from_secs(seconds),
             ..bed.spec(&format!("{seconds}"))
         };
@@ -186,7 +186,7 @@ async fn a_shared_upload_has_the_time_of_the_export_that_has_most() {
 async fn a_layer_that_comes_too_late_is_told_with_its_limit() {
     let bed = Bed::new(Speaks::V2).await;
     bed.way.fail_always(&["CreateCacheEntry"], Fault::Hung);
-    let spec = Spec {
+    let spec = Attributes {
         timeout: Duration::from_secs(1),
         ..bed.spec("late")
     };

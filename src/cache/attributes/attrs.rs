@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use url::Url;
 
-use super::{Spec, name};
+use super::{Attributes, name};
 use crate::{cache::go_duration, digest::Digest, secret::Secret};
 
 /// BuildKit's `local` exporter asks for the store `local:<dest>`.
@@ -39,7 +39,11 @@ pub enum ManifestForm {
 /// The defaults of `image-manifest` and `oci-mediatypes` differ between BuildKit's versions, so
 /// both are said. An export's error cancels the push beside it, hence `ignore-error=true` unless
 /// the user wants it otherwise.
-pub fn local_export_attrs(spec: &Spec, dest: &str, form: ManifestForm) -> BTreeMap<String, String> {
+pub fn local_export_attrs(
+    spec: &Attributes,
+    dest: &str,
+    form: ManifestForm,
+) -> BTreeMap<String, String> {
     let mut attrs = export_attrs(spec);
     attrs.extend(spec.passthrough.clone());
     attrs.insert("dest".to_owned(), dest.to_owned());
@@ -59,7 +63,11 @@ pub fn local_import_attrs(src: &str, manifest: &Digest) -> BTreeMap<String, Stri
 
 /// The attributes of a `gha` import that reads from our own endpoint. Without `url_v2` and
 /// `version` BuildKit speaks v1, on every version of it.
-pub fn loopback_import_attrs(spec: &Spec, url: &Url, token: &Secret) -> BTreeMap<String, String> {
+pub fn loopback_import_attrs(
+    spec: &Attributes,
+    url: &Url,
+    token: &Secret,
+) -> BTreeMap<String, String> {
     BTreeMap::from([
         (name::URL.to_owned(), url.to_string()),
         (name::TOKEN.to_owned(), token.expose().to_owned()),
@@ -69,14 +77,18 @@ pub fn loopback_import_attrs(spec: &Spec, url: &Url, token: &Secret) -> BTreeMap
 }
 
 /// The attributes of a `gha` export that writes to our own endpoint.
-pub fn loopback_export_attrs(spec: &Spec, url: &Url, token: &Secret) -> BTreeMap<String, String> {
+pub fn loopback_export_attrs(
+    spec: &Attributes,
+    url: &Url,
+    token: &Secret,
+) -> BTreeMap<String, String> {
     let mut attrs = loopback_import_attrs(spec, url, token);
     attrs.extend(export_attrs(spec));
     attrs
 }
 
 /// What BuildKit itself reads from every export, whatever its type.
-fn export_attrs(spec: &Spec) -> BTreeMap<String, String> {
+fn export_attrs(spec: &Attributes) -> BTreeMap<String, String> {
     BTreeMap::from([
         (name::MODE.to_owned(), spec.mode.as_str().to_owned()),
         (

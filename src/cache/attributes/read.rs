@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::{
-    DEFAULT_GITHUB_API_URL, DEFAULT_SCOPE, DEFAULT_TIMEOUT, Mistake, Mode, OperatorService,
-    OperatorToken, Overrides, Parsed, Spec, SpecError, Verify, name,
+    Attributes, AttributesError, DEFAULT_GITHUB_API_URL, DEFAULT_SCOPE, DEFAULT_TIMEOUT, Mistake,
+    Mode, OperatorService, OperatorToken, Overrides, Parsed, Verify, name,
 };
 use crate::{actions::Api, cache::go_duration, protocol::key::MAX_KEY_CHARS, secret::Secret};
 
@@ -54,7 +54,7 @@ pub fn parse(attrs: &BTreeMap<String, String>, overrides: &Overrides) -> Parsed 
     Parsed {
         spec: match spec {
             Some(spec) if reader.mistakes.is_empty() => Ok(spec),
-            _ => Err(SpecError {
+            _ => Err(AttributesError {
                 mistakes: reader.mistakes,
             }),
         },
@@ -78,7 +78,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// None only if a mistake has been noted, or a token is still in its file.
-    fn spec(&mut self, overrides: &Overrides, ignore_error: Option<bool>) -> Option<Spec> {
+    fn spec(&mut self, overrides: &Overrides, ignore_error: Option<bool>) -> Option<Attributes> {
         let scope = self.scope();
         let mode = self.mode();
         let timeout = self.timeout();
@@ -89,7 +89,7 @@ impl Reader<'_> {
             OperatorService::Set { url, token } => self.operators(url, token),
             OperatorService::Half { .. } | OperatorService::Unset => (self.api(), self.token()),
         };
-        Some(Spec {
+        Some(Attributes {
             scope,
             mode,
             api: api?,

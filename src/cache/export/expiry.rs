@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Lane;
+use super::ExportContext;
 use crate::cache::{go_duration, report::Event};
 
 /// Warns if the token ends before an export that begins now has to. It goes on: most exports need a
 /// fraction of their time.
-pub(in crate::cache) fn warn_of_expiry(lane: &Lane, timeout: Duration) {
+pub(in crate::cache) fn warn_of_expiry(lane: &ExportContext, timeout: Duration) {
     let expires = lane.client.token().expires();
     if let Some(short) = warning(expires, Timestamp::now(), timeout) {
         let detail = Vec::new();

@@ -8,17 +8,18 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Core, Outcome, ledger::Settled, newest::Older, plan::Plan};
+use super::{Core, Outcome, latest_index::PreviousIndex, ledger::Settled, plan::Plan};
 use crate::{
     actions::{self, Client, Deadline, Priority},
     cache::{
-        graph, heal,
+        graph,
         index::{self, CommitError},
         index_format::CacheConfig,
         manifest::Manifest,
+        repair,
         report::Event,
         unreachable,
-        waits::Row,
+        wait_rows::WaitRow,
     },
     content,
 };
@@ -118,7 +119,7 @@ impl Core {
 
     async fn write_index(&self, manifest: &Bytes) -> Result<Outcome, String> {
         let described = self.describe(manifest)?;
-        let (described, worth) = aside(move || {
+        let (described, worth) = run_blocking(move || {
             let worth = graph::savings(&described).map_err(|e| e.to_string())?;
             Ok((described, worth))
         })
@@ -130,7 +131,8 @@ impl Core {
         let newest = self.newest().renewed(&self.lane, &client);
         let settled = self.settle().await;
         let reporter = Arc::clone(&self.lane.reporter);
-        let mut plan = aside(move || Plan::new(&described, settled, reporter.as_ref())).await?;
+        let mut plan =
+            run_blocking(move || Plan::new(&described, settled, reporter.as_ref())).await?;
         if let Some((short, mut detail)) = plan.loss() {
             if plan.is_late() {
                 let timeout = self.timeout;
@@ -163,7 +165,7 @@ impl Core {
                 return Ok(Outcome::Unchanged);
             }
             let identity = self.lane.client.identity();
-            plan.kept.damaged = heal::left(&self.lane.cache.damage, identity, &older.damaged);
+            plan.kept.damaged = repair::left(&self.lane.cache.quarantine, identity, &older.damaged);
         }
         let older = newest.as_deref();
         let newest = older.map(|older| older.key.as_str());
@@ -198,7 +200,7 @@ impl Core {
         Ok(Outcome::Failed(why))
     }
 
-    fn warn_of_unreadable(&self, older: &Older) {
+    fn warn_of_unreadable(&self, older: &PreviousIndex) {
         if let Some(error) = &older.unreadable {
             self.tell(Event::Warning {
                 short: format!(
@@ -225,7 +227,7 @@ impl Core {
         let uploading = self.ledger.uploading();
         let layers = if uploading == 1 { "layer" } else { "layers" };
         let name = format!("waiting for {uploading} {layers} to be confirmed");
-        let _shown = (uploading > 0).then(|| Row::begin(&self.lane.reporter, name));
+        let _shown = (uploading > 0).then(|| WaitRow::begin(&self.lane.reporter, name));
         self.ledger.settle(&self.times().uploads).await
     }
 
@@ -239,7 +241,7 @@ impl Core {
 }
 
 /// Runs work on a large graph where it does not stop other tasks.
-async fn aside<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work)

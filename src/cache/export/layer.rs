@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     cache::{
-        growing::{FeedError, Writer},
         spool::hash,
+        tail::{TailError, TailWriter},
     },
     content::{Commit, Error, Ingest, IngestSpec, IngestStatus, Opened},
     digest::{Digest, Hasher},
@@ -26,7 +26,7 @@ pub(super) struct LayerIngest {
     status: IngestStatus,
     hasher: Hasher,
     /// `None`: nobody needs the bytes, the rest is swallowed.
-    writer: Option<Writer>,
+    writer: Option<TailWriter>,
 }
 
 impl LayerIngest {
@@ -122,7 +122,7 @@ impl Core {
 impl LayerIngest {
     /// Hashes bytes and brings them to the upload, as long as somebody reads there.
     async fn take(&mut self, data: Bytes) -> std::io::Result<()> {
-        if self.writer.as_ref().is_some_and(Writer::is_abandoned) {
+        if self.writer.as_ref().is_some_and(TailWriter::is_abandoned) {
             // The upload has ended early: the blob is there already, or the service failed.
             self.writer = None;
         }
@@ -141,7 +141,7 @@ impl LayerIngest {
     }
 
     /// Gives the layer up: its bytes are not where the upload reads.
-    fn lose(&self, error: &FeedError) {
+    fn lose(&self, error: &TailError) {
         give_up(&self.core, self.digest, Failure::Spool(error.to_string()));
     }
 }

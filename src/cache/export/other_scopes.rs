@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::{
-    Lane,
-    newest::{Older, Sizes},
+    ExportContext,
+    latest_index::{PreviousIndex, Sizes},
 };
 use crate::{actions::Client, digest::Digest, lifecycle::TaskGuard};
 
@@ -24,7 +24,7 @@ pub(super) struct OtherScopes {
 
 impl OtherScopes {
     /// Begins to read.
-    pub fn begin(lane: &Lane, client: &Client) -> Self {
+    pub fn begin(lane: &ExportContext, client: &Client) -> Self {
         if lane.other_indexes.is_empty() {
             let (_, layers) = watch::channel(Some(Sizes::new()));
             return Self {
@@ -63,9 +63,9 @@ impl OtherScopes {
 }
 
 /// What the indexes name; one that cannot be had names nothing.
-async fn named(lane: &Lane, client: &Client) -> Sizes {
+async fn named(lane: &ExportContext, client: &Client) -> Sizes {
     let read = lane.other_indexes.iter().map(|key| async move {
-        let older = Older::read(lane, client, key).await;
+        let older = PreviousIndex::read(lane, client, key).await;
         let key = key.base();
         older.inspect_err(|error| tracing::info!(%error, key, "an index is not read"))
     });

@@ -66,7 +66,7 @@ impl Plan {
         });
         Ok(Self {
             lost: lost.collect(),
-            graph: Graph::of(&kept).map_err(|e| e.to_string())?,
+            graph: Graph::from_index(&kept).map_err(|e| e.to_string())?,
             kept,
             layers: described.layers.len(),
         })

@@ -9,10 +9,10 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::{Instant, timeout};
 
-use super::{Core, Lane};
+use super::{Core, ExportContext};
 use crate::{
     actions::Error,
-    cache::{flight::Flight, lookup},
+    cache::{lookup, single_flight::SharedFuture},
     digest::Digest,
     lifecycle::TaskGuard,
 };
@@ -84,7 +84,7 @@ impl Core {
     }
 }
 
-impl Lane {
+impl ExportContext {
     /// Looks a layer up; an entry of this size is a proof.
     async fn finds(&self, digest: Digest, size: u64) -> Result<bool, Error> {
         let found = self.looked(digest).await? == Some(size);
@@ -95,7 +95,7 @@ impl Lane {
     }
 
     /// The lookup of a layer, one for all who want to know at the same time.
-    fn looked(&self, digest: Digest) -> Flight<Looked> {
+    fn looked(&self, digest: Digest) -> SharedFuture<Looked> {
         let key = (self.client.identity().clone(), digest);
         let lane = self.clone();
         self.cache
@@ -110,7 +110,7 @@ impl Lane {
             self.cache.disprove(identity, digest);
             return Ok(None);
         };
-        if self.cache.damage.denies(identity, digest, &entry.key) {
+        if self.cache.quarantine.holds(identity, digest, &entry.key) {
             return Ok(None);
         }
         Ok(Some(client.probe(&entry, 1).await?.total))

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::{Ahead, Core, newest::Older};
+use super::{Core, LatestIndex, latest_index::PreviousIndex};
 use crate::{
     actions::Client,
     cache::{index, index_format::CacheConfig, report::Event},
@@ -19,7 +19,7 @@ impl Core {
     pub(super) async fn tell_of_replaced(
         &self,
         client: &Client,
-        older: Option<&Older>,
+        older: Option<&PreviousIndex>,
         kept: &CacheConfig,
         written: &str,
     ) {
@@ -39,7 +39,7 @@ impl Core {
     }
 
     /// The number before that of the index that was written, if another export had taken it.
-    fn stepped_over(&self, older: Option<&Older>, written: &str) -> Option<String> {
+    fn stepped_over(&self, older: Option<&PreviousIndex>, written: &str) -> Option<String> {
         if self.lane.cannot_read_own_scope() {
             return None;
         }
@@ -53,7 +53,7 @@ impl Core {
     async fn tell_of_other(&self, client: &Client, kept: &CacheConfig, key: &str) {
         match index::exact(client, key, &self.lane.version).await {
             Ok(Some(newest)) => {
-                let other = Older::of(&self.lane, client, newest).await;
+                let other = PreviousIndex::of(&self.lane, client, newest).await;
                 let lost = missing(&other, kept);
                 if lost > 0 {
                     self.warn_of_other(key, lost);
@@ -85,14 +85,14 @@ fn replaces(key: &str, lost: usize) -> String {
 }
 
 /// How many layers of the older index the new one has not.
-fn missing(older: &Older, kept: &CacheConfig) -> usize {
+fn missing(older: &PreviousIndex, kept: &CacheConfig) -> usize {
     let named: HashSet<Digest> = kept.layers.iter().map(|layer| layer.blob).collect();
     let layers = older.layers.keys();
     layers.filter(|layer| !named.contains(layer)).count()
 }
 
 /// Whether the index was the newest one when the build began, as far as that could be read.
-async fn was_there(known: &Ahead, key: &str) -> bool {
+async fn was_there(known: &LatestIndex, key: &str) -> bool {
     let known = known.outcome().await;
     match known {
         Some(Ok(before)) => before.is_some_and(|before| before.key == key),

@@ -11,17 +11,17 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Failure, Lane,
-    claim::{Claim, Claims},
-    newest::Ahead,
+    ExportContext, Failure,
+    key_allocator::{Allocation, KeyAllocator},
+    latest_index::LatestIndex,
 };
 use crate::{
     actions::{Client, Deadline, Identity, Kind, Priority, Progress, Reservation},
     cache::{
         Shared,
-        growing::{Gate, Growing, Writer, growing, grown},
-        report::Bar,
+        report::TransferProgress,
         spool::SpoolFile,
+        tail::{JoinHandle, TailReader, TailWriter, tail, tail_of_whole},
     },
     digest::Digest,
     lifecycle::TaskGuard,
@@ -33,7 +33,7 @@ type Outcome = Option<Result<(), Failure>>;
 pub(in crate::cache) struct Upload {
     outcome: watch::Receiver<Outcome>,
     ending: watch::Sender<bool>,
-    gate: Gate,
+    gate: JoinHandle,
     weight: Priority,
     deadline: Deadline,
     _task: TaskGuard,
@@ -43,21 +43,21 @@ pub(in crate::cache) struct Upload {
 pub(in crate::cache) struct Share {
     pub upload: Arc<Upload>,
     /// Where to bring the bytes; `None` if they are there already.
-    pub writer: Option<Writer>,
+    pub writer: Option<TailWriter>,
 }
 
 impl Upload {
     /// Starts to upload what will be written to `file` as the blob `digest`, until `deadline`.
     /// `total` is its size, if known.
     pub(super) fn start(
-        lane: Lane,
-        known: Ahead,
+        lane: ExportContext,
+        known: LatestIndex,
         deadline: Deadline,
         digest: Digest,
         total: Option<u64>,
         file: SpoolFile,
     ) -> Share {
-        let (writer, gate, source) = growing(file);
+        let (writer, gate, source) = tail(file);
         Share {
             upload: Self::of(lane, known, deadline, digest, total, gate, source),
             writer: Some(writer),
@@ -66,25 +66,25 @@ impl Upload {
 
     /// Starts to upload the blob `digest`, which `file` has in its first `size` bytes.
     pub fn whole(
-        lane: Lane,
-        known: Ahead,
+        lane: ExportContext,
+        known: LatestIndex,
         deadline: Deadline,
         digest: Digest,
         size: u64,
         file: Arc<SpoolFile>,
     ) -> Arc<Self> {
-        let (gate, source) = grown(file, size);
+        let (gate, source) = tail_of_whole(file, size);
         Self::of(lane, known, deadline, digest, Some(size), gate, source)
     }
 
     fn of(
-        lane: Lane,
-        known: Ahead,
+        lane: ExportContext,
+        known: LatestIndex,
         deadline: Deadline,
         digest: Digest,
         total: Option<u64>,
-        gate: Gate,
-        source: Growing,
+        gate: JoinHandle,
+        source: TailReader,
     ) -> Arc<Self> {
         let (sender, outcome) = watch::channel(None);
         let (ending, ends) = watch::channel(false);
@@ -149,24 +149,24 @@ impl Upload {
     }
 }
 
-impl Lane {
+impl ExportContext {
     async fn upload(
         &self,
         client: &Client,
-        known: &Ahead,
+        known: &LatestIndex,
         digest: Digest,
         total: Option<u64>,
-        source: Growing,
+        source: TailReader,
         ending: watch::Receiver<bool>,
     ) -> Result<(), Failure> {
         let source = Arc::new(source);
         let total = total.filter(|total| *total > 0);
-        let mut claims = Claims::new(self, client, known, digest, total, ending);
+        let mut claims = KeyAllocator::new(self, client, known, digest, total, ending);
         let mut expired = false;
         loop {
-            let reservation = match claims.claim().await? {
-                Claim::There => return Ok(()),
-                Claim::Ours(reservation) => reservation,
+            let reservation = match claims.allocate().await? {
+                Allocation::There => return Ok(()),
+                Allocation::Ours(reservation) => reservation,
             };
             match self.fill(client, reservation, digest, total, &source).await {
                 // The service gives no other URL for this key. What was sent is in the spool yet,
@@ -189,7 +189,7 @@ impl Lane {
         reservation: Reservation,
         digest: Digest,
         total: Option<u64>,
-        source: &Arc<Growing>,
+        source: &Arc<TailReader>,
     ) -> Result<(), Failure> {
         let mut held = Held {
             cache: &self.cache,
@@ -201,7 +201,7 @@ impl Lane {
             Some(total) => total,
             None => source.size().await.map_err(|_| Failure::Interrupted)?,
         };
-        let bar = Bar::new(&self.reporter, "uploading", digest, size);
+        let bar = TransferProgress::new(&self.reporter, "uploading", digest, size);
         let told: Progress = {
             let bar = Arc::clone(&bar);
             Arc::new(move |confirmed| bar.reached(confirmed))
@@ -210,7 +210,7 @@ impl Lane {
         client.upload(&reservation, size, bytes, told).await?;
         held.filled = true;
         bar.done();
-        self.cache.damage.lift(client.identity(), digest);
+        self.cache.quarantine.release(client.identity(), digest);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ fn stock() -> CacheConfig {
 }
 
 fn graph(config: &CacheConfig) -> Graph {
-    Graph::of(config).unwrap()
+    Graph::from_index(config).unwrap()
 }
 
 /// The same index with layers, records, links and results in the opposite order.

@@ -12,8 +12,9 @@ use super::{Core, Document, Index, Recorded, Signature, Slot};
 use crate::{
     actions::{self, Client},
     cache::{
-        heal, index,
+        index,
         index_format::{self, CacheConfig, IndexError, Layer},
+        repair,
         spool::blocking,
         unreachable,
     },
@@ -69,7 +70,11 @@ impl Core {
             .map_err(|e| invalid(e.to_string()))?;
         let layers = layers(&index_format)
             .map_err(|layer| invalid(format!("the layer {layer} has no diffID")))?;
-        heal::learn(&self.cache.damage, self.client.identity(), &index_format);
+        repair::learn(
+            &self.cache.quarantine,
+            self.client.identity(),
+            &index_format,
+        );
         let signature = if self.cache.settings.signed {
             self.load_signature(client, &stored.raw).await?
         } else {

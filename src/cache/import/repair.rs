@@ -15,8 +15,9 @@ use crate::{
     actions::Error,
     cache::{
         blob::Repair,
-        graph, heal, index,
+        graph, index,
         index_format::{self, CacheConfig},
+        repair,
         spool::blocking,
     },
     digest::Digest,
@@ -33,7 +34,7 @@ impl Core {
     /// and layer; it ends by itself even if the build does not wait for it.
     pub(super) async fn repair(self: &Arc<Self>, digest: Digest, key: &str) -> Repair {
         let identity = self.client.identity();
-        if !self.cache.damage.begin_healing(identity, digest) {
+        if !self.cache.quarantine.begin_repair(identity, digest) {
             return Repair::Denied;
         }
         let (done, repaired) = oneshot::channel();
@@ -50,9 +51,11 @@ impl Core {
 
     async fn repaired(&self, digest: Digest, key: &str) -> Repair {
         if self.client.has_rest() {
-            match heal::delete(&self.client, key, &self.version).await {
+            match repair::delete(&self.client, key, &self.version).await {
                 Ok(()) => {
-                    self.cache.damage.lift(self.client.identity(), digest);
+                    self.cache
+                        .quarantine
+                        .release(self.client.identity(), digest);
                     self.cache.listings.forget(self.client.identity(), digest);
                     self.promises.forget(digest);
                     return Repair::Deleted;
@@ -104,7 +107,7 @@ impl Core {
             }
             None => CacheConfig::default(),
         };
-        kept.damaged.truncate(heal::MAX_NAMED - 1);
+        kept.damaged.truncate(repair::MAX_NAMED - 1);
         kept.damaged.push(damaged.to_owned());
         let content = kept.to_json().into();
         let newest = newest.as_ref().map(|newest| newest.key.as_str());

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{
     Core,
-    promise::{Miss, Promised},
+    confirm::{ConfirmedLayer, Unavailable},
 };
 use crate::{
     cache::{blob::Blob, report::Event, unpack},
@@ -21,8 +21,8 @@ impl Core {
     pub(super) async fn verified(
         &self,
         digest: Digest,
-        promised: Promised,
-    ) -> Result<Promised, Miss> {
+        promised: ConfirmedLayer,
+    ) -> Result<ConfirmedLayer, Unavailable> {
         if let Some(blob) = promised.kept.peek() {
             self.check_diff_id(digest, &blob).await?;
             return Ok(promised);
@@ -33,7 +33,7 @@ impl Core {
             return Ok(promised);
         }
         let blob = self.download(digest, &promised).await;
-        let blob = blob.map_err(Miss::Unverified)?;
+        let blob = blob.map_err(Unavailable::Unverified)?;
         self.check_diff_id(digest, &blob).await?;
         promised.kept.put(blob);
         Ok(promised)
@@ -41,12 +41,14 @@ impl Core {
 
     /// A blob may be what its digest says and not what the index says of it: buildkitd would unpack
     /// it without a look.
-    async fn check_diff_id(&self, digest: Digest, blob: &Blob) -> Result<(), Miss> {
-        let unpacked = unpack::diff_id(blob).await.map_err(Miss::Misdescribed)?;
+    async fn check_diff_id(&self, digest: Digest, blob: &Blob) -> Result<(), Unavailable> {
+        let unpacked = unpack::diff_id(blob)
+            .await
+            .map_err(Unavailable::Misdescribed)?;
         let mut said = self.recorded(digest).map(|layer| layer.diff_id);
         match said.find(|diff_id| *diff_id != unpacked) {
             None => Ok(()),
-            Some(said) => Err(Miss::Misdescribed(format!(
+            Some(said) => Err(Unavailable::Misdescribed(format!(
                 "it unpacks to {unpacked}, and the index says {said}"
             ))),
         }

@@ -29,7 +29,10 @@ fn what_buildkit_exported_becomes_the_index_of_its_own_gha_export() {
     let diff_id = "sha256:ffec7be755d03f9d3301380cb272f6394aab2684ef644912d7be533b7123bd8f";
     assert_eq!(layer.diff_id.unwrap().to_string(), diff_id);
     let stock = index_format::parse(GHA_INDEX).unwrap();
-    assert_eq!(Graph::of(&index).unwrap(), Graph::of(&stock).unwrap());
+    assert_eq!(
+        Graph::from_index(&index).unwrap(),
+        Graph::from_index(&stock).unwrap()
+    );
     // The same state of the same daemon: even the bytes are equal.
     assert_eq!(
         String::from_utf8(index.to_json()).unwrap().as_bytes(),
@@ -39,7 +42,7 @@ fn what_buildkit_exported_becomes_the_index_of_its_own_gha_export() {
 
 #[test]
 fn the_way_back_gives_buildkits_bytes() {
-    let local = LocalCache::of(&stock_index()).unwrap();
+    let local = LocalCache::from_index(&stock_index()).unwrap();
     assert_eq!(
         String::from_utf8(local.config.clone()).unwrap().as_bytes(),
         CONFIG
@@ -57,7 +60,7 @@ fn the_way_back_gives_buildkits_bytes() {
 fn a_blob_at_two_places_is_described_once() {
     let mut index = stock_index();
     index.layers.push(index.layers[3].clone());
-    let local = LocalCache::of(&index).unwrap();
+    let local = LocalCache::from_index(&index).unwrap();
     let manifest = Manifest::parse(&local.manifest).unwrap();
     assert_eq!(manifest.layers.len(), index.layers.len() - 1);
     assert_eq!(manifest.index(&local.config).unwrap(), index);
@@ -166,6 +169,6 @@ fn what_cannot_be_used_is_named() {
         assert!(error.contains(words), "{words:?} in {error:?}");
     }
     let bare = index_format::parse(CONFIG).unwrap();
-    let error = LocalCache::of(&bare).unwrap_err().to_string();
+    let error = LocalCache::from_index(&bare).unwrap_err().to_string();
     assert!(error.contains("has no usable annotations"), "{error}");
 }

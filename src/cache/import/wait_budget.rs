@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 const SOON: Duration = Duration::from_secs(1);
 
 /// The time that is left for waiting.
-pub(super) struct Patience {
+pub(super) struct WaitBudget {
     budget: Duration,
     state: Mutex<State>,
 }
@@ -31,9 +31,9 @@ struct State {
 }
 
 /// A lookup that waits.
-struct Wait<'a>(&'a Patience);
+struct Wait<'a>(&'a WaitBudget);
 
-impl Patience {
+impl WaitBudget {
     pub fn new(budget: Duration) -> Self {
         Self {
             budget,
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn lookups_that_are_answered_soon_cost_nothing() {
-        let patience = Patience::new(BUDGET);
+        let patience = WaitBudget::new(BUDGET);
         for _ in 0..10_000 {
             let done = patience.bear(sleep(Duration::from_millis(900))).await;
             assert!(done.is_some());
@@ -121,7 +121,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_service_costs_the_budget_once_whatever_is_looked_up() {
-        let patience = Patience::new(BUDGET);
+        let patience = WaitBudget::new(BUDGET);
         let start = Instant::now();
         // Eight steps, one after another, with ten layers each.
         for _ in 0..8 {
@@ -134,7 +134,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn slow_answers_use_it_up_together_and_ended_waits_are_over() {
-        let patience = Patience::new(BUDGET);
+        let patience = WaitBudget::new(BUDGET);
         let slow = || patience.bear(sleep(Duration::from_secs(11)));
         assert!(
             join_all([slow(), slow(), slow()])

@@ -35,11 +35,11 @@ struct Mark {
 
 /// The marks of the process.
 #[derive(Debug, Default)]
-pub(super) struct Damage(Mutex<HashMap<(Identity, Digest), Mark>>);
+pub(super) struct Quarantine(Mutex<HashMap<(Identity, Digest), Mark>>);
 
-impl Damage {
+impl Quarantine {
     /// The entry `key` was read and is damaged.
-    pub fn note(&self, identity: &Identity, digest: Digest, key: &str) {
+    pub fn add(&self, identity: &Identity, digest: Digest, key: &str) {
         self.mark(identity, digest, key, None);
     }
 
@@ -71,7 +71,7 @@ impl Damage {
     }
 
     /// Whether the entry `key` must not be promised.
-    pub fn denies(&self, identity: &Identity, digest: Digest, key: &str) -> bool {
+    pub fn holds(&self, identity: &Identity, digest: Digest, key: &str) -> bool {
         let marks = self.lock();
         marks.get(&(identity.clone(), digest)).is_some_and(|mark| {
             mark.key == key && mark.until.is_none_or(|until| Instant::now() < until)
@@ -86,7 +86,7 @@ impl Damage {
     }
 
     /// True for the first who asks after the blob was found damaged.
-    pub fn begin_healing(&self, identity: &Identity, digest: Digest) -> bool {
+    pub fn begin_repair(&self, identity: &Identity, digest: Digest) -> bool {
         let mut marks = self.lock();
         marks
             .get_mut(&(identity.clone(), digest))
@@ -94,7 +94,7 @@ impl Damage {
     }
 
     /// The damaged entry is gone or has been replaced.
-    pub fn lift(&self, identity: &Identity, digest: Digest) {
+    pub fn release(&self, identity: &Identity, digest: Digest) {
         self.lock().remove(&(identity.clone(), digest));
     }
 
@@ -109,25 +109,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn damage_stays_until_it_is_replaced_and_trouble_passes() {
-        let damage = Damage::default();
+        let damage = Quarantine::default();
         let (one, other) = (Identity("one".into()), Identity("other".into()));
         let digest = Digest::of("layer");
         damage.unreadable(&one, digest, "k");
-        assert!(damage.denies(&one, digest, "k") && !damage.denies(&other, digest, "k"));
+        assert!(damage.holds(&one, digest, "k") && !damage.holds(&other, digest, "k"));
         assert_eq!(damage.key(&one, digest), None, "it may be whole");
-        assert!(!damage.begin_healing(&one, digest));
+        assert!(!damage.begin_repair(&one, digest));
         tokio::time::advance(UNREADABLE_FOR).await;
-        assert!(!damage.denies(&one, digest, "k"));
+        assert!(!damage.holds(&one, digest, "k"));
 
-        damage.note(&one, digest, "k");
+        damage.add(&one, digest, "k");
         damage.unreadable(&one, digest, "k");
         tokio::time::advance(UNREADABLE_FOR).await;
-        assert!(damage.denies(&one, digest, "k"));
-        assert!(!damage.denies(&one, digest, "k#1"), "another entry");
+        assert!(damage.holds(&one, digest, "k"));
+        assert!(!damage.holds(&one, digest, "k#1"), "another entry");
         assert_eq!(damage.key(&one, digest).as_deref(), Some("k"));
-        assert!(damage.begin_healing(&one, digest));
-        assert!(!damage.begin_healing(&one, digest), "one is enough");
-        damage.lift(&one, digest);
-        assert!(!damage.denies(&one, digest, "k"));
+        assert!(damage.begin_repair(&one, digest));
+        assert!(!damage.begin_repair(&one, digest), "one is enough");
+        damage.release(&one, digest);
+        assert!(!damage.holds(&one, digest, "k"));
     }
 }

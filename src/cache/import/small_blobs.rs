@@ -12,7 +12,7 @@ use crate::cache::{blob::Blob, settings::SMALL_MEMORY};
 /// A verified layer, for the first who takes it. What was pulled, or is dropped with its build, is
 /// fetched again by whoever still asks.
 #[derive(Clone, Default)]
-pub(super) struct Kept(Arc<Mutex<Option<Content>>>);
+pub(super) struct SmallBlob(Arc<Mutex<Option<Content>>>);
 
 /// The bytes, and their share of the memory of the import where they are there.
 struct Content {
@@ -20,7 +20,7 @@ struct Content {
     _share: Option<Share>,
 }
 
-impl Kept {
+impl SmallBlob {
     /// The layer, which is not kept any more.
     pub fn take(&self) -> Option<Blob> {
         Some(self.lock().take()?.blob)
@@ -56,7 +56,7 @@ pub(super) struct SmallMemory {
 
 impl SmallMemory {
     /// Keeps small content if there is memory for it.
-    pub fn keep(&self, content: Bytes) -> Option<Kept> {
+    pub fn keep(&self, content: Bytes) -> Option<SmallBlob> {
         if self.closed.load(Ordering::Relaxed) {
             return None;
         }
@@ -72,7 +72,7 @@ impl SmallMemory {
             blob: Blob::in_memory(content),
             _share: Some(share),
         };
-        Some(Kept(Arc::new(Mutex::new(Some(content)))))
+        Some(SmallBlob(Arc::new(Mutex::new(Some(content)))))
     }
 
     /// Keeps nothing from now on.

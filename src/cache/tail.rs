@@ -44,7 +44,7 @@ struct Feed {
 
 /// One who writes. When the last one is dropped before [`Writer::verified`], the reader gets an
 /// error.
-pub(super) struct Writer {
+pub(super) struct TailWriter {
     feed: Arc<Feed>,
     /// How many bytes this one has brought.
     brought: u64,
@@ -52,20 +52,20 @@ pub(super) struct Writer {
 
 /// Lets more writers join.
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct JoinHandle {
     feed: Weak<Feed>,
     verified: Arc<AtomicBool>,
 }
 
 /// The side that reads.
-pub(super) struct Growing {
+pub(super) struct TailReader {
     file: Arc<SpoolFile>,
     mark: watch::Receiver<Mark>,
 }
 
 /// Why a writer's bytes are not in the file.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FeedError {
+pub(super) enum TailError {
     /// The disk failed, or there is no room.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -74,14 +74,14 @@ pub(super) enum FeedError {
     Diverged,
 }
 
-impl From<io::Error> for FeedError {
+impl From<io::Error> for TailError {
     fn from(error: io::Error) -> Self {
         Self::Spool(error.into())
     }
 }
 
 /// Both sides of `file`, which is empty, and the way in for others.
-pub(super) fn growing(file: SpoolFile) -> (Writer, Gate, Growing) {
+pub(super) fn tail(file: SpoolFile) -> (TailWriter, JoinHandle, TailReader) {
     let file = Arc::new(file);
     let (mark, receiver) = watch::channel(Mark::default());
     let verified = Arc::<AtomicBool>::default();
@@ -91,20 +91,20 @@ pub(super) fn growing(file: SpoolFile) -> (Writer, Gate, Growing) {
         head: Mutex::default(),
         verified: Arc::clone(&verified),
     });
-    let gate = Gate {
+    let gate = JoinHandle {
         feed: Arc::downgrade(&feed),
         verified,
     };
-    let reader = Growing {
+    let reader = TailReader {
         file,
         mark: receiver,
     };
-    (Writer { feed, brought: 0 }, gate, reader)
+    (TailWriter { feed, brought: 0 }, gate, reader)
 }
 
 /// The reading side of a file that has all its `size` bytes, and a way in that is closed.
-pub(super) fn grown(file: Arc<SpoolFile>, size: u64) -> (Gate, Growing) {
-    let gate = Gate {
+pub(super) fn tail_of_whole(file: Arc<SpoolFile>, size: u64) -> (JoinHandle, TailReader) {
+    let gate = JoinHandle {
         feed: Weak::new(),
         verified: Arc::new(AtomicBool::new(true)),
     };
@@ -112,14 +112,14 @@ pub(super) fn grown(file: Arc<SpoolFile>, size: u64) -> (Gate, Growing) {
         written: size,
         verified: true,
     });
-    (gate, Growing { file, mark })
+    (gate, TailReader { file, mark })
 }
 
-impl Gate {
+impl JoinHandle {
     /// One more writer, who begins at the first byte; `None` if nobody writes any more.
-    pub fn join(&self) -> Option<Writer> {
+    pub fn join(&self) -> Option<TailWriter> {
         let feed = self.feed.upgrade()?;
-        Some(Writer { feed, brought: 0 })
+        Some(TailWriter { feed, brought: 0 })
     }
 
     /// True if the whole is there and right.
@@ -128,7 +128,7 @@ impl Gate {
     }
 }
 
-impl Writer {
+impl TailWriter {
     /// True if nobody will read any more.
     pub fn is_abandoned(&self) -> bool {
         self.feed.mark.is_closed()
@@ -140,7 +140,7 @@ impl Writer {
         &mut self,
         before: Hasher,
         data: Bytes,
-    ) -> io::Result<(Hasher, Result<(), FeedError>)> {
+    ) -> io::Result<(Hasher, Result<(), TailError>)> {
         let mut head = self.feed.head.lock().await;
         let written = self.feed.mark.borrow().written;
         let ahead = usize::try_from(written - self.brought).unwrap_or(usize::MAX);
@@ -152,7 +152,7 @@ impl Writer {
             return Ok((hasher, Ok(())));
         }
         if hasher.clone().finish() != head.clone().finish() {
-            return Ok((hash(hasher, new).await?, Err(FeedError::Diverged)));
+            return Ok((hash(hasher, new).await?, Err(TailError::Diverged)));
         }
         // The writer waits for the answer before it sends more, so both run at once.
         let (hasher, appended) = tokio::join!(
@@ -171,10 +171,10 @@ impl Writer {
 
     /// The writer has brought the whole, whose hash is `digest`. An error if the file holds
     /// something else.
-    pub async fn verified(self, digest: Digest) -> Result<(), FeedError> {
+    pub async fn verified(self, digest: Digest) -> Result<(), TailError> {
         let head = self.feed.head.lock().await;
         if head.clone().finish() != digest {
-            return Err(FeedError::Diverged);
+            return Err(TailError::Diverged);
         }
         self.feed.verified.store(true, Ordering::Release);
         self.feed.mark.send_modify(|mark| mark.verified = true);
@@ -182,7 +182,7 @@ impl Writer {
     }
 }
 
-impl Growing {
+impl TailReader {
     /// The size of the whole, once it is verified.
     pub async fn size(&self) -> io::Result<u64> {
         self.wait_for(|mark| mark.verified).await
@@ -207,7 +207,7 @@ impl Growing {
 }
 
 #[async_trait]
-impl Source for Growing {
+impl Source for TailReader {
     fn confirmed(&self, range: Range<u64>) {
         self.file.confirmed(range);
     }

@@ -14,8 +14,8 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
     Core,
-    kept::{Kept, SmallMemory},
-    patience::Patience,
+    small_blobs::{SmallBlob, SmallMemory},
+    wait_budget::WaitBudget,
 };
 use crate::{
     actions::{self, Client, Entry, Probe},
@@ -28,26 +28,26 @@ const MAX_WARNINGS: usize = 5;
 
 /// A layer that is there for certain.
 #[derive(Clone)]
-pub(super) struct Promised {
+pub(super) struct ConfirmedLayer {
     pub entry: Entry,
     pub size: u64,
     /// All of it, verified, if it is small or was fetched before it was promised.
-    pub kept: Kept,
+    pub kept: SmallBlob,
 }
 
-type Cell = Arc<OnceCell<Option<Promised>>>;
+type Cell = Arc<OnceCell<Option<ConfirmedLayer>>>;
 
 /// What one import has found out about layers. Only layers that an index names are in it.
-pub(super) struct Promises {
+pub(super) struct Confirmations {
     cells: Mutex<HashMap<Digest, Cell>>,
     lookups: Semaphore,
     small: SmallMemory,
     warnings: AtomicUsize,
     pub told_of_room: AtomicBool,
-    patience: Patience,
+    patience: WaitBudget,
 }
 
-impl Promises {
+impl Confirmations {
     pub fn new(parallel: usize, patience: Duration) -> Self {
         Self {
             cells: Mutex::default(),
@@ -55,7 +55,7 @@ impl Promises {
             small: SmallMemory::default(),
             warnings: AtomicUsize::new(0),
             told_of_room: AtomicBool::new(false),
-            patience: Patience::new(patience),
+            patience: WaitBudget::new(patience),
         }
     }
 
@@ -64,7 +64,7 @@ impl Promises {
     }
 
     /// A layer that was promised before.
-    pub fn known(&self, digest: Digest) -> Option<Promised> {
+    pub fn known(&self, digest: Digest) -> Option<ConfirmedLayer> {
         self.cells().get(&digest)?.get()?.clone()
     }
 
@@ -90,7 +90,7 @@ impl Promises {
 
 /// Why a layer is not promised.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Miss {
+pub(super) enum Unavailable {
     #[error(transparent)]
     Remote(#[from] actions::Error),
     #[error(
@@ -115,7 +115,7 @@ pub(super) enum Miss {
 
 impl Core {
     /// A layer that is there, looked up once for the whole import.
-    pub(super) async fn promised(&self, digest: Digest) -> Option<Promised> {
+    pub(super) async fn promised(&self, digest: Digest) -> Option<ConfirmedLayer> {
         let recorded = self.recorded(digest).next()?;
         let cell = self.promises.cell(digest);
         let promised = cell.get_or_init(|| self.look(digest, recorded.size)).await;
@@ -127,10 +127,10 @@ impl Core {
 
     fn is_denied(&self, digest: Digest, key: &str) -> bool {
         let identity = self.client.identity();
-        self.cache.damage.denies(identity, digest, key)
+        self.cache.quarantine.holds(identity, digest, key)
     }
 
-    async fn look(&self, digest: Digest, recorded: Option<u64>) -> Option<Promised> {
+    async fn look(&self, digest: Digest, recorded: Option<u64>) -> Option<ConfirmedLayer> {
         let identity = self.client.identity();
         let found = match self.try_look(digest, recorded).await {
             Ok(promised) if self.verify == Verify::Full => self.verified(digest, promised).await,
@@ -142,10 +142,13 @@ impl Core {
                 Some(promised)
             }
             Err(miss) => {
-                if let Miss::Damaged { key, .. } = &miss {
-                    self.cache.damage.note(identity, digest, key);
+                if let Unavailable::Damaged { key, .. } = &miss {
+                    self.cache.quarantine.add(identity, digest, key);
                 }
-                if matches!(miss, Miss::Gone | Miss::Damaged { .. } | Miss::Denied(_)) {
+                if matches!(
+                    miss,
+                    Unavailable::Gone | Unavailable::Damaged { .. } | Unavailable::Denied(_)
+                ) {
                     self.cache.disprove(identity, digest);
                 }
                 self.warn_of(digest, &miss);
@@ -154,15 +157,23 @@ impl Core {
         }
     }
 
-    async fn try_look(&self, digest: Digest, recorded: Option<u64>) -> Result<Promised, Miss> {
+    async fn try_look(
+        &self,
+        digest: Digest,
+        recorded: Option<u64>,
+    ) -> Result<ConfirmedLayer, Unavailable> {
         let permit = self.promises.lookups.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
         let patience = &self.promises.patience;
         let found = patience.bear(self.find(digest, recorded)).await;
-        found.unwrap_or_else(|| Err(Miss::Late(patience.budget())))
+        found.unwrap_or_else(|| Err(Unavailable::Late(patience.budget())))
     }
 
-    async fn find(&self, digest: Digest, recorded: Option<u64>) -> Result<Promised, Miss> {
+    async fn find(
+        &self,
+        digest: Digest,
+        recorded: Option<u64>,
+    ) -> Result<ConfirmedLayer, Unavailable> {
         let client = self.client.with_deadline(self.promises.patience.deadline());
         let mut seen = self.seen(&client, digest, recorded).await?;
         if seen.damage.is_some() {
@@ -171,7 +182,7 @@ impl Core {
             seen = self.seen(&client, digest, recorded).await?;
         }
         if let Some(reason) = seen.damage {
-            return Err(Miss::Damaged {
+            return Err(Unavailable::Damaged {
                 key: seen.entry.key,
                 reason,
             });
@@ -183,7 +194,7 @@ impl Core {
         if kept.is_none() {
             self.cache.imports.admits(total).await?;
         }
-        Ok(Promised {
+        Ok(ConfirmedLayer {
             entry: seen.entry,
             size: total,
             kept: kept.unwrap_or_default(),
@@ -196,11 +207,11 @@ impl Core {
         client: &Client,
         digest: Digest,
         recorded: Option<u64>,
-    ) -> Result<Seen, Miss> {
+    ) -> Result<Seen, Unavailable> {
         let found = lookup::blob(client, digest, &self.version).await?;
-        let entry = found.ok_or(Miss::Gone)?;
+        let entry = found.ok_or(Unavailable::Gone)?;
         if self.is_denied(digest, &entry.key) {
-            return Err(Miss::Denied(entry.key));
+            return Err(Unavailable::Denied(entry.key));
         }
         let small = self.cache.settings.small_bytes;
         let may_be_small = recorded.is_none_or(|size| size <= small);
@@ -213,13 +224,13 @@ impl Core {
         })
     }
 
-    fn warn_of(&self, digest: Digest, miss: &Miss) {
-        if let Miss::Late(_) = miss
+    fn warn_of(&self, digest: Digest, miss: &Unavailable) {
+        if let Unavailable::Late(_) = miss
             && !self.promises.patience.tell()
         {
             return;
         }
-        if let Miss::Remote(error) = miss
+        if let Unavailable::Remote(error) = miss
             && let Some(warning) = unreachable::warning(error)
         {
             self.reporter.report(warning);

@@ -6,14 +6,14 @@ use super::*;
 use crate::cache::spool::Spool;
 
 /// A writer as an export has it: with the hash of what it has brought.
-struct Bringer(Writer, Hasher);
+struct Bringer(TailWriter, Hasher);
 
 impl Bringer {
-    fn new(writer: Writer) -> Self {
+    fn new(writer: TailWriter) -> Self {
         Self(writer, Hasher::default())
     }
 
-    async fn bring(&mut self, data: &'static str) -> Result<(), FeedError> {
+    async fn bring(&mut self, data: &'static str) -> Result<(), TailError> {
         let hasher = std::mem::take(&mut self.1);
         let data = Bytes::from_static(data.as_bytes());
         let (hasher, fed) = self.0.write(hasher, data).await.unwrap();
@@ -21,14 +21,14 @@ impl Bringer {
         fed
     }
 
-    async fn finish(self) -> Result<(), FeedError> {
+    async fn finish(self) -> Result<(), TailError> {
         self.0.verified(self.1.finish()).await
     }
 }
 
-async fn parts() -> (Spool, Bringer, Gate, Growing) {
+async fn parts() -> (Spool, Bringer, JoinHandle, TailReader) {
     let spool = Spool::new(std::env::temp_dir(), 1 << 20);
-    let (writer, gate, reader) = growing(spool.create(4).await.unwrap());
+    let (writer, gate, reader) = tail(spool.create(4).await.unwrap());
     (spool, Bringer::new(writer), gate, reader)
 }
 
@@ -89,10 +89,10 @@ async fn a_writer_with_other_bytes_changes_nothing() {
     first.bring("abcd").await.unwrap();
     let mut wrong = Bringer::new(gate.join().unwrap());
     wrong.bring("abXd").await.unwrap();
-    assert!(matches!(wrong.bring("e").await, Err(FeedError::Diverged)));
+    assert!(matches!(wrong.bring("e").await, Err(TailError::Diverged)));
     let mut short = Bringer::new(gate.join().unwrap());
     short.bring("abc").await.unwrap();
-    assert!(matches!(short.finish().await, Err(FeedError::Diverged)));
+    assert!(matches!(short.finish().await, Err(TailError::Diverged)));
     first.bring("e").await.unwrap();
     first.finish().await.unwrap();
     assert_eq!(&reader.read(0..5).await.unwrap()[..], b"abcde");
@@ -103,7 +103,7 @@ async fn what_a_wrong_writer_has_begun_is_never_verified() {
     let (_spool, mut wrong, gate, reader) = parts().await;
     wrong.bring("aX").await.unwrap();
     let mut right = Bringer::new(gate.join().unwrap());
-    assert!(matches!(right.bring("abc").await, Err(FeedError::Diverged)));
+    assert!(matches!(right.bring("abc").await, Err(TailError::Diverged)));
     drop((wrong, right));
     assert!(reader.size().await.is_err());
 }

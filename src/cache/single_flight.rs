@@ -12,20 +12,20 @@ use futures_util::{
 };
 
 /// A future that many may await. It is dropped, and what it does ends, with the last clone.
-pub(super) type Flight<T> = Shared<BoxFuture<'static, T>>;
+pub(super) type SharedFuture<T> = Shared<BoxFuture<'static, T>>;
 
 /// The flights that somebody holds.
-pub(super) struct Flights<K, T: Clone>(Mutex<HashMap<K, WeakShared<BoxFuture<'static, T>>>>);
+pub(super) struct SingleFlight<K, T: Clone>(Mutex<HashMap<K, WeakShared<BoxFuture<'static, T>>>>);
 
-impl<K, T: Clone> Default for Flights<K, T> {
+impl<K, T: Clone> Default for SingleFlight<K, T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash, T: Clone> Flights<K, T> {
+impl<K: Eq + Hash, T: Clone> SingleFlight<K, T> {
     /// The flight of `key`: the one that somebody holds, else the one that `start` makes.
-    pub fn join(&self, key: K, start: impl FnOnce() -> BoxFuture<'static, T>) -> Flight<T> {
+    pub fn join(&self, key: K, start: impl FnOnce() -> BoxFuture<'static, T>) -> SharedFuture<T> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
             return flight;
@@ -50,7 +50,7 @@ mod tests {
 
     #[tokio::test]
     async fn holders_share_and_the_last_one_ends_it() {
-        let flights = Flights::<u8, u32>::default();
+        let flights = SingleFlight::<u8, u32>::default();
         let started = Arc::new(AtomicU32::new(0));
         let start = || {
             let started = Arc::clone(&started);
@@ -67,7 +67,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_awaits_is_dropped() {
-        let flights = Flights::<u8, ()>::default();
+        let flights = SingleFlight::<u8, ()>::default();
         let held = Arc::new(());
         let inside = Arc::clone(&held);
         let mut flight = flights.join(1, || {

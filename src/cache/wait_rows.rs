@@ -13,12 +13,12 @@ use crate::actions::{Call, Observer, WaitGuard};
 const SHORTEST_SHOWN: Duration = Duration::from_secs(1);
 
 /// The waits of one job: a row for each kind of call, however many calls of it wait.
-pub(super) struct Waits {
+pub(super) struct WaitRows {
     reporter: Arc<dyn Reporter>,
-    rows: Mutex<HashMap<Call, SharedRow>>,
+    rows: Mutex<HashMap<Call, SharedWaitRow>>,
 }
 
-impl Waits {
+impl WaitRows {
     pub fn new(reporter: &Arc<dyn Reporter>) -> Self {
         Self {
             reporter: Arc::clone(reporter),
@@ -27,7 +27,7 @@ impl Waits {
     }
 }
 
-impl Observer for Waits {
+impl Observer for WaitRows {
     fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
         if wait < SHORTEST_SHOWN {
             return None;
@@ -47,14 +47,18 @@ impl Observer for Waits {
 
 /// A row that several may need at once: it is shown once, and lasts as long as one of them waits.
 #[derive(Default)]
-pub(super) struct SharedRow(Mutex<Weak<Row>>);
+pub(super) struct SharedWaitRow(Mutex<Weak<WaitRow>>);
 
-impl SharedRow {
+impl SharedWaitRow {
     /// The row that is shown, or the one with this name.
-    pub fn show(&self, reporter: &Arc<dyn Reporter>, name: impl FnOnce() -> String) -> Arc<Row> {
+    pub fn show(
+        &self,
+        reporter: &Arc<dyn Reporter>,
+        name: impl FnOnce() -> String,
+    ) -> Arc<WaitRow> {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shown.upgrade().unwrap_or_else(|| {
-            let row = Arc::new(Row::begin(reporter, name()));
+            let row = Arc::new(WaitRow::begin(reporter, name()));
             *shown = Arc::downgrade(&row);
             row
         })
@@ -62,12 +66,12 @@ impl SharedRow {
 }
 
 /// A row that lasts as long as the wait.
-pub(super) struct Row {
+pub(super) struct WaitRow {
     reporter: Arc<dyn Reporter>,
     name: String,
 }
 
-impl Row {
+impl WaitRow {
     /// Begins to show it.
     pub fn begin(reporter: &Arc<dyn Reporter>, name: String) -> Self {
         let row = Self {
@@ -89,7 +93,7 @@ impl Row {
     }
 }
 
-impl Drop for Row {
+impl Drop for WaitRow {
     fn drop(&mut self) {
         self.tell(TransferState::Done);
     }
@@ -114,7 +118,7 @@ mod tests {
     fn one_row_lasts_as_long_as_calls_of_a_kind_wait() {
         let told = Arc::new(Told::default());
         let reporter = Arc::clone(&told) as Arc<dyn Reporter>;
-        let waits = Waits::new(&reporter);
+        let waits = WaitRows::new(&reporter);
         let long = Duration::from_secs(12);
         assert!(
             waits

@@ -9,10 +9,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{Failure, Lane, newest::Ahead};
+use super::{ExportContext, Failure, latest_index::LatestIndex};
 use crate::{
     actions::{Client, Reservation, Reserved},
-    cache::{heal, lookup, waits::Row},
+    cache::{lookup, repair, wait_rows::WaitRow},
     digest::Digest,
     protocol::key::BlobKey,
 };
@@ -30,7 +30,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LONGEST_LOOK: Duration = Duration::from_secs(8);
 
 /// What became of a layer's key.
-pub(super) enum Claim {
+pub(super) enum Allocation {
     /// The layer is there already.
     There,
     /// A key that is ours to fill.
@@ -38,10 +38,10 @@ pub(super) enum Claim {
 }
 
 /// Claims keys for one layer, each a number further than the last.
-pub(super) struct Claims<'a> {
-    lane: &'a Lane,
+pub(super) struct KeyAllocator<'a> {
+    lane: &'a ExportContext,
     client: &'a Client,
-    known: &'a Ahead,
+    known: &'a LatestIndex,
     digest: Digest,
     keys: BlobKey,
     /// The size of the layer, where it is known.
@@ -61,11 +61,11 @@ enum Seen {
     Nothing,
 }
 
-impl<'a> Claims<'a> {
+impl<'a> KeyAllocator<'a> {
     pub fn new(
-        lane: &'a Lane,
+        lane: &'a ExportContext,
         client: &'a Client,
-        known: &'a Ahead,
+        known: &'a LatestIndex,
         digest: Digest,
         size: Option<u64>,
         ending: watch::Receiver<bool>,
@@ -84,14 +84,14 @@ impl<'a> Claims<'a> {
     }
 
     /// The next key of the layer that can be had, or the layer itself.
-    pub async fn claim(&mut self) -> Result<Claim, Failure> {
+    pub async fn allocate(&mut self) -> Result<Allocation, Failure> {
         let identity = self.client.identity();
         // The indexes are awaited in any case: they say what is damaged.
         let named = self.known.names(self.digest).await || self.lane.reads_other_scopes();
-        if let Some(damaged) = self.lane.cache.damage.key(identity, self.digest) {
-            self.get_round(&damaged).await;
+        if let Some(damaged) = self.lane.cache.quarantine.key(identity, self.digest) {
+            self.skip_damaged(&damaged).await;
         } else if named && self.tried == 0 && matches!(self.look().await, Ok(Seen::Entry)) {
-            return Ok(Claim::There);
+            return Ok(Allocation::There);
         }
         while self.tried < MAX_KEYS {
             self.tried += 1;
@@ -100,17 +100,17 @@ impl<'a> Claims<'a> {
             match reserved {
                 Reserved::Created(reservation) => {
                     self.next += 1;
-                    return Ok(Claim::Ours(reservation));
+                    return Ok(Allocation::Ours(reservation));
                 }
                 Reserved::ExistsAfterDoubt => self.next += 1,
                 // Such a token sees no entry, nor whether somebody's upload is finished. As with stock,
                 // the key counts; an import looks before it relies on the layer.
                 Reserved::Exists if self.lane.cannot_read_own_scope() && !self.is_ours(&key) => {
-                    return Ok(Claim::There);
+                    return Ok(Allocation::There);
                 }
                 Reserved::Exists => match self.look_until_over(&key).await? {
-                    Seen::Entry => return Ok(Claim::There),
-                    Seen::Damaged(damaged) => self.get_round(&damaged).await,
+                    Seen::Entry => return Ok(Allocation::There),
+                    Seen::Damaged(damaged) => self.skip_damaged(&damaged).await,
                     Seen::Nothing => self.next += 1,
                 },
             }
@@ -125,12 +125,12 @@ impl<'a> Claims<'a> {
     }
 
     /// Goes on behind a damaged entry, or in its place if it can be deleted.
-    async fn get_round(&mut self, damaged: &str) {
+    async fn skip_damaged(&mut self, damaged: &str) {
         let number = self.keys.number(damaged).unwrap_or(0);
-        let deleted = heal::delete(self.client, damaged, &self.lane.version).await;
+        let deleted = repair::delete(self.client, damaged, &self.lane.version).await;
         if deleted.is_ok() {
             let (cache, identity) = (&self.lane.cache, self.client.identity());
-            cache.damage.lift(identity, self.digest);
+            cache.quarantine.release(identity, self.digest);
             cache.listings.forget(identity, self.digest);
             self.next = 0;
         } else {
@@ -183,7 +183,7 @@ impl<'a> Claims<'a> {
     }
 
     /// Shows that somebody else's upload is waited for, one row for the whole export.
-    fn show_wait(&self) -> Arc<Row> {
+    fn show_wait(&self) -> Arc<WaitRow> {
         self.lane.foreign_upload.show(&self.lane.reporter, || {
             format!(
                 "waiting for another job to finish its upload of {}",
@@ -204,14 +204,14 @@ impl<'a> Claims<'a> {
         {
             tracing::warn!(digest = %self.digest, key, "an entry is damaged");
             let identity = self.client.identity();
-            self.lane.cache.damage.note(identity, self.digest, key);
+            self.lane.cache.quarantine.add(identity, self.digest, key);
         }
         Ok(seen)
     }
 
     /// True for damage that nobody has found before.
     fn is_news(&self, seen: &Seen) -> bool {
-        let known = &self.lane.cache.damage;
+        let known = &self.lane.cache.quarantine;
         let known = known.key(self.client.identity(), self.digest);
         matches!(seen, Seen::Damaged(key) if known.as_ref() != Some(key))
     }
@@ -221,7 +221,7 @@ impl<'a> Claims<'a> {
         let Some(entry) = lookup::blob(self.client, self.digest, version).await? else {
             return Ok(Seen::Nothing);
         };
-        let known = &self.lane.cache.damage;
+        let known = &self.lane.cache.quarantine;
         let identity = self.client.identity();
         if known.key(identity, self.digest).as_ref() == Some(&entry.key) {
             return Ok(Seen::Damaged(entry.key));

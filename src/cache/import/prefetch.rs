@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Core, promise::Promised};
+use super::{Core, confirm::ConfirmedLayer};
 use crate::{
     cache::{
         blob::Fetched,
-        flight::Flight,
         index_format::{CacheConfig, Layer},
+        single_flight::SharedFuture,
     },
     digest::Digest,
     lifecycle::TaskGuard,
@@ -39,25 +39,25 @@ const UNCLAIMED: Duration = Duration::from_mins(1);
 
 /// What one import has fetched ahead.
 #[derive(Default)]
-pub(super) struct Ahead(Mutex<State>);
+pub(super) struct Prefetcher(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     /// Layers that BuildKit has asked for.
     asked: HashSet<Digest>,
-    kept: HashMap<Digest, Kept>,
+    kept: HashMap<Digest, PinnedBlob>,
 }
 
 /// A layer on its way, or in the spool.
-struct Kept {
-    flight: Flight<Fetched>,
+struct PinnedBlob {
+    flight: SharedFuture<Fetched>,
     size: u64,
     _task: TaskGuard,
 }
 
-impl Ahead {
+impl Prefetcher {
     /// The layer that BuildKit asks for now, if it was fetched ahead, with its size.
-    pub fn take(&self, digest: Digest) -> Option<(u64, Flight<Fetched>)> {
+    pub fn take(&self, digest: Digest) -> Option<(u64, SharedFuture<Fetched>)> {
         let mut state = self.lock();
         state.asked.insert(digest);
         let kept = state.kept.remove(&digest)?;
@@ -112,7 +112,7 @@ impl Core {
         }
     }
 
-    fn fetch_ahead(self: &Arc<Self>, digest: Digest, promised: &Promised) -> Kept {
+    fn fetch_ahead(self: &Arc<Self>, digest: Digest, promised: &ConfirmedLayer) -> PinnedBlob {
         let flight = self.flight(digest, promised);
         let (running, core) = (flight.clone(), Arc::downgrade(self));
         let task = self.cache.tasks.spawn_guarded("read ahead", async move {
@@ -123,7 +123,7 @@ impl Core {
                 core.ahead.forget(digest);
             }
         });
-        Kept {
+        PinnedBlob {
             flight,
             size: promised.size,
             _task: task,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{damage::Damage, index_format::CacheConfig};
+use super::{index_format::CacheConfig, quarantine::Quarantine};
 use crate::{
     actions::{Client, Error, Identity},
     protocol::key::BlobKey,
@@ -21,18 +21,18 @@ pub(super) const MAX_NAMED: usize = 100;
 pub(super) const DELETE_TIME: Duration = Duration::from_secs(4);
 
 /// Learns from an index which entries are damaged.
-pub(super) fn learn(damage: &Damage, identity: &Identity, index: &CacheConfig) {
+pub(super) fn learn(damage: &Quarantine, identity: &Identity, index: &CacheConfig) {
     for key in index.damaged.iter().take(MAX_NAMED) {
         if let Some(digest) = BlobKey::of(key)
             && damage.key(identity, digest).is_none()
         {
-            damage.note(identity, digest, key);
+            damage.add(identity, digest, key);
         }
     }
 }
 
 /// What of the damage that an index has `named` is still there, as far as this process knows.
-pub(super) fn left(damage: &Damage, identity: &Identity, named: &[String]) -> Vec<String> {
+pub(super) fn left(damage: &Quarantine, identity: &Identity, named: &[String]) -> Vec<String> {
     let named = named.iter().take(MAX_NAMED);
     let left = named.filter(|key| {
         let digest = BlobKey::of(key);

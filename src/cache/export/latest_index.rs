@@ -12,14 +12,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Lane, other_scopes::OtherScopes};
+use super::{ExportContext, other_scopes::OtherScopes};
 use crate::{
     actions::{Client, Error},
     cache::{
         graph::Graph,
-        heal,
         index::{self, Newest},
         index_format::{self, Layer},
+        repair,
         spool::blocking,
     },
     digest::Digest,
@@ -40,7 +40,7 @@ pub(super) type Sizes = HashMap<Digest, u64>;
 
 /// What the newest index in the cache says. One that is not valid says nothing.
 #[derive(Default)]
-pub(super) struct Older {
+pub(super) struct PreviousIndex {
     pub key: String,
     pub graph: Option<Graph>,
     /// Entries that it knows to be damaged.
@@ -51,10 +51,10 @@ pub(super) struct Older {
     pub unreadable: Option<Error>,
 }
 
-impl Older {
+impl PreviousIndex {
     /// Reads the newest index, and learns what other gateways have found damaged.
     pub async fn read(
-        lane: &Lane,
+        lane: &ExportContext,
         client: &Client,
         key: &IndexKey,
     ) -> Result<Option<Arc<Self>>, Error> {
@@ -65,7 +65,7 @@ impl Older {
     }
 
     /// What an index says.
-    pub async fn of(lane: &Lane, client: &Client, newest: Newest) -> Arc<Self> {
+    pub async fn of(lane: &ExportContext, client: &Client, newest: Newest) -> Arc<Self> {
         let Newest { key, body } = newest;
         let raw = match body {
             Ok(raw) => raw,
@@ -81,13 +81,13 @@ impl Older {
         };
         let parsed = blocking(move || {
             let config = index_format::parse(&raw).ok();
-            Ok(index_format.map(|config| (Graph::of(&index_format).ok(), index_format)))
+            Ok(index_format.map(|config| (Graph::from_index(&index_format).ok(), index_format)))
         });
         let Ok(Some((graph, config))) = parsed.await else {
             let nothing = Self::default();
             return Arc::new(Self { key, ..nothing });
         };
-        heal::learn(&lane.cache.damage, client.identity(), &index_format);
+        repair::learn(&lane.cache.quarantine, client.identity(), &index_format);
         Arc::new(Self {
             key,
             graph,
@@ -103,39 +103,39 @@ fn size(layer: &Layer) -> (Digest, u64) {
     (layer.blob, u64::try_from(size).unwrap_or(0))
 }
 
-type Outcome = Result<Option<Arc<Older>>, Error>;
+type Outcome = Result<Option<Arc<PreviousIndex>>, Error>;
 
 /// What was read, and when.
 type Read = (Instant, Outcome);
 
 /// The newest index, which begins to be read when this is made. Clones share the reading.
 #[derive(Clone)]
-pub(in crate::cache) struct Ahead {
+pub(in crate::cache) struct LatestIndex {
     read: watch::Receiver<Option<Read>>,
     other_scopes: OtherScopes,
     _task: Arc<TaskGuard>,
 }
 
-impl Ahead {
+impl LatestIndex {
     /// Begins to read, the indexes of the other scopes too.
-    pub fn begin(lane: Lane, client: Client) -> Self {
+    pub fn begin(lane: ExportContext, client: Client) -> Self {
         let other_scopes = OtherScopes::begin(&lane, &client);
         Self::reading(lane, client, other_scopes)
     }
 
     /// Begins to read the index again. What other scopes have need not be newer.
-    pub(super) fn again(&self, lane: &Lane, client: &Client) -> Self {
+    pub(super) fn again(&self, lane: &ExportContext, client: &Client) -> Self {
         Self::reading(lane.clone(), client.clone(), self.other_scopes.clone())
     }
 
-    fn reading(lane: Lane, client: Client, other_scopes: OtherScopes) -> Self {
+    fn reading(lane: ExportContext, client: Client, other_scopes: OtherScopes) -> Self {
         let (sender, read) = watch::channel(None);
         let tasks = lane.cache.tasks.clone();
         let task = tasks.spawn_guarded("read the newest index", async move {
             let outcome = if lane.cannot_read_own_scope() {
                 Ok(None)
             } else {
-                Older::read(&lane, &client, &lane.index).await
+                PreviousIndex::read(&lane, &client, &lane.index).await
             };
             sender.send_replace(Some((Instant::now(), outcome)));
         });
@@ -154,7 +154,7 @@ impl Ahead {
     }
 
     /// The same, or one that begins to be read now if that was read, or failed, too long ago.
-    pub(super) fn renewed(&self, lane: &Lane, client: &Client) -> Self {
+    pub(super) fn renewed(&self, lane: &ExportContext, client: &Client) -> Self {
         let is_old = |(at, _): &Read| at.elapsed() >= FRESH;
         if self.read.borrow().as_ref().is_some_and(is_old) {
             return self.again(lane, client);
