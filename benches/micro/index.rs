@@ -3,7 +3,7 @@
 use std::{collections::HashSet, hint::black_box};
 
 use buildkit_gha::cache::{
-    config::parse,
+    index_format::parse,
     graph::{Graph, without},
 };
 use criterion::Criterion;
@@ -17,7 +17,7 @@ pub fn whole(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("index of 10,000 layers and 50,000 records");
     group.sample_size(10);
     group.bench_function("read", |b| b.iter(|| parse(black_box(&json))));
-    group.bench_function("its graph", |b| b.iter(|| Graph::of(black_box(&config))));
+    group.bench_function("its graph", |b| b.iter(|| Graph::from_index(black_box(&config))));
     group.bench_function("without a layer", |b| {
         b.iter(|| without(black_box(&config), &failed));
     });

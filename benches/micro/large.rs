@@ -1,7 +1,9 @@
 //! An index of 10,000 layers and 50,000 records.
 
 use buildkit_gha::{
-    cache::config::{Annotations, CacheConfig, Layer, LayerResult, Link, NO_PARENT, Record, Time},
+    cache::index_format::{
+        Annotations, CacheConfig, Layer, LayerResult, Link, NO_PARENT, Record, Time,
+    },
     digest::Digest,
 };
 

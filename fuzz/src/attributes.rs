@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use buildkit_gha::{
     cache::{
+        attributes::{self, ManifestForm, Overrides, name},
         go_duration,
-        spec::{self, ManifestForm, Overrides, name},
     },
     protocol::key::{IndexKey, MAX_KEY_CHARS},
     secret::Secret,
@@ -28,14 +28,14 @@ pub fn body(data: &[u8]) {
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let parsed = spec::parse(&attrs, &Overrides::default());
+    let parsed = attributes::parse(&attrs, &Overrides::default());
     match parsed.spec {
         Ok(spec) => is_safe_to_send_on(&spec),
         Err(error) => assert!(!error.mistakes.is_empty() && !error.to_string().is_empty()),
     }
 }
 
-fn is_safe_to_send_on(spec: &spec::Spec) {
+fn is_safe_to_send_on(spec: &attributes::Attributes) {
     let index = IndexKey::new(&spec.scope, "refs/heads/main", true);
     let longest = index.entry(u64::MAX);
     assert!(longest.chars().count() <= MAX_KEY_CHARS, "{longest}");
@@ -43,12 +43,12 @@ fn is_safe_to_send_on(spec: &spec::Spec) {
 
     let url = Url::parse("http://127.0.0.1:1/handle/").expect("a URL");
     let token = Secret::new("the gateway's own");
-    let sent = spec::loopback_import_attrs(spec, &url, &token);
+    let sent = attributes::loopback_import_attrs(spec, &url, &token);
     assert_eq!(
         sent.get(name::TOKEN).map(String::as_str),
         Some(token.expose())
     );
     for form in [ManifestForm::Image, ManifestForm::DockerList] {
-        assert!(!spec::local_export_attrs(spec, "dest", form).contains_key(name::TOKEN));
+        assert!(!attributes::local_export_attrs(spec, "dest", form).contains_key(name::TOKEN));
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use buildkit_gha::{
     cache::{
-        config::{self, CacheConfig},
         graph::{Graph, without},
+        index_format::{self, CacheConfig},
     },
     digest::Digest,
 };
@@ -15,14 +15,14 @@ pub fn body(data: &[u8]) {
     let Some((chosen, json)) = data.split_first() else {
         return;
     };
-    let Ok(index) = config::parse(json) else {
+    let Ok(index) = index_format::parse(json) else {
         return;
     };
-    let graph = Graph::of(&index).expect("what was checked has a graph");
+    let graph = Graph::from_index(&index).expect("what was checked has a graph");
     let written = index.to_json();
-    let again = config::parse(&written).expect("what was written can be read");
+    let again = index_format::parse(&written).expect("what was written can be read");
     assert_eq!(again, index);
-    assert_eq!(Graph::of(&again).ok(), Some(graph));
+    assert_eq!(Graph::from_index(&again).ok(), Some(graph));
 
     let nothing = HashSet::<Digest>::new();
     assert_eq!(without(&index, &nothing).ok(), Some(index.clone()));
@@ -48,5 +48,5 @@ fn leaves_out(index: &CacheConfig, chosen: u8) {
     };
     assert_eq!(keys(&left), keys(index), "records stay");
     assert_eq!(without(&left, &failed).ok(), Some(left.clone()));
-    config::parse(&left.to_json()).expect("what is left can be written");
+    index_format::parse(&left.to_json()).expect("what is left can be written");
 }

@@ -2,8 +2,8 @@
 
 use buildkit_gha::{
     cache::{
-        config,
         graph::Graph,
+        index_format,
         manifest::{LocalCache, Manifest},
     },
     digest::Digest,
@@ -21,13 +21,16 @@ pub fn body(data: &[u8]) {
             index.check().expect("what was made is an index");
         }
     }
-    if let Ok(index) = config::parse(config)
-        && let Ok(local) = LocalCache::of(&index)
+    if let Ok(index) = index_format::parse(config)
+        && let Ok(local) = LocalCache::from_index(&index)
     {
         let Ok(manifest) = Manifest::parse(&local.manifest) else {
             return; // a media type that no manifest may have
         };
         let back = manifest.index(&local.config).expect("one names the other");
-        assert_eq!(Graph::of(&back).ok(), Graph::of(&index).ok());
+        assert_eq!(
+            Graph::from_index(&back).ok(),
+            Graph::from_index(&index).ok()
+        );
     }
 }

@@ -164,9 +164,9 @@ impl Manifest {
             }
             _ => return Err(media_type("document".to_owned(), document.media_type)),
         };
-        let config = index_format.ok_or(ManifestError::NoConfig)?;
-        if index_format.media_type != index_format::MEDIA_TYPE {
-            return Err(media_type("config".to_owned(), index_format.media_type));
+        let config = config.ok_or(ManifestError::NoConfig)?;
+        if config.media_type != index_format::MEDIA_TYPE {
+            return Err(media_type("config".to_owned(), config.media_type));
         }
         for layer in &layers {
             if !LAYER_TYPES
@@ -177,20 +177,17 @@ impl Manifest {
                 return Err(media_type(what, layer.media_type.clone()));
             }
         }
-        Ok(Self {
-            index_format,
-            layers,
-        })
+        Ok(Self { config, layers })
     }
 
     /// The index that BuildKit's own `type=gha` export of the same build would hold.
     pub fn index(&self, config: &[u8]) -> Result<CacheConfig, ManifestError> {
-        let actual = Digest::of(index_format);
+        let actual = Digest::of(config);
         let expected = self.config.digest;
         if actual != expected {
             return Err(ManifestError::OtherConfig { expected, actual });
         }
-        let mut index = index_format::parse(index_format)?;
+        let mut index = index_format::parse(config)?;
         let described: HashMap<_, _> = self.layers.iter().map(|l| (l.digest, l)).collect();
         for layer in &mut index.layers {
             let descriptor = described
@@ -243,15 +240,15 @@ impl LocalCache {
         let manifest = Manifest {
             config: Descriptor {
                 media_type: index_format::MEDIA_TYPE.to_owned(),
-                digest: Digest::of(&index_format),
-                size: i64::try_from(index_format.len()).unwrap_or(i64::MAX),
+                digest: Digest::of(&config),
+                size: i64::try_from(config.len()).unwrap_or(i64::MAX),
                 annotations: BTreeMap::new(),
             },
             layers,
         };
         Ok(Self {
             manifest: manifest.to_json(),
-            index_format,
+            config,
         })
     }
 

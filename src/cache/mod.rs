@@ -7,13 +7,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `spec`, `config`, `manifest`, `graph` | formats, without I/O: attributes, the index, its graph |
+//! | `attributes`, `index_format`, `manifest`, `graph` | formats, without I/O: attributes, the index, its graph |
 //! | `export` | a layer on its way out: `layer`, `upload`, `ledger`; `finish` writes the index |
-//! | `import` | `load` the indexes, `promise` layers; `fetch` and verify them into a `blob` |
+//! | `import` | `load` the indexes, `confirm` layers; `fetch` and verify them into a `blob` |
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
-//! | `proof`, `damage`, `heal` | what is known to be there, what is not to be believed, and its repair |
-//! | `report`, `waits`, `unreachable` | what people are told |
-//! | `lookup`, `listing`, `spool`, `growing`, `flight` | what both directions stand on |
+//! | `proof`, `quarantine`, `repair` | what is known to be there, what is not to be believed, and its repair |
+//! | `report`, `wait_rows`, `unreachable` | what people are told |
+//! | `lookup`, `listing`, `spool`, `tail`, `single_flight` | what both directions stand on |
 
 use std::{io, sync::Arc};
 
@@ -140,7 +140,7 @@ impl Cache {
         spec: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ExportJob>, Refused> {
-        Ok(ExportJob::new(self.lane(attributes, reporter)?, attributes))
+        Ok(ExportJob::new(self.lane(spec, reporter)?, spec))
     }
 
     /// An import, which begins at once to load the indexes of all scopes of the token.
@@ -149,7 +149,7 @@ impl Cache {
         spec: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ImportJob>, Refused> {
-        let client = self.client(attributes, &reporter)?;
+        let client = self.client(spec, &reporter)?;
         if client.token().readable().next().is_none() {
             return Err(Refused::Unreadable {
                 scopes: ScopeNames::from_token(client.token()),
@@ -159,7 +159,7 @@ impl Cache {
         Ok(ImportJob::new(
             cache,
             client,
-            attributes,
+            spec,
             key::version(),
             reporter,
         ))
@@ -171,10 +171,7 @@ impl Cache {
         spec: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<Relay>, Refused> {
-        Ok(Relay::new(
-            self.lane(attributes, reporter)?,
-            attributes.timeout,
-        ))
+        Ok(Relay::new(self.lane(spec, reporter)?, spec.timeout))
     }
 
     fn lane(
@@ -182,7 +179,7 @@ impl Cache {
         spec: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<ExportContext, Refused> {
-        let client = self.client(attributes, &reporter)?;
+        let client = self.client(spec, &reporter)?;
         // The service writes to the first writable scope; stock BuildKit names the index after
         // the last, and its importers look for that name.
         let Some(scope) = client.token().last_writable() else {
@@ -190,8 +187,7 @@ impl Cache {
                 scopes: ScopeNames::from_token(client.token()),
             });
         };
-        let key =
-            |scope: &Scope| IndexKey::new(&attributes.scope, &scope.name, self.0.settings.signed);
+        let key = |scope: &Scope| IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
         let index = key(scope);
         let other_indexes = client.token().readable().map(key);
         let other_indexes = other_indexes.filter(|other| *other != index).collect();
@@ -216,15 +212,15 @@ impl Cache {
     }
 
     fn client(&self, spec: &Attributes, reporter: &Arc<dyn Reporter>) -> Result<Client, Refused> {
-        let token = Token::parse(attributes.token.clone())?;
+        let token = Token::parse(spec.token.clone())?;
         token.check(Timestamp::now())?;
         let target = Target {
-            api: attributes.api.clone(),
+            api: spec.api.clone(),
             token,
-            rest: attributes.rest(),
+            rest: spec.rest(),
         };
         let mut config = self.0.settings.client.clone();
-        index_format.observer = Arc::new(WaitRows::new(reporter));
-        Ok(Client::new(self.0.http.clone(), target, index_format))
+        config.observer = Arc::new(WaitRows::new(reporter));
+        Ok(Client::new(self.0.http.clone(), target, config))
     }
 }

@@ -49,7 +49,7 @@ pub async fn read(
         }
     }
     match parsed.spec {
-        Ok(spec) => Ok(Some(attributes)),
+        Ok(spec) => Ok(Some(spec)),
         Err(error) => skip(build, what, &error.to_string(), parsed.ignore_error).map(|()| None),
     }
 }

@@ -58,11 +58,11 @@ impl BuildInterceptor {
         else {
             return Ok(Edit::REMOVE);
         };
-        let ignore_error = attributes.ignores_errors();
+        let ignore_error = spec.ignores_errors();
         let made = if self.streams(build, request).await {
-            self.stream(build, request, &attributes, key, index)
+            self.stream(build, request, &spec, key, index)
         } else {
-            self.relay(build, &attributes)
+            self.relay(build, &spec)
         };
         match made {
             Ok(entry) => Ok(Edit::Replace(vec![entry])),
@@ -100,8 +100,8 @@ impl BuildInterceptor {
         let row = build.board.export_row(&request.session, index);
         let dest = Digest::of(format!("{}-{key}", build.reference)).hex();
         let form = OwnManifest::beside(&request.exports).form;
-        let attrs = attributes::local_export_attrs(attributes, &dest, form);
-        let job = self.cache.export(attributes, row.reporter())?;
+        let attrs = attributes::local_export_attrs(spec, &dest, form);
+        let job = self.cache.export(spec, row.reporter())?;
         row.expect();
         build.serve(&attributes::store_id(&dest), Arc::clone(&job) as _);
         build.keep_export(job);
@@ -112,7 +112,7 @@ impl BuildInterceptor {
     }
 
     fn relay(&self, build: &Build, spec: &Attributes) -> Result<Entry, crate::cache::Refused> {
-        let relay = self.cache.relay(attributes, build.board.reporter())?;
+        let relay = self.cache.relay(spec, build.board.reporter())?;
         if self.settings.steps_can_listen {
             let short = "cache export: it passes unencrypted where build steps can listen";
             let detail = "--import-tls-cert and --import-tls-key of the gateway encrypt it";
@@ -122,8 +122,7 @@ impl BuildInterceptor {
         let (scopes, expires) = (token.scopes().to_vec(), token.expires());
         let backend = Arc::new(backends::Export(relay));
         let access = self.builds.endpoint().open(backend, &scopes, expires);
-        let attrs =
-            attributes::loopback_export_attrs(attributes, access.url.expose(), &access.token);
+        let attrs = attributes::loopback_export_attrs(spec, access.url.expose(), &access.token);
         build.keep_access(access);
         Ok(Entry {
             kind: entry::GHA.into(),

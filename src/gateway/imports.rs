@@ -51,7 +51,7 @@ impl BuildInterceptor {
         else {
             return Ok(Import::dropped());
         };
-        let job = match self.cache.import(&attributes, build.board.reporter()) {
+        let job = match self.cache.import(&spec, build.board.reporter()) {
             Ok(job) => job,
             // It was decided so: nobody needs to be warned of it.
             Err(refused @ Refused::Unreadable { .. }) => {
@@ -72,7 +72,7 @@ impl BuildInterceptor {
         for entry in &entries {
             let (from, to) = (
                 import_name::of_buildkit(entry),
-                import_name::of_scope(&attributes.scope),
+                import_name::of_scope(&spec.scope),
             );
             build.board.rename_import(from, to);
         }
@@ -87,8 +87,7 @@ impl BuildInterceptor {
         let backend = Arc::new(backends::Import(Arc::clone(job)));
         let expires = job.token().expires();
         let access = self.builds.endpoint().open(backend, job.scopes(), expires);
-        let attrs =
-            attributes::loopback_import_attrs(attributes, access.url.expose(), &access.token);
+        let attrs = attributes::loopback_import_attrs(spec, access.url.expose(), &access.token);
         build.keep_access(access);
         Entry {
             kind: entry::GHA.into(),

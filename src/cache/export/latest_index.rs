@@ -81,18 +81,18 @@ impl PreviousIndex {
         };
         let parsed = blocking(move || {
             let config = index_format::parse(&raw).ok();
-            Ok(index_format.map(|config| (Graph::from_index(&index_format).ok(), index_format)))
+            Ok(config.map(|config| (Graph::from_index(&config).ok(), config)))
         });
         let Ok(Some((graph, config))) = parsed.await else {
             let nothing = Self::default();
             return Arc::new(Self { key, ..nothing });
         };
-        repair::learn(&lane.cache.quarantine, client.identity(), &index_format);
+        repair::learn(&lane.cache.quarantine, client.identity(), &config);
         Arc::new(Self {
             key,
             graph,
-            layers: index_format.layers.iter().map(size).collect(),
-            damaged: index_format.damaged,
+            layers: config.layers.iter().map(size).collect(),
+            damaged: config.damaged,
             unreadable: None,
         })
     }

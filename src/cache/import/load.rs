@@ -65,29 +65,22 @@ impl Core {
             key: stored.key.clone(),
             reason,
         };
-        let config = index_format
+        let config = config
             .map_err(|e| invalid(e.to_string()))?
             .map_err(|e| invalid(e.to_string()))?;
-        let layers = layers(&index_format)
-            .map_err(|layer| invalid(format!("the layer {layer} has no diffID")))?;
-        repair::learn(
-            &self.cache.quarantine,
-            self.client.identity(),
-            &index_format,
-        );
+        let layers =
+            layers(&config).map_err(|layer| invalid(format!("the layer {layer} has no diffID")))?;
+        repair::learn(&self.cache.quarantine, self.client.identity(), &config);
         let signature = if self.cache.settings.signed {
             self.load_signature(client, &stored.raw).await?
         } else {
             // buildkitd gets what was checked, and not a text that it may read in another way.
-            stored.raw = index_format.to_json().into();
+            stored.raw = config.to_json().into();
             None
         };
         Ok(Some(Index {
             layers,
-            document: Mutex::new(Some(Arc::new(Document {
-                stored,
-                index_format,
-            }))),
+            document: Mutex::new(Some(Arc::new(Document { stored, config }))),
             signature,
         }))
     }
@@ -112,8 +105,8 @@ impl Core {
 /// What a build can use of an index, if buildkitd can afford to read it.
 fn readable(raw: &[u8]) -> Result<CacheConfig, IndexError> {
     let config = index_format::parse(raw)?.usable();
-    index_format.check_cost()?;
-    Ok(index_format)
+    config.check_cost()?;
+    Ok(config)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +128,7 @@ fn layers(config: &CacheConfig) -> Result<HashMap<Digest, Recorded>, Digest> {
             diff_id: annotations.diff_id?,
         })
     };
-    let layers = index_format.layers.iter();
+    let layers = config.layers.iter();
     layers
         .map(|layer| Ok((layer.blob, recorded(layer).ok_or(layer.blob)?)))
         .collect()

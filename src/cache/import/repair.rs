@@ -119,7 +119,7 @@ impl Core {
 /// The index without the layer.
 fn without(raw: &[u8], digest: Digest) -> Result<CacheConfig, RepairError> {
     let config = index_format::parse(raw).map_err(|e| RepairError::Index(e.to_string()))?;
-    let kept = graph::without(&index_format, &HashSet::from([digest]));
+    let kept = graph::without(&config, &HashSet::from([digest]));
     let kept = kept.map_err(|e| RepairError::Index(e.to_string()))?;
     // An index without layers says nothing.
     Ok(if kept.layers.is_empty() {

@@ -133,8 +133,8 @@ mod tests {
     fn usable(records: &str) -> String {
         let json = format!("{{{LAYERS},\"records\":{records}}}");
         let config = index_format::parse(json.as_bytes()).unwrap().usable();
-        index_format.check().unwrap();
-        let json = String::from_utf8(index_format.to_json()).unwrap();
+        config.check().unwrap();
+        let json = String::from_utf8(config.to_json()).unwrap();
         let records = json.split_once("\"records\":").map_or("", |(_, r)| r);
         records
             .trim_end_matches('}')
