@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::{
     Client, Deadline, Error, Kind, TokenError,
     config::WaitGuard,
-    governor::TooLate,
     http::Call,
-    pace::Refusal,
+    rate_limiter::TooLate,
     retry::{self, Decision, Failed},
+    throttle::Refusal,
 };
 
 impl Client {
@@ -27,7 +27,7 @@ impl Client {
         let mut last = None;
         loop {
             attempts += 1;
-            let made = self.pass(call, started).await?;
+            let made = self.acquire(call, started).await?;
             // Calls are made within calls: boxed, their futures stay small.
             let outcome = self.in_time(Box::pin(attempt(self.nth(attempts)))).await;
             let outcome = outcome.ok_or_else(|| self.out_of_time(call, last.as_ref()))?;
@@ -43,8 +43,8 @@ impl Client {
             };
             match self.decide(&error, failed) {
                 Decision::Retry(wait) => self.wait(call, wait, &error).await?,
-                // The governor, which has been told, says when.
-                Decision::Pace => {}
+                // The rate_limiter, which has been told, says when.
+                Decision::RetryWhenAdmitted => {}
                 Decision::GiveUp => return Err(self.explained(error)),
             }
             last = Some(error);
@@ -52,15 +52,15 @@ impl Client {
     }
 
     /// Decides what to do after a failure. While a service cannot be reached all calls to it share
-    /// one time for attempts, unless this client insists.
+    /// one time for attempts, unless this client ignores_outages.
     fn decide(&self, error: &Error, failed: Failed) -> Decision {
         let decision = retry::decide(&self.config().retry, &error.kind, failed);
-        if self.insists() || !matches!(error.kind, Kind::Unreachable(_)) {
+        if self.ignores_outages() || !matches!(error.kind, Kind::Unreachable(_)) {
             return decision;
         }
         let wait = match decision {
             Decision::Retry(wait) => Some(wait),
-            Decision::Pace | Decision::GiveUp => None,
+            Decision::RetryWhenAdmitted | Decision::GiveUp => None,
         };
         let wait = (self.http().outages()).wait(&error.origin, self.caller(), wait);
         wait.map_or(Decision::GiveUp, Decision::Retry)
@@ -87,7 +87,7 @@ impl Client {
 
     /// Waits until the service may be called, which is at once unless its budget is used up or it
     /// has refused a call of this kind.
-    async fn pass(&self, call: Call, started: Instant) -> Result<Instant, Error> {
+    async fn acquire(&self, call: Call, started: Instant) -> Result<Instant, Error> {
         let patience = started.checked_add(self.config().retry.patience);
         let deadline = || match (self.deadline().map(Deadline::end), patience) {
             (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
@@ -96,7 +96,10 @@ impl Client {
         loop {
             let end = deadline();
             let waiting = |wait: Duration, why: &str| self.show(call, wait, why);
-            let passed = self.lane().pass(call, self.priority(), end, waiting).await;
+            let passed = self
+                .limiter()
+                .acquire(call, self.priority(), end, waiting)
+                .await;
             let TooLate { wait, reason } = match passed {
                 Ok(at) => return Ok(at),
                 // Somebody with more time has joined meanwhile.
@@ -110,24 +113,24 @@ impl Client {
         }
     }
 
-    /// Tells the governor what the service said.
+    /// Tells the rate limiter what the service said.
     fn learn(&self, call: Call, made: Instant, error: Option<&Error>) {
         let Some(error) = error else {
-            return self.lane().served(call, made);
+            return self.limiter().served(call, made);
         };
         // A call that looks something up on its way may fail with that lookup's error.
-        if error.call != call.words() {
+        if error.call != call.name() {
             return;
         }
         if let Kind::Throttled(asked) = error.kind {
             let refusal = Refusal {
                 asked,
                 jitter: (self.config().jitter)(),
-                words: error.message.clone(),
+                message: error.message.clone(),
             };
-            self.lane().refused(call, made, refusal);
-        } else if !error.kind.leaves_doubt() && !matches!(error.kind, Kind::Unreachable(_)) {
-            self.lane().served(call, made);
+            self.limiter().refused(call, made, refusal);
+        } else if !error.kind.outcome_unknown() && !matches!(error.kind, Kind::Unreachable(_)) {
+            self.limiter().served(call, made);
         }
     }
 
@@ -157,7 +160,7 @@ impl Client {
     }
 
     fn show(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
-        tracing::info!(call = call.words(), ?wait, why, "waiting to try again");
+        tracing::info!(call = call.name(), ?wait, why, "waiting to try again");
         self.config().observer.waiting(call, wait, why)
     }
 

@@ -51,7 +51,7 @@ impl Call {
     }
 
     /// The call in words.
-    pub const fn words(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Lookup => "lookup",
             Self::Reserve => "reserve",

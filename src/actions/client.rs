@@ -15,11 +15,11 @@ use url::Url;
 use super::{
     Api, ClientConfig, Deadline, Entry, Error, Identity, Kind, Priority, Reserved, RestTarget,
     Target, Token,
-    allowance::Allowance,
-    answer::Answer,
-    governor::Lane,
-    http::{Call, Http, Request, Side},
-    outage::Caller,
+    circuit_breaker::Caller,
+    http::{Call, Endpoint, Http, Request},
+    rate_limit_headers::RateLimitHeaders,
+    rate_limiter::RateLimiter,
+    response::Response,
     rest, retry, v1, v2,
 };
 use crate::protocol;
@@ -32,7 +32,7 @@ const PLAIN_URL: &str = "the service is reached over https, but its signed URLs 
      buildkit-gha serve behind a proxy with TLS, start it with --base-url https://… or \
      --trusted-proxy and the proxy's address";
 
-/// Calls one service with one token. A clone shares all but the deadline and the weight.
+/// Calls one service with one token. A clone shares all but the deadline and the priority.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ pub struct Client {
     priority: Priority,
     /// Which attempt of a call it makes, from 1.
     attempt: u32,
-    insists: bool,
+    ignores_outages: bool,
 }
 
 struct Shared {
@@ -48,7 +48,7 @@ struct Shared {
     target: Target,
     identity: Identity,
     config: ClientConfig,
-    lane: Arc<Lane>,
+    limiter: Arc<RateLimiter>,
     caller: Caller,
 }
 
@@ -66,13 +66,13 @@ impl Client {
     pub fn new(http: Http, target: Target, config: ClientConfig) -> Self {
         let identity = Identity::new(&target.api, &target.token);
         let (Api::V1(url) | Api::V2(url)) = &target.api;
-        let lane = http.lane(url, target.token.subject());
+        let limiter = http.limiter(url, target.token.subject());
         let shared = Shared {
             http,
             target,
             identity,
             config,
-            lane,
+            limiter,
             caller: Caller::default(),
         };
         Self {
@@ -80,7 +80,7 @@ impl Client {
             deadline: None,
             priority: Priority::default(),
             attempt: 1,
-            insists: false,
+            ignores_outages: false,
         }
     }
 
@@ -97,9 +97,9 @@ impl Client {
     /// The same client, whose calls are made and repeated whatever is remembered of the service: for
     /// bytes that were promised, so that a build fails without them.
     #[must_use]
-    pub fn insisting(&self) -> Self {
+    pub fn ignoring_outages(&self) -> Self {
         Self {
-            insists: true,
+            ignores_outages: true,
             ..self.clone()
         }
     }
@@ -107,15 +107,15 @@ impl Client {
     /// A deadline at `end` that does not fall while uploads to this service move, for `overtime` at
     /// most. What stands still for as long as a transfer may does not move.
     pub fn while_moving(&self, end: Instant, overtime: Duration) -> Deadline {
-        let last_progress = Arc::clone(&self.lane().last_progress);
-        Deadline::while_moving(end, last_progress, self.config().no_progress, overtime)
+        let last_activity = Arc::clone(&self.limiter().last_activity);
+        Deadline::while_moving(end, last_activity, self.config().no_progress, overtime)
     }
 
-    /// The same client, whose calls are served by this weight where not all can be.
+    /// The same client, whose calls are served by this priority where not all can be.
     #[must_use]
-    pub fn with_priority(&self, weight: &Priority) -> Self {
+    pub fn with_priority(&self, priority: &Priority) -> Self {
         Self {
-            priority: weight.clone(),
+            priority: priority.clone(),
             ..self.clone()
         }
     }
@@ -161,7 +161,7 @@ impl Client {
                 Api::V2(base) => v2::reserve(&client, base, key, version).await,
             };
             outcome.inspect_err(|error| {
-                in_doubt.fetch_or(error.kind.leaves_doubt(), Ordering::Relaxed);
+                in_doubt.fetch_or(error.kind.outcome_unknown(), Ordering::Relaxed);
             })
         };
         match self.retrying(Call::Reserve, attempt).await {
@@ -215,20 +215,20 @@ impl Client {
     }
 
     /// One attempt of a call.
-    pub(super) async fn call(&self, mut request: Request) -> Result<Answer, Error> {
+    pub(super) async fn call(&self, mut request: Request) -> Result<Response, Error> {
         let (call, side) = (request.call, request.side);
         // What is sent again is no progress.
         if call == Call::UploadPart && self.attempt == 1 {
-            request.last_progress = Some(Arc::clone(&self.lane().last_progress));
+            request.last_activity = Some(Arc::clone(&self.limiter().last_activity));
         }
         let limit = retry::limit(self.config(), call, self.attempt);
-        let lost_tls = side == Side::Blob && self.loses_tls(request.url.expose());
+        let lost_tls = side == Endpoint::Blob && self.loses_tls(request.url.expose());
         let answer = self.reach(request, limit).await;
         let answer = answer.map_err(|error| if lost_tls { hinting(error) } else { error })?;
-        if side == Side::Api
-            && let Some(allowance) = Allowance::of(answer.headers())
+        if side == Endpoint::Api
+            && let Some(headers) = RateLimitHeaders::parse(answer.headers())
         {
-            self.lane().told(call, Instant::now(), allowance);
+            self.limiter().update(call, Instant::now(), headers);
         }
         Ok(answer)
     }
@@ -252,16 +252,16 @@ impl Client {
         self.deadline.as_ref()
     }
 
-    pub(super) fn insists(&self) -> bool {
-        self.insists
+    pub(super) fn ignores_outages(&self) -> bool {
+        self.ignores_outages
     }
 
     pub(super) fn caller(&self) -> &Caller {
         &self.shared.caller
     }
 
-    pub(super) fn lane(&self) -> &Lane {
-        &self.shared.lane
+    pub(super) fn limiter(&self) -> &RateLimiter {
+        &self.shared.limiter
     }
 
     /// An error of this client's own.
@@ -269,7 +269,7 @@ impl Client {
         let (Api::V1(url) | Api::V2(url)) = self.api();
         Error {
             kind,
-            call: call.words(),
+            call: call.name(),
             origin: url.origin().ascii_serialization(),
             message: message.to_owned(),
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Budgets, http::Call};
 
-/// How long a connection may take to be made, TLS included: a healthy far side needs well below
+/// How long a connection may take to be made, TLS included: a healthy server needs well below
 /// a second, a dropped packet is sent again after 1 and 3 seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -32,7 +32,7 @@ const NO_PROGRESS: Duration = Duration::from_secs(30);
 /// again, and larger ones would hold more memory.
 pub const PART_BYTES: u64 = 4 << 20;
 
-/// Parts in flight at most, over all uploads; [`super::width`] finds how many there should be. It is
+/// Parts in flight at most, over all uploads; [`super::AdaptiveConcurrency`] finds how many there should be. It is
 /// as many connections as one blob store address serves well.
 const MOST_PARTS: usize = 16;
 

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 
 use super::{
     Client, Entry, Error, Kind,
-    answer::Answer,
     http::{Call, Request},
+    response::Response,
 };
 use crate::{protocol::range::ContentRange, secret::SecretUrl};
 
@@ -191,7 +191,7 @@ impl Client {
         call: Call,
         url: SecretUrl,
         range: Option<Range<u64>>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let mut request = Request::blob(call, Method::GET, url);
         if let Some(range) = range {
             let text = format!("bytes={}-{}", range.start, range.end - 1);
@@ -206,7 +206,7 @@ struct Body {
     client: Client,
     location: Location,
     url: SecretUrl,
-    answer: Answer,
+    answer: Response,
     left: u64,
 }
 
@@ -231,7 +231,7 @@ impl Body {
 }
 
 /// Exactly the first `length` bytes of a body.
-async fn first(mut answer: Answer, length: u64) -> Result<Bytes, Error> {
+async fn first(mut answer: Response, length: u64) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
     loop {
         let left = length - bytes.len() as u64;
@@ -246,19 +246,19 @@ async fn first(mut answer: Answer, length: u64) -> Result<Bytes, Error> {
     }
 }
 
-fn cut_off(answer: &Answer, missing: u64) -> Error {
+fn cut_off(answer: &Response, missing: u64) -> Error {
     let message = format!("the body ended {missing} bytes too early");
     answer.context().error(Kind::Incomplete, &message)
 }
 
 /// The `Content-Range` of a partial answer.
-fn content_range(answer: &Answer) -> Option<ContentRange> {
+fn content_range(answer: &Response) -> Option<ContentRange> {
     let text = answer.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     ContentRange::parse(text).ok()
 }
 
 /// The size of the whole entry, of which the bytes up to `end` were asked for.
-fn total(answer: &Answer, end: u64) -> Result<u64, Error> {
+fn total(answer: &Response, end: u64) -> Result<u64, Error> {
     let total = match answer.status() {
         StatusCode::PARTIAL_CONTENT => content_range(answer).and_then(|got| {
             let total = got.total?;
@@ -272,7 +272,7 @@ fn total(answer: &Answer, end: u64) -> Result<u64, Error> {
 }
 
 /// Whether an answer holds what was asked for.
-fn check_range(answer: &Answer, asked: &Range<u64>) -> Result<(), Error> {
+fn check_range(answer: &Response, asked: &Range<u64>) -> Result<(), Error> {
     let fits = match answer.status() {
         StatusCode::PARTIAL_CONTENT => content_range(answer).is_some_and(|got| got.range == *asked),
         StatusCode::RANGE_NOT_SATISFIABLE => false,

@@ -66,7 +66,7 @@ impl NoConnection {
 
 impl Kind {
     /// True if the service may have done what it was asked although the call failed.
-    pub(crate) fn leaves_doubt(&self) -> bool {
+    pub(crate) fn outcome_unknown(&self) -> bool {
         matches!(
             self,
             Self::Server(_) | Self::Transport | Self::Incomplete | Self::Timeout

@@ -24,17 +24,18 @@ use tokio::{
 use url::{Host, Url};
 
 pub use super::call::Call;
-pub(crate) use super::request::{Request, Side};
+pub(crate) use super::request::{Endpoint, Request};
 use super::{
     Error, Kind,
     adaptive_concurrency::AdaptiveConcurrency,
-    answer::Answer,
     body::{Sent, SlicedBody},
+    circuit_breaker::CircuitBreakers,
     config::HttpConfig,
-    failure,
-    governor::{Governor, Lane},
-    outage::Outages,
-    resolve, tls,
+    error_response,
+    rate_limiter::{RateLimiter, RateLimiters},
+    resolve,
+    response::Response,
+    tls,
 };
 use crate::digest::Digest;
 
@@ -50,7 +51,7 @@ const MEMORY_UNIT: u64 = 4 << 10;
 
 /// How long a call may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Limit {
+pub(crate) enum TimeLimit {
     /// In all, up to the answer's head.
     Total(Duration),
     /// Without moving one byte.
@@ -84,8 +85,8 @@ struct Shared {
     memory: Arc<Semaphore>,
     memory_units: u32,
     uploads: AdaptiveConcurrency,
-    governor: Governor,
-    outages: Outages,
+    rate_limiter: RateLimiters,
+    outages: CircuitBreakers,
     counters: [Counter; Call::ALL.len()],
 }
 
@@ -161,16 +162,17 @@ impl Http {
         };
         let strict = Route::new(|| base().redirect(redirect::Policy::none()));
         let reading = Route::new(|| base().redirect(redirect::Policy::limited(MAX_REDIRECTS)));
-        let words = |error: reqwest::Error| HttpError(failure::words(&error.without_url()));
+        let setup_error =
+            |error: reqwest::Error| HttpError(error_response::error_chain(&error.without_url()));
         let memory_units = units(config.part_memory);
         Ok(Self(Arc::new(Shared {
-            strict: strict.map_err(words)?,
-            reading: reading.map_err(words)?,
+            strict: strict.map_err(setup_error)?,
+            reading: reading.map_err(setup_error)?,
             memory: Arc::new(Semaphore::new(memory_units as usize)),
             memory_units,
             uploads: AdaptiveConcurrency::new("up", config.most_parts),
-            governor: Governor::new(config.budgets),
-            outages: Outages::default(),
+            rate_limiter: RateLimiters::new(config.budgets),
+            outages: CircuitBreakers::default(),
             counters: Default::default(),
         })))
     }
@@ -184,13 +186,13 @@ impl Http {
         }
     }
 
-    /// The lane of those who call the service at `url` as `subject`.
-    pub(super) fn lane(&self, url: &Url, subject: Digest) -> Arc<Lane> {
-        self.0.governor.lane(url, subject)
+    /// The rate limiter of those who call the service at `url` as `subject`.
+    pub(super) fn limiter(&self, url: &Url, subject: Digest) -> Arc<RateLimiter> {
+        self.0.rate_limiter.limiter(url, subject)
     }
 
     /// The services that cannot be reached.
-    pub(super) fn outages(&self) -> &Outages {
+    pub(super) fn outages(&self) -> &CircuitBreakers {
         &self.0.outages
     }
 
@@ -211,7 +213,7 @@ impl Http {
     }
 
     /// Sends a request and waits for the head of a good answer; any other is an error.
-    pub(crate) async fn send(&self, request: Request, limit: Limit) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, request: Request, limit: TimeLimit) -> Result<Response, Error> {
         let counter = self.counter(request.call);
         counter.sent.fetch_add(1, Ordering::Relaxed);
         let result = self.exchange(request, limit).await;
@@ -223,12 +225,12 @@ impl Http {
         result
     }
 
-    async fn exchange(&self, request: Request, limit: Limit) -> Result<Answer, Error> {
+    async fn exchange(&self, request: Request, limit: TimeLimit) -> Result<Response, Error> {
         let begun = Instant::now();
         let sent = Sent::default();
-        let context = failure::Context::of(&request);
+        let context = error_response::Context::new(&request);
         tracing::debug!(
-            call = request.call.words(),
+            call = request.call.name(),
             origin = context.origin,
             bytes = request.body.len(),
             "call"
@@ -246,14 +248,14 @@ impl Http {
             .body(reqwest::Body::wrap(SlicedBody::new(
                 request.body,
                 sent.clone(),
-                request.last_progress,
+                request.last_activity,
             )))
             .send();
         let response = within(limit, &sent, response)
             .await
             .ok_or_else(|| context.too_slow(limit))?
             .map_err(|error| context.transport(error))?;
-        let answer = Answer::new(response, context, limit, begun);
+        let answer = Response::new(response, context, limit, begun);
         match answer.status() {
             status if status.is_success() => Ok(answer),
             // The one failure that a download understands: there are fewer bytes than asked for.
@@ -268,11 +270,11 @@ impl Http {
 }
 
 /// Runs a transfer within its limit.
-async fn within<F: Future>(limit: Limit, sent: &Sent, transfer: F) -> Option<F::Output> {
+async fn within<F: Future>(limit: TimeLimit, sent: &Sent, transfer: F) -> Option<F::Output> {
     let stalled = async {
         match limit {
-            Limit::Total(time) => tokio::time::sleep(time).await,
-            Limit::NoProgress(time) => sent.stalled(time).await,
+            TimeLimit::Total(time) => tokio::time::sleep(time).await,
+            TimeLimit::NoProgress(time) => sent.stalled(time).await,
         }
     };
     tokio::select! {
@@ -291,7 +293,7 @@ fn units(bytes: u64) -> u32 {
 pub(crate) fn source_error(call: Call, error: &std::io::Error) -> Error {
     Error {
         kind: Kind::Source,
-        call: call.words(),
+        call: call.name(),
         origin: "this machine".to_owned(),
         message: format!("the bytes to send are gone: {error}"),
     }

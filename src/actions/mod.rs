@@ -7,12 +7,12 @@
 //! |---|---|
 //! | `client`, `attempts`, `deadline` | the calls as others see them; attempts, waits and the deadline |
 //! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
-//! | `call`, `request`, `http`, `body`, `answer`, `speed`, `failure` | the one send, and how its outcome is read |
+//! | `call`, `request`, `http`, `body`, `response`, `min_throughput`, `error_response` | the one send, and how its outcome is read |
 //! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
-//! | `governor`, `pace`, `weight`, `allowance` | who may call and when: one budget for each service and token |
-//! | `outage`, `connect`, `resolve` | services that cannot be reached: why, and for how long that is remembered |
+//! | `rate_limiter`, `throttle`, `priority`, `rate_limit_headers` | who may call and when: one budget for each service and token |
+//! | `circuit_breaker`, `connect`, `resolve` | services that cannot be reached: why, and for how long that is remembered |
 //! | `upload`, `download` | what takes several calls |
-//! | `width` | how many transfers run side by side |
+//! | `adaptive_concurrency` | how many transfers run side by side |
 //! | `token`, `config`, `error` | what they say |
 
 use std::{ops::Range, sync::Arc};
@@ -22,30 +22,30 @@ use bytes::Bytes;
 use url::Url;
 
 mod adaptive_concurrency;
-mod allowance;
-mod answer;
 mod attempts;
 mod azure;
 mod body;
 mod call;
+mod circuit_breaker;
 mod client;
 mod config;
 mod connect;
 mod deadline;
 mod download;
 mod error;
-mod failure;
-mod governor;
+mod error_response;
 mod http;
 mod min_throughput;
-mod outage;
-mod pace;
 pub mod plan;
 mod priority;
+mod rate_limit_headers;
+mod rate_limiter;
 mod request;
 mod resolve;
+mod response;
 mod rest;
 mod retry;
+mod throttle;
 mod tls;
 mod token;
 mod upload;
@@ -53,6 +53,7 @@ mod v1;
 mod v2;
 
 pub use adaptive_concurrency::{AdaptiveConcurrency, Permit};
+pub use circuit_breaker::OUTAGE_TIME;
 pub use client::Client;
 pub use config::{
     ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Unobserved, WaitGuard,
@@ -60,11 +61,10 @@ pub use config::{
 pub use deadline::{Deadline, TimeoutReason};
 pub use download::{Location, Probe};
 pub use error::{Error, Kind, NoConnection};
-pub use governor::{Budgets, PerMinute};
 pub use http::{Call, Count, Http, HttpError};
-pub use min_throughput::owed;
-pub use outage::REMEMBERED;
+pub use min_throughput::min_bytes;
 pub use priority::Priority;
+pub use rate_limiter::{Budgets, PerMinute};
 pub use token::{Token, TokenError};
 
 use crate::secret::{Secret, SecretUrl};
@@ -167,7 +167,7 @@ pub trait Source: Send + Sync {
     /// will be.
     async fn read(&self, range: Range<u64>) -> std::io::Result<Bytes>;
 
-    /// The far side has these bytes: they are not read again.
+    /// The service has these bytes: they are not read again.
     fn confirmed(&self, _range: Range<u64>) {}
 
     /// Waits until the bytes before `end` are there, and takes no memory for it. A part asks for

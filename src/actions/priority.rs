@@ -6,14 +6,14 @@ use std::sync::{
 };
 
 /// What a call saves if it is made: of those that wait for their turn, the largest goes first.
-/// A clone is the same weight, so that it can still change while its call waits.
+/// A clone is the same priority, so that it can still change while its call waits.
 #[derive(Debug, Clone, Default)]
 pub struct Priority(Arc<AtomicU64>);
 
 impl Priority {
-    /// A weight of so much; bytes saved are the usual measure.
-    pub fn new(weight: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(weight)))
+    /// A priority of so much; bytes saved are the usual measure.
+    pub fn new(value: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(value)))
     }
 
     /// More than any other: an export is worth nothing without its index.
@@ -21,14 +21,14 @@ impl Priority {
         Self::new(u64::MAX)
     }
 
-    /// True for [`Weight::first`].
+    /// True for [`Priority::first`].
     pub fn is_first(&self) -> bool {
         self.get() == u64::MAX
     }
 
     /// Changes it, for its clones too.
-    pub fn set(&self, weight: u64) {
-        self.0.store(weight, Ordering::Relaxed);
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     /// What it is now.

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
-use super::{Call, deadline::LastProgress};
+use super::{Call, deadline::LastActivity};
 use zeroize::Zeroizing;
 
 use crate::secret::{Secret, SecretUrl};
 
 /// Who answers, since the same status means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(crate) enum Endpoint {
     /// The cache service or the REST API: a token is sent.
     Api,
     /// The blob store: the URL is the permission, no token is sent.
@@ -23,19 +23,19 @@ pub(crate) enum Side {
 /// One request, ready to be sent.
 pub(crate) struct Request {
     pub call: Call,
-    pub side: Side,
+    pub side: Endpoint,
     pub method: Method,
     pub url: SecretUrl,
     pub headers: HeaderMap,
     pub body: Bytes,
     /// Is told that bytes of the body move.
-    pub last_progress: Option<Arc<LastProgress>>,
+    pub last_activity: Option<Arc<LastActivity>>,
 }
 
 impl Request {
     /// A call to a service, with its token.
     pub fn api(call: Call, method: Method, url: Url, token: &Secret) -> Self {
-        let mut request = Self::new(call, Side::Api, method, SecretUrl::new(url));
+        let mut request = Self::new(call, Endpoint::Api, method, SecretUrl::new(url));
         // A token of other characters than a header can carry goes out as none and is refused.
         if let Ok(mut value) =
             HeaderValue::from_str(&Zeroizing::new(format!("Bearer {}", token.expose())))
@@ -48,10 +48,10 @@ impl Request {
 
     /// A call to a signed URL, which gets no token.
     pub fn blob(call: Call, method: Method, url: SecretUrl) -> Self {
-        Self::new(call, Side::Blob, method, url)
+        Self::new(call, Endpoint::Blob, method, url)
     }
 
-    fn new(call: Call, side: Side, method: Method, url: SecretUrl) -> Self {
+    fn new(call: Call, side: Endpoint, method: Method, url: SecretUrl) -> Self {
         Self {
             call,
             side,
@@ -59,7 +59,7 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            last_progress: None,
+            last_activity: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Call, ClientConfig, Kind,
     config::{FINISH_TIMEOUT, LOOKUP_TIMEOUT, RESERVE_TIMEOUT, RetryPolicy},
-    http::Limit,
+    http::TimeLimit,
 };
 
 /// Statuses that mean "not now" rather than "never".
@@ -17,7 +17,7 @@ pub(crate) enum Decision {
     /// Call again after this long.
     Retry(Duration),
     /// Call again as soon as the service lets.
-    Pace,
+    RetryWhenAdmitted,
     /// The failure counts.
     GiveUp,
 }
@@ -39,8 +39,10 @@ pub(crate) struct Failed {
 pub(crate) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decision {
     let again = failed.attempt < policy.attempts;
     let wait = match kind {
-        // A refusal by the pace costs the service nothing: patience ends it, not a count.
-        Kind::Throttled(_) if failed.elapsed < policy.patience => return Decision::Pace,
+        // Waiting for the rate limiter costs the service nothing: time ends it, not a count.
+        Kind::Throttled(_) if failed.elapsed < policy.patience => {
+            return Decision::RetryWhenAdmitted;
+        }
         Kind::Server(status) if again && PASSING.contains(status) => backoff(policy, failed),
         Kind::Unreachable(_) | Kind::Transport | Kind::Incomplete | Kind::Timeout if again => {
             backoff(policy, failed)
@@ -70,15 +72,15 @@ pub(crate) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decis
 const PATIENCE_GROWTH: u32 = 3;
 
 /// How long the `attempt`-th attempt of a call may take. A transfer may take as long as it moves.
-pub(crate) fn limit(config: &ClientConfig, call: Call, attempt: u32) -> Limit {
+pub(crate) fn limit(config: &ClientConfig, call: Call, attempt: u32) -> TimeLimit {
     let first = match call {
         Call::Lookup | Call::Probe => LOOKUP_TIMEOUT,
         Call::Reserve | Call::List | Call::Delete => RESERVE_TIMEOUT,
         Call::Finish | Call::JoinParts => FINISH_TIMEOUT,
-        Call::UploadPart | Call::Download => return Limit::NoProgress(config.no_progress),
+        Call::UploadPart | Call::Download => return TimeLimit::NoProgress(config.no_progress),
     };
     let growth = PATIENCE_GROWTH.saturating_pow(attempt.saturating_sub(1));
-    Limit::Total(first.saturating_mul(growth).min(config.call_timeout))
+    TimeLimit::Total(first.saturating_mul(growth).min(config.call_timeout))
 }
 
 /// Doubles with each attempt; half of it is certain and half is jitter.
@@ -126,7 +128,10 @@ mod tests {
     #[test]
     fn a_count_ends_faults_and_patience_ends_throttling() {
         assert_eq!(after(&Kind::Server(503), 5, 0.0), Decision::GiveUp);
-        assert_eq!(after(&Kind::Throttled(None), 50, 0.0), Decision::Pace);
+        assert_eq!(
+            after(&Kind::Throttled(None), 50, 0.0),
+            Decision::RetryWhenAdmitted
+        );
         let late = Failed {
             attempt: 2,
             elapsed: POLICY.patience,
@@ -140,8 +145,8 @@ mod tests {
     fn a_call_that_hangs_costs_little_and_a_slow_one_is_given_more_each_time() {
         let config = ClientConfig::default();
         let seconds = |call, attempt| match limit(&config, call, attempt) {
-            Limit::Total(time) => time.as_secs(),
-            Limit::NoProgress(time) => panic!("{time:?} without progress"),
+            TimeLimit::Total(time) => time.as_secs(),
+            TimeLimit::NoProgress(time) => panic!("{time:?} without progress"),
         };
         let lookup = [1, 2, 3, 4, 5].map(|attempt| seconds(Call::Lookup, attempt));
         assert_eq!(lookup, [3, 9, 27, 60, 60]);

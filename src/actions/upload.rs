@@ -72,7 +72,7 @@ impl Client {
             let Err(error) = client.finish_once(reservation, size).await else {
                 return Ok(());
             };
-            if error.kind.leaves_doubt() {
+            if error.kind.outcome_unknown() {
                 in_doubt.store(true, Ordering::Relaxed);
             } else if in_doubt.load(Ordering::Relaxed) && self.is_there(reservation, size).await? {
                 return Ok(());
@@ -153,8 +153,8 @@ impl Upload<'_> {
         S: Fn(Part, Bytes) -> Fut + Copy,
         Fut: Future<Output = Result<(), Error>>,
     {
-        // How many of these really run is for the width of all uploads to say.
-        let in_flight = self.client.http().uploads().most();
+        // How many of these really run is for the limit of all uploads to say.
+        let in_flight = self.client.http().uploads().max();
         stream::iter(plan.parts())
             .map(|part| self.part(part, send))
             .buffer_unordered(in_flight)
@@ -162,7 +162,7 @@ impl Upload<'_> {
             .await
     }
 
-    /// Sends one part. Each attempt takes a place and memory and reads the bytes anew, so that a
+    /// Sends one part. Each attempt takes a permit and memory and reads the bytes anew, so that a
     /// part that waits for its next attempt holds nothing.
     async fn part<S, Fut>(&self, part: Part, send: S) -> Result<(), Error>
     where
@@ -176,15 +176,15 @@ impl Upload<'_> {
                 let gone = |error| source_error(Call::UploadPart, &error);
                 self.source.available(part.range.end).await.map_err(gone)?;
                 let http = self.client.http();
-                let mut place = http.uploads().acquire().await;
+                let mut permit = http.uploads().acquire().await;
                 let _memory = http.memory(length).await;
                 let bytes = self.read(part.range.clone()).await.map_err(gone)?;
                 let outcome = send(part.clone(), bytes).await;
-                place.record(length, outcome.as_ref().err());
+                permit.record(length, outcome.as_ref().err());
                 outcome
             })
             .await?;
-        self.client.lane().last_progress.note();
+        self.client.limiter().last_activity.touch();
         self.source.confirmed(part.range.clone());
         let confirmed = self.confirmed.fetch_add(length, Ordering::Relaxed) + length;
         (self.progress)(confirmed);

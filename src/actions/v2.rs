@@ -7,7 +7,7 @@ use url::Url;
 use super::{
     Client, Entry, Error, Kind, Location, Reservation, UploadTarget,
     client::below,
-    failure::Context,
+    error_response::Context,
     http::{Call, Request},
 };
 use crate::{

@@ -36,7 +36,7 @@ const RANGE_ATTEMPTS: usize = 4;
 
 /// A range that has not moved for so long is given up, whatever is tried meanwhile: people are to
 /// be told within a minute. It leaves room for one transfer that hangs until it is cut. A few bytes
-/// are no movement: [`actions::owed`] says how many are.
+/// are no movement: [`actions::min_bytes`] says how many are.
 const STALL: Duration = Duration::from_secs(50);
 
 /// Room that is there is had at once; a longer wait is shown.
@@ -180,7 +180,7 @@ impl Fetch {
         let bar = TransferProgress::new(&self.reporter, "fetching", self.digest, self.size);
         let mut ranges = stream::iter(pieces(0..self.size, settings.range_bytes))
             .map(|range| self.range(range))
-            .buffered(self.cache.ranges.most());
+            .buffered(self.cache.ranges.max());
         let mut hasher = Hasher::default();
         let mut offset = 0;
         while let Some((chunks, _place)) = ranges.try_next().await? {
@@ -320,7 +320,7 @@ impl Watchdog {
     fn beat(&self, bytes: usize) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.moved = last.moved.saturating_add(bytes as u64);
-        if last.moved >= actions::owed(STALL) {
+        if last.moved >= actions::min_bytes(STALL) {
             let at = Instant::now();
             *last = Beat { at, moved: 0 };
         }

@@ -309,7 +309,7 @@ impl Core {
     fn flight(&self, digest: Digest, promised: &ConfirmedLayer) -> SharedFuture<Fetched> {
         let fetch = Fetch {
             cache: Arc::clone(&self.cache),
-            client: self.client.insisting(),
+            client: self.client.ignoring_outages(),
             reporter: Arc::clone(&self.reporter),
             entry: promised.entry.clone(),
             digest,

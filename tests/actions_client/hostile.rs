@@ -398,7 +398,7 @@ async fn what_a_refusal_repeats_of_the_token_is_hidden_and_the_rest_cut_to_size(
     let error = fake.v2().reserve("k", "v").await.unwrap_err();
     assert_eq!(
         (error.kind, error.call),
-        (Kind::Denied, Call::Reserve.words())
+        (Kind::Denied, Call::Reserve.name())
     );
     let said = &error.message;
     assert!(said.starts_with("[secret] may not write xxx"), "{said}");

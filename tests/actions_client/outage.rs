@@ -49,7 +49,7 @@ async fn a_refused_connection_is_remembered_for_all_clients() {
     assert_eq!(http.count(Call::Lookup).sent, ATTEMPTS);
     assert_eq!(http.count(Call::Reserve).sent, 1);
     // Bytes that were promised are worth all attempts.
-    assert_eq!(lookup(&next.insisting()).await, refused);
+    assert_eq!(lookup(&next.ignoring_outages()).await, refused);
     assert_eq!(http.count(Call::Lookup).sent, 2 * ATTEMPTS);
     // Another service is another matter.
     let healthy = Fake::start(|_, _| say(200, r#"{"ok":false}"#)).await;

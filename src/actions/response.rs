@@ -7,8 +7,8 @@ use serde_json::error::Category;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Error, Kind, failure,
-    http::{Limit, Side},
+    Error, Kind, error_response,
+    http::{Endpoint, TimeLimit},
     min_throughput::MinThroughput,
 };
 
@@ -20,23 +20,23 @@ const MAX_ERROR_BYTES: usize = 32 << 10;
 const MAX_JSON_BYTES: usize = 256 << 10;
 
 /// An answer, its head read.
-pub(crate) struct Answer {
+pub(crate) struct Response {
     response: reqwest::Response,
-    context: failure::Context,
-    limit: Limit,
+    context: error_response::Context,
+    limit: TimeLimit,
     begun: Instant,
     speed: MinThroughput,
 }
 
-impl Answer {
+impl Response {
     /// An answer to a request that was begun at `begun`.
     pub fn new(
         response: reqwest::Response,
-        context: failure::Context,
-        limit: Limit,
+        context: error_response::Context,
+        limit: TimeLimit,
         begun: Instant,
     ) -> Self {
-        let (Limit::Total(window) | Limit::NoProgress(window)) = limit;
+        let (TimeLimit::Total(window) | TimeLimit::NoProgress(window)) = limit;
         Self {
             response,
             context,
@@ -64,7 +64,7 @@ impl Answer {
         let asked = Instant::now();
         let chunk = timeout(self.speed.left(), self.response.chunk())
             .await
-            .map_err(|_| self.context.error(Kind::Timeout, &self.speed.words()))?
+            .map_err(|_| self.context.error(Kind::Timeout, &self.speed.name()))?
             .map_err(|error| self.context.incomplete(error))?;
         if let Some(chunk) = &chunk {
             self.speed.moved(chunk.len(), asked.elapsed());
@@ -127,7 +127,7 @@ impl Answer {
     }
 
     /// The error that this answer is.
-    pub async fn into_failure(mut self, side: Side) -> Error {
+    pub async fn into_failure(mut self, side: Endpoint) -> Error {
         let mut body = BytesMut::new();
         let until = self.until();
         // A body that breaks off, or does not end, still tells something.
@@ -145,9 +145,9 @@ impl Answer {
     /// When a body must be there that is part of the answer.
     fn until(&self) -> Instant {
         match self.limit {
-            Limit::Total(time) => self.begun + time,
+            TimeLimit::Total(time) => self.begun + time,
             // The call was a transfer, and is one no more.
-            Limit::NoProgress(time) => Instant::now() + time,
+            TimeLimit::NoProgress(time) => Instant::now() + time,
         }
     }
 
@@ -157,7 +157,7 @@ impl Answer {
     }
 
     /// What errors of this answer begin with.
-    pub fn context(&self) -> &failure::Context {
+    pub fn context(&self) -> &error_response::Context {
         &self.context
     }
 }

@@ -3,7 +3,7 @@
 //! A service that is down would cost each call of each build its retries. So the first failure to
 //! connect begins an [`Outage`], within which calls are made again for a grace that all callers
 //! share. After it the circuit is open: calls fail at once with the words of the first failure, for
-//! [`REMEMBERED`] at most. Now and then each client may send a probe meanwhile, and any answer closes
+//! [`OUTAGE_TIME`] at most. Now and then each client may send a probe meanwhile, and any answer closes
 //! the circuit.
 
 use std::{
@@ -17,10 +17,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Client, Error, Kind, NoConnection, answer::Answer, http::Limit, http::Request};
+use super::{
+    Client, Error, Kind, NoConnection, http::Request, http::TimeLimit, response::Response,
+};
 
 /// How long an outage is remembered before calls are made as if it had never been.
-pub const REMEMBERED: Duration = Duration::from_mins(1);
+pub const OUTAGE_TIME: Duration = Duration::from_mins(1);
 
 /// How long calls to a service that this client has not reached yet are repeated: long enough for a
 /// service that is being restarted, short enough to cost a build no more than two seconds.
@@ -48,11 +50,11 @@ const MAX_ORIGINS: usize = 256;
 
 /// The origins of the process.
 #[derive(Default)]
-pub(super) struct Outages(Mutex<HashMap<String, Arc<Origin>>>);
+pub(super) struct CircuitBreakers(Mutex<HashMap<String, Arc<CircuitBreaker>>>);
 
 /// One scheme, host and port.
 #[derive(Default)]
-struct Origin {
+struct CircuitBreaker {
     state: Mutex<State>,
     /// Held by the call that probes; the others wait for what it finds.
     probing: Arc<tokio::sync::Mutex<()>>,
@@ -72,7 +74,7 @@ struct State {
 struct Outage {
     since: Instant,
     cause: NoConnection,
-    words: String,
+    message: String,
     /// A client that has never reached the service has made all its attempts.
     given_up: bool,
 }
@@ -119,7 +121,7 @@ impl State {
     /// The outage, if it lasts and is not too old to be believed.
     fn outage(&mut self) -> Option<&Outage> {
         self.outage
-            .take_if(|outage| outage.since.elapsed() >= REMEMBERED);
+            .take_if(|outage| outage.since.elapsed() >= OUTAGE_TIME);
         self.outage.as_ref()
     }
 
@@ -148,7 +150,7 @@ impl State {
     }
 }
 
-impl Origin {
+impl CircuitBreaker {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,12 +203,12 @@ impl Origin {
             Some((&Kind::Unreachable(cause), error)) => {
                 if state.outage().is_none() {
                     let since = Instant::now();
-                    let words = error.message.clone();
-                    tracing::warn!(origin = error.origin, words, "cannot be reached");
+                    let message = error.message.clone();
+                    tracing::warn!(origin = error.origin, message, "cannot be reached");
                     state.outage = Some(Outage {
                         since,
                         cause,
-                        words,
+                        message,
                         given_up: false,
                     });
                 }
@@ -221,8 +223,8 @@ impl Origin {
     }
 }
 
-impl Outages {
-    fn origin(&self, name: &str) -> Arc<Origin> {
+impl CircuitBreakers {
+    fn origin(&self, name: &str) -> Arc<CircuitBreaker> {
         let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(origin) = origins.get(name) {
             return Arc::clone(origin);
@@ -233,7 +235,7 @@ impl Outages {
         if origins.len() >= MAX_ORIGINS {
             origins.clear();
         }
-        let origin = Arc::<Origin>::default();
+        let origin = Arc::<CircuitBreaker>::default();
         origins.insert(name.to_owned(), Arc::clone(&origin));
         origin
     }
@@ -247,16 +249,20 @@ impl Outages {
 
 impl Client {
     /// Sends a request, unless its service is known not to be reachable.
-    pub(super) async fn reach(&self, request: Request, limit: Limit) -> Result<Answer, Error> {
+    pub(super) async fn reach(
+        &self,
+        request: Request,
+        limit: TimeLimit,
+    ) -> Result<Response, Error> {
         let (call, name) = (request.call, request.url.origin());
         let origin = self.http().outages().origin(&name);
         let remembered = |outage: Outage| Error {
             kind: Kind::Unreachable(outage.cause),
-            call: call.words(),
+            call: call.name(),
             origin: name.clone(),
-            message: outage.words,
+            message: outage.message,
         };
-        let admission = if self.insists() {
+        let admission = if self.ignores_outages() {
             Admission::Free
         } else {
             origin.admit(self.caller()).await.map_err(&remembered)?

@@ -1,7 +1,7 @@
 //! Who may call, and when: one budget of requests for each service and token of the process.
 //!
-//! Callers of a kind that is held back wait in one line, the largest [`Weight`] first. One of
-//! them, the head, sleeps until the next call may be made, and then lets the best go: weights
+//! Callers of a kind that is held back wait in one queue, the largest [`Priority`] first. One of
+//! them, the head, sleeps until the next call may be made, and then lets the best go: priorities
 //! change while their calls wait.
 
 use std::{
@@ -18,9 +18,9 @@ use url::{Host, Url};
 
 use super::{
     Call, Priority,
-    allowance::Allowance,
-    deadline::LastProgress,
-    pace::{Pace, Refusal},
+    deadline::LastActivity,
+    rate_limit_headers::RateLimitHeaders,
+    throttle::{Refusal, Throttle},
 };
 use crate::digest::Digest;
 
@@ -33,9 +33,9 @@ const GITHUB_LOOKUPS: u32 = 1500;
 /// The hosts of github.com's Actions services, the cache's among them, end so.
 const GITHUB_HOSTS: &str = ".actions.githubusercontent.com";
 
-/// Lanes that are kept: the next build is told what the service said to the last one. With more,
+/// Limiters that are kept: the next build is told what the service said to the last one. With more,
 /// those that nobody uses now go.
-const MAX_LANES: usize = 64;
+const MAX_LIMITERS: usize = 64;
 
 /// How many calls of a kind a service takes in a minute, as the operator says it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,35 +73,35 @@ impl Budgets {
     }
 }
 
-/// The lanes of the process.
+/// The limiters of the process.
 #[derive(Default)]
-pub(super) struct Governor {
+pub(super) struct RateLimiters {
     budgets: Budgets,
-    lanes: Mutex<HashMap<(String, Digest), Arc<Lane>>>,
+    limiters: Mutex<HashMap<(String, Digest), Arc<RateLimiter>>>,
 }
 
-impl Governor {
+impl RateLimiters {
     pub fn new(budgets: Budgets) -> Self {
         Self {
             budgets,
-            lanes: Mutex::default(),
+            limiters: Mutex::default(),
         }
     }
 
-    /// The lane to the service at `url` with the token of `subject`; both together, since a
+    /// The limiter for the service at `url` with the token of `subject`; both together, since a
     /// service counts for each of its users.
-    pub fn lane(&self, url: &Url, subject: Digest) -> Arc<Lane> {
-        let mut lanes = lock(&self.lanes);
+    pub fn limiter(&self, url: &Url, subject: Digest) -> Arc<RateLimiter> {
+        let mut limiters = lock(&self.limiters);
         let key = (url.origin().ascii_serialization(), subject);
-        if let Some(lane) = lanes.get(&key) {
-            return Arc::clone(lane);
+        if let Some(limiter) = limiters.get(&key) {
+            return Arc::clone(limiter);
         }
-        if lanes.len() >= MAX_LANES {
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        if limiters.len() >= MAX_LIMITERS {
+            limiters.retain(|_, limiter| Arc::strong_count(limiter) > 1);
         }
-        let lane = Arc::new(Lane::new(self.budgets, is_github(url)));
-        lanes.insert(key, Arc::clone(&lane));
-        lane
+        let limiter = Arc::new(RateLimiter::new(self.budgets, is_github(url)));
+        limiters.insert(key, Arc::clone(&limiter));
+        limiter
     }
 }
 
@@ -109,11 +109,11 @@ fn is_github(url: &Url) -> bool {
     matches!(url.host(), Some(Host::Domain(name)) if name.ends_with(GITHUB_HOSTS))
 }
 
-/// The way to one service with one token: a line of callers for each kind of call.
-pub(super) struct Lane {
-    lines: HashMap<Call, Line>,
+/// Limits the calls to one service with one token: a queue of callers for each kind of call.
+pub(super) struct RateLimiter {
+    queues: HashMap<Call, Queue>,
     /// When bytes of uploads last moved.
-    pub last_progress: Arc<LastProgress>,
+    pub last_activity: Arc<LastActivity>,
 }
 
 /// Why a call was not let through in time.
@@ -125,123 +125,128 @@ pub(super) struct TooLate {
     pub reason: String,
 }
 
-impl Lane {
+impl RateLimiter {
     pub fn new(budgets: Budgets, github: bool) -> Self {
         let now = Instant::now();
-        let line = |call| (call, Line::new(Pace::new(budgets.of(call, github), now)));
+        let queue = |call| {
+            (
+                call,
+                Queue::new(Throttle::new(budgets.of(call, github), now)),
+            )
+        };
         Self {
-            lines: Call::ALL.into_iter().map(line).collect(),
-            last_progress: Arc::default(),
+            queues: Call::ALL.into_iter().map(queue).collect(),
+            last_activity: Arc::default(),
         }
     }
 
     /// Waits until a call may be made; when that was is the answer. A wait that would end after
     /// `deadline` is not begun. `waiting` is told how long the wait will be at least, and why.
-    pub async fn pass<W>(
+    pub async fn acquire<W>(
         &self,
         call: Call,
-        weight: &Priority,
+        priority: &Priority,
         deadline: Option<Instant>,
         waiting: impl FnOnce(Duration, &str) -> W,
     ) -> Result<Instant, TooLate> {
-        let line = self.line(call);
+        let queue = self.queue(call);
         let now = Instant::now();
-        let place = match line.enter(weight, now) {
-            Entered::Served => return Ok(now),
-            Entered::Waits(place) => place,
+        let ticket = match queue.enqueue(priority, now) {
+            Admission::Now => return Ok(now),
+            Admission::Queued(ticket) => ticket,
         };
-        let due = line.due(weight, now);
-        let reason = lock(&line.0).pace.reason(now);
+        let due = queue.due(priority, now);
+        let reason = lock(&queue.0).throttle.reason(now);
         if deadline.is_some_and(|deadline| due > deadline) {
             return Err(too_late(due, now, reason));
         }
         let _shown = waiting(due.saturating_duration_since(now), &reason);
         let Some(end) = deadline else {
-            return place.served(None).await;
+            return ticket.served(None).await;
         };
-        let served = timeout_at(end, place.served(deadline)).await;
+        let served = timeout_at(end, ticket.served(deadline)).await;
         served.unwrap_or_else(|_| {
             let now = Instant::now();
-            Err(too_late(line.due(weight, now), now, reason))
+            Err(too_late(queue.due(priority, now), now, reason))
         })
     }
 
     /// Notes what the service says is left of its own budget. The REST API has one for all calls.
-    pub fn told(&self, call: Call, now: Instant, allowance: Allowance) {
+    pub fn update(&self, call: Call, now: Instant, headers: RateLimitHeaders) {
         let calls: &[Call] = match call {
             Call::List | Call::Delete => &[Call::List, Call::Delete],
             _ => &[call],
         };
         for call in calls {
-            lock(&self.line(*call).0).pace.told(now, allowance);
+            lock(&self.queue(*call).0).throttle.update(now, headers);
         }
     }
 
     /// Notes that a call was refused.
     pub fn refused(&self, call: Call, made: Instant, refusal: Refusal) {
-        let mut state = lock(&self.line(call).0);
-        state.pace.refused(made, Instant::now(), refusal);
+        let mut state = lock(&self.queue(call).0);
+        state.throttle.refused(made, Instant::now(), refusal);
     }
 
     /// Notes that a call was not refused.
     pub fn served(&self, call: Call, made: Instant) {
-        lock(&self.line(call).0).pace.served(made);
+        lock(&self.queue(call).0).throttle.served(made);
     }
 
-    fn line(&self, call: Call) -> &Line {
-        self.lines
+    fn queue(&self, call: Call) -> &Queue {
+        self.queues
             .get(&call)
-            .expect("there is a line for every call")
+            .expect("there is a queue for every call")
     }
 }
 
 /// Callers of one kind.
-struct Line(Mutex<State>);
+struct Queue(Mutex<QueueState>);
 
-struct State {
-    pace: Pace,
+struct QueueState {
+    throttle: Throttle,
     last_id: u64,
     waiting: BTreeMap<u64, Waiter>,
 }
 
 struct Waiter {
-    weight: Priority,
+    priority: Priority,
     wake: Arc<Notify>,
 }
 
-/// A place in the line, left by dropping it.
-struct Place<'a> {
-    line: &'a Line,
+/// A place in the queue, given up by dropping it.
+struct Ticket<'a> {
+    queue: &'a Queue,
     id: u64,
     wake: Arc<Notify>,
 }
 
-enum Entered<'a> {
-    Served,
-    Waits(Place<'a>),
+enum Admission<'a> {
+    Now,
+    Queued(Ticket<'a>),
 }
 
-impl Line {
-    fn new(pace: Pace) -> Self {
-        Self(Mutex::new(State {
-            pace,
+impl Queue {
+    fn new(throttle: Throttle) -> Self {
+        Self(Mutex::new(QueueState {
+            throttle,
             last_id: 0,
             waiting: BTreeMap::new(),
         }))
     }
 
-    fn enter(&self, weight: &Priority, now: Instant) -> Entered<'_> {
+    fn enqueue(&self, priority: &Priority, now: Instant) -> Admission<'_> {
         let mut state = lock(&self.0);
-        let first = weight.is_first();
-        if state.waiting.is_empty() && state.pace.next(now, first) <= now {
-            state.pace.take(now);
-            return Entered::Served;
+        let first = priority.is_first();
+        if state.waiting.is_empty() && state.throttle.next(now, first) <= now {
+            state.throttle.take(now);
+            return Admission::Now;
         }
         state.last_id += 1;
         let id = state.last_id;
         let wake = Arc::new(Notify::new());
         let waiter = Waiter {
-            weight: weight.clone(),
+            priority: priority.clone(),
             wake: Arc::clone(&wake),
         };
         state.waiting.insert(id, waiter);
@@ -249,13 +254,13 @@ impl Line {
             // The head; what goes first need not wait until the old one wakes.
             wake.notify_one();
         }
-        let line = self;
-        Entered::Waits(Place { line, id, wake })
+        let queue = self;
+        Admission::Queued(Ticket { queue, id, wake })
     }
 
     /// When this caller would be served if it were the next.
-    fn due(&self, weight: &Priority, now: Instant) -> Instant {
-        lock(&self.0).pace.next(now, weight.is_first())
+    fn due(&self, priority: &Priority, now: Instant) -> Instant {
+        lock(&self.0).throttle.next(now, priority.is_first())
     }
 }
 
@@ -266,50 +271,50 @@ fn too_late(due: Instant, now: Instant, reason: String) -> TooLate {
     }
 }
 
-impl State {
-    /// The largest weight, and of equal ones who came first.
+impl QueueState {
+    /// The largest priority, and of equal ones who came first.
     fn best(&self) -> Option<u64> {
-        let weights = self.waiting.iter();
-        weights
-            .max_by_key(|(id, waiter)| (waiter.weight.get(), std::cmp::Reverse(**id)))
+        let priorities = self.waiting.iter();
+        priorities
+            .max_by_key(|(id, waiter)| (waiter.priority.get(), std::cmp::Reverse(**id)))
             .map(|(id, _)| *id)
     }
 
     fn is_first(&self, id: u64) -> bool {
         let waiter = self.waiting.get(&id);
-        waiter.is_some_and(|waiter| waiter.weight.is_first())
+        waiter.is_some_and(|waiter| waiter.priority.is_first())
     }
 
     /// Makes the best of those that wait the head.
-    fn appoint(&self) {
+    fn wake_best(&self) {
         if let Some(waiter) = self.best().and_then(|best| self.waiting.get(&best)) {
             waiter.wake.notify_one();
         }
     }
 }
 
-impl Place<'_> {
+impl Ticket<'_> {
     /// Waits for its turn: asleep until it is the head, then until the next call may be made. Who
     /// learns as the head that there is no turn before the `deadline` leaves at once.
     async fn served(self, deadline: Option<Instant>) -> Result<Instant, TooLate> {
         loop {
             self.wake.notified().await;
-            // The head: if it leaves now, its place appoints the next one.
+            // The head: if it leaves now, its ticket wakes the next one.
             loop {
                 let now = Instant::now();
                 let due = {
-                    let mut state = lock(&self.line.0);
+                    let mut state = lock(&self.queue.0);
                     if state.best() != Some(self.id) {
-                        state.appoint();
+                        state.wake_best();
                         break;
                     }
-                    let due = state.pace.next(now, state.is_first(self.id));
+                    let due = state.throttle.next(now, state.is_first(self.id));
                     if due <= now {
-                        state.pace.take(now);
+                        state.throttle.take(now);
                         return Ok(now);
                     }
                     if deadline.is_some_and(|deadline| due > deadline) {
-                        return Err(too_late(due, now, state.pace.reason(now)));
+                        return Err(too_late(due, now, state.throttle.reason(now)));
                     }
                     due
                 };
@@ -319,13 +324,13 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Ticket<'_> {
     /// Whoever leaves may have been the head. One head too many does no harm: it finds the next
     /// call's time not come, or hands over.
     fn drop(&mut self) {
-        let mut state = lock(&self.line.0);
+        let mut state = lock(&self.queue.0);
         state.waiting.remove(&self.id);
-        state.appoint();
+        state.wake_best();
     }
 }
 

@@ -13,28 +13,28 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// How many calls a service will still answer, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Allowance {
-    pub left: u64,
-    pub resets_in: Duration,
+pub(super) struct RateLimitHeaders {
+    pub remaining: u64,
+    pub reset_after: Duration,
 }
 
-impl Allowance {
+impl RateLimitHeaders {
     /// Reads the headers of an answer; `None` if it has none, or none that can be read.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn parse(headers: &HeaderMap) -> Option<Self> {
         let text = |name| headers.get(name)?.to_str().ok();
-        let left = text(REMAINING)?.trim().parse().ok()?;
+        let remaining = text(REMAINING)?.trim().parse().ok()?;
         let reset: i64 = text(RESET)?.trim().parse().ok()?;
         let reset = Timestamp::from_second(reset).ok()?;
-        let resets_in = reset.duration_since(clock(headers));
+        let reset_after = reset.duration_since(clock(headers));
         Some(Self {
-            left,
-            resets_in: Duration::try_from(resets_in).unwrap_or_default(),
+            remaining,
+            reset_after: Duration::try_from(reset_after).unwrap_or_default(),
         })
     }
 
     /// How long to wait if nothing is left.
     pub fn wait(self) -> Option<Duration> {
-        (self.left == 0).then_some(self.resets_in)
+        (self.remaining == 0).then_some(self.reset_after)
     }
 }
 
@@ -51,29 +51,29 @@ pub(super) fn clock(headers: &HeaderMap) -> Timestamp {
 mod tests {
     use super::*;
 
-    fn of(left: &str, reset: &str) -> Option<(u64, u64)> {
+    fn read(remaining: &str, reset: &str) -> Option<(u64, u64)> {
         let mut headers = HeaderMap::new();
-        headers.insert(REMAINING, left.parse().unwrap());
+        headers.insert(REMAINING, remaining.parse().unwrap());
         headers.insert(RESET, reset.parse().unwrap());
         let date = "Fri, 16 Jan 2026 00:00:00 GMT".parse().unwrap();
         headers.insert(header::DATE, date);
-        let allowance = Allowance::of(&headers)?;
-        Some((allowance.left, allowance.resets_in.as_secs()))
+        let limits = RateLimitHeaders::parse(&headers)?;
+        Some((limits.remaining, limits.reset_after.as_secs()))
     }
 
     #[test]
     fn limits_are_read_by_the_clock_of_the_service() {
         let midnight = 1_768_521_600;
-        assert_eq!(of("7", &(midnight + 90).to_string()), Some((7, 90)));
-        assert_eq!(of("0", &(midnight - 90).to_string()), Some((0, 0)));
-        for (left, reset) in [
+        assert_eq!(read("7", &(midnight + 90).to_string()), Some((7, 90)));
+        assert_eq!(read("0", &(midnight - 90).to_string()), Some((0, 0)));
+        for (remaining, reset) in [
             ("-1", "5"),
             ("x", "5"),
             ("5", "soon"),
             ("5", "99999999999999999"),
         ] {
-            assert_eq!(of(left, reset), None, "{left} {reset}");
+            assert_eq!(read(remaining, reset), None, "{remaining} {reset}");
         }
-        assert_eq!(Allowance::of(&HeaderMap::new()), None);
+        assert_eq!(RateLimitHeaders::parse(&HeaderMap::new()), None);
     }
 }

@@ -8,10 +8,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    Error, Kind,
-    allowance::{Allowance, clock},
-    connect,
-    http::{Call, Limit, Request, Side},
+    Error, Kind, connect,
+    http::{Call, Endpoint, Request, TimeLimit},
+    rate_limit_headers::{RateLimitHeaders, clock},
 };
 use crate::protocol::{v1, v2};
 
@@ -30,21 +29,21 @@ pub(crate) struct Context {
     pub call: Call,
     pub origin: String,
     /// What an answer may repeat of the request and a message must not.
-    hidden: Hidden,
+    redactor: Redactor,
 }
 
 /// Texts that must not show up in a message.
 #[derive(Clone)]
-struct Hidden(Vec<String>);
+struct Redactor(Vec<String>);
 
-impl std::fmt::Debug for Hidden {
+impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[secret]")
     }
 }
 
-impl Hidden {
-    fn of(request: &Request) -> Self {
+impl Redactor {
+    fn new(request: &Request) -> Self {
         let url = request.url.expose();
         let mut texts: Vec<String> = Vec::new();
         if let Some(value) = request.headers.get(header::AUTHORIZATION)
@@ -52,7 +51,7 @@ impl Hidden {
         {
             texts.push(value.trim_start_matches("Bearer ").to_owned());
         }
-        if request.side == Side::Blob {
+        if request.side == Endpoint::Blob {
             texts.push(url.path().to_owned());
             texts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
             let raw = url.query().unwrap_or_default().split('&');
@@ -66,7 +65,7 @@ impl Hidden {
 
     /// The message without secrets, in one line, and not longer than people read. Secrets go
     /// first: half of one would not be found.
-    fn scrub(&self, message: &str) -> String {
+    fn redact(&self, message: &str) -> String {
         let hide = |message: String, text: &String| message.replace(text, "[secret]");
         let message = self.0.iter().fold(message.to_owned(), hide);
         line(&message, MAX_SAID_CHARS)
@@ -74,11 +73,11 @@ impl Hidden {
 }
 
 impl Context {
-    pub fn of(request: &Request) -> Self {
+    pub fn new(request: &Request) -> Self {
         Self {
             call: request.call,
             origin: request.url.origin(),
-            hidden: Hidden::of(request),
+            redactor: Redactor::new(request),
         }
     }
 
@@ -86,9 +85,9 @@ impl Context {
     pub fn error(&self, kind: Kind, message: &str) -> Error {
         Error {
             kind,
-            call: self.call.words(),
+            call: self.call.name(),
             origin: self.origin.clone(),
-            message: self.hidden.scrub(message),
+            message: self.redactor.redact(message),
         }
     }
 
@@ -101,7 +100,7 @@ impl Context {
         } else {
             Kind::Transport
         };
-        self.error(kind, &words(&error.without_url()))
+        self.error(kind, &error_chain(&error.without_url()))
     }
 
     /// An error in the middle of an answer.
@@ -113,10 +112,10 @@ impl Context {
         error
     }
 
-    pub fn too_slow(&self, limit: Limit) -> Error {
+    pub fn too_slow(&self, limit: TimeLimit) -> Error {
         let message = match limit {
-            Limit::Total(time) => format!("no answer within {time:?}"),
-            Limit::NoProgress(time) => format!("nothing moved for {time:?}"),
+            TimeLimit::Total(time) => format!("no answer within {time:?}"),
+            TimeLimit::NoProgress(time) => format!("nothing moved for {time:?}"),
         };
         self.error(Kind::Timeout, &message)
     }
@@ -124,12 +123,12 @@ impl Context {
     /// Reads a failed answer.
     pub fn answered(
         &self,
-        side: Side,
+        side: Endpoint,
         status: StatusCode,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Error {
-        let said = Said::read(body, &self.hidden);
+        let said = ErrorBody::read(body, &self.redactor);
         let kind = kind(side, status, headers, &said, clock(headers));
         let message = match said.message {
             _ if status.is_redirection() => redirected(headers),
@@ -165,7 +164,7 @@ fn line(text: &str, limit: usize) -> String {
 }
 
 /// An error and all its causes in one line.
-pub(crate) fn words(error: &dyn StdError) -> String {
+pub(crate) fn error_chain(error: &dyn StdError) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -179,17 +178,23 @@ pub(crate) fn words(error: &dyn StdError) -> String {
     words
 }
 
-fn kind(side: Side, status: StatusCode, headers: &HeaderMap, said: &Said, now: Timestamp) -> Kind {
-    let wait = retry_after(headers, now).or_else(|| Allowance::of(headers)?.wait());
+fn kind(
+    side: Endpoint,
+    status: StatusCode,
+    headers: &HeaderMap,
+    said: &ErrorBody,
+    now: Timestamp,
+) -> Kind {
+    let wait = retry_after(headers, now).or_else(|| RateLimitHeaders::parse(headers)?.wait());
     match (side, status.as_u16()) {
-        (Side::Api, 409) => Kind::AlreadyExists,
-        (Side::Api, 400..=499) if said.exists => Kind::AlreadyExists,
+        (Endpoint::Api, 409) => Kind::AlreadyExists,
+        (Endpoint::Api, 400..=499) if said.exists => Kind::AlreadyExists,
         (_, 429) => Kind::Throttled(wait),
         // With a wait, a 503 is what busy services say instead of 429, and a 403 is what GitHub's
         // REST API says.
-        (_, 503) | (Side::Api, 403) if wait.is_some() => Kind::Throttled(wait),
-        (Side::Api, 401 | 403) => Kind::Denied,
-        (Side::Blob, 401 | 403) => Kind::UrlExpired,
+        (_, 503) | (Endpoint::Api, 403) if wait.is_some() => Kind::Throttled(wait),
+        (Endpoint::Api, 401 | 403) => Kind::Denied,
+        (Endpoint::Blob, 401 | 403) => Kind::UrlExpired,
         (_, 404) => Kind::NotFound,
         (_, 408) => Kind::Timeout,
         (_, code @ 400..=499) => Kind::Rejected(code),
@@ -211,7 +216,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 /// What an answer's body says.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
+struct ErrorBody {
     message: String,
     /// It says that the key is there already.
     exists: bool,
@@ -228,8 +233,8 @@ struct JsonError {
     type_key: String,
 }
 
-impl Said {
-    fn read(body: &[u8], hidden: &Hidden) -> Self {
+impl ErrorBody {
+    fn read(body: &[u8], redactor: &Redactor) -> Self {
         // GHES begins its answers with a byte order mark.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if let Ok(error) = serde_json::from_slice::<JsonError>(body) {
@@ -257,7 +262,7 @@ impl Said {
             (None, _) => element(&text, "title").unwrap_or(&text).to_owned(),
         };
         Self {
-            message: line(&hidden.scrub(&message), MAX_QUOTED_CHARS),
+            message: line(&redactor.redact(&message), MAX_QUOTED_CHARS),
             exists: false,
         }
     }
@@ -278,7 +283,7 @@ mod tests {
     use crate::secret::{Secret, SecretUrl};
 
     fn said(body: &str) -> String {
-        Said::read(body.as_bytes(), &Hidden(Vec::new())).message
+        ErrorBody::read(body.as_bytes(), &Redactor(Vec::new())).message
     }
 
     #[test]
@@ -307,14 +312,14 @@ mod tests {
         assert_eq!(said(&"x".repeat(1000)).len(), MAX_QUOTED_CHARS);
     }
 
-    fn kind_of(side: Side, status: u16, retry_after: Option<&str>, body: &str) -> Kind {
+    fn kind_of(side: Endpoint, status: u16, retry_after: Option<&str>, body: &str) -> Kind {
         let mut headers = HeaderMap::new();
         if let Some(value) = retry_after {
             headers.insert(header::RETRY_AFTER, value.parse().unwrap());
         }
         let now = "2026-01-16T00:00:00Z".parse().unwrap();
         let status = StatusCode::from_u16(status).unwrap();
-        let said = Said::read(body.as_bytes(), &Hidden(Vec::new()));
+        let said = ErrorBody::read(body.as_bytes(), &Redactor(Vec::new()));
         kind(side, status, &headers, &said, now)
     }
 
@@ -325,30 +330,30 @@ mod tests {
         let past = Some("Thu, 15 Jan 2026 00:01:30 GMT");
         let exists = r#"{"typeKey":"ArtifactCacheItemAlreadyExistsException"}"#;
         for (side, status, wait, body, expected) in [
-            (Side::Api, 409, None, "", Kind::AlreadyExists),
-            (Side::Api, 400, None, exists, Kind::AlreadyExists),
-            (Side::Api, 400, None, "", Kind::Rejected(400)),
-            (Side::Api, 403, None, "", Kind::Denied),
-            (Side::Api, 403, Some("7"), "", throttled(7)),
-            (Side::Blob, 403, None, "", Kind::UrlExpired),
-            (Side::Blob, 409, None, "", Kind::Rejected(409)),
-            (Side::Api, 429, None, "", Kind::Throttled(None)),
-            (Side::Api, 429, Some("soon"), "", Kind::Throttled(None)),
-            (Side::Api, 429, Some("-5"), "", Kind::Throttled(None)),
-            (Side::Api, 429, Some("1e9"), "", Kind::Throttled(None)),
+            (Endpoint::Api, 409, None, "", Kind::AlreadyExists),
+            (Endpoint::Api, 400, None, exists, Kind::AlreadyExists),
+            (Endpoint::Api, 400, None, "", Kind::Rejected(400)),
+            (Endpoint::Api, 403, None, "", Kind::Denied),
+            (Endpoint::Api, 403, Some("7"), "", throttled(7)),
+            (Endpoint::Blob, 403, None, "", Kind::UrlExpired),
+            (Endpoint::Blob, 409, None, "", Kind::Rejected(409)),
+            (Endpoint::Api, 429, None, "", Kind::Throttled(None)),
+            (Endpoint::Api, 429, Some("soon"), "", Kind::Throttled(None)),
+            (Endpoint::Api, 429, Some("-5"), "", Kind::Throttled(None)),
+            (Endpoint::Api, 429, Some("1e9"), "", Kind::Throttled(None)),
             (
-                Side::Api,
+                Endpoint::Api,
                 429,
                 Some("99999999999999999999"),
                 "",
                 Kind::Throttled(None),
             ),
-            (Side::Api, 429, Some("0"), "", throttled(0)),
-            (Side::Api, 429, date, "", throttled(90)),
-            (Side::Api, 429, past, "", throttled(0)),
-            (Side::Blob, 503, Some("3"), "", throttled(3)),
-            (Side::Blob, 503, None, "", Kind::Server(503)),
-            (Side::Api, 302, None, "", Kind::Protocol),
+            (Endpoint::Api, 429, Some("0"), "", throttled(0)),
+            (Endpoint::Api, 429, date, "", throttled(90)),
+            (Endpoint::Api, 429, past, "", throttled(0)),
+            (Endpoint::Blob, 503, Some("3"), "", throttled(3)),
+            (Endpoint::Blob, 503, None, "", Kind::Server(503)),
+            (Endpoint::Api, 302, None, "", Kind::Protocol),
         ] {
             assert_eq!(
                 kind_of(side, status, wait, body),
@@ -366,24 +371,30 @@ mod tests {
             headers.insert("x-ratelimit-remaining", left.parse().unwrap());
             headers.insert("x-ratelimit-reset", "1768521690".parse().unwrap());
             let status = StatusCode::from_u16(status).unwrap();
-            kind(side, status, &headers, &Said::default(), clock(&headers))
+            kind(
+                side,
+                status,
+                &headers,
+                &ErrorBody::default(),
+                clock(&headers),
+            )
         };
         let throttled = Kind::Throttled(Some(Duration::from_secs(90)));
-        assert_eq!(kind(Side::Api, 403, "0"), throttled);
-        assert_eq!(kind(Side::Api, 429, "0"), throttled);
+        assert_eq!(kind(Endpoint::Api, 403, "0"), throttled);
+        assert_eq!(kind(Endpoint::Api, 429, "0"), throttled);
         // A refusal that has nothing to do with the limit.
-        assert_eq!(kind(Side::Api, 403, "12"), Kind::Denied);
-        assert_eq!(kind(Side::Api, 429, "12"), Kind::Throttled(None));
+        assert_eq!(kind(Endpoint::Api, 403, "12"), Kind::Denied);
+        assert_eq!(kind(Endpoint::Api, 429, "12"), Kind::Throttled(None));
     }
 
     #[test]
     fn what_an_answer_repeats_of_the_request_is_hidden() {
         let url = Url::parse("https://blobs.example/c/entry-7?se=2026&sig=hun%2Bter2").unwrap();
         let url = SecretUrl::new(url);
-        let context = Context::of(&Request::blob(Call::Download, Method::GET, url));
+        let context = Context::new(&Request::blob(Call::Download, Method::GET, url));
         let page = "<title>no /c/entry-7?se=2026&amp;sig=hun%2Bter2 hun+ter2</title>";
         let error = context.answered(
-            Side::Blob,
+            Endpoint::Blob,
             StatusCode::NOT_FOUND,
             &HeaderMap::new(),
             page.as_bytes(),
@@ -395,7 +406,7 @@ mod tests {
 
         let url = Url::parse("https://cache.example/").unwrap();
         let request = Request::api(Call::Lookup, Method::GET, url, &Secret::new("hunter2"));
-        let error = Context::of(&request).error(Kind::Denied, "bad token hunter2");
+        let error = Context::new(&request).error(Kind::Denied, "bad token hunter2");
         assert_eq!(error.message, "bad token [secret]");
     }
 }

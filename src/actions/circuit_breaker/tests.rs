@@ -17,11 +17,11 @@ fn refused() -> Error {
     failed(NoConnection::Refused)
 }
 
-async fn is_free(origin: &Origin, caller: &Caller) -> bool {
+async fn is_free(origin: &CircuitBreaker, caller: &Caller) -> bool {
     matches!(origin.admit(caller).await, Ok(Admission::Free))
 }
 
-async fn is_refused(origin: &Origin, caller: &Caller) -> bool {
+async fn is_refused(origin: &CircuitBreaker, caller: &Caller) -> bool {
     origin.admit(caller).await.is_err()
 }
 
@@ -34,7 +34,7 @@ fn spent() -> Caller {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_of_a_second_is_waited_for_and_a_dead_service_no_longer_than_two() {
-    let (origin, caller) = (Origin::default(), Caller::default());
+    let (origin, caller) = (CircuitBreaker::default(), Caller::default());
     let began = Instant::now();
     origin.note(Some(&refused()));
     // However many calls there are, all share one time.
@@ -55,7 +55,7 @@ async fn a_restart_of_a_second_is_waited_for_and_a_dead_service_no_longer_than_t
 #[tokio::test(start_paused = true)]
 async fn what_cannot_pass_is_not_tried_again() {
     for cause in [NoConnection::UnknownHost, NoConnection::Tls] {
-        let origin = Origin::default();
+        let origin = CircuitBreaker::default();
         origin.note(Some(&failed(cause)));
         assert_eq!(origin.wait(&Caller::default(), Some(WAIT)), None);
         assert!(is_refused(&origin, &spent()).await);
@@ -64,7 +64,7 @@ async fn what_cannot_pass_is_not_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_build_that_has_reached_the_service_bears_more() {
-    let (origin, caller) = (Origin::default(), Caller::default());
+    let (origin, caller) = (CircuitBreaker::default(), Caller::default());
     origin.note(None);
     // Even a name that is unknown for a moment.
     origin.note(Some(&failed(NoConnection::UnknownHost)));
@@ -81,7 +81,7 @@ async fn a_build_that_has_reached_the_service_bears_more() {
 
 #[tokio::test(start_paused = true)]
 async fn each_client_has_a_probe_now_and_then_and_all_wait_for_it() {
-    let origin = Origin::default();
+    let origin = CircuitBreaker::default();
     origin.note(Some(&failed(NoConnection::Tls)));
     let (one, other) = (Caller::default(), Caller::default());
     let Ok(Admission::Probe(guard, _)) = origin.admit(&one).await else {
@@ -107,7 +107,7 @@ async fn each_client_has_a_probe_now_and_then_and_all_wait_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_or_a_minute_ends_it() {
-    let origin = Origin::default();
+    let origin = CircuitBreaker::default();
     origin.note(Some(&failed(NoConnection::Tls)));
     assert!(is_refused(&origin, &spent()).await);
     let denied = Error {
@@ -124,7 +124,7 @@ async fn an_answer_or_a_minute_ends_it() {
     };
     origin.note(Some(&silent));
     let margin = Duration::from_millis(1);
-    advance(REMEMBERED.saturating_sub(margin)).await;
+    advance(OUTAGE_TIME.saturating_sub(margin)).await;
     let newcomer = spent();
     assert!(is_refused(&origin, &newcomer).await);
     advance(margin).await;
@@ -133,7 +133,7 @@ async fn an_answer_or_a_minute_ends_it() {
 
 #[test]
 fn origins_are_bounded_and_those_with_an_outage_stay() {
-    let outages = Outages::default();
+    let outages = CircuitBreakers::default();
     outages.origin("dead").note(Some(&refused()));
     for number in 0..2 * MAX_ORIGINS {
         outages.origin(&number.to_string()).note(None);
