@@ -4,8 +4,9 @@
 //! the bytes per second grow with it, and is halved when transfers fail. It is one number for all
 //! layers of the process, in each direction, since they share the link.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -123,7 +124,7 @@ impl AdaptiveConcurrency {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
     fn succeeded(&self, bytes: u64) {

@@ -6,20 +6,15 @@
 //! [`OUTAGE_TIME`] at most. Now and then each client may send a probe meanwhile, and any answer closes
 //! the circuit.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::OwnedMutexGuard,
     time::{Instant, timeout},
 };
 
-use super::{
-    Client, Error, Kind, NoConnection, http::Request, http::TimeLimit, response::Response,
-};
+use super::{Call, Error, Kind, NoConnection};
 
 /// How long an outage is remembered before calls are made as if it had never been.
 pub const OUTAGE_TIME: Duration = Duration::from_mins(1);
@@ -48,13 +43,13 @@ const NEXT_PROBE: Duration = Duration::from_secs(5);
 /// an outage go.
 const MAX_ORIGINS: usize = 256;
 
-/// The origins of the process.
+/// The circuit breakers of the process, by origin.
 #[derive(Default)]
 pub(super) struct CircuitBreakers(Mutex<HashMap<String, Arc<CircuitBreaker>>>);
 
-/// One scheme, host and port.
+/// Knows whether one scheme, host and port can be reached.
 #[derive(Default)]
-struct CircuitBreaker {
+pub(super) struct CircuitBreaker {
     state: Mutex<State>,
     /// Held by the call that probes; the others wait for what it finds.
     probing: Arc<tokio::sync::Mutex<()>>,
@@ -79,16 +74,16 @@ struct Outage {
     given_up: bool,
 }
 
-/// What the memory needs to know of the client that calls.
+/// What the breakers need to know of the client that calls.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub(super) struct CallerHistory {
     /// When the client was made: a service that has answered since is alive.
     since: Instant,
     /// When it sent its last probe, to whatever origin.
     probed: Mutex<Option<Instant>>,
 }
 
-impl Default for Caller {
+impl Default for CallerHistory {
     fn default() -> Self {
         Self {
             since: Instant::now(),
@@ -97,10 +92,10 @@ impl Default for Caller {
     }
 }
 
-impl Caller {
+impl CallerHistory {
     /// Takes the right to probe now.
     fn may_probe(&self) -> bool {
-        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut probed = self.probed.lock();
         let may = probed.is_none_or(|at| at.elapsed() >= NEXT_PROBE);
         if may {
             *probed = Some(Instant::now());
@@ -126,7 +121,7 @@ impl State {
     }
 
     /// How much longer a caller may repeat its calls. `None`: there is no outage.
-    fn grace(&mut self, caller: &Caller) -> Option<Duration> {
+    fn grace(&mut self, caller: &CallerHistory) -> Option<Duration> {
         let served = self.has_served(caller);
         let outage = self.outage()?;
         let grace = if served {
@@ -139,12 +134,12 @@ impl State {
         Some(grace.saturating_sub(outage.since.elapsed()))
     }
 
-    fn has_served(&self, caller: &Caller) -> bool {
+    fn has_served(&self, caller: &CallerHistory) -> bool {
         self.reached.is_some_and(|at| at >= caller.since)
     }
 
     /// The outage, if it is to be believed at once.
-    fn open(&mut self, caller: &Caller) -> Option<Outage> {
+    fn open(&mut self, caller: &CallerHistory) -> Option<Outage> {
         let is_open = self.grace(caller)?.is_zero();
         self.outage.clone().filter(|_| is_open)
     }
@@ -152,11 +147,11 @@ impl State {
 
 impl CircuitBreaker {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Whether a call may be made; the outage if it may not.
-    async fn admit(&self, caller: &Caller) -> Result<Admission, Outage> {
+    async fn admit(&self, caller: &CallerHistory) -> Result<Admission, Outage> {
         let probes = {
             let mut state = self.lock();
             if state.open(caller).is_none() {
@@ -175,7 +170,9 @@ impl CircuitBreaker {
         Ok(Admission::Probe(guard, outage))
     }
 
-    fn wait(&self, caller: &Caller, wait: Option<Duration>) -> Option<Duration> {
+    /// How long a call that failed to connect waits before it is made again, given how long it
+    /// would. `None`: it is not made again.
+    pub fn wait(&self, caller: &CallerHistory, wait: Option<Duration>) -> Option<Duration> {
         let mut state = self.lock();
         let Some(left) = state.grace(caller) else {
             // It has been reached meanwhile.
@@ -196,6 +193,44 @@ impl CircuitBreaker {
         wait
     }
 
+    /// Sends a request to this `origin`, unless it is known not to be reachable.
+    pub async fn send<T>(
+        &self,
+        caller: &CallerHistory,
+        call: Call,
+        origin: &str,
+        sending: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let remembered = |outage: Outage| {
+            let kind = Kind::Unreachable(outage.cause);
+            Error::new(kind, call, origin.to_owned(), outage.message)
+        };
+        let (outcome, probing) = match self.admit(caller).await.map_err(&remembered)? {
+            Admission::Free => (sending.await, None),
+            Admission::Probe(guard, outage) if call.changes_nothing() => {
+                let found = timeout(PROBE, sending).await;
+                let found = found.unwrap_or_else(|_| Err(remembered(outage)));
+                (found, Some(guard))
+            }
+            Admission::Probe(guard, _) => (sending.await, Some(guard)),
+        };
+        self.note(outcome.as_ref().err());
+        if probing.is_some() {
+            self.lock().probes += 1;
+        }
+        outcome
+    }
+
+    /// Sends a request whatever is known, and notes what comes of it.
+    pub async fn send_anyway<T>(
+        &self,
+        sending: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let outcome = sending.await;
+        self.note(outcome.as_ref().err());
+        outcome
+    }
+
     /// Notes what a call has come to.
     fn note(&self, error: Option<&Error>) {
         let mut state = self.lock();
@@ -204,7 +239,7 @@ impl CircuitBreaker {
                 if state.outage().is_none() {
                     let since = Instant::now();
                     let message = error.message.clone();
-                    tracing::warn!(origin = error.origin, message, "cannot be reached");
+                    tracing::warn!(origin = error.origin, words = message, "cannot be reached");
                     state.outage = Some(Outage {
                         since,
                         cause,
@@ -224,64 +259,21 @@ impl CircuitBreaker {
 }
 
 impl CircuitBreakers {
-    fn origin(&self, name: &str) -> Arc<CircuitBreaker> {
-        let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(origin) = origins.get(name) {
-            return Arc::clone(origin);
+    /// The breaker of an origin.
+    pub fn breaker(&self, origin: &str) -> Arc<CircuitBreaker> {
+        let mut breakers = self.0.lock();
+        if let Some(breaker) = breakers.get(origin) {
+            return Arc::clone(breaker);
         }
-        if origins.len() >= MAX_ORIGINS {
-            origins.retain(|_, origin| origin.lock().outage().is_some());
+        if breakers.len() >= MAX_ORIGINS {
+            breakers.retain(|_, breaker| breaker.lock().outage().is_some());
         }
-        if origins.len() >= MAX_ORIGINS {
-            origins.clear();
+        if breakers.len() >= MAX_ORIGINS {
+            breakers.clear();
         }
-        let origin = Arc::<CircuitBreaker>::default();
-        origins.insert(name.to_owned(), Arc::clone(&origin));
-        origin
-    }
-
-    /// How long a call that failed to connect waits before it is made again, given how long it
-    /// would. `None`: it is not made again.
-    pub fn wait(&self, origin: &str, caller: &Caller, wait: Option<Duration>) -> Option<Duration> {
-        self.origin(origin).wait(caller, wait)
-    }
-}
-
-impl Client {
-    /// Sends a request, unless its service is known not to be reachable.
-    pub(super) async fn reach(
-        &self,
-        request: Request,
-        limit: TimeLimit,
-    ) -> Result<Response, Error> {
-        let (call, name) = (request.call, request.url.origin());
-        let origin = self.http().outages().origin(&name);
-        let remembered = |outage: Outage| Error {
-            kind: Kind::Unreachable(outage.cause),
-            call: call.name(),
-            origin: name.clone(),
-            message: outage.message,
-        };
-        let admission = if self.ignores_outages() {
-            Admission::Free
-        } else {
-            origin.admit(self.caller()).await.map_err(&remembered)?
-        };
-        let sending = self.http().send(request, limit);
-        let (outcome, guard) = match admission {
-            Admission::Free => (sending.await, None),
-            Admission::Probe(guard, outage) if call.changes_nothing() => {
-                let found = timeout(PROBE, sending).await;
-                let found = found.unwrap_or_else(|_| Err(remembered(outage)));
-                (found, Some(guard))
-            }
-            Admission::Probe(guard, _) => (sending.await, Some(guard)),
-        };
-        origin.note(outcome.as_ref().err());
-        if guard.is_some() {
-            origin.lock().probes += 1;
-        }
-        outcome
+        let breaker = Arc::<CircuitBreaker>::default();
+        breakers.insert(origin.to_owned(), Arc::clone(&breaker));
+        breaker
     }
 }
 

@@ -1,12 +1,9 @@
 //! When calls must be over. A deadline may be moved later while calls run under it, and one of an
 //! upload does not fall while bytes move.
 
-use std::{
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 /// When bytes last moved to one service.
@@ -16,11 +13,11 @@ pub(crate) struct LastActivity(Mutex<Option<Instant>>);
 impl LastActivity {
     /// Bytes move now.
     pub fn touch(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.0.lock() = Some(Instant::now());
     }
 
     fn last(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 
@@ -84,7 +81,7 @@ impl Deadline {
     /// Falls no earlier than `other`, which others wait for.
     pub fn extend(&self, other: &Self) {
         let later = other.set();
-        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut end = self.end.lock();
         *end = later.max(*end);
     }
 
@@ -128,7 +125,7 @@ impl Deadline {
     }
 
     fn set(&self) -> Instant {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.end.lock()
     }
 }
 

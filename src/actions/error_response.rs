@@ -1,6 +1,6 @@
-//! From an answer that is no success, or none at all, to an [`Error`] in the service's own words.
+//! From an answer that is no success to an [`Error`] in the service's own words.
 
-use std::{error::Error as StdError, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
@@ -8,139 +8,37 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    Error, Kind, connect,
-    http::{Call, Endpoint, Request, TimeLimit},
+    Error, Kind,
+    error_context::ErrorContext,
     rate_limit_headers::{RateLimitHeaders, clock},
+    redactor::{Redactor, one_line},
+    request::Endpoint,
 };
 use crate::protocol::{v1, v2};
 
 /// Most characters of an answer that is no JSON, such as a proxy's page, in a message.
 const MAX_QUOTED_CHARS: usize = 300;
 
-/// Most characters of what a service says: those that there are say a sentence or two.
-const MAX_SAID_CHARS: usize = 1000;
-
-/// Values shorter than this are not worth hiding, and hiding them would garble words.
-const MIN_SECRET_CHARS: usize = 6;
-
-/// What an error needs to know of the request it belongs to.
-#[derive(Debug, Clone)]
-pub(crate) struct Context {
-    pub call: Call,
-    pub origin: String,
-    /// What an answer may repeat of the request and a message must not.
-    redactor: Redactor,
-}
-
-/// Texts that must not show up in a message.
-#[derive(Clone)]
-struct Redactor(Vec<String>);
-
-impl std::fmt::Debug for Redactor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-impl Redactor {
-    fn new(request: &Request) -> Self {
-        let url = request.url.expose();
-        let mut texts: Vec<String> = Vec::new();
-        if let Some(value) = request.headers.get(header::AUTHORIZATION)
-            && let Ok(value) = value.to_str()
-        {
-            texts.push(value.trim_start_matches("Bearer ").to_owned());
-        }
-        if request.side == Endpoint::Blob {
-            texts.push(url.path().to_owned());
-            texts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
-            let raw = url.query().unwrap_or_default().split('&');
-            texts.extend(raw.filter_map(|pair| Some(pair.split_once('=')?.1.to_owned())));
-        }
-        texts.retain(|text| text.chars().count() >= MIN_SECRET_CHARS);
-        // The longest first, lest a part of it be cut out and the rest shown.
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        Self(texts)
-    }
-
-    /// The message without secrets, in one line, and not longer than people read. Secrets go
-    /// first: half of one would not be found.
-    fn redact(&self, message: &str) -> String {
-        let hide = |message: String, text: &String| message.replace(text, "[secret]");
-        let message = self.0.iter().fold(message.to_owned(), hide);
-        line(&message, MAX_SAID_CHARS)
-    }
-}
-
-impl Context {
-    pub fn new(request: &Request) -> Self {
-        Self {
-            call: request.call,
-            origin: request.url.origin(),
-            redactor: Redactor::new(request),
-        }
-    }
-
-    /// An error of this call.
-    pub fn error(&self, kind: Kind, message: &str) -> Error {
-        Error {
-            kind,
-            call: self.call.name(),
-            origin: self.origin.clone(),
-            message: self.redactor.redact(message),
-        }
-    }
-
-    pub fn transport(&self, error: reqwest::Error) -> Error {
-        if let Some((cause, words)) = connect::cause(&error) {
-            return self.error(Kind::Unreachable(cause), &words);
-        }
-        let kind = if error.is_timeout() {
-            Kind::Timeout
-        } else {
-            Kind::Transport
-        };
-        self.error(kind, &error_chain(&error.without_url()))
-    }
-
-    /// An error in the middle of an answer.
-    pub fn incomplete(&self, error: reqwest::Error) -> Error {
-        let mut error = self.transport(error);
-        if error.kind == Kind::Transport {
-            error.kind = Kind::Incomplete;
-        }
-        error
-    }
-
-    pub fn too_slow(&self, limit: TimeLimit) -> Error {
-        let message = match limit {
-            TimeLimit::Total(time) => format!("no answer within {time:?}"),
-            TimeLimit::NoProgress(time) => format!("nothing moved for {time:?}"),
-        };
-        self.error(Kind::Timeout, &message)
-    }
-
-    /// Reads a failed answer.
-    pub fn answered(
-        &self,
-        side: Endpoint,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Error {
-        let said = ErrorBody::read(body, &self.redactor);
-        let kind = kind(side, status, headers, &said, clock(headers));
-        let message = match said.message {
-            _ if status.is_redirection() => redirected(headers),
-            message if message.is_empty() => format!("the service answered {status}"),
-            message => message,
-        };
-        let message = match &kind {
-            Kind::Protocol => format!("unexpected answer {status}: {message}"),
-            _ => message,
-        };
-        self.error(kind, &message)
-    }
+/// The error that a failed answer is.
+pub(super) fn read_error(
+    context: &ErrorContext,
+    endpoint: Endpoint,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Error {
+    let body = ErrorBody::parse(body, &context.redactor);
+    let kind = kind(endpoint, status, headers, &body, clock(headers));
+    let message = match body.message {
+        _ if status.is_redirection() => redirected(headers),
+        message if message.is_empty() => format!("the service answered {status}"),
+        message => message,
+    };
+    let message = match &kind {
+        Kind::Protocol => format!("unexpected answer {status}: {message}"),
+        _ => message,
+    };
+    context.said(kind, &message)
 }
 
 /// Where a redirect leads that is not followed; often it is a page to log in at.
@@ -156,39 +54,17 @@ fn redirected(headers: &HeaderMap) -> String {
     format!("a redirect to {to}, where this call is not made")
 }
 
-/// Text as one line of so many characters, without control characters.
-fn line(text: &str, limit: usize) -> String {
-    let spaced = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let words: Vec<&str> = spaced.filter(|word| !word.is_empty()).collect();
-    words.join(" ").chars().take(limit).collect()
-}
-
-/// An error and all its causes in one line.
-pub(crate) fn error_chain(error: &dyn StdError) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !words.ends_with(&next) {
-            words.push_str(": ");
-            words.push_str(&next);
-        }
-        cause = error.source();
-    }
-    words
-}
-
 fn kind(
-    side: Endpoint,
+    endpoint: Endpoint,
     status: StatusCode,
     headers: &HeaderMap,
-    said: &ErrorBody,
+    body: &ErrorBody,
     now: Timestamp,
 ) -> Kind {
     let wait = retry_after(headers, now).or_else(|| RateLimitHeaders::parse(headers)?.wait());
-    match (side, status.as_u16()) {
+    match (endpoint, status.as_u16()) {
         (Endpoint::Api, 409) => Kind::AlreadyExists,
-        (Endpoint::Api, 400..=499) if said.exists => Kind::AlreadyExists,
+        (Endpoint::Api, 400..=499) if body.exists => Kind::AlreadyExists,
         (_, 429) => Kind::Throttled(wait),
         // With a wait, a 503 is what busy services say instead of 429, and a 403 is what GitHub's
         // REST API says.
@@ -234,7 +110,7 @@ struct JsonError {
 }
 
 impl ErrorBody {
-    fn read(body: &[u8], redactor: &Redactor) -> Self {
+    fn parse(body: &[u8], redactor: &Redactor) -> Self {
         // GHES begins its answers with a byte order mark.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if let Ok(error) = serde_json::from_slice::<JsonError>(body) {
@@ -262,7 +138,7 @@ impl ErrorBody {
             (None, _) => element(&text, "title").unwrap_or(&text).to_owned(),
         };
         Self {
-            message: line(&redactor.redact(&message), MAX_QUOTED_CHARS),
+            message: one_line(&redactor.redact(&message), MAX_QUOTED_CHARS),
             exists: false,
         }
     }
@@ -277,13 +153,10 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
-
     use super::*;
-    use crate::secret::{Secret, SecretUrl};
 
     fn said(body: &str) -> String {
-        ErrorBody::read(body.as_bytes(), &Redactor(Vec::new())).message
+        ErrorBody::parse(body.as_bytes(), &Redactor::default()).message
     }
 
     #[test]
@@ -312,24 +185,24 @@ mod tests {
         assert_eq!(said(&"x".repeat(1000)).len(), MAX_QUOTED_CHARS);
     }
 
-    fn kind_of(side: Endpoint, status: u16, retry_after: Option<&str>, body: &str) -> Kind {
+    fn kind_of(endpoint: Endpoint, status: u16, retry_after: Option<&str>, body: &str) -> Kind {
         let mut headers = HeaderMap::new();
         if let Some(value) = retry_after {
             headers.insert(header::RETRY_AFTER, value.parse().unwrap());
         }
         let now = "2026-01-16T00:00:00Z".parse().unwrap();
         let status = StatusCode::from_u16(status).unwrap();
-        let said = ErrorBody::read(body.as_bytes(), &Redactor(Vec::new()));
-        kind(side, status, &headers, &said, now)
+        let said = ErrorBody::parse(body.as_bytes(), &Redactor::default());
+        kind(endpoint, status, &headers, &said, now)
     }
 
     #[test]
-    fn a_status_means_what_its_side_means_by_it() {
+    fn a_status_means_what_its_endpoint_means_by_it() {
         let throttled = |seconds| Kind::Throttled(Some(Duration::from_secs(seconds)));
         let date = Some("Fri, 16 Jan 2026 00:01:30 GMT");
         let past = Some("Thu, 15 Jan 2026 00:01:30 GMT");
         let exists = r#"{"typeKey":"ArtifactCacheItemAlreadyExistsException"}"#;
-        for (side, status, wait, body, expected) in [
+        for (endpoint, status, wait, body, expected) in [
             (Endpoint::Api, 409, None, "", Kind::AlreadyExists),
             (Endpoint::Api, 400, None, exists, Kind::AlreadyExists),
             (Endpoint::Api, 400, None, "", Kind::Rejected(400)),
@@ -356,23 +229,23 @@ mod tests {
             (Endpoint::Api, 302, None, "", Kind::Protocol),
         ] {
             assert_eq!(
-                kind_of(side, status, wait, body),
+                kind_of(endpoint, status, wait, body),
                 expected,
-                "{side:?} {status} {wait:?}"
+                "{endpoint:?} {status} {wait:?}"
             );
         }
     }
 
     #[test]
     fn a_limit_that_is_used_up_is_a_wait_until_it_is_counted_anew() {
-        let kind = |side, status: u16, left: &str| {
+        let kind = |endpoint, status: u16, left: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("date", "Fri, 16 Jan 2026 00:00:00 GMT".parse().unwrap());
             headers.insert("x-ratelimit-remaining", left.parse().unwrap());
             headers.insert("x-ratelimit-reset", "1768521690".parse().unwrap());
             let status = StatusCode::from_u16(status).unwrap();
             kind(
-                side,
+                endpoint,
                 status,
                 &headers,
                 &ErrorBody::default(),
@@ -385,28 +258,5 @@ mod tests {
         // A refusal that has nothing to do with the limit.
         assert_eq!(kind(Endpoint::Api, 403, "12"), Kind::Denied);
         assert_eq!(kind(Endpoint::Api, 429, "12"), Kind::Throttled(None));
-    }
-
-    #[test]
-    fn what_an_answer_repeats_of_the_request_is_hidden() {
-        let url = Url::parse("https://blobs.example/c/entry-7?se=2026&sig=hun%2Bter2").unwrap();
-        let url = SecretUrl::new(url);
-        let context = Context::new(&Request::blob(Call::Download, Method::GET, url));
-        let page = "<title>no /c/entry-7?se=2026&amp;sig=hun%2Bter2 hun+ter2</title>";
-        let error = context.answered(
-            Endpoint::Blob,
-            StatusCode::NOT_FOUND,
-            &HeaderMap::new(),
-            page.as_bytes(),
-        );
-        assert_eq!(
-            error.message,
-            "no [secret]?se=2026&amp;sig=[secret] [secret]"
-        );
-
-        let url = Url::parse("https://cache.example/").unwrap();
-        let request = Request::api(Call::Lookup, Method::GET, url, &Secret::new("hunter2"));
-        let error = Context::new(&request).error(Kind::Denied, "bad token hunter2");
-        assert_eq!(error.message, "bad token [secret]");
     }
 }

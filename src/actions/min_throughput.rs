@@ -9,7 +9,7 @@ pub const MIN_BYTES_PER_SECOND: u64 = 1 << 10;
 /// How fast a body comes: in every `window` spent waiting for it, [`MIN_BYTES_PER_SECOND`] at least. Time in
 /// which nobody asked for bytes is not counted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct MinThroughput {
+pub(super) struct MinThroughput {
     window: Duration,
     left: Duration,
     moved: u64,
@@ -39,7 +39,7 @@ impl MinThroughput {
     }
 
     /// What is wrong, once no time is left.
-    pub fn name(&self) -> String {
+    pub fn describe(&self) -> String {
         match self.moved {
             0 => format!("nothing moved for {:?}", self.window),
             moved => format!("only {moved} bytes came in {:?}", self.window),
@@ -67,8 +67,11 @@ mod tests {
             speed.moved(1, SECOND);
         }
         assert_eq!(speed.left(), SECOND);
-        assert_eq!(speed.name(), "only 29 bytes came in 30s");
-        assert_eq!(MinThroughput::new(WINDOW).name(), "nothing moved for 30s");
+        assert_eq!(speed.describe(), "only 29 bytes came in 30s");
+        assert_eq!(
+            MinThroughput::new(WINDOW).describe(),
+            "nothing moved for 30s"
+        );
     }
 
     #[test]

@@ -6,10 +6,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until, timeout_at},
@@ -17,18 +18,12 @@ use tokio::{
 use url::{Host, Url};
 
 use super::{
-    Call, Priority,
+    Budgets, Call, Error, Kind, Priority,
     deadline::LastActivity,
     rate_limit_headers::RateLimitHeaders,
     throttle::{Refusal, Throttle},
 };
 use crate::digest::Digest;
-
-/// Entries that github.com lets a repository create in a minute.
-const GITHUB_CREATIONS: u32 = 200;
-
-/// Lookups that github.com answers to a repository in a minute.
-const GITHUB_LOOKUPS: u32 = 1500;
 
 /// The hosts of github.com's Actions services, the cache's among them, end so.
 const GITHUB_HOSTS: &str = ".actions.githubusercontent.com";
@@ -36,42 +31,6 @@ const GITHUB_HOSTS: &str = ".actions.githubusercontent.com";
 /// Limiters that are kept: the next build is told what the service said to the last one. With more,
 /// those that nobody uses now go.
 const MAX_LIMITERS: usize = 64;
-
-/// How many calls of a kind a service takes in a minute, as the operator says it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum PerMinute {
-    /// What is known of github.com; elsewhere as many as there are.
-    #[default]
-    Known,
-    /// As many as there are.
-    Unlimited,
-    /// So many.
-    Calls(u32),
-}
-
-/// The budgets that the operator set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Budgets {
-    /// Reservations.
-    pub creations: PerMinute,
-    /// Lookups.
-    pub lookups: PerMinute,
-}
-
-impl Budgets {
-    fn of(self, call: Call, github: bool) -> Option<u32> {
-        let (said, known) = match call {
-            Call::Reserve => (self.creations, GITHUB_CREATIONS),
-            Call::Lookup => (self.lookups, GITHUB_LOOKUPS),
-            _ => return None,
-        };
-        match said {
-            PerMinute::Known => github.then_some(known),
-            PerMinute::Unlimited => None,
-            PerMinute::Calls(calls) => Some(calls),
-        }
-    }
-}
 
 /// The limiters of the process.
 #[derive(Default)]
@@ -91,7 +50,7 @@ impl RateLimiters {
     /// The limiter for the service at `url` with the token of `subject`; both together, since a
     /// service counts for each of its users.
     pub fn limiter(&self, url: &Url, subject: Digest) -> Arc<RateLimiter> {
-        let mut limiters = lock(&self.limiters);
+        let mut limiters = self.limiters.lock();
         let key = (url.origin().ascii_serialization(), subject);
         if let Some(limiter) = limiters.get(&key) {
             return Arc::clone(limiter);
@@ -116,6 +75,17 @@ pub(super) struct RateLimiter {
     pub last_activity: Arc<LastActivity>,
 }
 
+/// What came of an attempt, as far as it tells of the service's limits.
+pub(super) struct Observed<'a> {
+    /// When [`RateLimiter::acquire`] let it through.
+    pub admitted: Instant,
+    /// The limits that a good answer told, and when it came.
+    pub headers: Option<(Instant, RateLimitHeaders)>,
+    pub error: Option<&'a Error>,
+    /// Between 0 and 1.
+    pub jitter: f64,
+}
+
 /// Why a call was not let through in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TooLate {
@@ -131,7 +101,7 @@ impl RateLimiter {
         let queue = |call| {
             (
                 call,
-                Queue::new(Throttle::new(budgets.of(call, github), now)),
+                Queue::new(Throttle::new(budgets.per_minute(call, github), now)),
             )
         };
         Self {
@@ -156,7 +126,7 @@ impl RateLimiter {
             Admission::Queued(ticket) => ticket,
         };
         let due = queue.due(priority, now);
-        let reason = lock(&queue.0).throttle.reason(now);
+        let reason = queue.0.lock().throttle.reason(now);
         if deadline.is_some_and(|deadline| due > deadline) {
             return Err(too_late(due, now, reason));
         }
@@ -171,26 +141,48 @@ impl RateLimiter {
         })
     }
 
+    /// Learns from the end of an attempt what the service said of its limits. Only attempts that
+    /// reached it tell something.
+    pub fn update(&self, call: Call, observed: &Observed<'_>) {
+        if let Some((at, headers)) = observed.headers {
+            self.note_headers(call, at, headers);
+        }
+        match observed.error {
+            None => self.note_served(call, observed.admitted),
+            Some(error) => match error.kind {
+                Kind::Throttled(asked) => {
+                    let refusal = Refusal {
+                        asked,
+                        jitter: observed.jitter,
+                        message: error.message.clone(),
+                    };
+                    self.note_refused(call, observed.admitted, refusal);
+                }
+                Kind::Unreachable(_) => {}
+                _ if error.kind.outcome_unknown() => {}
+                _ => self.note_served(call, observed.admitted),
+            },
+        }
+    }
+
     /// Notes what the service says is left of its own budget. The REST API has one for all calls.
-    pub fn update(&self, call: Call, now: Instant, headers: RateLimitHeaders) {
+    fn note_headers(&self, call: Call, at: Instant, headers: RateLimitHeaders) {
         let calls: &[Call] = match call {
             Call::List | Call::Delete => &[Call::List, Call::Delete],
             _ => &[call],
         };
         for call in calls {
-            lock(&self.queue(*call).0).throttle.update(now, headers);
+            self.queue(*call).0.lock().throttle.update(at, headers);
         }
     }
 
-    /// Notes that a call was refused.
-    pub fn refused(&self, call: Call, made: Instant, refusal: Refusal) {
-        let mut state = lock(&self.queue(call).0);
-        state.throttle.refused(made, Instant::now(), refusal);
+    fn note_refused(&self, call: Call, admitted: Instant, refusal: Refusal) {
+        let mut state = self.queue(call).0.lock();
+        state.throttle.refused(admitted, Instant::now(), refusal);
     }
 
-    /// Notes that a call was not refused.
-    pub fn served(&self, call: Call, made: Instant) {
-        lock(&self.queue(call).0).throttle.served(made);
+    fn note_served(&self, call: Call, admitted: Instant) {
+        self.queue(call).0.lock().throttle.served(admitted);
     }
 
     fn queue(&self, call: Call) -> &Queue {
@@ -236,7 +228,7 @@ impl Queue {
     }
 
     fn enqueue(&self, priority: &Priority, now: Instant) -> Admission<'_> {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         let first = priority.is_first();
         if state.waiting.is_empty() && state.throttle.next(now, first) <= now {
             state.throttle.take(now);
@@ -260,7 +252,7 @@ impl Queue {
 
     /// When this caller would be served if it were the next.
     fn due(&self, priority: &Priority, now: Instant) -> Instant {
-        lock(&self.0).throttle.next(now, priority.is_first())
+        self.0.lock().throttle.next(now, priority.is_first())
     }
 }
 
@@ -276,7 +268,7 @@ impl QueueState {
     fn best(&self) -> Option<u64> {
         let priorities = self.waiting.iter();
         priorities
-            .max_by_key(|(id, waiter)| (waiter.priority.get(), std::cmp::Reverse(**id)))
+            .max_by_key(|(id, waiter)| (waiter.priority.rank(), std::cmp::Reverse(**id)))
             .map(|(id, _)| *id)
     }
 
@@ -303,7 +295,7 @@ impl Ticket<'_> {
             loop {
                 let now = Instant::now();
                 let due = {
-                    let mut state = lock(&self.queue.0);
+                    let mut state = self.queue.0.lock();
                     if state.best() != Some(self.id) {
                         state.wake_best();
                         break;
@@ -328,14 +320,10 @@ impl Drop for Ticket<'_> {
     /// Whoever leaves may have been the head. One head too many does no harm: it finds the next
     /// call's time not come, or hands over.
     fn drop(&mut self) {
-        let mut state = lock(&self.queue.0);
+        let mut state = self.queue.0.lock();
         state.waiting.remove(&self.id);
         state.wake_best();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,9 +7,8 @@ use serde_json::error::Category;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Error, Kind, error_response,
-    http::{Endpoint, TimeLimit},
-    min_throughput::MinThroughput,
+    Error, Kind, error_context::ErrorContext, error_response::read_error,
+    min_throughput::MinThroughput, request::Endpoint, time_limit::TimeLimit,
 };
 
 /// Most bytes of an error answer that are read; what comes after is no message.
@@ -20,19 +19,19 @@ const MAX_ERROR_BYTES: usize = 32 << 10;
 const MAX_JSON_BYTES: usize = 256 << 10;
 
 /// An answer, its head read.
-pub(crate) struct Response {
+pub(super) struct Response {
     response: reqwest::Response,
-    context: error_response::Context,
+    context: ErrorContext,
     limit: TimeLimit,
     begun: Instant,
-    speed: MinThroughput,
+    throughput: MinThroughput,
 }
 
 impl Response {
     /// An answer to a request that was begun at `begun`.
     pub fn new(
         response: reqwest::Response,
-        context: error_response::Context,
+        context: ErrorContext,
         limit: TimeLimit,
         begun: Instant,
     ) -> Self {
@@ -42,7 +41,7 @@ impl Response {
             context,
             limit,
             begun,
-            speed: MinThroughput::new(window),
+            throughput: MinThroughput::new(window),
         }
     }
 
@@ -62,12 +61,15 @@ impl Response {
     /// The next bytes of the body, `None` at its end. A body may take as long as it moves.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let asked = Instant::now();
-        let chunk = timeout(self.speed.left(), self.response.chunk())
+        let chunk = timeout(self.throughput.left(), self.response.chunk())
             .await
-            .map_err(|_| self.context.error(Kind::Timeout, &self.speed.name()))?
+            .map_err(|_| {
+                self.context
+                    .error(Kind::Timeout, &self.throughput.describe())
+            })?
             .map_err(|error| self.context.incomplete(error))?;
         if let Some(chunk) = &chunk {
-            self.speed.moved(chunk.len(), asked.elapsed());
+            self.throughput.moved(chunk.len(), asked.elapsed());
         }
         Ok(chunk)
     }
@@ -127,19 +129,19 @@ impl Response {
     }
 
     /// The error that this answer is.
-    pub async fn into_failure(mut self, side: Endpoint) -> Error {
+    pub async fn into_error(mut self, endpoint: Endpoint) -> Error {
         let mut body = BytesMut::new();
         let until = self.until();
         // A body that breaks off, or does not end, still tells something.
         while let Ok(Ok(Some(chunk))) = timeout_at(until, self.chunk()).await {
-            let room = MAX_ERROR_BYTES - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            let space = MAX_ERROR_BYTES - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(space)]);
             if body.len() == MAX_ERROR_BYTES {
                 break;
             }
         }
         let (status, headers) = (self.response.status(), self.response.headers());
-        self.context.answered(side, status, headers, &body)
+        read_error(&self.context, endpoint, status, headers, &body)
     }
 
     /// When a body must be there that is part of the answer.
@@ -151,13 +153,18 @@ impl Response {
         }
     }
 
+    /// The decoder of calls whose status says it all.
+    pub async fn success(self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The error for an answer that the protocol does not know.
     pub fn protocol(&self, message: &str) -> Error {
         self.context.error(Kind::Protocol, message)
     }
 
     /// What errors of this answer begin with.
-    pub fn context(&self) -> &error_response::Context {
+    pub fn context(&self) -> &ErrorContext {
         &self.context
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn warning(error: &actions::Error) -> Option<Event> {
         "the cache service {} cannot be reached: {}; builds go on without a cache, and it is tried \
          again in {} s",
         error.origin,
-        error.message,
+        error.description(),
         OUTAGE_TIME.as_secs(),
     );
     let detail = Vec::new();

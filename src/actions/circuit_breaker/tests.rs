@@ -5,36 +5,33 @@ use super::*;
 const WAIT: Duration = Duration::from_millis(500);
 
 fn failed(cause: NoConnection) -> Error {
-    Error {
-        kind: Kind::Unreachable(cause),
-        call: "lookup",
-        origin: "http://cache.example".to_owned(),
-        message: "Connection refused (os error 111)".to_owned(),
-    }
+    let origin = "http://cache.example".to_owned();
+    let message = "Connection refused (os error 111)".to_owned();
+    Error::new(Kind::Unreachable(cause), Call::Lookup, origin, message)
 }
 
 fn refused() -> Error {
     failed(NoConnection::Refused)
 }
 
-async fn is_free(origin: &CircuitBreaker, caller: &Caller) -> bool {
+async fn is_free(origin: &CircuitBreaker, caller: &CallerHistory) -> bool {
     matches!(origin.admit(caller).await, Ok(Admission::Free))
 }
 
-async fn is_refused(origin: &CircuitBreaker, caller: &Caller) -> bool {
+async fn is_refused(origin: &CircuitBreaker, caller: &CallerHistory) -> bool {
     origin.admit(caller).await.is_err()
 }
 
 /// A client with nothing left to probe.
-fn spent() -> Caller {
-    let caller = Caller::default();
+fn spent() -> CallerHistory {
+    let caller = CallerHistory::default();
     assert!(caller.may_probe());
     caller
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_of_a_second_is_waited_for_and_a_dead_service_no_longer_than_two() {
-    let (origin, caller) = (CircuitBreaker::default(), Caller::default());
+    let (origin, caller) = (CircuitBreaker::default(), CallerHistory::default());
     let began = Instant::now();
     origin.note(Some(&refused()));
     // However many calls there are, all share one time.
@@ -49,7 +46,7 @@ async fn a_restart_of_a_second_is_waited_for_and_a_dead_service_no_longer_than_t
         "{took:?}"
     );
     assert!(is_refused(&origin, &spent()).await);
-    assert_eq!(origin.wait(&Caller::default(), Some(WAIT)), None);
+    assert_eq!(origin.wait(&CallerHistory::default(), Some(WAIT)), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,14 +54,14 @@ async fn what_cannot_pass_is_not_tried_again() {
     for cause in [NoConnection::UnknownHost, NoConnection::Tls] {
         let origin = CircuitBreaker::default();
         origin.note(Some(&failed(cause)));
-        assert_eq!(origin.wait(&Caller::default(), Some(WAIT)), None);
+        assert_eq!(origin.wait(&CallerHistory::default(), Some(WAIT)), None);
         assert!(is_refused(&origin, &spent()).await);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_build_that_has_reached_the_service_bears_more() {
-    let (origin, caller) = (CircuitBreaker::default(), Caller::default());
+    let (origin, caller) = (CircuitBreaker::default(), CallerHistory::default());
     origin.note(None);
     // Even a name that is unknown for a moment.
     origin.note(Some(&failed(NoConnection::UnknownHost)));
@@ -83,7 +80,7 @@ async fn a_build_that_has_reached_the_service_bears_more() {
 async fn each_client_has_a_probe_now_and_then_and_all_wait_for_it() {
     let origin = CircuitBreaker::default();
     origin.note(Some(&failed(NoConnection::Tls)));
-    let (one, other) = (Caller::default(), Caller::default());
+    let (one, other) = (CallerHistory::default(), CallerHistory::default());
     let Ok(Admission::Probe(guard, _)) = origin.admit(&one).await else {
         panic!("the first may probe")
     };
@@ -133,11 +130,11 @@ async fn an_answer_or_a_minute_ends_it() {
 
 #[test]
 fn origins_are_bounded_and_those_with_an_outage_stay() {
-    let outages = CircuitBreakers::default();
-    outages.origin("dead").note(Some(&refused()));
+    let breakers = CircuitBreakers::default();
+    breakers.breaker("dead").note(Some(&refused()));
     for number in 0..2 * MAX_ORIGINS {
-        outages.origin(&number.to_string()).note(None);
+        breakers.breaker(&number.to_string()).note(None);
     }
-    assert!(outages.0.lock().unwrap().len() <= MAX_ORIGINS);
-    assert!(outages.origin("dead").lock().outage.is_some());
+    assert!(breakers.0.lock().len() <= MAX_ORIGINS);
+    assert!(breakers.breaker("dead").lock().outage.is_some());
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::*;
+use crate::actions::PerMinute;
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -20,14 +21,15 @@ fn refusal(seconds: u64) -> Refusal {
     }
 }
 
-async fn pass(limiter: &RateLimiter, call: Call, priority: u64) -> Duration {
+/// How long a call that saves so much waits.
+async fn pass(limiter: &RateLimiter, call: Call, savings: u64) -> Duration {
+    pass_with(limiter, call, &Priority::new(savings)).await
+}
+
+async fn pass_with(limiter: &RateLimiter, call: Call, priority: &Priority) -> Duration {
     let start = Instant::now();
-    let priority = Priority::new(priority);
-    let made = limiter
-        .acquire(call, &priority, None, |_, _| ())
-        .await
-        .unwrap();
-    made - start
+    let admitted = limiter.acquire(call, priority, None, |_, _| ()).await;
+    admitted.unwrap() - start
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +65,7 @@ async fn one_host_and_token_share_a_limiter_and_others_do_not() {
         &limiter,
         &limiters.limiter(&url("http://h:1/b"), one)
     ));
-    limiter.refused(Call::Reserve, Instant::now(), refusal(30));
+    limiter.note_refused(Call::Reserve, Instant::now(), refusal(30));
     for unrelated in [
         limiters.limiter(&url("http://h:1/a/"), other),
         limiters.limiter(&url("http://h:2/a/"), one),
@@ -80,12 +82,12 @@ async fn one_host_and_token_share_a_limiter_and_others_do_not() {
 #[tokio::test(start_paused = true)]
 async fn after_a_refusal_many_come_back_one_by_one_and_all_of_them() {
     let limiter = unlimited();
-    limiter.refused(Call::Lookup, Instant::now(), refusal(5));
+    limiter.note_refused(Call::Lookup, Instant::now(), refusal(5));
     let mut callers: FuturesUnordered<_> =
         (0..200).map(|_| pass(&limiter, Call::Lookup, 0)).collect();
     let mut waits = Vec::new();
     while let Some(waited) = callers.next().await {
-        limiter.served(Call::Lookup, Instant::now());
+        limiter.note_served(Call::Lookup, Instant::now());
         waits.push(waited);
     }
     assert_eq!(waits.len(), 200);
@@ -101,7 +103,7 @@ async fn after_a_refusal_many_come_back_one_by_one_and_all_of_them() {
 #[tokio::test(start_paused = true)]
 async fn the_largest_goes_first_as_priorities_are_when_the_turn_comes() {
     let limiter = unlimited();
-    limiter.refused(Call::Reserve, Instant::now(), refusal(5));
+    limiter.note_refused(Call::Reserve, Instant::now(), refusal(5));
     let priorities = [3, 1, 2, 2, 0].map(Priority::new);
     let order = AtomicUsize::new(0);
     let callers = priorities.iter().map(|priority| async {
@@ -113,7 +115,7 @@ async fn the_largest_goes_first_as_priorities_are_when_the_turn_comes() {
     });
     let change = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        priorities[4].set(9);
+        priorities[4].raise(9);
         usize::MAX
     };
     let (order, _) = tokio::join!(futures_util::future::join_all(callers), change);
@@ -124,7 +126,7 @@ async fn the_largest_goes_first_as_priorities_are_when_the_turn_comes() {
 async fn a_wait_past_the_deadline_is_not_begun_and_says_why() {
     let limiter = unlimited();
     let start = Instant::now();
-    limiter.refused(Call::Reserve, start, refusal(60));
+    limiter.note_refused(Call::Reserve, start, refusal(60));
     let priority = Priority::first();
     let deadline = Some(start + Duration::from_secs(20));
     let waiting = |_, _: &str| panic!("no wait is shown that is not begun");
@@ -141,7 +143,7 @@ async fn a_wait_past_the_deadline_is_not_begun_and_says_why() {
 #[tokio::test(start_paused = true)]
 async fn who_leaves_the_line_holds_nobody_up() {
     let limiter = unlimited();
-    limiter.refused(Call::Reserve, Instant::now(), refusal(5));
+    limiter.note_refused(Call::Reserve, Instant::now(), refusal(5));
     let priority = Priority::first();
     let head = limiter.acquire(Call::Reserve, &priority, None, |_, _| ());
     let patient = pass(&limiter, Call::Reserve, 0);
@@ -160,7 +162,7 @@ async fn a_wait_is_shown_while_it_lasts() {
         }
     }
     let limiter = unlimited();
-    limiter.refused(Call::Reserve, Instant::now(), refusal(5));
+    limiter.note_refused(Call::Reserve, Instant::now(), refusal(5));
     let shown = AtomicUsize::new(0);
     let priority = Priority::default();
     let waits = limiter.acquire(Call::Reserve, &priority, None, |wait, why| {
@@ -221,7 +223,7 @@ async fn what_goes_first_passes_those_who_wait() {
     }
     let first = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        pass(&limiter, Call::Reserve, u64::MAX).await
+        pass_with(&limiter, Call::Reserve, &Priority::first()).await
     };
     let (waited, index) = tokio::join!(pass(&limiter, Call::Reserve, 7), first);
     assert!(waited > LIMIT && waited < LIMIT + Duration::from_secs(1));
@@ -233,7 +235,7 @@ async fn what_goes_first_passes_those_who_wait() {
 async fn who_waits_is_told_when_a_longer_pause_makes_it_too_late() {
     let limiter = unlimited();
     let start = Instant::now();
-    limiter.refused(Call::Reserve, start, refusal(5));
+    limiter.note_refused(Call::Reserve, start, refusal(5));
     let deadline = Some(start + LIMIT);
     let priorities = [1, 2, 3].map(Priority::new);
     let callers = priorities.iter().map(|priority| async {
@@ -244,7 +246,7 @@ async fn who_waits_is_told_when_a_longer_pause_makes_it_too_late() {
     });
     let refused = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        limiter.refused(Call::Reserve, start, refusal(600));
+        limiter.note_refused(Call::Reserve, start, refusal(600));
     };
     let (outcomes, ()) = tokio::join!(futures_util::future::join_all(callers), refused);
     assert_eq!(outcomes, [(true, Duration::from_secs(5)); 3]);
@@ -257,7 +259,7 @@ async fn the_limit_that_the_rest_api_tells_is_one_for_all_its_calls() {
         remaining: 0,
         reset_after: LIMIT,
     };
-    limiter.update(Call::List, Instant::now(), headers);
+    limiter.note_headers(Call::List, Instant::now(), headers);
     assert_eq!(pass(&limiter, Call::Lookup, 0).await, Duration::ZERO);
     assert_eq!(pass(&limiter, Call::Delete, 0).await, LIMIT);
 }

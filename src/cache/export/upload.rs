@@ -128,7 +128,7 @@ impl Upload {
     /// Says how much it is worth: until the whole build is known, that is its size.
     pub fn weigh(&self, weight: u64) {
         // Another export may have more use for it.
-        self.weight.set(weight.max(self.weight.get()));
+        self.weight.raise(weight);
     }
 
     /// A share in it, unless it came to nothing or is about to, so that another must begin. It goes on
