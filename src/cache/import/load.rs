@@ -70,7 +70,7 @@ impl Core {
             .map_err(|e| invalid(e.to_string()))?;
         let layers =
             layers(&config).map_err(|layer| invalid(format!("the layer {layer} has no diffID")))?;
-        repair::learn(&self.cache.quarantine, self.client.identity(), &config);
+        repair::quarantine_named(&self.cache.quarantine, self.client.identity(), &config);
         let signature = if self.cache.settings.signed {
             self.load_signature(client, &stored.raw).await?
         } else {

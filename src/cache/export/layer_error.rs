@@ -1,12 +1,15 @@
 //! Why a layer is not in the cache.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use crate::actions::{self, TimeoutReason};
+use crate::{
+    actions::{self, TimeoutReason},
+    cache::{spool::SpoolError, tail::TailError},
+};
 
 /// Why a layer is left out of the index.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Failure {
+pub enum LayerError {
     /// The service or the way there failed.
     #[error(transparent)]
     Remote(#[from] actions::Error),
@@ -20,20 +23,38 @@ pub enum Failure {
     #[error("the build stopped writing it")]
     Interrupted,
     /// The time of the export was over.
-    #[error("{}", Late(*.0))]
+    #[error("{}", LateText(*.0))]
     Late(TimeoutReason),
     /// There was no room on disk, or the disk failed.
-    #[error("{0}")]
-    Spool(String),
+    #[error(transparent)]
+    Spool(Arc<SpoolError>),
+    /// Another build has begun with other bytes; one of the two is wrong.
+    #[error("another build is writing other bytes as this layer")]
+    Diverged,
     /// More layers than an export may have.
     #[error("the export has too many layers")]
     TooMany,
 }
 
-/// What happened, which limit that was, and what to do, for a layer that came too late.
-struct Late(TimeoutReason);
+impl From<SpoolError> for LayerError {
+    fn from(error: SpoolError) -> Self {
+        Self::Spool(Arc::new(error))
+    }
+}
 
-impl fmt::Display for Late {
+impl From<TailError> for LayerError {
+    fn from(error: TailError) -> Self {
+        match error {
+            TailError::Spool(error) => error.into(),
+            TailError::Diverged => Self::Diverged,
+        }
+    }
+}
+
+/// What happened, which limit that was, and what to do, for a layer that came too late.
+struct LateText(TimeoutReason);
+
+impl fmt::Display for LateText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             TimeoutReason::TimeOver => f.write_str(
@@ -64,7 +85,7 @@ mod tests {
 
     #[test]
     fn each_end_names_its_limit_and_what_to_do() {
-        for (lapse, limit) in [
+        for (reason, limit) in [
             (TimeoutReason::TimeOver, "timeout="),
             (
                 TimeoutReason::StoodStill(Duration::from_secs(30)),
@@ -75,7 +96,7 @@ mod tests {
                 "60 min after",
             ),
         ] {
-            let text = Failure::Late(lapse).to_string();
+            let text = LayerError::Late(reason).to_string();
             assert!(text.contains(limit), "{text}");
             assert!(text.contains("a longer timeout="), "{text}");
         }
