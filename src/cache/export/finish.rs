@@ -227,7 +227,7 @@ impl Core {
         let uploading = self.ledger.uploading();
         let layers = if uploading == 1 { "layer" } else { "layers" };
         let name = format!("waiting for {uploading} {layers} to be confirmed");
-        let _shown = (uploading > 0).then(|| WaitRow::begin(&self.lane.reporter, name));
+        let _shown = (uploading > 0).then(|| WaitRow::new(&self.lane.reporter, name));
         self.ledger.settle(&self.times().uploads).await
     }
 

@@ -5,7 +5,7 @@
 //! export comes to. Where steps or uploads take so long that others may have written meanwhile, it
 //! is read again for that: when BuildKit begins to write, beside the last uploads, and after them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -20,10 +20,9 @@ use crate::{
         index::{self, Newest},
         index_format::{self, Layer},
         repair,
-        spool::blocking,
     },
     digest::Digest,
-    lifecycle::TaskGuard,
+    lifecycle::{TaskGuard, run_blocking},
     protocol::key::IndexKey,
 };
 
@@ -79,7 +78,7 @@ impl PreviousIndex {
                 });
             }
         };
-        let parsed = blocking(move || {
+        let parsed = run_blocking::<_, io::Error>(move || {
             let config = index_format::parse(&raw).ok();
             Ok(config.map(|config| (Graph::from_index(&config).ok(), config)))
         });
