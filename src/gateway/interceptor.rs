@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::grpc::GrpcStatus;
+use super::transport::grpc::GrpcStatus;
 use crate::content;
 
 /// Changes the few calls that carry cache options; everything else never reaches it.

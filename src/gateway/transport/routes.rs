@@ -1,74 +1,43 @@
 //! Which calls are looked into; all others pass as they are.
 
+use super::intercept::Method;
+
 /// The package and service of BuildKit's control API.
 const CONTROL: &str = "/moby.buildkit.v1.Control/";
 /// The package and service of the API that a build's frontend uses.
 const LLB_BRIDGE: &str = "/moby.buildkit.v1.frontend.LLBBridge/";
 /// The call by which clients hand over their traces.
 const TRACE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// The package and service of content stores inside a session.
-const CONTENT: &str = "/containerd.services.content.v1.Content/";
-
-/// The methods of a content store.
-const CONTENT_METHODS: [&str; 9] = [
-    "Info",
-    "Update",
-    "List",
-    "Delete",
-    "Read",
-    "Status",
-    "ListStatuses",
-    "Write",
-    "Abort",
-];
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
+pub(crate) enum Route {
     /// It passes as it is.
     Pass,
-    /// `Control.Solve`.
-    Solve,
-    /// `LLBBridge.Solve`.
-    LlbSolve,
-    /// `Control.Status`.
-    Status,
     /// `Control.Session`.
     Session,
-    /// `TraceService.Export`.
-    Trace,
+    /// The interceptor may change it.
+    Intercept(Method),
 }
 
 impl Route {
     /// The route of a call's path.
-    pub(super) fn of(path: &str) -> Self {
+    pub(crate) fn of(path: &str) -> Self {
         if let Some(method) = path.strip_prefix(CONTROL) {
             match method {
-                "Solve" => Self::Solve,
-                "Status" => Self::Status,
+                "Solve" => Self::Intercept(Method::Solve),
+                "Status" => Self::Intercept(Method::Status),
                 "Session" => Self::Session,
                 _ => Self::Pass,
             }
         } else if path.strip_prefix(LLB_BRIDGE) == Some("Solve") {
-            Self::LlbSolve
+            Self::Intercept(Method::LlbSolve)
         } else if path == TRACE {
-            Self::Trace
+            Self::Intercept(Method::Trace)
         } else {
             Self::Pass
         }
     }
-}
-
-/// Whether a call inside a session is one to a content store.
-pub(super) fn is_content(path: &str) -> bool {
-    path.starts_with(CONTENT)
-}
-
-/// The paths of all methods of a content store.
-pub(super) fn content_paths() -> impl Iterator<Item = String> {
-    CONTENT_METHODS
-        .iter()
-        .map(|method| format!("{CONTENT}{method}"))
 }
 
 #[cfg(test)]
@@ -78,16 +47,22 @@ mod tests {
     #[test]
     fn only_calls_that_are_changed_are_looked_into() {
         let routes = [
-            ("/moby.buildkit.v1.Control/Solve", Route::Solve),
-            ("/moby.buildkit.v1.Control/Status", Route::Status),
+            (
+                "/moby.buildkit.v1.Control/Solve",
+                Route::Intercept(Method::Solve),
+            ),
+            (
+                "/moby.buildkit.v1.Control/Status",
+                Route::Intercept(Method::Status),
+            ),
             ("/moby.buildkit.v1.Control/Session", Route::Session),
             ("/moby.buildkit.v1.Control/ListWorkers", Route::Pass),
             (
                 "/moby.buildkit.v1.frontend.LLBBridge/Solve",
-                Route::LlbSolve,
+                Route::Intercept(Method::LlbSolve),
             ),
             ("/moby.buildkit.v1.frontend.LLBBridge/Ping", Route::Pass),
-            (TRACE, Route::Trace),
+            (TRACE, Route::Intercept(Method::Trace)),
             ("/grpc.health.v1.Health/Check", Route::Pass),
             ("/", Route::Pass),
         ];

@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// The turns of all connections.
 #[derive(Debug, Default)]
-pub(super) struct Resets {
+pub(crate) struct Resets {
     /// When the next turn is. A time that is past is room for a burst.
     next: Mutex<Option<Instant>>,
 }

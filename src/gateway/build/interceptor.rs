@@ -9,14 +9,11 @@ use url::Url;
 use super::{
     builds::{Build, Builds, Import},
     default_cache,
-    endpoint::Endpoint,
-    grpc::{Code, GrpcStatus},
-    interceptor::{Finish, Interceptor, Solve, StatusEditor},
     own_manifest::OwnManifest,
+    redactor::Scrubber,
     rewrite::{self, Edit, Entry, SolveRequest},
-    scrub::Scrubber,
     sessions::Sessions,
-    status::Viewer,
+    status_stream::Viewer,
 };
 use crate::{
     cache::{
@@ -25,6 +22,11 @@ use crate::{
     },
     config::{DefaultCache, ImportTransport},
     content,
+    gateway::{
+        endpoint::Endpoint,
+        interceptor::{Finish, Interceptor, Solve, StatusEditor},
+        transport::grpc::{Code, GrpcStatus},
+    },
     wire::WireError,
 };
 

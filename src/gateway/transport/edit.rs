@@ -7,9 +7,9 @@ use h2::{RecvStream, SendStream};
 use super::{
     frame::{self, FrameError, Messages},
     grpc::GrpcStatus,
-    interceptor::{Finish, StatusEditor},
     pump::{self, Broken},
 };
+use crate::gateway::interceptor::{Finish, StatusEditor};
 
 /// Why an edited response stopped.
 enum Stopped {
@@ -32,7 +32,7 @@ impl From<FrameError> for Stopped {
 }
 
 /// Moves a body and its trailers as [`pump::pump`] does, through `editor`.
-pub(super) async fn pump_edited(
+pub(crate) async fn pump_edited(
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
     editor: &mut dyn StatusEditor,
@@ -83,11 +83,11 @@ async fn send_message(to: &mut SendStream<Bytes>, message: &[u8]) -> Result<(), 
 }
 
 /// The editor of a unary response: its one message goes through a [`Finish`].
-pub(super) struct FinishEditor(Option<Box<dyn Finish>>);
+pub(crate) struct FinishEditor(Option<Box<dyn Finish>>);
 
 impl FinishEditor {
     /// Edits with `finish`.
-    pub(super) fn new(finish: Box<dyn Finish>) -> Self {
+    pub(crate) fn new(finish: Box<dyn Finish>) -> Self {
         Self(Some(finish))
     }
 }

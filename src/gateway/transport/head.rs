@@ -22,7 +22,7 @@ const HOP_HEADERS: [HeaderName; 6] = [
 ];
 
 /// The head of a request as it goes on.
-pub(super) fn request<B>(request: &Request<B>) -> Result<Request<()>, GrpcStatus> {
+pub(crate) fn request<B>(request: &Request<B>) -> Result<Request<()>, GrpcStatus> {
     let path = request.uri().path_and_query();
     let path = path.cloned().unwrap_or(PathAndQuery::from_static("/"));
     let uri = Uri::builder()
@@ -43,7 +43,7 @@ pub(super) fn request<B>(request: &Request<B>) -> Result<Request<()>, GrpcStatus
 }
 
 /// The head of a response as it goes on.
-pub(super) fn response(parts: http::response::Parts) -> Response<()> {
+pub(crate) fn response(parts: http::response::Parts) -> Response<()> {
     let mut onward = Response::new(());
     *onward.status_mut() = parts.status;
     *onward.headers_mut() = without_hop(parts.headers);
@@ -51,7 +51,7 @@ pub(super) fn response(parts: http::response::Parts) -> Response<()> {
 }
 
 /// Takes out the length of a body that may be changed.
-pub(super) fn forget_length(headers: &mut HeaderMap) {
+pub(crate) fn forget_length(headers: &mut HeaderMap) {
     headers.remove(CONTENT_LENGTH);
 }
 

@@ -4,10 +4,10 @@ use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::endpoint::{Backend, Body, Failure, Found, Object, Readable};
 use crate::{
     cache::{Blob, FetchError, ImportJob, Relay, RelayError},
     digest::Digest,
+    gateway::endpoint::{Backend, Body, Failure, Found, Object, Readable},
     protocol::key,
 };
 

@@ -27,7 +27,7 @@ type Call = (Request<RecvStream>, Respond);
 /// Serves `connection` until its peer closes it; after `drain` it takes no new calls and ends with
 /// the last one. All calls end with it. Where callers are not trusted to let their calls be, `intake`
 /// says when more of them may come.
-pub(super) async fn serve<T, F>(
+pub(crate) async fn serve<T, F>(
     mut connection: Connection<T, Bytes>,
     drain: CancellationToken,
     intake: Option<&Intake<'_>>,

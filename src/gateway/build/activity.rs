@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::BuildInterceptor;
+use super::interceptor::BuildInterceptor;
 use crate::cache::Usage;
 
 /// What the gateway has in hand at a moment. All but `connections` is 0 when no client is connected.

@@ -10,10 +10,11 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::{
-    BuildInterceptor, backends,
+    backends,
     builds::{Build, Import},
     entry::{self, Refusal},
     import_name,
+    interceptor::BuildInterceptor,
     rewrite::{Edit, Entry},
 };
 use crate::{

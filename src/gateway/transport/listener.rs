@@ -41,7 +41,7 @@ pub enum BindError {
 }
 
 /// A bound address.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     socket: Socket,
     address: Address,
 }
@@ -52,14 +52,14 @@ enum Socket {
 }
 
 /// A client that has connected and said nothing yet.
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     Unix(UnixStream),
     Tcp(TcpStream, Option<TlsAcceptor>),
 }
 
 impl Listener {
     /// Binds `address`; TLS is for TCP only, as with buildkitd.
-    pub(super) async fn bind(
+    pub(crate) async fn bind(
         address: &Address,
         owner: Owner,
         tls: Option<&TlsAcceptor>,
@@ -94,12 +94,12 @@ impl Listener {
     }
 
     /// The address with the port that the system chose.
-    pub(super) fn address(&self) -> &Address {
+    pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
     /// The next client.
-    pub(super) async fn accept(&self) -> io::Result<(Incoming, String)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Incoming, String)> {
         match &self.socket {
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
@@ -115,7 +115,7 @@ impl Listener {
 
 impl Incoming {
     /// The client's byte stream, after TLS if there is any.
-    pub(super) async fn open(self) -> io::Result<BoxedIo> {
+    pub(crate) async fn open(self) -> io::Result<BoxedIo> {
         match self {
             Self::Unix(stream) => Ok(Box::new(stream)),
             Self::Tcp(stream, tls) => {
@@ -163,7 +163,7 @@ async fn bind_tcp(host: &str) -> io::Result<TcpListener> {
 }
 
 /// Reads the files that `tls` names.
-pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, BindError> {
+pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, BindError> {
     let bad = |path: &Path| {
         let path = path.to_owned();
         move |error: rustls::pki_types::pem::Error| BindError::TlsFile(path, error.to_string())

@@ -11,18 +11,20 @@ use super::{
     frame::{self, FrameError, Messages},
     grpc::{Code, GrpcStatus},
     head,
-    interceptor::{Interceptor, StatusEditor},
     proxy::{self, Outcome, Respond},
     pump,
 };
-use crate::proto::control::StatusRequest;
+use crate::{
+    gateway::interceptor::{Interceptor, StatusEditor},
+    proto::control::StatusRequest,
+};
 
 /// The metadata that ties a frontend's calls to the `Ref` of its `Control.Solve`.
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
 /// Which of them a call is.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Method {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
     /// `Control.Solve`.
     Solve,
     /// `LLBBridge.Solve`, which the interceptor may hold.
@@ -34,7 +36,7 @@ pub(super) enum Method {
 }
 
 /// Carries a call that the interceptor changes.
-pub(super) async fn carry(
+pub(crate) async fn carry(
     method: Method,
     request: Request<RecvStream>,
     mut respond: Respond,

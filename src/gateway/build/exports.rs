@@ -7,9 +7,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    BuildInterceptor, backends,
+    backends,
     builds::Build,
     entry::{self, Refusal},
+    interceptor::BuildInterceptor,
     own_manifest::OwnManifest,
     rewrite::{Edit, Entry, SolveRequest},
 };

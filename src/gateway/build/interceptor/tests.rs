@@ -14,8 +14,8 @@ use crate::{
         attributes::{OperatorService, OperatorToken},
     },
     gateway::{
+        build::rewrite::SolveRequest,
         endpoint::{PATIENCE, token},
-        rewrite::SolveRequest,
     },
     lifecycle::Tasks,
     proto::control::{CacheOptionsEntry, StatusResponse},

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{frame, upstream};
+use super::transport::{frame, upstream};
 use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
 
 mod socket_dir;

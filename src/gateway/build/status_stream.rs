@@ -7,8 +7,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::{sync::watch, time::Instant};
 
-use super::{board::Board, interceptor::StatusEditor};
+use super::progress::Board;
 use crate::{
+    gateway::interceptor::StatusEditor,
     proto::control::{StatusResponse, Vertex},
     wire::{self, Edit, WireError},
 };

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// One connection to buildkitd, made when a call first needs it and again after it broke.
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     address: Address,
     tasks: Tasks,
     link: Mutex<Option<Link>>,
@@ -44,7 +44,7 @@ pub enum ConnectError {
 
 impl Upstream {
     /// Nothing is opened yet.
-    pub(super) fn new(address: Address, tasks: Tasks) -> Self {
+    pub(crate) fn new(address: Address, tasks: Tasks) -> Self {
         Self {
             address,
             tasks,
@@ -53,7 +53,7 @@ impl Upstream {
     }
 
     /// A connection that takes requests.
-    pub(super) async fn requests(&self) -> Result<SendRequest<Bytes>, GrpcStatus> {
+    pub(crate) async fn requests(&self) -> Result<SendRequest<Bytes>, GrpcStatus> {
         let mut link = self.link.lock().await;
         if let Some(open) = link.as_ref()
             && let Ok(requests) = open.requests.clone().ready().await
@@ -79,7 +79,7 @@ impl Upstream {
 type Connection = h2::client::Connection<BoxedIo, Bytes>;
 
 /// Opens a connection to `address`.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     address: &Address,
 ) -> Result<(SendRequest<Bytes>, Connection), ConnectError> {
     let socket = |error| ConnectError::Socket(address.clone(), error);

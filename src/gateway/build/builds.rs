@@ -15,14 +15,14 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    board::{Board, ExportRows},
-    endpoint::{Access, Endpoint},
+    progress::{Board, ExportRows},
     rewrite::{Edit, Entry},
 };
 use crate::{
     cache::{ExportJob, ImportJob},
     content,
     digest::Digest,
+    gateway::endpoint::{Access, Endpoint},
 };
 
 /// Everything that builds share.

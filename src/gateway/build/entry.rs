@@ -1,11 +1,10 @@
 //! Reading one `gha` entry, and what people are told where it cannot be used.
 
-use super::{
-    builds::Build,
-    grpc::{Code, GrpcStatus},
-    rewrite::Entry,
+use super::{builds::Build, rewrite::Entry};
+use crate::{
+    cache::attributes::{self, Attributes, Overrides},
+    gateway::transport::grpc::{Code, GrpcStatus},
 };
-use crate::cache::attributes::{self, Attributes, Overrides};
 
 /// The type of the entries that the gateway takes over.
 pub const GHA: &str = "gha";

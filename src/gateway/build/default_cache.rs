@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::{
-    BuildInterceptor,
     builds::Build,
     entry,
+    interceptor::BuildInterceptor,
     rewrite::{self, Entry, SolveRequest},
 };
 use crate::{cache::Event, wire::WireError};

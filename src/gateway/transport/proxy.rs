@@ -16,11 +16,11 @@ use super::{
 };
 
 /// A call's way back to its caller.
-pub(super) type Respond = SendResponse<Bytes>;
+pub(crate) type Respond = SendResponse<Bytes>;
 
 /// How a call ended, for those who serve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// With an answer, be it one of ours.
     Over,
     /// Its caller took it back.
@@ -29,7 +29,7 @@ pub(super) enum Outcome {
 
 /// How a call ended that was not answered in full.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// The caller reset it, or its connection is gone: the callee must hear of it.
     CallerLeft(Reason),
     /// The callee reset it: the caller must hear of it.
@@ -37,7 +37,7 @@ pub(super) enum Ended {
 }
 
 /// Forwards a call unchanged and returns when it is over.
-pub(super) async fn forward(
+pub(crate) async fn forward(
     request: Request<RecvStream>,
     mut respond: Respond,
     callee: SendRequest<Bytes>,
@@ -67,7 +67,7 @@ pub(super) async fn forward(
 
 /// Opens a call at the callee. An error: it could not be opened and the caller has its answer, or the
 /// caller has left.
-pub(super) async fn open(
+pub(crate) async fn open(
     callee: SendRequest<Bytes>,
     onward: Request<()>,
     end: bool,
@@ -85,7 +85,7 @@ pub(super) async fn open(
 
 /// Runs both directions of a call until the response is over; what is left of the request then is
 /// nobody's business, as a server may answer early.
-pub(super) async fn both(
+pub(crate) async fn both(
     upload: impl Future<Output = Result<(), Broken>>,
     download: impl Future<Output = Result<(), Ended>>,
 ) -> Result<(), Ended> {
@@ -104,7 +104,7 @@ pub(super) async fn both(
 }
 
 /// Passes a response on: head, body, trailers.
-pub(super) async fn relay_response(
+pub(crate) async fn relay_response(
     response: ResponseFuture,
     respond: &mut Respond,
 ) -> Result<(), Ended> {
@@ -116,7 +116,7 @@ pub(super) async fn relay_response(
 }
 
 /// Passes a response's head on, after `edit`. None: the head was all of the response.
-pub(super) async fn relay_head(
+pub(crate) async fn relay_head(
     response: ResponseFuture,
     respond: &mut Respond,
     edit: impl FnOnce(&mut http::HeaderMap),
@@ -143,7 +143,7 @@ pub(super) async fn relay_head(
 
 /// What a response that broke off means. A callee whose connection is gone gets a status in its
 /// name, in words for people.
-pub(super) fn explain(broken: Broken, send: &mut SendStream<Bytes>) -> Result<(), Ended> {
+pub(crate) fn explain(broken: Broken, send: &mut SendStream<Bytes>) -> Result<(), Ended> {
     match broken {
         Broken::Source(error) if error.is_reset() => Err(Ended::CalleeReset(pump::reason(&error))),
         Broken::Source(error) => {
@@ -155,7 +155,7 @@ pub(super) fn explain(broken: Broken, send: &mut SendStream<Bytes>) -> Result<()
 }
 
 /// Tells the other side how a call ended.
-pub(super) fn conclude(
+pub(crate) fn conclude(
     ended: &Result<(), Ended>,
     callee: &mut SendStream<Bytes>,
     respond: &mut Respond,
@@ -172,7 +172,7 @@ pub(super) fn conclude(
 }
 
 /// Answers a call with a status of ours.
-pub(super) fn answer(status: &GrpcStatus, respond: &mut Respond) -> Outcome {
+pub(crate) fn answer(status: &GrpcStatus, respond: &mut Respond) -> Outcome {
     match status.answer(respond) {
         Ok(()) => Outcome::Over,
         Err(error) => {

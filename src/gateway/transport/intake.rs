@@ -25,14 +25,14 @@ use crate::http1::ConnectionPermit;
 const PORTION: usize = 64 << 10;
 
 /// The intake of one connection.
-pub(super) struct Intake<'a> {
+pub(crate) struct Intake<'a> {
     seat: &'a ConnectionPermit,
     left: Arc<AtomicUsize>,
     resets: Arc<Resets>,
 }
 
 /// A connection that is read in portions.
-pub(super) struct Portioned {
+pub(crate) struct Portioned {
     io: BoxedIo,
     left: Arc<AtomicUsize>,
 }

@@ -55,17 +55,17 @@ const UNACCEPTED_RESETS: usize = 4096;
 
 /// Calls of one connection at a time, each of which is a task and a call to the other side. Clients
 /// wait for one to end where they would have more; no build comes near it.
-pub(super) const CALLS: u32 = 4096;
+pub(crate) const CALLS: u32 = 4096;
 
 /// A server for buildkitd inside a session.
-pub(super) fn session_server() -> server::Builder {
+pub(crate) fn session_server() -> server::Builder {
     let mut builder = server();
     builder.max_header_list_size(MAX_SESSION_HEADER_LIST);
     builder
 }
 
 /// A server for the user's client outside.
-pub(super) fn server() -> server::Builder {
+pub(crate) fn server() -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
@@ -83,14 +83,14 @@ pub(super) fn server() -> server::Builder {
 }
 
 /// A client toward the user's client inside a session.
-pub(super) fn session_client() -> client::Builder {
+pub(crate) fn session_client() -> client::Builder {
     let mut builder = client();
     builder.max_frame_size(SESSION_MAX_FRAME);
     builder
 }
 
 /// A client toward buildkitd outside.
-pub(super) fn client() -> client::Builder {
+pub(crate) fn client() -> client::Builder {
     let mut builder = client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 pub use tonic::Code;
 
 /// The header of a trailers-only response, and the trailer of any other.
-pub(super) const GRPC_STATUS: &str = "grpc-status";
+pub(crate) const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
 
 /// gRPC leaves printable ASCII but `%` as it is.
@@ -33,7 +33,7 @@ impl GrpcStatus {
     }
 
     /// As trailers, or as the headers of a trailers-only response.
-    pub(super) fn headers(&self) -> HeaderMap {
+    pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_STATUS, HeaderValue::from(self.code as i32));
         let message = utf8_percent_encode(&self.message, MESSAGE_ESCAPES).to_string();
@@ -44,7 +44,7 @@ impl GrpcStatus {
     }
 
     /// Answers a call with nothing but this status.
-    pub(super) fn answer(&self, respond: &mut SendResponse<Bytes>) -> Result<(), h2::Error> {
+    pub(crate) fn answer(&self, respond: &mut SendResponse<Bytes>) -> Result<(), h2::Error> {
         let mut response = Response::new(());
         *response.headers_mut() = self.headers();
         response

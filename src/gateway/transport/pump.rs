@@ -12,7 +12,7 @@ use http::HeaderMap;
 
 /// A direction of a call broke before its end.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The sending peer reset the stream, or its connection is gone.
     Source(h2::Error),
     /// The receiving peer reset the stream, or its connection is gone.
@@ -20,7 +20,7 @@ pub(super) enum Broken {
 }
 
 /// Moves a body and its trailers from one stream to another.
-pub(super) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> Result<(), Broken> {
+pub(crate) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> Result<(), Broken> {
     while let Some(data) = next_data(from, to).await? {
         let length = data.len();
         let end = from.is_end_stream();
@@ -38,7 +38,7 @@ pub(super) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> R
 /// The next piece of a body that is not empty, unless the receiver leaves first.
 ///
 /// Empty pieces end here: a hundred of them would end the connection that they go to.
-pub(super) async fn next_data(
+pub(crate) async fn next_data(
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
 ) -> Result<Option<Bytes>, Broken> {
@@ -55,7 +55,7 @@ pub(super) async fn next_data(
 }
 
 /// Sends all of `data` as the receiver's window opens.
-pub(super) async fn send(
+pub(crate) async fn send(
     to: &mut SendStream<Bytes>,
     mut data: Bytes,
     end: bool,
@@ -83,7 +83,7 @@ pub(super) async fn send(
 }
 
 /// Ends a body, with its trailers if it has any.
-pub(super) fn finish(
+pub(crate) fn finish(
     to: &mut SendStream<Bytes>,
     trailers: Option<HeaderMap>,
 ) -> Result<(), Broken> {
@@ -95,19 +95,19 @@ pub(super) fn finish(
 }
 
 /// Ready when the receiver of a body resets it.
-pub(super) async fn reset(to: &mut SendStream<Bytes>) -> Reason {
+pub(crate) async fn reset(to: &mut SendStream<Bytes>) -> Reason {
     let polled = poll_fn(|cx| to.poll_reset(cx)).await;
     polled.unwrap_or_else(|error| reason(&error))
 }
 
 /// Ready when the caller resets a call that has no response head yet.
-pub(super) async fn left(respond: &mut SendResponse<Bytes>) -> Reason {
+pub(crate) async fn left(respond: &mut SendResponse<Bytes>) -> Reason {
     let polled = poll_fn(|cx| respond.poll_reset(cx)).await;
     polled.unwrap_or_else(|error| reason(&error))
 }
 
 /// The code of a reset, for the other side of the call.
-pub(super) fn reason(error: &h2::Error) -> Reason {
+pub(crate) fn reason(error: &h2::Error) -> Reason {
     match error.reason() {
         // A connection that ends gives its own reason, which says nothing of this call.
         Some(reason) if error.is_reset() => reason,
