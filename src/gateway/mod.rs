@@ -22,15 +22,12 @@ use std::{sync::Arc, time::Duration};
 
 pub use build::{BuildInterceptor, INDEX_WAIT, InterceptorConfig, State};
 use dispatch::Client;
-pub use interceptor::{Finish, Interceptor, Solve, StatusEditor};
+pub use interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor};
+pub use transport::listener::BindError;
 use transport::{
     connection,
     listener::{self, Listener},
     upstream::Upstream,
-};
-pub use transport::{
-    grpc::{Code, GrpcStatus},
-    listener::BindError,
 };
 
 use crate::{

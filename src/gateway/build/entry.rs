@@ -3,7 +3,7 @@
 use super::{builds::Build, rewrite::Entry};
 use crate::{
     cache::attributes::{self, Attributes, Overrides},
-    gateway::transport::grpc::{Code, GrpcStatus},
+    gateway::interceptor::{Code, GrpcStatus},
 };
 
 /// The type of the entries that the gateway takes over.

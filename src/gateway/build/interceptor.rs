@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use prost::Message as _;
 use url::Url;
 
 use super::{
@@ -24,9 +25,9 @@ use crate::{
     content,
     gateway::{
         endpoint::Endpoint,
-        interceptor::{Finish, Interceptor, Solve, StatusEditor},
-        transport::grpc::{Code, GrpcStatus},
+        interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor},
     },
+    proto::control::StatusRequest,
     wire::WireError,
 };
 
@@ -147,10 +148,15 @@ impl Interceptor for BuildInterceptor {
         self.scrubber.scrub(request)
     }
 
-    fn status(&self, build_ref: &str) -> Box<dyn StatusEditor> {
+    fn status(&self, request: &Bytes) -> Result<Box<dyn StatusEditor>, GrpcStatus> {
+        let request = StatusRequest::decode(request.as_ref()).map_err(|error| {
+            let words = format!("buildkit-gha: Control.Status: {error}");
+            GrpcStatus::new(Code::InvalidArgument, words)
+        })?;
         let builds = Arc::clone(&self.builds);
         let unreached = move || builds.endpoint().unreached().map(Url::to_string);
-        Box::new(Viewer::new(self.builds.board(build_ref), unreached))
+        let board = self.builds.board(&request.r#ref);
+        Ok(Box::new(Viewer::new(board, unreached)))
     }
 
     fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>> {

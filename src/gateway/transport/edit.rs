@@ -6,10 +6,9 @@ use h2::{RecvStream, SendStream};
 
 use super::{
     frame::{self, FrameError, Messages},
-    grpc::GrpcStatus,
     pump::{self, Broken},
 };
-use crate::gateway::interceptor::{Finish, StatusEditor};
+use crate::gateway::interceptor::{Finish, GrpcStatus, StatusEditor};
 
 /// Why an edited response stopped.
 enum Stopped {

@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
-use super::grpc::{Code, GrpcStatus};
+use crate::gateway::interceptor::{Code, GrpcStatus};
 
 /// The flag byte and the length.
 pub const PREFIX: usize = 5;

@@ -1,10 +1,11 @@
-//! The few words of gRPC over HTTP/2 that the transport itself speaks.
+//! A status of gRPC as HTTP/2 carries it: in trailers, or in the head of a trailers-only response.
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-pub use tonic::Code;
+
+use crate::gateway::interceptor::GrpcStatus;
 
 /// The header of a trailers-only response, and the trailer of any other.
 pub(crate) const GRPC_STATUS: &str = "grpc-status";
@@ -13,25 +14,7 @@ const GRPC_MESSAGE: &str = "grpc-message";
 /// gRPC leaves printable ASCII but `%` as it is.
 const MESSAGE_ESCAPES: &AsciiSet = &CONTROLS.add(b'%');
 
-/// How a call ended: gRPC's code, and words for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message} ({code:?})")]
-pub struct GrpcStatus {
-    /// gRPC's code.
-    pub code: Code,
-    /// What failed, in words for people.
-    pub message: String,
-}
-
 impl GrpcStatus {
-    /// A status of `code` with `message`.
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
-    }
-
     /// As trailers, or as the headers of a trailers-only response.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -57,6 +40,7 @@ impl GrpcStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::interceptor::Code;
 
     #[test]
     fn words_survive_as_header_values() {

@@ -6,7 +6,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::grpc::{Code, GrpcStatus};
+use crate::gateway::interceptor::{Code, GrpcStatus};
 
 /// What BuildKit's own clients and daemon say, both outside and inside a session.
 const AUTHORITY: Authority = Authority::from_static("localhost");

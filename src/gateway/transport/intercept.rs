@@ -4,20 +4,15 @@
 use bytes::Bytes;
 use h2::{RecvStream, client::SendRequest};
 use http::{Request, request::Parts};
-use prost::Message as _;
 
 use super::{
     edit::{self, FinishEditor},
     frame::{self, FrameError, Messages},
-    grpc::{Code, GrpcStatus},
     head,
     proxy::{self, Outcome, Respond},
     pump,
 };
-use crate::{
-    gateway::interceptor::{Interceptor, StatusEditor},
-    proto::control::StatusRequest,
-};
+use crate::gateway::interceptor::{GrpcStatus, Interceptor, StatusEditor};
 
 /// The metadata that ties a frontend's calls to the `Ref` of its `Control.Solve`.
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
@@ -109,13 +104,10 @@ async fn change(
             editor: None,
         },
         Method::Status => {
-            let decoded = StatusRequest::decode(message.clone()).map_err(|error| {
-                let words = format!("buildkit-gha: Control.Status: {error}");
-                GrpcStatus::new(Code::InvalidArgument, words)
-            })?;
+            let editor = interceptor.status(&message)?;
             Changed {
                 message,
-                editor: Some(interceptor.status(&decoded.r#ref)),
+                editor: Some(editor),
             }
         }
     })

@@ -10,10 +10,10 @@ use h2::{
 use http::Request;
 
 use super::{
-    grpc::{Code, GrpcStatus},
     head,
     pump::{self, Broken},
 };
+use crate::gateway::interceptor::{Code, GrpcStatus};
 
 /// A call's way back to its caller.
 pub(crate) type Respond = SendResponse<Bytes>;

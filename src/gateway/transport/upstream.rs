@@ -9,13 +9,10 @@ use tokio::{
     sync::Mutex,
 };
 
-use super::{
-    grpc::{Code, GrpcStatus},
-    http2,
-    io::BoxedIo,
-};
+use super::{http2, io::BoxedIo};
 use crate::{
     config::Address,
+    gateway::interceptor::{Code, GrpcStatus},
     lifecycle::{TaskGuard, Tasks},
 };
 

@@ -58,7 +58,13 @@ impl Bed {
 
     /// What a viewer of the build sees of ours.
     fn seen(&self) -> StatusResponse {
-        let message = self.front.status("build").finish().unwrap_or_default();
+        let request = StatusRequest {
+            r#ref: "build".to_owned(),
+            ..StatusRequest::default()
+        };
+        let stream = self.front.status(&request.encode_to_vec().into());
+        let mut stream = stream.map_err(|status| status.to_string()).unwrap();
+        let message = stream.finish().unwrap_or_default();
         StatusResponse::decode(message).unwrap()
     }
 
