@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::call;
 use crate::{
     config::Address,
-    gateway::frame::Messages,
+    gateway::transport::frame::Messages,
     wire::{Fields, WireError, map_get},
 };
 
