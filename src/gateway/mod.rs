@@ -130,16 +130,16 @@ impl Gateway {
 async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Shared) {
     loop {
         let accepted = listener.accept().await;
-        seats.room().await;
+        seats.ready().await;
         match accepted {
             Ok((incoming, peer)) => {
-                let seat = seats.take();
+                let seat = seats.acquire();
                 let serve = connection::serve(incoming.open(), peer, seat, shared.clone());
                 shared.tasks.spawn("client connection", serve);
             }
             Err(error) => {
                 tracing::warn!(address = %listener.address(), %error, "cannot accept a client");
-                seats.shed();
+                seats.evict_oldest();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
