@@ -126,10 +126,10 @@ impl Gateway {
 async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Shared) {
     loop {
         let accepted = listener.accept().await;
-        seats.room().await;
+        seats.ready().await;
         match accepted {
             Ok((incoming, peer)) => {
-                let seat = seats.take();
+                let seat = seats.acquire();
                 let client = Arc::new(Client {
                     upstream: Upstream::new(shared.upstream.clone(), shared.tasks.clone()),
                     interceptor: Arc::clone(&shared.interceptor),
@@ -142,7 +142,7 @@ async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Sh
             }
             Err(error) => {
                 tracing::warn!(address = %listener.address(), %error, "cannot accept a client");
-                seats.shed();
+                seats.evict_oldest();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

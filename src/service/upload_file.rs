@@ -2,22 +2,20 @@
 //! left to wait for.
 //!
 //! A kernel that could not write bytes says so once, and a later sync succeeds without them. So an
-//! error of a sync is final ([`Error::Unsynced`]): the file remembers it, and whoever sees it gives the
+//! error of a sync is final ([`ErrorKind::DataLost`]): the file remembers it, and whoever sees it gives the
 //! upload up.
 
 use std::{
     fs::File,
     io,
     os::unix::fs::FileExt as _,
-    sync::{
-        Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
+use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::{error::Error, extent::Extent};
+use super::{api_error::ApiError, extent::Extent};
 
 /// Bytes that may wait for the disk before they are sent there: enough that a sync's own cost does
 /// not count, and a moment's work for any disk.
@@ -53,17 +51,17 @@ impl UploadFile {
     }
 
     /// Writes all of `data`. One of several writers sees to the disk, and the others go on.
-    pub fn write_at(&self, data: &[u8], offset: u64) -> Result<(), Error> {
-        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+    pub fn write_at(&self, data: &[u8], offset: u64) -> Result<(), ApiError> {
+        let closed = self.closed.read();
         if *closed {
-            return Err(Error::Sealed);
+            return Err(ApiError::sealed());
         }
         self.file.write_all_at(data, offset)?;
         drop(closed);
         let new = data.len() as u64;
         let unsynced = self.unsynced.fetch_add(new, Ordering::Relaxed) + new;
         if unsynced >= UNSYNCED_BYTES
-            && let Ok(mut lost) = self.lost.try_lock()
+            && let Some(mut lost) = self.lost.try_lock()
         {
             self.unsynced.store(0, Ordering::Relaxed);
             check(self.file.sync_data(), &mut lost)?;
@@ -73,28 +71,28 @@ impl UploadFile {
 
     /// Takes nothing more; waits for what is being written.
     pub fn close(&self) {
-        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.closed.write() = true;
     }
 
     /// Takes bytes again.
     pub fn reopen(&self) {
-        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = false;
+        *self.closed.write() = false;
     }
 
     /// Gives the room of some bytes back to the disk, where its file system can do that.
-    pub fn punch(&self, region: Extent) {
-        if region.len == 0 {
+    pub fn punch(&self, extent: Extent) {
+        if extent.len == 0 {
             return;
         }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if let Err(error) = fallocate(&self.file, flags, region.offset, region.len) {
+        if let Err(error) = fallocate(&self.file, flags, extent.offset, extent.len) {
             tracing::debug!(%error, "bytes that nobody needs stay on the disk");
         }
     }
 
     /// Leaves nothing in the file but the content that lies in `extents`, and answers where it lies
     /// then. Parts that were replaced or never named would take room for as long as the entry lives.
-    pub fn trim(&self, extents: Vec<Extent>) -> Result<Vec<Extent>, Error> {
+    pub fn trim(&self, extents: Vec<Extent>) -> Result<Vec<Extent>, ApiError> {
         let stored = self.file.metadata()?.len();
         let content: u64 = extents.iter().map(|extent| extent.len).sum();
         if stored == content {
@@ -117,10 +115,15 @@ impl UploadFile {
 
     /// Copies a content of crumbs behind all that is there, which goes: each of them would keep blocks
     /// that hold little else.
-    fn gather(&self, extents: &[Extent], stored: u64, content: u64) -> Result<Vec<Extent>, Error> {
+    fn gather(
+        &self,
+        extents: &[Extent],
+        stored: u64,
+        content: u64,
+    ) -> Result<Vec<Extent>, ApiError> {
         let mut buffer = Vec::with_capacity(COPY_BYTES);
         let mut end = stored;
-        let mut write = |buffer: &mut Vec<u8>| -> Result<(), Error> {
+        let mut write = |buffer: &mut Vec<u8>| -> Result<(), ApiError> {
             self.file.write_all_at(buffer, end)?;
             end += buffer.len() as u64;
             buffer.clear();
@@ -153,20 +156,17 @@ impl UploadFile {
     }
 
     /// Brings everything to the disk.
-    pub fn sync(&self) -> Result<(), Error> {
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn sync(&self) -> Result<(), ApiError> {
+        let mut lost = self.lost.lock();
         check(self.file.sync_all(), &mut lost)
     }
 }
 
-fn check(synced: io::Result<()>, lost: &mut bool) -> Result<(), Error> {
+fn check(synced: io::Result<()>, lost: &mut bool) -> Result<(), ApiError> {
     let before = std::mem::replace(lost, *lost || synced.is_err());
     match synced {
-        Err(error) => Err(match Error::from(error) {
-            Error::Io(error) => Error::Unsynced(error),
-            other => other,
-        }),
-        Ok(()) if before => Err(Error::Unsynced(io::Error::other(
+        Err(error) => Err(ApiError::unsynced(error)),
+        Ok(()) if before => Err(ApiError::unsynced(io::Error::other(
             "a sync has failed before",
         ))),
         Ok(()) => Ok(()),
@@ -178,10 +178,11 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+    use crate::service::api_error::ErrorKind;
 
     const PIECE: usize = 1 << 20;
 
-    fn write(file: &UploadFile, pieces: std::ops::Range<u64>) -> Result<(), Error> {
+    fn write(file: &UploadFile, pieces: std::ops::Range<u64>) -> Result<(), ApiError> {
         let piece = vec![7; PIECE];
         pieces
             .map(|at| at * PIECE as u64)
@@ -233,7 +234,8 @@ mod tests {
     fn a_closed_file_takes_nothing() {
         let file = UploadFile::new(tempfile::tempfile().unwrap());
         file.close();
-        assert!(matches!(write(&file, 0..1), Err(Error::Sealed)));
+        let refused = write(&file, 0..1).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Sealed);
         assert_eq!(file.file.metadata().unwrap().len(), 0);
         file.reopen();
         write(&file, 0..1).unwrap();
@@ -261,8 +263,8 @@ mod tests {
         let many = UNSYNCED_BYTES / PIECE as u64;
         write(&file, 0..many - 1).unwrap();
         let failed = write(&file, many - 1..many);
-        assert!(matches!(failed, Err(Error::Unsynced(_))), "{failed:?}");
-        assert!(matches!(file.sync(), Err(Error::Unsynced(_))));
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::DataLost);
+        assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::DataLost);
     }
 
     #[test]
@@ -271,6 +273,6 @@ mod tests {
         check(Ok(()), &mut lost).unwrap();
         check(Err(io::ErrorKind::Other.into()), &mut lost).unwrap_err();
         let after = check(Ok(()), &mut lost);
-        assert!(matches!(after, Err(Error::Unsynced(_))), "{after:?}");
+        assert_eq!(after.unwrap_err().kind(), ErrorKind::DataLost);
     }
 }

@@ -40,18 +40,18 @@ impl DataDir {
             .recursive(true)
             .mode(DIR_MODE)
             .create(path)?;
-        Self::look_at(path, own)
+        Self::inspect(path, own)
     }
 
     /// The directory of a service that may run as another user, if this one is root: whoever mints
     /// tokens need not be the service.
-    pub fn visit(path: &Path) -> io::Result<Self> {
+    pub fn open_existing(path: &Path) -> io::Result<Self> {
         let own = geteuid().as_raw();
         let owner = fs::metadata(path)?.uid();
-        Self::look_at(path, if own == 0 { owner } else { own })
+        Self::inspect(path, if own == 0 { owner } else { own })
     }
 
-    fn look_at(path: &Path, owner: u32) -> io::Result<Self> {
+    fn inspect(path: &Path, owner: u32) -> io::Result<Self> {
         // SQLite follows no link either, and would see one in the middle of the path.
         let path = fs::canonicalize(path)?;
         let found = fs::symlink_metadata(&path)?;
@@ -92,7 +92,7 @@ impl DataDir {
     }
 
     /// A directory in it, which is made if it is not there.
-    pub fn folder(&self, name: &str) -> io::Result<PathBuf> {
+    pub fn subdir(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         match DirBuilder::new().mode(DIR_MODE).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -124,7 +124,7 @@ impl DataDir {
 
     /// Looks at a file that somebody else opens: one that is there must be the service's, and is made
     /// private.
-    pub fn look_into(&self, name: &str) -> io::Result<()> {
+    pub fn secure_if_present(&self, name: &str) -> io::Result<()> {
         match fs::symlink_metadata(self.path.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             _ => self.file(name).map(drop),

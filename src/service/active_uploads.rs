@@ -3,19 +3,18 @@
 //! They live in memory only: bytes that were not yet synced cannot be trusted after a crash, so an
 //! upload that outlived its process would be a trap. A restart frees its key instead.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
 
 use super::{
-    error::Error,
-    upload::{Name, Upload},
+    api_error::ApiError,
+    upload::{EntryName, Upload},
 };
 
 /// All uploads in progress.
 #[derive(Debug)]
-pub struct Registry {
+pub struct ActiveUploads {
     maps: Mutex<Maps>,
     most: usize,
 }
@@ -23,10 +22,10 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Maps {
     by_id: HashMap<i64, Arc<Upload>>,
-    by_name: HashMap<Name, i64>,
+    by_name: HashMap<EntryName, i64>,
 }
 
-impl Registry {
+impl ActiveUploads {
     /// None, of at most `most`.
     pub fn new(most: usize) -> Self {
         Self {
@@ -40,15 +39,15 @@ impl Registry {
     /// an upload leaves the registry only after its entry is there.
     pub fn insert(
         &self,
-        name: &Name,
-        make: impl FnOnce() -> Result<Upload, Error>,
-    ) -> Result<Arc<Upload>, Error> {
+        name: &EntryName,
+        make: impl FnOnce() -> Result<Upload, ApiError>,
+    ) -> Result<Arc<Upload>, ApiError> {
         let mut maps = self.lock();
         if maps.by_name.contains_key(name) {
-            return Err(Error::Exists);
+            return Err(ApiError::already_exists());
         }
         if maps.by_id.len() >= self.most {
-            return Err(Error::TooManyUploads);
+            return Err(ApiError::too_many_uploads());
         }
         let upload = Arc::new(make()?);
         maps.by_name.insert(name.clone(), upload.id);
@@ -62,7 +61,7 @@ impl Registry {
     }
 
     /// The upload with this name.
-    pub fn by_name(&self, name: &Name) -> Option<Arc<Upload>> {
+    pub fn by_name(&self, name: &EntryName) -> Option<Arc<Upload>> {
         let maps = self.lock();
         maps.by_name
             .get(name)
@@ -84,8 +83,8 @@ impl Registry {
         self.lock().by_id.values().cloned().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Maps> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Maps> {
         // Both maps are changed together and without a panic in between.
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+        self.maps.lock()
     }
 }
