@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     actions::Client,
-    content::{self, Host, IngestSpec, Opened},
+    content::{self, Host, IngestSpec, OpenedIngest},
     digest::Digest,
     lifecycle::TaskGuard,
     protocol::key::IndexKey,
@@ -276,7 +276,7 @@ impl Core {
 
 #[async_trait]
 impl Host for ExportJob {
-    async fn open(&self, spec: IngestSpec) -> Result<Opened, content::Error> {
+    async fn open(&self, spec: IngestSpec) -> Result<OpenedIngest, content::Error> {
         self.0.check_open()?;
         self.0.newest();
         let core = Arc::clone(&self.0);
@@ -284,7 +284,7 @@ impl Host for ExportJob {
             Target::Layer(digest) => LayerIngest::open(core, digest, spec).await,
             Target::Document(digest) => {
                 let ingest = DocumentIngest::open(core, digest, spec)?;
-                Ok(Opened::Ingest(Box::new(ingest)))
+                Ok(OpenedIngest::Writer(Box::new(ingest)))
             }
         }
     }

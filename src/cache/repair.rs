@@ -23,7 +23,7 @@ pub(super) const DELETE_TIME: Duration = Duration::from_secs(4);
 /// Learns from an index which entries are damaged.
 pub(super) fn learn(damage: &Quarantine, identity: &Identity, index: &CacheConfig) {
     for key in index.damaged.iter().take(MAX_NAMED) {
-        if let Some(digest) = BlobKey::of(key)
+        if let Some(digest) = BlobKey::parse_digest(key)
             && damage.key(identity, digest).is_none()
         {
             damage.add(identity, digest, key);
@@ -35,7 +35,7 @@ pub(super) fn learn(damage: &Quarantine, identity: &Identity, index: &CacheConfi
 pub(super) fn left(damage: &Quarantine, identity: &Identity, named: &[String]) -> Vec<String> {
     let named = named.iter().take(MAX_NAMED);
     let left = named.filter(|key| {
-        let digest = BlobKey::of(key);
+        let digest = BlobKey::parse_digest(key);
         digest.is_some_and(|digest| damage.key(identity, digest).as_ref() == Some(key))
     });
     left.cloned().collect()

@@ -15,7 +15,7 @@ use crate::{
         spool::hash,
         tail::{TailError, TailWriter},
     },
-    content::{Commit, Error, Ingest, IngestSpec, IngestStatus, Opened},
+    content::{Commit, Error, Ingest, IngestSpec, IngestStatus, OpenedIngest},
     digest::{Digest, Hasher},
 };
 
@@ -31,10 +31,14 @@ pub(super) struct LayerIngest {
 
 impl LayerIngest {
     /// Answers what BuildKit asks first: is it there, or is it to be written.
-    pub async fn open(core: Arc<Core>, digest: Digest, spec: IngestSpec) -> Result<Opened, Error> {
+    pub async fn open(
+        core: Arc<Core>,
+        digest: Digest,
+        spec: IngestSpec,
+    ) -> Result<OpenedIngest, Error> {
         if core.has(digest, spec.total).await {
             core.record_layer(digest, Layer::Proven);
-            return Ok(Opened::Exists(digest));
+            return Ok(OpenedIngest::Exists(digest));
         }
         let share = match find(&core, digest) {
             Some(share) => Some(share),
@@ -51,7 +55,7 @@ impl LayerIngest {
             started_at: now,
             updated_at: now,
         };
-        Ok(Opened::Ingest(Box::new(Self {
+        Ok(OpenedIngest::Writer(Box::new(Self {
             core,
             digest,
             status,
