@@ -118,7 +118,7 @@ impl ImportJob {
         let writable = client.token().last_writable();
         let writable = writable.map(|scope| IndexKey::new(&spec.scope, &scope.name, signed));
         let (done, loaded) = watch::channel(false);
-        let patience = cache.settings.promise_wait.min(spec.timeout);
+        let patience = cache.settings.lookup_wait.min(spec.timeout);
         let promises = Confirmations::new(cache.settings.parallel_lookups, patience);
         let core = Arc::new(Core {
             cache,

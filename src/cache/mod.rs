@@ -15,16 +15,16 @@
 //! | `report`, `wait_rows`, `unreachable` | what people are told |
 //! | `lookup`, `listing`, `spool`, `tail`, `single_flight` | what both directions stand on |
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
 pub mod attributes;
 mod blob;
+mod config;
 mod content_import;
 mod export;
 mod fetch;
-pub mod go_duration;
 pub mod graph;
 mod import;
 mod index;
@@ -37,7 +37,6 @@ mod quarantine;
 mod relay;
 mod repair;
 mod report;
-mod settings;
 mod single_flight;
 mod spool;
 mod tail;
@@ -47,13 +46,13 @@ mod wait_rows;
 
 pub use crate::actions::{Budgets, PerMinute};
 pub use blob::{Blob, FetchError, Repair};
+pub use config::Config;
 pub use content_import::ContentImport;
 pub use export::{ExportJob, Failure, Outcome};
 pub use import::ImportJob;
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
 pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
-pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{
@@ -85,7 +84,7 @@ pub struct Usage {
 
 /// What all jobs share.
 struct Shared {
-    settings: Settings,
+    settings: Config,
     http: Http,
     tasks: Tasks,
     exports: Spool,
@@ -111,14 +110,14 @@ impl Shared {
 }
 
 impl Cache {
-    /// Makes the spool directory if it is not there, and tries it.
-    pub fn new(settings: Settings, http: Http, tasks: Tasks) -> io::Result<Self> {
-        let dir = &settings.spool_dir;
-        spool::prepare(dir)?;
+    /// Makes the spool directory if it is not there, and tries it. Spool files have no name there, so
+    /// nothing is left even after a crash.
+    pub fn new(spool_dir: PathBuf, settings: Config, http: Http, tasks: Tasks) -> io::Result<Self> {
+        spool::prepare(&spool_dir)?;
         Ok(Self(Arc::new(Shared {
-            exports: Spool::new(dir.clone(), settings.export_spool_bytes)
+            exports: Spool::new(spool_dir.clone(), settings.export_spool_bytes)
                 .leaving(Floor::of(settings.spool_free)),
-            imports: Spool::new(dir.clone(), settings.import_spool_bytes),
+            imports: Spool::new(spool_dir, settings.import_spool_bytes),
             proofs: proof::Proofs::new(settings.proof_age),
             abandoned: proof::Abandoned::default(),
             delivered: proof::Delivered::default(),

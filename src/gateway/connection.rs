@@ -18,7 +18,7 @@ use super::{
     serve, session,
     upstream::Upstream,
 };
-use crate::{config::Address, http1::ConnectionPermit, lifecycle::Tasks};
+use crate::{http1::ConnectionPermit, lifecycle::Tasks, net::Address};
 
 /// How long TLS and HTTP/2 may take to begin: a peer that says nothing must not stay.
 const HANDSHAKE: Duration = Duration::from_secs(20);

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::{
-    BuildInterceptor, backends,
+    BuildInterceptor, ImportTransport, backends,
     builds::{Build, Import},
     entry::{self, Refusal},
     import_name,
@@ -21,7 +21,6 @@ use crate::{
         Event, ImportJob, Refused,
         attributes::{self, Attributes},
     },
-    config::ImportTransport,
     digest::Digest,
 };
 

@@ -7,6 +7,7 @@
 mod backends;
 mod board;
 mod builds;
+mod config;
 mod connection;
 mod default_cache;
 mod edit;
@@ -42,8 +43,11 @@ mod upstream;
 
 use std::{sync::Arc, time::Duration};
 
+pub use config::{
+    CONFIG_VARIABLE, Config, DefaultCache, ImportTransport, InterceptorConfig, SECRET_VARIABLES,
+};
 use connection::Shared;
-pub use front::{BuildInterceptor, INDEX_WAIT, InterceptorConfig};
+pub use front::BuildInterceptor;
 pub use grpc::{Code, GrpcStatus};
 pub use interceptor::{Finish, Interceptor, Solve, StatusEditor};
 pub use listener::BindError;
@@ -51,9 +55,9 @@ use listener::Listener;
 pub use state::State;
 
 use crate::{
-    config::{Address, Owner, Tls},
     http1::ConnectionLimiter,
     lifecycle::{Tasks, share_of_files},
+    net::Address,
 };
 
 /// How long to wait after the system refused a connection, most often for want of descriptors.
@@ -65,19 +69,6 @@ const MAX_CLIENTS: usize = 4096;
 /// They take at most this part of the files that the process may have open: each may need as many to
 /// buildkitd, and layers need theirs.
 const FILES: u64 = 4;
-
-/// Where clients come in, and where buildkitd is.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where to listen.
-    pub listen: Vec<Address>,
-    /// Who owns the unix sockets.
-    pub owner: Owner,
-    /// TLS on the TCP addresses.
-    pub tls: Option<Tls>,
-    /// Where buildkitd answers.
-    pub upstream: Address,
-}
 
 /// A gateway whose addresses are bound.
 pub struct Gateway {

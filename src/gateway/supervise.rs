@@ -17,8 +17,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use super::{CONFIG_VARIABLE, SECRET_VARIABLES};
 use super::{frame, upstream};
-use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
+use crate::net::Address;
 
 mod socket_dir;
 mod steps;

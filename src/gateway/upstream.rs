@@ -15,8 +15,8 @@ use super::{
     io::BoxedIo,
 };
 use crate::{
-    config::Address,
     lifecycle::{TaskGuard, Tasks},
+    net::Address,
 };
 
 /// One connection to buildkitd, made when a call first needs it and again after it broke.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::ExportContext;
-use crate::cache::{go_duration, report::Event};
+use crate::{cache::report::Event, units::duration};
 
 /// Warns if the token ends before an export that begins now has to. It goes on: most exports need a
 /// fraction of their time.
@@ -24,7 +24,7 @@ fn warning(expires: Timestamp, now: Timestamp, timeout: Duration) -> Option<Stri
             "cache export: the token expires at {expires}, in {} s, and the export may take up to {} \
              (timeout=); what is not saved by then is left out",
             left.as_secs(),
-            go_duration::format(timeout),
+            duration::format(timeout),
         )
     })
 }
