@@ -169,6 +169,20 @@ impl Tasks {
     }
 }
 
+/// Runs `work` on a thread that may block. It runs to its end even if its caller leaves. Where it
+/// panics, the caller gets an I/O error.
+pub async fn run_blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<io::Error> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}
+
 /// Ends its task when dropped.
 #[derive(Debug)]
 pub struct TaskGuard(AbortHandle);
