@@ -9,14 +9,16 @@ use std::{
 };
 
 /// What every room may import; these import only one another.
-const BASE: [&str; 8] = [
+const BASE: [&str; 10] = [
     "digest",
     "http1",
     "lifecycle",
+    "net",
     "proto",
     "protocol",
     "secret",
     "telemetry",
+    "units",
     "wire",
 ];
 
@@ -26,8 +28,8 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("content", &[]),
     ("service", &[]),
     ("cache", &["actions", "content"]),
-    ("config", &["cache"]),
-    ("gateway", &["cache", "config", "content"]),
+    ("config", &["actions", "cache", "gateway"]),
+    ("gateway", &["cache", "content"]),
     ("app", &["actions", "cache", "config", "gateway"]),
     ("cli", &["app", "config", "content", "service"]),
 ];

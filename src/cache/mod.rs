@@ -16,16 +16,16 @@
 //! | `report`, `wait_rows`, `unreachable` | what people are told |
 //! | `lookup`, `layer_size`, `spool`, `tail`, `single_flight` | what both directions stand on |
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
 pub mod attributes;
 mod blob;
+mod config;
 mod content_import;
 mod export;
 mod fetch_error;
-pub mod go_duration;
 pub mod graph;
 mod import;
 mod index;
@@ -40,7 +40,6 @@ mod quarantine;
 mod relay;
 mod repair;
 mod report;
-mod settings;
 mod single_flight;
 mod spool;
 mod tail;
@@ -50,6 +49,7 @@ mod wait_rows;
 
 pub use crate::actions::{Budgets, PerMinute};
 pub use blob::Blob;
+pub use config::Config;
 pub use content_import::ContentImport;
 pub use export::{ExportJob, LayerError, Outcome};
 pub use fetch_error::{Damage, FetchError, Remedy, Repair};
@@ -57,7 +57,6 @@ pub use import::{ConfirmedLayer, ImportJob};
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
 pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
-pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{
@@ -88,7 +87,7 @@ pub struct Usage {
 
 /// What all jobs share.
 struct Shared {
-    settings: Settings,
+    settings: Config,
     http: Http,
     tasks: Tasks,
     exports: Spool,
@@ -105,23 +104,15 @@ struct Shared {
     ranges: AdaptiveConcurrency,
 }
 
-impl Shared {
-    /// A blob was looked for in vain, or cannot be used: nothing that was known before proves it.
-    fn disprove(&self, identity: &Identity, digest: Digest) {
-        self.proofs.revoke(identity, digest);
-        self.listings.forget(identity, digest);
-    }
-}
-
 impl Cache {
-    /// Makes the spool directory if it is not there, and tries it.
-    pub fn new(settings: Settings, http: Http, tasks: Tasks) -> io::Result<Self> {
-        let dir = &settings.spool_dir;
-        spool::prepare(dir)?;
+    /// Makes the spool directory if it is not there, and tries it. Spool files have no name there, so
+    /// nothing is left even after a crash.
+    pub fn new(spool_dir: PathBuf, settings: Config, http: Http, tasks: Tasks) -> io::Result<Self> {
+        spool::prepare(&spool_dir)?;
         Ok(Self(Arc::new(Shared {
-            exports: Spool::new(dir.clone(), settings.export_spool_bytes)
+            exports: Spool::new(spool_dir.clone(), settings.export_spool_bytes)
                 .leaving(Floor::from_setting(settings.spool_free)),
-            imports: Spool::new(dir.clone(), settings.import_spool_bytes),
+            imports: Spool::new(spool_dir, settings.import_spool_bytes),
             proofs: Arc::new(proof::Proofs::new(settings.proof_age)),
             abandoned: Arc::default(),
             delivered: Arc::default(),
@@ -170,7 +161,9 @@ impl Cache {
             ranges: self.0.ranges.clone(),
         };
         let settings = &self.0.settings;
-        Ok(ImportJob::new(resources, settings, client, attributes, reporter))
+        Ok(ImportJob::new(
+            resources, settings, client, attributes, reporter,
+        ))
     }
 
     /// A relay for an export that BuildKit makes itself, whose time begins with its first call.

@@ -11,6 +11,7 @@
 //! | `dispatch` | which of them carries a call |
 
 mod build;
+mod config;
 mod dispatch;
 pub(crate) mod endpoint;
 mod interceptor;
@@ -20,7 +21,10 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-pub use build::{BuildInterceptor, INDEX_WAIT, InterceptorConfig, State};
+pub use build::{BuildInterceptor, State};
+pub use config::{
+    CONFIG_VARIABLE, Config, DefaultCache, ImportTransport, InterceptorConfig, SECRET_VARIABLES,
+};
 use dispatch::Client;
 pub use interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor};
 pub use transport::listener::BindError;
@@ -31,9 +35,9 @@ use transport::{
 };
 
 use crate::{
-    config::{Address, Owner, Tls},
     http1::ConnectionLimiter,
     lifecycle::{Tasks, share_of_files},
+    net::Address,
 };
 
 /// What fuzz targets and benches reach of the inside.
@@ -50,19 +54,6 @@ const MAX_CLIENTS: usize = 4096;
 /// They take at most this part of the files that the process may have open: each may need as many to
 /// buildkitd, and layers need theirs.
 const FILES: u64 = 4;
-
-/// Where clients come in, and where buildkitd is.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where to listen.
-    pub listen: Vec<Address>,
-    /// Who owns the unix sockets.
-    pub owner: Owner,
-    /// TLS on the TCP addresses.
-    pub tls: Option<Tls>,
-    /// Where buildkitd answers.
-    pub upstream: Address,
-}
 
 /// A gateway whose addresses are bound.
 pub struct Gateway {

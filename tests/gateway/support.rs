@@ -7,10 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 use buildkit_gha::{
-    config::{Address, Owner},
     content,
     gateway::{Config, Finish, Gateway, GrpcStatus, Interceptor, Solve, StatusEditor},
     lifecycle::{TaskGuard, Tasks},
+    net::{Address, Owner},
     proto::control::StatusRequest,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};

@@ -22,8 +22,8 @@ use crate::{
         ContentImport, Event, ImportJob, Refused,
         attributes::{self, Attributes},
     },
-    config::ImportTransport,
     digest::Digest,
+    gateway::ImportTransport,
 };
 
 impl BuildInterceptor {

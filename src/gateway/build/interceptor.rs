@@ -1,6 +1,6 @@
 //! The gateway's own part of a build: the calls that carry cache options, on their way through.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,40 +17,16 @@ use super::{
     status_stream::Viewer,
 };
 use crate::{
-    cache::{
-        Cache,
-        attributes::{self, Overrides},
-    },
-    config::{DefaultCache, ImportTransport},
+    cache::{Cache, attributes},
     content,
     gateway::{
+        config::InterceptorConfig,
         endpoint::Endpoint,
         interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor},
     },
     proto::control::StatusRequest,
     wire::WireError,
 };
-
-/// How long a build waits for the indexes of its imports. Long enough for a service that answers,
-/// short enough that one that does not costs a build no more than this.
-pub const INDEX_WAIT: Duration = Duration::from_secs(5);
-
-/// What the front is told by the configuration.
-#[derive(Debug, Clone, Default)]
-pub struct InterceptorConfig {
-    /// What wins over an entry's attributes.
-    pub overrides: Overrides,
-    /// What builds that name no `gha` cache get.
-    pub default_cache: Option<DefaultCache>,
-    /// buildkitd signs or verifies its indexes.
-    pub signed: bool,
-    /// How imports reach buildkitd.
-    pub import: ImportTransport,
-    /// Build steps may listen to the import endpoint.
-    pub steps_can_listen: bool,
-    /// See [`INDEX_WAIT`].
-    pub index_wait: Duration,
-}
 
 /// Takes over the `gha` entries of builds.
 pub struct BuildInterceptor {

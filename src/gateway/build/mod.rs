@@ -22,4 +22,4 @@ mod sessions;
 mod status_stream;
 
 pub use activity::State;
-pub use interceptor::{BuildInterceptor, INDEX_WAIT, InterceptorConfig};
+pub use interceptor::BuildInterceptor;

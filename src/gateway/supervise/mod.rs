@@ -17,8 +17,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::transport::{frame, upstream};
-use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
+use super::{
+    CONFIG_VARIABLE, SECRET_VARIABLES,
+    transport::{frame, upstream},
+};
+use crate::net::Address;
 
 mod socket_dir;
 mod steps;

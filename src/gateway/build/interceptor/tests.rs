@@ -10,11 +10,12 @@ use super::*;
 use crate::{
     actions::{Http, HttpConfig},
     cache::{
-        Settings,
-        attributes::{OperatorService, OperatorToken},
+        self,
+        attributes::{OperatorService, OperatorToken, Overrides},
     },
     gateway::{
         build::rewrite::SolveRequest,
+        config::INDEX_WAIT,
         endpoint::{PATIENCE, token},
     },
     lifecycle::Tasks,
@@ -37,8 +38,8 @@ impl Bed {
         let spool = tempfile::tempdir().unwrap();
         let tasks = Tasks::default();
         let http = Http::new(&HttpConfig::default()).unwrap();
-        let settings_of_cache = Settings::new(spool.path().to_owned());
-        let cache = Cache::new(settings_of_cache, http, tasks.clone()).unwrap();
+        let dir = spool.path().to_owned();
+        let cache = Cache::new(dir, cache::Config::default(), http, tasks.clone()).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let endpoint = Endpoint::bind(any, None, None, PATIENCE, &tasks)
             .await

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use rustix::process::Signal;
 use tokio::{signal::unix::SignalKind, time::Instant};
 
-use super::forward;
+use super::signals::forward_signal;
 use crate::{
     gateway::{
         BuildInterceptor,
@@ -18,8 +18,8 @@ use crate::{
     lifecycle::{ENDING, Signals, Tasks},
 };
 
-/// How often people are told what is waited for.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often the log says what is waited for.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a buildkitd without builds may take to end. It closes its databases; a second is
 /// usual, more on a slow disk.
@@ -29,9 +29,9 @@ const STOP: Duration = Duration::from_secs(10);
 const CUT_OFF: u8 = 1;
 
 /// A gateway that serves.
-pub(super) struct Life {
+pub(super) struct Lifecycle {
     pub child: Option<Child>,
-    pub front: Arc<BuildInterceptor>,
+    pub interceptor: Arc<BuildInterceptor>,
     pub signals: Signals,
     pub tasks: Tasks,
     /// How long builds in flight may go on after the first signal.
@@ -42,11 +42,11 @@ pub(super) struct Life {
 enum Event {
     /// buildkitd has ended, with this code.
     Ended(u8),
-    /// It is asked to end.
-    Asked,
+    /// A signal asks for the end.
+    EndRequested,
 }
 
-impl Life {
+impl Lifecycle {
     /// Lives until buildkitd ends or a signal asks for it; the answer is the exit code.
     pub async fn run(mut self) -> u8 {
         match self.next().await {
@@ -54,32 +54,32 @@ impl Life {
                 tracing::error!("nobody asked buildkitd to end: the gateway ends with it");
                 code
             }
-            Event::Asked => self.drain().await,
+            Event::EndRequested => self.drain().await,
         }
     }
 
     async fn drain(&mut self) -> u8 {
-        self.front.close();
-        let front = Arc::clone(&self.front);
+        self.interceptor.close();
+        let interceptor = Arc::clone(&self.interceptor);
         let deadline = Instant::now() + self.drain;
-        let mut tell = tokio::time::interval(TELL_EVERY);
+        let mut log = tokio::time::interval(LOG_INTERVAL);
         loop {
             tokio::select! {
                 biased;
-                () = front.idle() => return self.stop().await,
+                () = interceptor.idle() => return self.stop().await,
                 event = self.next() => match event {
                     Event::Ended(code) => return code,
-                    Event::Asked => return self.kill("another signal came").await,
+                    Event::EndRequested => return self.kill("another signal came").await,
                 },
                 () = tokio::time::sleep_until(deadline) => {
                     let why = format!("they did not end within {:?}", self.drain);
                     return self.kill(&why).await;
                 }
-                _ = tell.tick() => {
+                _ = log.tick() => {
                     let left = deadline.saturating_duration_since(Instant::now()).as_secs();
                     tracing::info!(
                         "waiting for {}, at most {left} s more; another signal ends them at once",
-                        front.state()
+                        interceptor.state()
                     );
                 }
             }
@@ -88,11 +88,11 @@ impl Life {
 
     /// Ends a buildkitd that has nothing to do.
     async fn stop(&mut self) -> u8 {
-        let Some(leash) = self.leash() else {
+        let Some(child) = self.child_signals() else {
             return 0;
         };
         tracing::info!("no build is in flight: stopping buildkitd");
-        leash.signal(Signal::TERM);
+        child.signal(Signal::TERM);
         let ended = tokio::time::timeout(STOP, self.next()).await;
         if let Ok(Event::Ended(code)) = ended {
             return code;
@@ -102,22 +102,22 @@ impl Life {
 
     /// Ends everything now, and says what is lost by it.
     async fn kill(&mut self, why: &str) -> u8 {
-        let state = self.front.state();
+        let state = self.interceptor.state();
         if state.builds > 0 {
             tracing::warn!("{why}: {state} are cut off, and what they have not saved is lost");
         } else {
             tracing::warn!("{why}: it is killed");
         }
-        match self.leash() {
+        match self.child_signals() {
             None => CUT_OFF,
-            Some(leash) => {
-                leash.signal(Signal::KILL);
+            Some(child) => {
+                child.signal(Signal::KILL);
                 ended(self.child.as_mut()).await
             }
         }
     }
 
-    fn leash(&self) -> Option<ChildSignals> {
+    fn child_signals(&self) -> Option<ChildSignals> {
         self.child.as_ref().map(Child::signals)
     }
 
@@ -129,20 +129,20 @@ impl Life {
                 kind = self.signals.next() => kind,
             };
             if ENDING.contains(&kind) {
-                return Event::Asked;
+                return Event::EndRequested;
             }
             if kind == SignalKind::user_defined1() {
-                self.tell_state();
+                self.log_state();
             }
-            if let Some(leash) = self.leash() {
-                forward(leash, kind);
+            if let Some(child) = self.child_signals() {
+                forward_signal(child, kind);
             }
         }
     }
 
     /// The line that SIGUSR1 asks for.
-    fn tell_state(&self) {
-        let state = self.front.state();
+    fn log_state(&self) {
+        let state = self.interceptor.state();
         tracing::info!(
             builds = state.builds,
             exports = state.exports,

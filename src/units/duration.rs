@@ -1,5 +1,8 @@
 //! Durations as Go writes them (`10m`, `1h30m`, `1.5h`), which is what users of BuildKit know, and
 //! days (`90d`), which Go does not know.
+//!
+//! [`parse`] is Go's grammar, for attributes that BuildKit reads, too, and for times that may be 0;
+//! [`parse_positive`] is for all others.
 
 use std::time::Duration;
 
@@ -24,6 +27,9 @@ pub enum InvalidDuration {
     /// More than Go can hold.
     #[error("longer than 292 years")]
     TooLong,
+    /// 0, where nothing works without any time.
+    #[error("no time at all")]
+    Zero,
 }
 
 /// Reads a duration as Go's `time.ParseDuration` does, except that days are known and a negative
@@ -54,6 +60,28 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
         _ => u64::try_from(nanos)
             .map(Duration::from_nanos)
             .map_err(|_| InvalidDuration::TooLong),
+    }
+}
+
+/// As [`parse`], of what cannot be 0: nothing that is bounded by it could work.
+pub fn parse_positive(text: &str) -> Result<Duration, InvalidDuration> {
+    match parse(text)? {
+        Duration::ZERO => Err(InvalidDuration::Zero),
+        duration => Ok(duration),
+    }
+}
+
+/// Writes a duration so that people read it at sight, in the largest unit that needs no fraction:
+/// `90s`, `10m`, `1h`.
+pub fn display(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if duration.subsec_nanos() > 0 || seconds == 0 {
+        return format(duration);
+    }
+    match seconds {
+        _ if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
     }
 }
 
@@ -169,6 +197,19 @@ mod tests {
         for nanos in [0, 1, 1_500_000_000, 600_000_000_000] {
             let duration = Duration::from_nanos(nanos);
             assert_eq!(parse(&format(duration)), Ok(duration));
+            assert_eq!(parse(&display(duration)), Ok(duration));
         }
+        for text in ["0s", "90s", "10m", "1h", "36h"] {
+            assert_eq!(display(parse(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn a_positive_duration_is_more_than_nothing() {
+        let days = Duration::from_hours(90 * 24);
+        assert_eq!(parse_positive("90d"), Ok(days));
+        assert_eq!(parse_positive("0s"), Err(InvalidDuration::Zero));
+        let malformed = parse_positive("soon");
+        assert_eq!(malformed, Err(InvalidDuration::Malformed));
     }
 }

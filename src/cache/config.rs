@@ -1,10 +1,10 @@
 //! The limits of the cache, each with its default and the reason for it.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use crate::actions::ClientConfig;
 
-/// Bytes that exports may keep on disk until the far side has them. A repository's cache holds
+/// Bytes that exports may keep on disk until the service has them. A repository's cache holds
 /// 10 GB, so a larger export could not stay there anyway.
 pub const EXPORT_SPOOL_BYTES: u64 = 10 << 30;
 
@@ -41,7 +41,7 @@ pub const UNFINISHED_GRACE: Duration = Duration::from_secs(15);
 /// How long the lookups of one import may keep BuildKit waiting in all. After that what is not
 /// answered at once is a miss and its step runs again, which costs about as much as waiting for a
 /// throttled service.
-pub const PROMISE_WAIT: Duration = Duration::from_secs(30);
+pub const LOOKUP_WAIT: Duration = Duration::from_secs(30);
 
 /// Size of one ranged read; as for the parts of uploads, latency is a quarter of its time on a
 /// usual link.
@@ -52,17 +52,15 @@ pub const RANGE_BYTES: u64 = 4 << 20;
 pub const RANGES_IN_FLIGHT: usize = 16;
 
 /// Content up to this size is fetched whole by the probe that proves it is there: it costs the
-/// same request, and the bytes are verified before the layer is promised.
+/// same request, and the bytes are verified before the layer is confirmed.
 pub const SMALL_BYTES: u64 = 256 << 10;
 
-/// Bytes of small content that one import keeps in memory between promise and pull.
+/// Bytes of small content that one import keeps in memory between confirmation and pull.
 pub const SMALL_MEMORY: u64 = 16 << 20;
 
 /// How the cache works. One for the process.
 #[derive(Clone)]
-pub struct Settings {
-    /// Where spool files are. They have no name there, so nothing is left even after a crash.
-    pub spool_dir: PathBuf,
+pub struct Config {
     /// See [`EXPORT_SPOOL_BYTES`].
     pub export_spool_bytes: u64,
     /// See [`IMPORT_SPOOL_BYTES`].
@@ -78,8 +76,8 @@ pub struct Settings {
     pub unfinished_grace: Duration,
     /// See [`PARALLEL_LOOKUPS`].
     pub parallel_lookups: usize,
-    /// See [`PROMISE_WAIT`].
-    pub promise_wait: Duration,
+    /// See [`LOOKUP_WAIT`].
+    pub lookup_wait: Duration,
     /// See [`RANGE_BYTES`].
     pub range_bytes: u64,
     /// See [`RANGES_IN_FLIGHT`].
@@ -93,11 +91,9 @@ pub struct Settings {
     pub client: ClientConfig,
 }
 
-impl Settings {
-    /// The defaults, with spool files in `spool_dir`.
-    pub fn new(spool_dir: PathBuf) -> Self {
+impl Default for Config {
+    fn default() -> Self {
         Self {
-            spool_dir,
             export_spool_bytes: EXPORT_SPOOL_BYTES,
             import_spool_bytes: IMPORT_SPOOL_BYTES,
             spool_free: None,
@@ -105,7 +101,7 @@ impl Settings {
             proof_age: PROOF_AGE,
             unfinished_grace: UNFINISHED_GRACE,
             parallel_lookups: PARALLEL_LOOKUPS,
-            promise_wait: PROMISE_WAIT,
+            lookup_wait: LOOKUP_WAIT,
             range_bytes: RANGE_BYTES,
             ranges_in_flight: RANGES_IN_FLIGHT,
             small_bytes: SMALL_BYTES,

@@ -30,9 +30,31 @@ pub fn parse(text: &str) -> Result<u64, InvalidSize> {
         .ok_or(InvalidSize)
 }
 
+/// Writes a size in the largest unit that needs no fraction: `512MB`, `10GB`.
+pub fn display(size: u64) -> String {
+    let (mut number, mut unit) = (size, None);
+    for letter in STEPS.chars() {
+        if number == 0 || !number.is_multiple_of(1024) {
+            break;
+        }
+        (number, unit) = (number / 1024, Some(letter.to_ascii_uppercase()));
+    }
+    match unit {
+        Some(letter) => format!("{number}{letter}B"),
+        None => format!("{number}B"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_written_as_people_write_it() {
+        for text in ["0B", "7B", "1025B", "2KB", "512MB", "10GB", "1PB"] {
+            assert_eq!(display(parse(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_buildkitd_reads_them() {
