@@ -37,7 +37,7 @@ pub type Attack = (&'static str, fn() -> Row);
 /// All attacks, in the order of the table.
 pub const ALL: [Attack; 18] = [
     ("step::listens", step::listens),
-    ("step::steals", step::steals),
+    ("step::replays", step::replays),
     ("step::holds_the_endpoint", step::holds_the_endpoint),
     ("socket::rapid_reset", socket::rapid_reset),
     ("socket::idle_clients", socket::idle_clients),
@@ -60,6 +60,6 @@ pub const ALL: [Attack; 18] = [
 pub fn honest_build(daemon: &Daemon, name: &str) -> Duration {
     let context = Context::with_shell(daemon.lab(), name, &format!("RUN echo {name} > /made"));
     let began = Instant::now();
-    Builder::buildctl(daemon).build(&Build::of(&context)).ok();
+    Builder::buildctl(daemon).build(&Build::new(&context)).ok();
     began.elapsed()
 }

@@ -36,14 +36,18 @@ fn an_index_of_results_upon_results_is_refused_with_a_reason() {
 fn all_attacks() {
     #[allow(clippy::disallowed_methods, reason = "a setting of this test alone")]
     let chosen = std::env::var("ATTACK").unwrap_or_default();
+    let is_chosen = |name: &str| chosen.split_whitespace().all(|word| name.contains(word));
     let mut rows = Vec::new();
-    for (name, attack) in attack::ALL {
-        if chosen.split_whitespace().all(|word| name.contains(word)) {
-            let row = attack();
-            eprintln!("{name}: {row:?}");
-            rows.push(row);
-        }
+    for (name, attack) in attack::ALL.into_iter().filter(|(name, _)| is_chosen(name)) {
+        let row = attack();
+        eprintln!("{name}: {row:?}");
+        rows.push(row);
     }
+    let names = attack::ALL.map(|(name, _)| name);
+    assert!(
+        !rows.is_empty(),
+        "ATTACK={chosen:?} names no attack of {names:?}"
+    );
     let document = attack::document(&rows);
     println!("{document}");
     if chosen.is_empty() {

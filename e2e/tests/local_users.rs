@@ -96,7 +96,7 @@ fn a_pipe_in_a_token_files_place_costs_a_build_its_cache() {
         gateway.env("BUILDKIT_GHA_TOKEN_FILE", &pipe);
     });
     let context = Context::multi_stage(&lab, "context");
-    let build = Build::of(&context).to("type=gha,url=http://127.0.0.1:9/,token=x");
+    let build = Build::new(&context).to("type=gha,url=http://127.0.0.1:9/,token=x");
     let warnings = Builder::buildctl(&gateway).build(&build).ok().warnings;
     let [warning] = &warnings[..] else {
         panic!("{warnings:?}")
