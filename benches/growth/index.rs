@@ -1,4 +1,4 @@
-//! An import and an export beside an index of 10,000 layers and 50,000 records.
+//! An import and an export beside an index of 10,000 layers and 10,000 records.
 
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ pub fn measure(fixture: &Fixture) -> Row {
     Builder::buildctl(&gateway).build(&build).ok().no_warnings();
     let seconds = begun.elapsed().as_secs_f64();
     Row::new(
-        "a build beside an index of 10,000 layers".to_owned(),
+        "a build beside an index of 10,000 layers and 10,000 records".to_owned(),
         1,
         seconds,
         watch.end(),

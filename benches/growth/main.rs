@@ -5,7 +5,7 @@
 //! | `fixture` | the service, a builder whose steps are done, gateways before it |
 //! | `layers` | one build of 10, 100 and 1,000 layers |
 //! | `together` | 1, 10 and 50 builds at once |
-//! | `index` | an import and an export beside an index of 10,000 layers and 50,000 records |
+//! | `index` | an import and an export beside an index of 10,000 layers and 10,000 records |
 //! | `table` | the table |
 
 #[path = "../figures.rs"]
