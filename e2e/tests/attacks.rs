@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::attack::{self, index};
+use crate::attack::{self, entries, index, tokens};
 
 /// Fewer than `make attack` makes, and enough for stock to need hundreds of megabytes.
 const EMPTY: usize = 600_000;
@@ -27,6 +27,22 @@ fn an_index_of_results_upon_results_is_refused_with_a_reason() {
     assert!(ours.grew < stock.grew.min(LITTLE), "{ours:?} {stock:?}");
     let told = |warning: &String| warning.contains("MB of memory");
     assert!(ours.warnings.iter().any(told), "{ours:?}");
+}
+
+/// What one token among many can do to `serve`.
+#[test]
+fn one_token_takes_no_more_than_its_share() {
+    let attacks = [
+        entries::reservations,
+        entries::one_byte,
+        entries::repeated_block,
+        entries::late_put,
+        tokens::pull_request,
+    ];
+    for attack in attacks {
+        let row = attack();
+        assert!(row.held, "{row:#?}");
+    }
 }
 
 /// All of them, side by side with stock, and the document. `ATTACK` chooses those whose names have all of
