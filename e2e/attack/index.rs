@@ -1,4 +1,4 @@
-//! An index inside the bounds of its text that costs whoever reads it many times as much.
+//! An index within the bounds of its size that costs its reader many times as much memory.
 
 use std::{
     fmt::Write as _,

@@ -1,12 +1,12 @@
 //! Attacks on a running gateway, a running buildkitd and a running `serve`: each is bounded in count
-//! and time, and says what came of it in one row. `make attack` runs all, and `make test` some of their
+//! and time, and returns one row with its outcome. `make attack` runs all, and `make test` some of their
 //! parts.
 //!
 //! | file | who attacks |
 //! |---|---|
 //! | `step` | a build step that shares the network of its daemon |
 //! | `socket` | a client of the socket |
-//! | `index` | whoever may write to the cache |
+//! | `index` | a client that may write to the cache |
 //! | `tokens` | a client that names a URL; a pull request |
 //! | `entries` | one token among many of `serve` |
 //! | `planted` | a local user who gets there first |

@@ -17,16 +17,16 @@ use super::{Row, seconds};
 use crate::harness::{Daemon, Lab, PROGRAM, SOON, command};
 
 /// A user and a group that own nothing.
-pub const STRANGER: u32 = 65534;
+pub const OTHER_USER: u32 = 65534;
 
-/// A pipe for everybody, of the stranger's.
+/// A pipe of another user, which everybody may open.
 fn make_pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("make a pipe");
-    chown(path, Some(STRANGER), Some(STRANGER)).expect("root may give it away");
+    chown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("root may give it away");
 }
 
-/// Starts and stops a gateway whose temporary files have a pipe of a stranger's among them: where it is
-/// not allowed to write to /run it tidies up there.
+/// Starts and stops a gateway with a pipe of another user among the temporary files: where it may not write to
+/// /run, it removes what it has left there before.
 pub fn gateway_beside_a_pipe(lab: &Arc<Lab>) -> (Duration, PathBuf) {
     let temporary = lab.path("tmp");
     fs::create_dir(&temporary).expect("create a directory");
@@ -48,7 +48,7 @@ pub fn gateway_beside_a_pipe(lab: &Arc<Lab>) -> (Duration, PathBuf) {
     (took, trap)
 }
 
-/// Whoever opens one waits for ever.
+/// A program that opens such a pipe waits for ever.
 pub fn pipe() -> Row {
     let lab = Lab::new();
     let (took, trap) = gateway_beside_a_pipe(&lab);

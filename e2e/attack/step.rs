@@ -10,7 +10,7 @@ use std::{
 use super::{BESIDE, Row, honest_build, seconds};
 use crate::harness::{Api, Build, Builder, Captured, Daemon, Eavesdropper, Process, Site};
 
-/// The smallest layer that is looked for: smaller ones have too little content to be known by.
+/// The smallest layer that is looked for: smaller ones have too little content to be recognised.
 const KNOWABLE: u64 = 1 << 10;
 
 /// More than the import endpoint takes.
@@ -56,7 +56,7 @@ pub fn endpoint(gateway: &Process) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, listens_at(gateway)))
 }
 
-/// Connections to the import endpoint, as many as are opened by one who means no good.
+/// Connections of one attacker to the import endpoint.
 pub fn hold_the_endpoint(gateway: &Process) -> Vec<TcpStream> {
     let endpoint = endpoint(gateway);
     let connect = |_| TcpStream::connect(endpoint).expect("it takes connections");
@@ -111,7 +111,7 @@ fn captured(address: Ipv4Addr) -> ((usize, Vec<String>), (usize, Vec<String>)) {
     (seen(false), seen(true))
 }
 
-/// Connections that say nothing.
+/// Connections without a request.
 pub fn holds_the_endpoint() -> Row {
     let site = Site::new();
     let gateway = Daemon::gateway(&site.lab, "gateway");

@@ -1,4 +1,4 @@
-//! One test's own corner of the machine: a directory, the logs in it, and the way to clean up.
+//! A directory for one test, the logs in it, and the clean-up.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What an attack may cost whoever builds beside it.
+//! What an attack may cost other builds.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use crate::attack::{self, entries, index, tokens};
 const EMPTY: usize = 600_000;
 const DEEP: usize = 1_500;
 
-/// What an index that is of no use may cost buildkitd: reading it is the gateway's work.
+/// What an index that is refused may cost buildkitd: the gateway alone reads it.
 const LITTLE: u64 = 64 << 20;
 
 #[test]
@@ -16,7 +16,7 @@ fn an_index_of_empty_results_costs_buildkitd_nothing() {
     let index = index::empty_chains(EMPTY);
     let (stock, ours) = (index::import(true, &index), index::import(false, &index));
     assert!(ours.grew < stock.grew.min(LITTLE), "{ours:?} {stock:?}");
-    // There is nothing in it, which is no fault of anybody's.
+    // An empty index is no mistake.
     assert_eq!(ours.warnings, Vec::<String>::new());
 }
 

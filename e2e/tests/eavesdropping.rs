@@ -122,7 +122,7 @@ fn a_step_that_takes_the_port_of_a_service_gets_no_token_over_tls() {
     }
 }
 
-/// Whoever sets the cache up reads in the log that steps could read its token.
+/// The log tells the operator that steps could read the token.
 #[test]
 fn a_service_without_tls_is_a_warning_at_the_start() {
     let lab = Lab::new();

@@ -1,4 +1,4 @@
-//! A service that asks for patience: the build succeeds, and its log shows the wait.
+//! A service that throttles: the build succeeds, and its log shows the wait.
 
 use crate::{
     harness::{Build, Builder, Daemon, Outcome, Site},
