@@ -1,5 +1,5 @@
-//! One cell's own corner of a lane: a repository of the service, a proxy in front of it, and
-//! content that no other cell has.
+//! What one cell has for itself: a repository of the service, a proxy in front of it, and content that
+//! no other cell has.
 
 use std::{
     fs,
@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    cell::{Cell, Shape, Side, Terms},
-    lane::Lane,
+    cell::{Cell, Options, Shape, Side},
+    environment::Environment,
+    observation::{Observation, Verdict},
     remote::{Remote, SCOPE},
-    seen::{Seen, Verdict},
 };
 use crate::{
     harness::{Api, Build, Builder, Context, Daemon, Lab, Outcome},
@@ -35,56 +35,56 @@ static RANDOM: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 /// Where one cell runs.
-pub(super) struct Corner<'a> {
-    lane: &'a Lane,
+pub(super) struct Case<'a> {
+    environment: &'a Environment,
     name: String,
-    terms: Terms,
+    options: Options,
     context: Context,
     contents: Vec<Vec<u8>>,
     /// The cache as it stands in every build.
     cache: String,
     /// What an import says besides.
-    import_terms: String,
+    import_options: String,
     remote: Remote,
     proxy: Proxy,
 }
 
-/// A gateway of the cell's own, which ends with it, or the lane's.
+/// A gateway of the cell's own, which ends with it, or that of the environment.
 struct Builds {
     builder: Builder,
     _own: Option<Daemon>,
 }
 
-impl<'a> Corner<'a> {
+impl<'a> Case<'a> {
     pub fn new(
-        lane: &'a Lane,
+        environment: &'a Environment,
         name: String,
-        (api, shape, terms): (Api, Shape, Terms),
+        (api, shape, options): (Api, Shape, Options),
         timeout: u64,
     ) -> Self {
         let repository = format!("faults/{name}");
-        let token = lane
+        let token = environment
             .service
             .token_of(&repository, &[&format!("{SCOPE}=rwd")]);
-        let proxy = Proxy::start(&lane.service);
+        let proxy = Proxy::start(&environment.service);
         let contents = contents(&shape.layers());
-        let remote = Remote::new(&lane.service, &token, CACHE_SCOPE);
+        let remote = Remote::new(&environment.service, &token, CACHE_SCOPE);
         remote.put_older_index();
         Self {
-            context: context(&lane.lab, &name, &contents),
-            lane,
+            context: context(&environment.lab, &name, &contents),
+            environment,
             name,
-            terms,
+            options,
             contents,
             cache: format!(
                 "type=gha,{},token={token},scope={CACHE_SCOPE},timeout={timeout}s,\
                  compression=uncompressed",
                 api.attributes(&proxy.url()),
             ),
-            import_terms: match terms {
-                Terms::Verified => ",import-verify=full".to_owned(),
-                Terms::Deleting => format!(",repository={repository},ghtoken={token}"),
-                Terms::Plain | Terms::Strict | Terms::Cold => String::new(),
+            import_options: match options {
+                Options::Verified => ",import-verify=full".to_owned(),
+                Options::Deleting => format!(",repository={repository},ghtoken={token}"),
+                Options::Plain | Options::Strict | Options::Fresh => String::new(),
             },
             remote,
             proxy,
@@ -92,10 +92,10 @@ impl<'a> Corner<'a> {
     }
 
     /// An export, with the rule that is made right before it.
-    pub fn export(&self, disturb: impl FnOnce(&Proxy) -> Option<RuleHandle>) -> Seen {
+    pub fn export(&self, disturb: impl FnOnce(&Proxy) -> Option<RuleHandle>) -> Observation {
         let rule = disturb(&self.proxy);
-        let strict = match self.terms {
-            Terms::Strict => ",ignore-error=false",
+        let strict = match self.options {
+            Options::Strict => ",ignore-error=false",
             _ => "",
         };
         let mut seen = self.exported(&format!("{}{strict}", self.cache));
@@ -103,14 +103,14 @@ impl<'a> Corner<'a> {
         seen
     }
 
-    fn exported(&self, cache: &str) -> Seen {
-        let build = Build::of(&self.context).to(cache);
-        let (outcome, seconds) = timed(&self.lane.builder(), &build);
+    fn exported(&self, cache: &str) -> Observation {
+        let build = Build::new(&self.context).to(cache);
+        let (outcome, seconds) = timed(&self.environment.builder(), &build);
         self.judge_export(&outcome, seconds)
     }
 
     /// An export, and its import with the rule that is made right before it.
-    pub fn import(&self, disturb: impl FnOnce(&Proxy) -> Option<RuleHandle>) -> Seen {
+    pub fn import(&self, disturb: impl FnOnce(&Proxy) -> Option<RuleHandle>) -> Observation {
         self.assert_whole(&self.exported(&self.cache));
         let builds = self.builds("first");
         let rule = disturb(&self.proxy);
@@ -122,27 +122,27 @@ impl<'a> Corner<'a> {
     }
 
     fn importing(&self, result: &Path) -> Build {
-        let from = format!("{}{}", self.cache, self.import_terms);
+        let from = format!("{}{}", self.cache, self.import_options);
         let output = format!("--output=type=local,dest={}", result.display());
-        Build::of(&self.context).from(from).arg(output)
+        Build::new(&self.context).from(from).arg(output)
     }
 
     /// Where builds run that are to find nothing but the cache.
     fn builds(&self, name: &str) -> Builds {
-        let lane = self.lane;
-        let own = self.terms.are_cold().then(|| {
+        let environment = self.environment;
+        let own = self.options.are_fresh().then(|| {
             let name = format!("{}-{name}", self.name);
-            lane.fresh(&name, self.proxy.url().trim_end_matches('/'))
+            environment.fresh(&name, self.proxy.url().trim_end_matches('/'))
         });
         let builder = own.as_ref().map(Builder::buildctl);
         Builds {
-            builder: builder.unwrap_or_else(|| pruned(lane.builder())),
+            builder: builder.unwrap_or_else(|| pruned(environment.builder())),
             _own: own,
         }
     }
 
-    fn judge_export(&self, outcome: &Outcome, seconds: f64) -> Seen {
-        let mut seen = Seen::of(outcome, seconds);
+    fn judge_export(&self, outcome: &Outcome, seconds: f64) -> Observation {
+        let mut seen = Observation::new(outcome, seconds);
         let index = self.remote.index();
         let Some(index) = index else {
             seen.wrong.push("the older index is gone".to_owned());
@@ -157,16 +157,15 @@ impl<'a> Corner<'a> {
             };
         }
         // An index that cannot be written is the error of BuildKit's own row.
-        seen.told = seen.told.or_else(|| outcome.error_of(EXPORT_ROW));
-        if seen.verdict != Verdict::Whole && seen.told.is_none() {
+        seen.message = seen.message.or_else(|| outcome.error_of(EXPORT_ROW));
+        if seen.verdict != Verdict::Whole && seen.message.is_none() {
             seen.wrong.push("the user was told nothing".to_owned());
         }
-        let lasting = seen.verdict == Verdict::Failed;
-        if lasting
+        if seen.verdict == Verdict::Failed
             && !seen
-                .told
+                .message
                 .as_ref()
-                .is_some_and(|told| told.contains(" at http"))
+                .is_some_and(|message| message.contains(" at http"))
         {
             seen.wrong
                 .push("the error names no call of the cache".to_owned());
@@ -174,11 +173,11 @@ impl<'a> Corner<'a> {
         seen
     }
 
-    fn judge_import(&self, outcome: &Outcome, seconds: f64, result: &Path) -> Seen {
-        let mut seen = Seen::of(outcome, seconds);
+    fn judge_import(&self, outcome: &Outcome, seconds: f64, result: &Path) -> Observation {
+        let mut seen = Observation::new(outcome, seconds);
         if !outcome.success {
-            let told = seen.told.as_deref().unwrap_or_default();
-            if !(told.contains("sha256:") && told.contains("the next build")) {
+            let message = seen.message.as_deref().unwrap_or_default();
+            if !(message.contains("sha256:") && message.contains("the next build")) {
                 let wrong = "the error names no layer, or not what to do";
                 seen.wrong.push(wrong.to_owned());
             }
@@ -186,7 +185,7 @@ impl<'a> Corner<'a> {
         }
         if ran(outcome) {
             seen.verdict = Verdict::Miss;
-            if seen.told.is_none() {
+            if seen.message.is_none() {
                 seen.wrong.push("the user was told nothing".to_owned());
             }
         }
@@ -197,7 +196,7 @@ impl<'a> Corner<'a> {
     /// The build succeeds, from whatever the cache has, on a daemon that has nothing: without the
     /// fault, or in spite of it where it has failed a build. The answer is how long it took if
     /// it was without.
-    pub fn next_run(&self, cell: &Cell, seen: &mut Seen) -> Option<f64> {
+    pub fn next_run(&self, cell: &Cell, seen: &mut Observation) -> Option<f64> {
         let stays = stays(cell, seen);
         if !stays {
             self.proxy.clear();
@@ -206,7 +205,7 @@ impl<'a> Corner<'a> {
         seen.stock_read = seen.verdict == Verdict::LeftOut;
         let builds = if seen.stock_read {
             Builds {
-                builder: pruned(self.lane.stock()),
+                builder: pruned(self.environment.stock()),
                 _own: None,
             }
         } else {
@@ -215,8 +214,8 @@ impl<'a> Corner<'a> {
         let result = self.result("next");
         let (outcome, seconds) = timed(&builds.builder, &self.importing(&result));
         if !outcome.success {
-            let told = Seen::of(&outcome, 0.0).told;
-            seen.wrong.push(format!("the next run failed: {told:?}"));
+            let message = Observation::new(&outcome, 0.0).message;
+            seen.wrong.push(format!("the next run failed: {message:?}"));
             return None;
         }
         seen.denied = stays;
@@ -231,7 +230,7 @@ impl<'a> Corner<'a> {
     }
 
     /// What an export says to have saved is used.
-    fn judge_use(&self, next: &Outcome, seen: &mut Seen) {
+    fn judge_use(&self, next: &Outcome, seen: &mut Observation) {
         let unused = match seen.verdict {
             Verdict::Whole => ran(next),
             Verdict::LeftOut => {
@@ -256,7 +255,7 @@ impl<'a> Corner<'a> {
         wrong.map(|(number, _)| format!("layer {number} of the result has other bytes"))
     }
 
-    pub fn assert_whole(&self, seen: &Seen) {
+    pub fn assert_whole(&self, seen: &Observation) {
         assert!(
             seen.verdict == Verdict::Whole && seen.wrong.is_empty(),
             "{}, without a fault: {seen:#?}",
@@ -265,7 +264,7 @@ impl<'a> Corner<'a> {
     }
 
     fn result(&self, name: &str) -> PathBuf {
-        self.lane.lab.path(format!("{}-{name}", self.name))
+        self.environment.lab.path(format!("{}-{name}", self.name))
     }
 }
 
@@ -284,12 +283,12 @@ fn is_damage(fault: Fault) -> bool {
 }
 
 /// Whether the next run must do with the fault, too. A fresh gateway learns from the cache what is
-/// damaged; that the service answers a look at a layer and nothing more is told nowhere.
-fn stays(cell: &Cell, seen: &Seen) -> bool {
-    let known = match cell.terms {
-        Terms::Cold => is_damage(cell.fault),
-        Terms::Deleting => true,
-        Terms::Plain | Terms::Strict | Terms::Verified => cell.when == When::Always,
+/// damaged; nothing in the cache says that a service answers probes and no downloads.
+fn stays(cell: &Cell, seen: &Observation) -> bool {
+    let known = match cell.options {
+        Options::Fresh => is_damage(cell.fault),
+        Options::Deleting => true,
+        Options::Plain | Options::Strict | Options::Verified => cell.when == When::Always,
     };
     cell.side == Side::Import && seen.verdict == Verdict::Failed && known
 }

@@ -1,9 +1,9 @@
-//! What users are promised for a cell.
+//! What a cell may come to, and how long it may take.
 
 use super::{
-    cell::{Cell, Shape, Side, Terms},
-    lane::{SILENCE, TIMEOUT},
-    seen::{Seen, Verdict},
+    cell::{Cell, Options, Shape, Side},
+    limits::{SILENCE, TIMEOUT},
+    observation::{Observation, Verdict},
 };
 use crate::proxy::{Fault, Operation, Subject, When};
 
@@ -24,25 +24,25 @@ const THROTTLED_SHARE: u64 = 20;
 /// What stays broken ends the import of a layer after so many seconds at the latest.
 const ONE_LAYER: u64 = 60;
 
-/// The promise for one cell.
-pub struct Promise {
+/// What is expected of one cell.
+pub struct Expectation {
     /// What it may come to.
     pub allowed: Vec<Verdict>,
     /// How much longer than an undisturbed build it may take, in seconds.
     pub extra: u64,
 }
 
-impl Promise {
-    /// What users are promised for this cell.
-    pub fn of(cell: &Cell) -> Self {
+impl Expectation {
+    /// What is expected of this cell.
+    pub fn new(cell: &Cell) -> Self {
         Self {
             allowed: allowed(cell),
             extra: extra(cell),
         }
     }
 
-    /// How a cell breaks its promise, time apart.
-    pub fn broken(&self, seen: &Seen) -> Vec<String> {
+    /// How an observation differs from it, time apart.
+    pub fn broken(&self, seen: &Observation) -> Vec<String> {
         let mut broken = seen.wrong.clone();
         if seen.hits == 0 {
             broken.push("the fault was never made: the matrix is wrong".to_owned());
@@ -60,13 +60,13 @@ pub fn is_one_passing_fault(cell: &Cell) -> bool {
 }
 
 fn allowed(cell: &Cell) -> Vec<Verdict> {
-    match cell.terms {
+    match cell.options {
         // Damaged layers fail the build whatever becomes of their deletion.
-        Terms::Deleting => return vec![Verdict::Failed],
+        Options::Deleting => return vec![Verdict::Failed],
         _ if passes(cell) => return vec![Verdict::Whole],
-        Terms::Strict => return vec![Verdict::Failed],
-        Terms::Verified => return vec![Verdict::Whole, Verdict::Miss],
-        Terms::Plain | Terms::Cold => {}
+        Options::Strict => return vec![Verdict::Failed],
+        Options::Verified => return vec![Verdict::Whole, Verdict::Miss],
+        Options::Plain | Options::Fresh => {}
     }
     let mut allowed = vec![Verdict::Whole];
     allowed.extend(match cell.side {
@@ -81,7 +81,7 @@ fn allowed(cell: &Cell) -> Vec<Verdict> {
 
 /// Whether the fault is over before anybody gives up, so that nothing may be lost.
 pub fn passes(cell: &Cell) -> bool {
-    if cell.terms == Terms::Deleting {
+    if cell.options == Options::Deleting {
         return false;
     }
     match cell.fault {
@@ -125,7 +125,7 @@ fn extra(cell: &Cell) -> u64 {
     let bound = match (cell.side, cell.when) {
         (Side::Export, When::Always) => TIMEOUT,
         (Side::Import, When::Always) => ONE_LAYER,
-        _ if cell.terms == Terms::Deleting => ONE_LAYER,
+        _ if cell.options == Options::Deleting => ONE_LAYER,
         (_, When::First(1)) if silent => SILENCE + ONE_FAULT,
         // Several requests of a build fall silent at once or one after another.
         _ if silent => TIMEOUT,

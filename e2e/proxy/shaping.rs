@@ -20,7 +20,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::{Operation, body::Passing, lock};
+use super::{Operation, body::ProxyBody, lock};
 
 /// How far behind its rate a direction may fall and still make up for it. Timers are late by a
 /// millisecond or two, which would else be lost for each frame.
@@ -62,19 +62,19 @@ impl Link {
 }
 
 /// One direction of a link or of a connection.
-pub(super) struct Lane {
+pub(super) struct Bandwidth {
     rate: Option<u32>,
-    /// When all bytes are through that have come so far.
+    /// When all bytes so far have been sent.
     free: Mutex<Instant>,
 }
 
-impl Lane {
+impl Bandwidth {
     pub fn new(rate: Option<u32>) -> Self {
         let free = Mutex::new(Instant::now());
         Self { rate, free }
     }
 
-    /// When these bytes are through, behind those before them.
+    /// When these bytes have been sent, behind those before them.
     fn book(&self, bytes: usize, now: Instant) -> Instant {
         let Some(rate) = self.rate else { return now };
         #[expect(
@@ -90,48 +90,48 @@ impl Lane {
 
 /// What one direction of all connections shares: the rate, and how much has gone through.
 pub(super) struct Direction {
-    lane: Lane,
+    bandwidth: Bandwidth,
     pub bytes: AtomicU64,
 }
 
 impl Direction {
     pub fn new(rate: Option<u32>) -> Arc<Self> {
-        let (lane, bytes) = (Lane::new(rate), AtomicU64::new(0));
-        Arc::new(Self { lane, bytes })
+        let (bandwidth, bytes) = (Bandwidth::new(rate), AtomicU64::new(0));
+        Arc::new(Self { bandwidth, bytes })
     }
 }
 
-/// A body that goes no faster than its lanes.
-struct Paced {
-    body: Passing,
-    own: Arc<Lane>,
+/// A body that goes no faster than its connection, and than all connections together.
+struct ShapedBody {
+    body: ProxyBody,
+    own: Arc<Bandwidth>,
     all: Arc<Direction>,
     held: Option<Frame<Bytes>>,
     due: Pin<Box<Sleep>>,
 }
 
 /// The body at the speed of its connection and of all of them together.
-pub(super) fn paced(body: Passing, own: &Arc<Lane>, all: &Arc<Direction>) -> Passing {
-    let paced = Paced {
+pub(super) fn shaped(body: ProxyBody, own: &Arc<Bandwidth>, all: &Arc<Direction>) -> ProxyBody {
+    let shaped = ShapedBody {
         body,
         own: Arc::clone(own),
         all: Arc::clone(all),
         held: None,
         due: Box::pin(sleep_until(Instant::now())),
     };
-    paced.boxed_unsync()
+    shaped.boxed_unsync()
 }
 
-impl Paced {
-    /// When these bytes are through.
+impl ShapedBody {
+    /// When these bytes have been sent.
     fn book(&self, bytes: usize, now: Instant) -> Instant {
         self.all.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let own = self.own.book(bytes, now);
-        own.max(self.all.lane.book(bytes, now))
+        own.max(self.all.bandwidth.book(bytes, now))
     }
 }
 
-impl Body for Paced {
+impl Body for ShapedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

@@ -1,8 +1,8 @@
-//! The cells of builds that ask for more than a cache, and of many layers at once.
+//! The cells of builds with options besides a cache, and of many layers at once.
 
 use super::{
-    cell::{Cell, Shape, Side, Terms},
-    plan::{faults_of, is_like_another, operations},
+    cell::{Cell, Options, Shape, Side},
+    operations::{faults_of, find, is_like_another, operations},
 };
 use crate::{
     harness::Api,
@@ -17,7 +17,7 @@ use crate::{
 const ONCE: When = When::First(1);
 
 /// What goes wrong with an import on a gateway that has just been started.
-const COLD: [(Operation, Subject, Fault, When); 21] = [
+const FRESH: [(Operation, Subject, Fault, When); 21] = [
     (Read, Index, Status(503), ONCE),
     (Probe, Layer, Status(503), ONCE),
     (Probe, Layer, Flip, When::Always),
@@ -57,22 +57,15 @@ const LISTING: [(Fault, When); 8] = [
 pub fn cells() -> Vec<Cell> {
     let both = [Api::V1, Api::V2].into_iter();
     both.flat_map(|api| {
-        let cells = strict(api).chain(verified(api)).chain(cold(api));
+        let cells = strict(api).chain(verified(api)).chain(fresh(api));
         cells.chain(deleting(api)).chain(many(api))
     })
     .collect()
 }
 
-fn find(api: Api) -> Operation {
-    match api {
-        Api::V1 => Lookup,
-        Api::V2 => DownloadUrl,
-    }
-}
-
-fn small(api: Api, side: Side, terms: Terms) -> Cell {
+fn small(api: Api, side: Side, options: Options) -> Cell {
     Cell {
-        terms,
+        options,
         api,
         side,
         on: None,
@@ -84,7 +77,7 @@ fn small(api: Api, side: Side, terms: Terms) -> Cell {
 
 /// Each operation of an export fails the build if it fails for good, and only then.
 fn strict(api: Api) -> impl Iterator<Item = Cell> {
-    let plain = small(api, Side::Export, Terms::Strict);
+    let plain = small(api, Side::Export, Options::Strict);
     let reserve = match api {
         Api::V1 => Reserve,
         Api::V2 => Create,
@@ -106,7 +99,7 @@ fn strict(api: Api) -> impl Iterator<Item = Cell> {
 
 /// Each fault behind the probe, where nothing is promised before it has been fetched.
 fn verified(api: Api) -> impl Iterator<Item = Cell> {
-    let plain = small(api, Side::Import, Terms::Verified);
+    let plain = small(api, Side::Import, Options::Verified);
     let on = (Read, Layer);
     let faults = faults_of(on).filter(|fault| !is_like_another(*fault));
     let stay = faults.map(|fault| (fault, Shape::Small, When::Always));
@@ -124,11 +117,11 @@ fn verified(api: Api) -> impl Iterator<Item = Cell> {
     })
 }
 
-fn cold(api: Api) -> impl Iterator<Item = Cell> {
-    let plain = small(api, Side::Import, Terms::Cold);
+fn fresh(api: Api) -> impl Iterator<Item = Cell> {
+    let plain = small(api, Side::Import, Options::Fresh);
     let lookups = [(find(api), Index), (find(api), Layer)];
     let lookups = lookups.map(|(on, subject)| (on, subject, Status(503), ONCE));
-    let all = lookups.into_iter().chain(COLD);
+    let all = lookups.into_iter().chain(FRESH);
     all.map(move |(on, subject, fault, when)| Cell {
         on: Some((on, subject)),
         fault,
@@ -138,7 +131,7 @@ fn cold(api: Api) -> impl Iterator<Item = Cell> {
 }
 
 fn deleting(api: Api) -> impl Iterator<Item = Cell> {
-    let plain = small(api, Side::Import, Terms::Deleting);
+    let plain = small(api, Side::Import, Options::Deleting);
     LISTING.into_iter().map(move |(fault, when)| Cell {
         on: Some((List, Unknown)),
         fault,
@@ -151,7 +144,7 @@ fn deleting(api: Api) -> impl Iterator<Item = Cell> {
 fn many(api: Api) -> impl Iterator<Item = Cell> {
     let plain = Cell {
         shape: Shape::Many,
-        ..small(api, Side::Import, Terms::Plain)
+        ..small(api, Side::Import, Options::Plain)
     };
     let faults = [Hang, Throttled(None), Throttled(Some(1)), Refuse];
     faults.into_iter().flat_map(move |fault| {

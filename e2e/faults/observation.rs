@@ -21,7 +21,7 @@ pub enum Verdict {
 
 /// What was seen of one cell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Seen {
+pub struct Observation {
     /// What the disturbed build came to.
     pub verdict: Verdict,
     /// How long it took, in seconds.
@@ -32,24 +32,24 @@ pub struct Seen {
     /// How often the fault was made.
     pub hits: u64,
     /// What the user read first: the first warning, or the error of a failed build.
-    pub told: Option<String>,
+    pub message: Option<String>,
     /// More of it, in the service's words.
     pub detail: Option<String>,
     /// The next run succeeded although the fault was still there.
     pub denied: bool,
     /// Stock BuildKit has read what an export had left.
     pub stock_read: bool,
-    /// What is wrong whatever was promised.
+    /// What is wrong whatever the cell allows.
     pub wrong: Vec<String>,
     /// All that the disturbed build wrote.
     #[serde(skip)]
     pub output: String,
 }
 
-impl Seen {
+impl Observation {
     /// What an outcome tells; the verdict is the caller's to refine.
-    pub fn of(outcome: &Outcome, seconds: f64) -> Self {
-        let told = if outcome.success {
+    pub fn new(outcome: &Outcome, seconds: f64) -> Self {
+        let message = if outcome.success {
             outcome.warnings.first().cloned()
         } else {
             Some(error(&outcome.output))
@@ -63,7 +63,7 @@ impl Seen {
             seconds,
             cost: None,
             hits: 0,
-            told,
+            message,
             detail: outcome.details.first().cloned(),
             denied: false,
             stock_read: false,

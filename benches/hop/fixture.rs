@@ -28,7 +28,7 @@ const SMALL: usize = 1_000;
 const MANY: &str = "RUN --mount=type=bind,source=many,target=/many true\n";
 
 /// Everything that outlives a row.
-pub struct Bed {
+pub struct Fixture {
     pub lab: Arc<Lab>,
     /// The daemon without the gateway.
     pub direct: Daemon,
@@ -44,7 +44,7 @@ pub struct Bed {
     pub token: String,
 }
 
-impl Bed {
+impl Fixture {
     pub fn new() -> Self {
         let lab = Lab::new();
         let direct = Daemon::stock(&lab, "direct");

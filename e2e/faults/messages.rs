@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::LazyLock};
 
 use regex::Regex;
 
-use super::seen::Seen;
+use super::observation::Observation;
 
 /// One line, and what stood below it or in its place.
 struct Line {
@@ -17,16 +17,16 @@ struct Line {
 
 /// All lines so far.
 #[derive(Default)]
-pub struct Lines(Vec<Line>);
+pub struct Messages(Vec<Line>);
 
 /// Reasons that are listed for one line; the others are like these.
 const MAX_REASONS: usize = 6;
 
-impl Lines {
+impl Messages {
     /// The number of the line that the user of this build read, from 1.
-    pub fn number(&mut self, word: &'static str, seen: &Seen) -> Option<usize> {
-        let told = scrubbed(seen.told.as_deref()?);
-        let (text, reason) = apart(&told);
+    pub fn number(&mut self, word: &'static str, seen: &Observation) -> Option<usize> {
+        let message = scrubbed(seen.message.as_deref()?);
+        let (text, reason) = apart(&message);
         let known = self.0.iter().position(|line| line.text == text);
         let index = known.unwrap_or_else(|| {
             let reasons = Vec::new();

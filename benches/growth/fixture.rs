@@ -17,16 +17,16 @@ const LAYER: usize = 64 << 10;
 const CHAIN: usize = 100;
 
 /// Everything that outlives a row.
-pub struct Bed {
+pub struct Fixture {
     pub lab: Arc<Lab>,
     pub service: Service,
     pub builder: Daemon,
 }
 
-impl Bed {
+impl Fixture {
     pub fn new() -> Self {
         let lab = Lab::in_memory(MEMORY);
-        let certificate = Certificate::of_the_endpoint(&lab);
+        let certificate = Certificate::for_endpoint(&lab);
         Self {
             service: Service::start(&lab),
             builder: Daemon::stock_with(&lab, "builder", |builder| {
@@ -50,7 +50,7 @@ impl Bed {
 
     /// A gateway that knows nothing, before the builder.
     pub fn gateway(&self) -> Daemon {
-        let certificate = Certificate::of_the_endpoint(&self.lab);
+        let certificate = Certificate::for_endpoint(&self.lab);
         Daemon::in_front_of(&self.builder, "gateway", |gateway| {
             certificate.shown_by(gateway);
         })
@@ -59,7 +59,7 @@ impl Bed {
     /// A build of so many layers, in chains; its steps are done.
     pub fn layers(&self, name: &str, count: usize) -> Build {
         let context = Context::with_shell(&self.lab, name, &dockerfile(name, count));
-        let build = Build::of(&context);
+        let build = Build::new(&context);
         Builder::buildctl(&self.builder).build(&build).ok();
         build
     }

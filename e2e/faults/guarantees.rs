@@ -1,23 +1,24 @@
-//! The promises to users, and how many cells prove each.
+//! What users are promised, one by one, and how many cells prove each.
 
 use std::fmt::Write as _;
 
 use super::{
-    cell::{Cell, Shape, Side, Terms},
+    cell::{Cell, Options, Shape, Side},
+    expectation::{is_behind_probe, is_one_passing_fault, is_silent, passes},
     matrix::Result,
-    promise::{is_behind_probe, is_one_passing_fault, is_silent, passes},
+    time::Time,
 };
 use crate::proxy::{Fault, Operation, Subject, When};
 
-/// One promise.
-struct Promise {
+/// One promise to users.
+struct Guarantee {
     text: &'static str,
     /// Whether a cell proves it.
     proven_by: fn(&Result) -> bool,
     figure: Figure,
 }
 
-/// What is measured of the cells of a promise.
+/// What is measured of the cells of a guarantee.
 #[derive(Clone, Copy)]
 enum Figure {
     Nothing,
@@ -29,8 +30,12 @@ enum Figure {
 
 use Figure::{Cost, Nothing, Seconds};
 
-const fn promise(text: &'static str, figure: Figure, proven_by: fn(&Result) -> bool) -> Promise {
-    Promise {
+const fn guarantee(
+    text: &'static str,
+    figure: Figure,
+    proven_by: fn(&Result) -> bool,
+) -> Guarantee {
+    Guarantee {
         text,
         proven_by,
         figure,
@@ -38,50 +43,50 @@ const fn promise(text: &'static str, figure: Figure, proven_by: fn(&Result) -> b
 }
 
 /// All of them.
-const PROMISES: [Promise; 19] = [
-    promise(
+const GUARANTEES: [Guarantee; 19] = [
+    guarantee(
         "One fault that passes loses nothing and costs less than 2 s (70 MiB: 3 s), measured against \
          the same build without it right beside it",
         Cost,
         |r| is_one_passing_fault(&r.cell) && !is_silent(r.cell.fault),
     ),
-    promise(
+    guarantee(
         "… one that falls silent as much and the time after which it is cut (3 s here)",
         Cost,
         |r| is_one_passing_fault(&r.cell) && is_silent(r.cell.fault),
     ),
-    promise(
+    guarantee(
         "Three faults in a row, and faults of 5 % of all requests, lose nothing either",
         Cost,
         |r| passes(&r.cell) && r.cell.when != When::First(1),
     ),
-    promise("Every result is byte for byte right", Nothing, |_| true),
-    promise(
+    guarantee("Every result is byte for byte right", Nothing, |_| true),
+    guarantee(
         "A wrong byte, a wrong size or a short body never reaches buildkitd",
         Nothing,
         |r| r.cell.side == Side::Import && is_spoiled(r.cell.fault),
     ),
-    promise(
+    guarantee(
         "What stays broken costs an export a warning and what could not be saved, no build",
         Nothing,
         |r| r.cell.side == Side::Export && !passes(&r.cell) && is_plain(&r.cell),
     ),
-    promise(
+    guarantee(
         "The index names no blob that is not there and right; the older index is never lost",
         Nothing,
         |r| r.cell.side == Side::Export,
     ),
-    promise(
+    guarantee(
         "Stock BuildKit reads and uses what is there when layers are left out",
         Nothing,
         |r| r.seen.stock_read,
     ),
-    promise(
+    guarantee(
         "`ignore-error=false` makes an export's failure an error of the build, and nothing else",
         Nothing,
-        |r| r.cell.terms == Terms::Strict,
+        |r| r.cell.options == Options::Strict,
     ),
-    promise(
+    guarantee(
         "What stays broken before a layer is promised is a miss",
         Nothing,
         |r| {
@@ -89,48 +94,48 @@ const PROMISES: [Promise; 19] = [
             before && !passes(&r.cell) && is_plain(&r.cell)
         },
     ),
-    promise(
+    guarantee(
         "What stays broken behind the probe fails one build, within 60 s, with one line that names \
          the layer and what to do",
         Seconds,
         |r| is_plain(&r.cell) && downloads(&r.cell) && r.cell.when == When::Always,
     ),
-    promise(
+    guarantee(
         "… and the very next run succeeds **with the fault still there**",
         Nothing,
         |r| r.seen.denied,
     ),
-    promise(
+    guarantee(
         "`import-verify=full` makes every such fault a miss, damage that stays too",
         Seconds,
-        |r| r.cell.terms == Terms::Verified,
+        |r| r.cell.options == Options::Verified,
     ),
-    promise(
+    guarantee(
         "It holds on a gateway that has just been started, and for its next run on another one",
         Nothing,
-        |r| r.cell.terms == Terms::Cold,
+        |r| r.cell.options == Options::Fresh,
     ),
-    promise(
+    guarantee(
         "Damage that cannot be deleted because GitHub's API fails disturbs no second build, on \
          another gateway either",
         Seconds,
-        |r| r.cell.terms == Terms::Deleting,
+        |r| r.cell.options == Options::Deleting,
     ),
-    promise(
+    guarantee(
         "No hang: whatever stays broken, an export ends within its `timeout` (20 s here)",
         Seconds,
         |r| r.cell.side == Side::Export && r.cell.when == When::Always,
     ),
-    promise("… the wait for indexes within 5 s", Seconds, |r| {
+    guarantee("… the wait for indexes within 5 s", Seconds, |r| {
         let of_index = matches!(r.cell.on, Some((_, Subject::Index)));
         r.cell.side == Side::Import && of_index && r.cell.when == When::Always
     }),
-    promise(
+    guarantee(
         "… lookups and probes of 30 layers all together (30 s; 20 s here, as `timeout`)",
         Seconds,
         |r| r.cell.shape == Shape::Many && r.cell.on.is_some(),
     ),
-    promise(
+    guarantee(
         "**The very next run succeeds with the right bytes**",
         Nothing,
         |_| true,
@@ -138,7 +143,7 @@ const PROMISES: [Promise; 19] = [
 ];
 
 fn is_plain(cell: &Cell) -> bool {
-    matches!(cell.terms, Terms::Plain | Terms::Cold)
+    matches!(cell.options, Options::Plain | Options::Fresh)
 }
 
 fn is_spoiled(fault: Fault) -> bool {
@@ -157,15 +162,18 @@ fn downloads(cell: &Cell) -> bool {
     cell.on == Some((Operation::Read, Subject::Layer))
 }
 
-/// The table of all promises.
+/// The table of all of them.
 pub fn table(results: &[Result]) -> String {
     let mut table = "\n## What is promised, and the cells that prove it\n\n\
                      | promise | cells | broken | measured: what the fault costs, or the whole build |\n|---|--:|--:|---|\n"
         .to_owned();
-    for promise in &PROMISES {
-        let cells: Vec<_> = results.iter().filter(|r| (promise.proven_by)(r)).collect();
+    for guarantee in &GUARANTEES {
+        let cells: Vec<_> = results
+            .iter()
+            .filter(|r| (guarantee.proven_by)(r))
+            .collect();
         let broken = cells.iter().filter(|result| !result.broken.is_empty());
-        let (text, figure) = (promise.text, promise.figure.of(&cells));
+        let (text, figure) = (guarantee.text, guarantee.figure.describe(&cells));
         let (cells, broken) = (cells.len(), broken.count());
         let _ = writeln!(table, "| {text} | {cells} | {broken} | {figure} |");
     }
@@ -173,7 +181,7 @@ pub fn table(results: &[Result]) -> String {
 }
 
 impl Figure {
-    fn of(self, cells: &[&Result]) -> String {
+    fn describe(self, cells: &[&Result]) -> String {
         let figures = cells.iter().filter_map(|result| match self {
             Nothing => None,
             Cost => result.seen.cost,
@@ -186,6 +194,10 @@ impl Figure {
         };
         let at = |percent: usize| figures[(figures.len() - 1) * percent / 100];
         let (median, high) = (at(50), at(95));
-        format!("median {median:.1} s, 95 % below {high:.1} s, most {most:.1} s")
+        let closest = (cells.iter().map(|result| result.time)).max_by(Time::compare);
+        let closest = closest.map_or(String::new(), |time| {
+            format!("; closest to its bound: {time}")
+        });
+        format!("median {median:.1} s, 95 % below {high:.1} s, most {most:.1} s{closest}")
     }
 }

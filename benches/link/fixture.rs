@@ -8,10 +8,11 @@ use std::{
 
 use crate::{
     content::Content,
+    daemons::daemon,
     harness::{Api, Build, Builder, Context, Daemon, Lab, Service},
     links::Wire,
     proxy::Proxy,
-    rig::{self, Side},
+    side::Side,
 };
 
 /// The most that one group of rows has at a time: both sides' layers, as files and compressed, and
@@ -22,7 +23,7 @@ const MEMORY: &str = "14g";
 const MAIN: &str = "refs/heads/main=rw";
 
 /// What outlives a row.
-pub struct Bed {
+pub struct Fixture {
     pub lab: Arc<Lab>,
     pub service: Service,
     /// The builder of the exports: it has run all steps before anything is measured.
@@ -40,7 +41,7 @@ pub struct Repository {
     pub token: String,
 }
 
-impl Bed {
+impl Fixture {
     /// For rows with this content. What is too large for memory is on disk.
     pub fn new(content: Content) -> Self {
         let lab = if content == Content::Huge {
@@ -50,9 +51,9 @@ impl Bed {
         };
         let service = Service::start(&lab);
         let proxies = [Wire::None, Wire::Gh, Wire::Slow];
-        let proxies = proxies.map(|wire| (wire, Proxy::on(&service, wire.link())));
+        let proxies = proxies.map(|wire| (wire, Proxy::with_link(&service, wire.link())));
         Self {
-            builder: rig::daemon(&lab, "builder"),
+            builder: daemon(&lab, "builder"),
             proxies: proxies.into(),
             service,
             contexts: HashMap::new(),
@@ -83,7 +84,7 @@ impl Bed {
         let make = || what.context(lab, &name);
         let context = self.contexts.entry(name.clone()).or_insert_with(make);
         if self.warm.insert(name) {
-            let build = Build::of(context).arg(target(what.exported()));
+            let build = Build::new(context).arg(target(what.exported()));
             Builder::buildctl(&self.builder).build(&build).ok();
         }
         context
