@@ -99,7 +99,7 @@ impl App {
         };
         if let Some(child) = &mut child {
             let leash = child.signals();
-            let answers = child.answers();
+            let answers = child.wait_until_ready();
             relaying(&mut signals, answers, |kind| forward(leash, kind)).await?;
         }
         let upstream = match (&child, &config.buildkitd) {
@@ -107,7 +107,7 @@ impl App {
             (None, Buildkitd::Running(address)) => address.clone(),
             (None, Buildkitd::Child { .. }) => unreachable!("a child was started for it"),
         };
-        let steps_share = supervise::share_network(&upstream).await;
+        let steps_share = supervise::steps_share_network(&upstream).await;
         let way = imports::choose(config.imports.way, endpoint.url(), steps_share);
         imports::warn(&config, way, steps_share);
         let front = Arc::new(BuildInterceptor::new(
@@ -210,7 +210,7 @@ async fn endpoint(
     tasks: &Tasks,
 ) -> Result<Endpoint, BuildError> {
     let (listen, url) = (config.imports.listen, config.imports.url.clone());
-    Endpoint::bind(listen, url, identity, endpoint::PATIENCE, tasks)
+    Endpoint::bind(listen, url, identity, endpoint::STALL_TIMEOUT, tasks)
         .await
         .map_err(|error| BuildError::Endpoint(listen, error))
 }

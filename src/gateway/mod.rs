@@ -20,9 +20,11 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-pub use build::{BuildInterceptor, INDEX_WAIT, InterceptorConfig, State};
+pub use build::{Activity, BuildInterceptor, INDEX_WAIT, InterceptorConfig};
 use dispatch::Client;
-pub use interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor};
+pub use interceptor::{
+    Code, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
+};
 pub use transport::listener::BindError;
 use transport::{
     connection,
@@ -74,7 +76,7 @@ pub struct Gateway {
 struct Shared {
     upstream: Address,
     interceptor: Arc<dyn Interceptor>,
-    connections: connection::Shared,
+    connections: connection::ConnectionContext,
     tasks: Tasks,
 }
 
@@ -93,7 +95,7 @@ impl Gateway {
         let shared = Shared {
             upstream: config.upstream,
             interceptor,
-            connections: connection::Shared {
+            connections: connection::ConnectionContext {
                 resets: Arc::default(),
                 drain: tasks.shutdown().clone(),
             },
@@ -110,11 +112,11 @@ impl Gateway {
     /// Serves until shutdown is asked for; then takes no more connections, and the open ones end
     /// with their last calls, which [`Tasks::drain`] waits for.
     pub async fn run(self) {
-        let seats = ConnectionLimiter::new(MAX_CLIENTS.min(share_of_files(FILES)));
+        let limiter = ConnectionLimiter::new(MAX_CLIENTS.min(share_of_files(FILES)));
         let accepting = self
             .listeners
             .iter()
-            .map(|listener| accept(listener, &seats, &self.shared));
+            .map(|listener| accept(listener, &limiter, &self.shared));
         let accepting = futures_util::future::join_all(accepting);
         tokio::select! {
             _ = accepting => {}
@@ -123,13 +125,13 @@ impl Gateway {
     }
 }
 
-async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Shared) {
+async fn accept(listener: &Listener, limiter: &Arc<ConnectionLimiter>, shared: &Shared) {
     loop {
         let accepted = listener.accept().await;
-        seats.room().await;
+        limiter.room().await;
         match accepted {
             Ok((incoming, peer)) => {
-                let seat = seats.take();
+                let permit = limiter.take();
                 let client = Arc::new(Client {
                     upstream: Upstream::new(shared.upstream.clone(), shared.tasks.clone()),
                     interceptor: Arc::clone(&shared.interceptor),
@@ -137,12 +139,12 @@ async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Sh
                 });
                 let call = move |request, respond| Arc::clone(&client).call(request, respond);
                 let connections = shared.connections.clone();
-                let serve = connection::serve(incoming.open(), peer, seat, connections, call);
+                let serve = connection::serve(incoming.open(), peer, permit, connections, call);
                 shared.tasks.spawn("client connection", serve);
             }
             Err(error) => {
                 tracing::warn!(address = %listener.address(), %error, "cannot accept a client");
-                seats.shed();
+                limiter.shed();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

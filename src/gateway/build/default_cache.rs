@@ -6,7 +6,7 @@ use super::{
     builds::Build,
     entry,
     interceptor::BuildInterceptor,
-    rewrite::{self, Entry, SolveRequest},
+    rewrite::{self, CacheEntry, SolveRequest},
 };
 use crate::{cache::Event, wire::WireError};
 
@@ -22,11 +22,11 @@ impl BuildInterceptor {
         if read.is_internal || read.names_gha() {
             return Ok((request, read));
         }
-        let Some(attrs) = &self.settings.default_cache else {
+        let Some(attrs) = &self.config.default_cache else {
             self.say_that_no_cache_came(build);
             return Ok((request, read));
         };
-        let entry = Entry {
+        let entry = CacheEntry {
             kind: entry::GHA.into(),
             attrs: attrs.clone(),
         };
@@ -36,7 +36,7 @@ impl BuildInterceptor {
             "this build names no cache of type=gha: BUILDKIT_GHA_DEFAULT_CACHE is used ({})",
             named.join(",")
         );
-        build.board.reporter().report(Event::Note(note));
+        build.progress.reporter().report(Event::Note(note));
         build.set_default_cache(entry);
         let read = rewrite::read_solve(&request)?;
         Ok((request.into(), read))
@@ -44,14 +44,17 @@ impl BuildInterceptor {
 
     /// The operator has set a cache up and the build names none: buildx may have left its entry out.
     fn say_that_no_cache_came(&self, build: &Build) {
-        if self.settings.overrides.service.url().is_none() {
+        if self.config.overrides.service.url().is_none() {
             return;
         }
         let note = "no cache entry of type=gha came with this build, though BUILDKIT_GHA_URL and \
                     BUILDKIT_GHA_TOKEN are set; buildx leaves one out that has no url and no token: \
                     any will do, as in type=gha,url=http://cache/,token=any; \
                     BUILDKIT_GHA_DEFAULT_CACHE on the builder gives such builds a cache";
-        build.board.reporter().report(Event::Note(note.to_owned()));
+        build
+            .progress
+            .reporter()
+            .report(Event::Note(note.to_owned()));
     }
 }
 
@@ -60,12 +63,12 @@ impl BuildInterceptor {
 pub(super) fn add_import(
     build: &Build,
     request: Bytes,
-    mut imports: Vec<Entry>,
-) -> Result<(Bytes, Vec<Entry>), WireError> {
+    mut imports: Vec<CacheEntry>,
+) -> Result<(Bytes, Vec<CacheEntry>), WireError> {
     let Some(entry) = build.default_cache() else {
         return Ok((request, imports));
     };
-    if imports.iter().any(Entry::is_gha) {
+    if imports.iter().any(CacheEntry::is_gha) {
         return Ok((request, imports));
     }
     let request = rewrite::add_to_llb_solve(&request, entry)?;

@@ -1,6 +1,6 @@
 //! Reading one `gha` entry, and what people are told where it cannot be used.
 
-use super::{builds::Build, rewrite::Entry};
+use super::{builds::Build, rewrite::CacheEntry};
 use crate::{
     cache::attributes::{self, Attributes, Overrides},
     gateway::interceptor::{Code, GrpcStatus},
@@ -12,7 +12,7 @@ pub const GHA: &str = "gha";
 /// A Solve that is refused, because the user wrote `ignore-error=false`.
 pub type Refusal = GrpcStatus;
 
-impl Entry {
+impl CacheEntry {
     /// True if the gateway takes this entry over.
     pub fn is_gha(&self) -> bool {
         self.kind == GHA
@@ -22,7 +22,7 @@ impl Entry {
 /// Reads an entry. None: it cannot be used, which the build's log says.
 pub async fn read(
     build: &Build,
-    entry: &Entry,
+    entry: &CacheEntry,
     overrides: &Overrides,
     what: &str,
 ) -> Result<Option<Attributes>, Refusal> {
@@ -34,17 +34,17 @@ pub async fn read(
         }
     };
     if let Some(warning) = overrides.service.warning()
-        && build.first_sight(&warning)
+        && build.is_first_report(&warning)
     {
-        build.board.warn(warning, Vec::new());
+        build.progress.warn(warning, Vec::new());
     }
     let parsed = attributes::parse(&entry.attrs, &overrides);
     let unknown = parsed.unknown.iter();
     let unknown = unknown.map(|name| format!("unknown attribute {name:?} is ignored"));
     let ignored = parsed.ignored.iter().map(ToString::to_string);
     for odd in unknown.chain(ignored) {
-        if build.first_sight(&odd) {
-            build.board.warn(format!("type=gha: {odd}"), Vec::new());
+        if build.is_first_report(&odd) {
+            build.progress.warn(format!("type=gha: {odd}"), Vec::new());
         }
     }
     match parsed.spec {
@@ -60,7 +60,7 @@ pub fn skip(build: &Build, what: &str, reason: &str, ignore_error: bool) -> Resu
         return Err(GrpcStatus::new(Code::InvalidArgument, message));
     }
     build
-        .board
+        .progress
         .warn(format!("cache {what} skipped: {reason}"), Vec::new());
     Ok(())
 }

@@ -21,5 +21,5 @@ pub mod rewrite;
 mod sessions;
 mod status_stream;
 
-pub use activity::State;
+pub use activity::Activity;
 pub use interceptor::{BuildInterceptor, INDEX_WAIT, InterceptorConfig};

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    backend::Failure,
+    backend::BackendError,
     handle::{Handle, Handles},
     objects,
 };
@@ -35,7 +35,7 @@ use crate::{
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 /// What every handler needs.
-pub(super) struct Shared {
+pub(super) struct ApiState {
     pub handles: Arc<Handles>,
     url: Url,
 }
@@ -50,13 +50,13 @@ pub(super) fn router(handles: Arc<Handles>, url: Url) -> Router {
         )
         .route("/{handle}/objects/{name}", get(objects::get))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
-        .with_state(Arc::new(Shared { handles, url }))
+        .with_state(Arc::new(ApiState { handles, url }))
 }
 
 /// An answer that is an error, in the form that go-actions-cache reads.
-pub(super) struct Refusal(StatusCode, v1::ErrorBody);
+pub(super) struct ErrorResponse(StatusCode, v1::ErrorBody);
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         let body = v1::ErrorBody {
             message: message.into(),
@@ -66,12 +66,12 @@ impl Refusal {
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<BackendError> for ErrorResponse {
+    fn from(failure: BackendError) -> Self {
         let (status, type_key) = match failure {
-            Failure::AlreadyExists(_) => (StatusCode::CONFLICT, v1::ALREADY_EXISTS),
-            Failure::Invalid(_) => (StatusCode::BAD_REQUEST, ""),
-            Failure::Upstream(_) => (StatusCode::BAD_GATEWAY, ""),
+            BackendError::AlreadyExists(_) => (StatusCode::CONFLICT, v1::ALREADY_EXISTS),
+            BackendError::Invalid(_) => (StatusCode::BAD_REQUEST, ""),
+            BackendError::Upstream(_) => (StatusCode::BAD_GATEWAY, ""),
         };
         let body = v1::ErrorBody {
             message: failure.to_string(),
@@ -84,7 +84,7 @@ impl From<Failure> for Refusal {
 
 /// BuildKit shows of a download that fails nothing but the status line, and that as the error of
 /// the whole build. So the message stands there too, in place of "Bad Gateway".
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         let phrase: String = self.1.message.chars().map(printable).collect();
         let mut response = (self.0, Json(self.1)).into_response();
@@ -105,26 +105,32 @@ fn printable(char: char) -> char {
 
 /// The handle of the path, by name and door. It is the first thing that a call asks for: who does
 /// not show its token learns nothing else, and a wrong handle and a wrong token get one answer.
-struct Admitted {
+struct Authenticated {
     name: String,
     handle: Arc<Handle>,
 }
 
-impl FromRequestParts<Arc<Shared>> for Admitted {
-    type Rejection = Refusal;
+impl FromRequestParts<Arc<ApiState>> for Authenticated {
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<ApiState>,
+    ) -> Result<Self, ErrorResponse> {
         let path = RawPathParams::from_request_parts(parts, shared).await;
-        let path = path.map_err(|_| stranger())?;
+        let path = path.map_err(|_| unauthorized())?;
         let name = path.iter().find(|(name, _)| *name == "handle");
-        let (_, name) = name.ok_or_else(stranger)?;
+        let (_, name) = name.ok_or_else(unauthorized)?;
         let bearer = parts
             .headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
             .unwrap_or_default();
-        let handle = shared.handles.admit(name, bearer).ok_or_else(stranger)?;
+        let handle = shared
+            .handles
+            .authenticate(name, bearer)
+            .ok_or_else(unauthorized)?;
         Ok(Self {
             name: name.to_owned(),
             handle,
@@ -132,15 +138,15 @@ impl FromRequestParts<Arc<Shared>> for Admitted {
     }
 }
 
-fn stranger() -> Refusal {
-    Refusal::new(StatusCode::UNAUTHORIZED, "unknown handle or wrong token")
+fn unauthorized() -> ErrorResponse {
+    ErrorResponse::new(StatusCode::UNAUTHORIZED, "unknown handle or wrong token")
 }
 
-fn bad_request(message: impl Into<String>) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, message)
+fn bad_request(message: impl Into<String>) -> ErrorResponse {
+    ErrorResponse::new(StatusCode::BAD_REQUEST, message)
 }
 
-fn check_key(key: &str) -> Result<(), Refusal> {
+fn check_key(key: &str) -> Result<(), ErrorResponse> {
     if key.chars().count() > MAX_KEY_CHARS {
         return Err(bad_request(format!(
             "a key is longer than {MAX_KEY_CHARS} characters"
@@ -156,10 +162,10 @@ struct LookupQuery {
 }
 
 async fn lookup(
-    caller: Admitted,
-    State(shared): State<Arc<Shared>>,
+    caller: Authenticated,
+    State(shared): State<Arc<ApiState>>,
     Query(query): Query<LookupQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     let keys: Vec<&str> = query.keys.split(',').take(MAX_LOOKUP_KEYS + 1).collect();
     if keys.len() > MAX_LOOKUP_KEYS {
         return Err(bad_request(format!(
@@ -168,7 +174,7 @@ async fn lookup(
     }
     keys.iter().try_for_each(|key| check_key(key))?;
     let handle = &caller.handle;
-    if handle.is_over() {
+    if handle.is_past_grace() {
         // A step that is shared with the build of this handle makes do without its import.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -185,9 +191,9 @@ async fn lookup(
 }
 
 async fn reserve(
-    caller: Admitted,
+    caller: Authenticated,
     Json(request): Json<v1::ReserveRequest>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     check_key(&request.key)?;
     let reserved = caller
         .handle
@@ -198,10 +204,10 @@ async fn reserve(
 }
 
 async fn write(
-    caller: Admitted,
+    caller: Authenticated,
     Path((_, id)): Path<(String, i64)>,
     request: Request,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ErrorResponse> {
     let range = request
         .headers()
         .get(header::CONTENT_RANGE)
@@ -223,10 +229,10 @@ fn into_stream(body: Body, length: usize) -> super::Body {
 }
 
 async fn commit(
-    caller: Admitted,
+    caller: Authenticated,
     Path((_, id)): Path<(String, i64)>,
     Json(request): Json<v1::CommitRequest>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ErrorResponse> {
     caller.handle.backend.commit(id, request.size).await?;
     Ok(StatusCode::NO_CONTENT)
 }

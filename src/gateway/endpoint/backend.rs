@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream};
 
 /// Why a backend could not answer, in words that BuildKit passes on to people.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum BackendError {
     /// The key is there already.
     #[error("{0}")]
     AlreadyExists(String),
@@ -32,7 +32,7 @@ pub struct Found {
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// The entry that the first matching key of `keys` names, exactly or as a prefix.
-    async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, Failure>;
+    async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, BackendError>;
 
     /// True if builds that share steps with the one behind the handle may read through it.
     fn is_shared(&self) -> bool {
@@ -44,21 +44,21 @@ pub trait Backend: Send + Sync {
     fn retire(&self) {}
 
     /// Reserves a key; the answer is the id under which it is written.
-    async fn reserve(&self, key: &str, version: &str) -> Result<i64, Failure> {
+    async fn reserve(&self, key: &str, version: &str) -> Result<i64, BackendError> {
         let _ = (key, version);
-        Err(Failure::Invalid(READ_ONLY.into()))
+        Err(BackendError::Invalid(READ_ONLY.into()))
     }
 
     /// Takes the bytes of `range` of a reserved entry.
-    async fn write(&self, id: i64, range: Range<u64>, body: Body) -> Result<(), Failure> {
+    async fn write(&self, id: i64, range: Range<u64>, body: Body) -> Result<(), BackendError> {
         let _ = (id, range, body);
-        Err(Failure::Invalid(READ_ONLY.into()))
+        Err(BackendError::Invalid(READ_ONLY.into()))
     }
 
-    /// Makes the entry visible; `Ok` only when the far side has confirmed it.
-    async fn commit(&self, id: i64, size: u64) -> Result<(), Failure> {
+    /// Makes the entry visible; `Ok` only when the remote has confirmed it.
+    async fn commit(&self, id: i64, size: u64) -> Result<(), BackendError> {
         let _ = (id, size);
-        Err(Failure::Invalid(READ_ONLY.into()))
+        Err(BackendError::Invalid(READ_ONLY.into()))
     }
 }
 
@@ -71,7 +71,7 @@ pub type Body = BoxStream<'static, io::Result<Bytes>>;
 #[async_trait]
 pub trait Object: Send + Sync {
     /// Gets the content ready to be read, which for a layer means fetched and verified.
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure>;
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError>;
 }
 
 /// Content that is ready.
@@ -85,7 +85,7 @@ pub trait Readable: Send {
 /// Content that is small enough to be held, such as an index.
 #[async_trait]
 impl Object for Bytes {
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
         Ok(Box::new(self.clone()))
     }
 }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use url::Url;
 
 use super::{
-    api::{Refusal, Shared},
+    api::{ApiState, ErrorResponse},
     backend::Readable,
     handle::Handle,
 };
@@ -29,31 +29,31 @@ pub(super) fn url(base: &Url, handle: &str, name: &str) -> Url {
 }
 
 pub(super) async fn get(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ApiState>>,
     Path((handle, name)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let gone = || Refusal::new(StatusCode::NOT_FOUND, "no such object");
+) -> Result<Response, ErrorResponse> {
+    let gone = || ErrorResponse::new(StatusCode::NOT_FOUND, "no such object");
     let handle = shared.handles.get(&handle).ok_or_else(gone)?;
     let object = handle.object(&name).ok_or_else(gone)?;
     let content = tokio::select! {
         content = object.open() => content?,
         () = handle.closed.cancelled() => return Err(gone()),
     };
-    answer(Sent { handle, name }, content, &headers)
+    answer(Download { handle, name }, content, &headers)
 }
 
 /// Where an object came from, to say that it has been sent.
-struct Sent {
+struct Download {
     handle: Arc<Handle>,
     name: String,
 }
 
 fn answer(
-    sent: Sent,
+    sent: Download,
     content: Box<dyn Readable>,
     headers: &HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     let size = content.size();
     let Some(wanted) = headers.get(header::RANGE) else {
         let headers = [(header::CONTENT_LENGTH, size.to_string())];
@@ -65,7 +65,7 @@ fn answer(
                 RangeError::Malformed(_) => StatusCode::BAD_REQUEST,
                 RangeError::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             };
-            Refusal::new(status, error.to_string())
+            ErrorResponse::new(status, error.to_string())
         })?;
     let part = ContentRange {
         range: range.clone(),
@@ -85,7 +85,7 @@ fn answer(
 /// The bytes, cut when the handle is closed: buildkitd does not end a download when its client
 /// has been killed, so the endpoint must. A body that is shorter than its `Content-Length` makes
 /// the server break the connection, which the reader sees as an error.
-fn body(sent: Sent, content: Box<dyn Readable>, range: std::ops::Range<u64>) -> Body {
+fn body(sent: Download, content: Box<dyn Readable>, range: std::ops::Range<u64>) -> Body {
     if range.is_empty() {
         return Body::empty();
     }

@@ -21,30 +21,30 @@ use super::transport::{frame, upstream};
 use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
 
 mod socket_dir;
-mod steps;
+mod worker_network;
 
 use socket_dir::SocketDir;
-pub use steps::share_network;
+pub use worker_network::steps_share_network;
 
 /// How often a starting buildkitd is asked whether it answers.
-const ASK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often people are told that it is still starting: opening a large state takes minutes.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a running buildkitd may take to answer before people are told: one that is busy
 /// answers within a second.
-const FIRST_ANSWER: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A call that every buildkitd answers; whatever it says, it is there.
-const FIRST_CALL: &str = "http://localhost/moby.buildkit.v1.Control/Info";
+const INFO: &str = "http://localhost/moby.buildkit.v1.Control/Info";
 
 /// Where a Go program on Linux looks for certificates when `SSL_CERT_DIR` does not say, besides the
 /// file of `SSL_CERT_FILE` or the system's bundle (Go's crypto/x509).
 const CERTIFICATE_FOLDERS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
 
 /// A gRPC message has at most this, and these answers are one message.
-const LARGEST_ANSWER: usize = frame::PREFIX + frame::MAX_MESSAGE;
+const MAX_ANSWER: usize = frame::PREFIX + frame::MAX_MESSAGE;
 
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNALLED: i32 = 128;
@@ -52,7 +52,7 @@ const SIGNALLED: i32 = 128;
 /// A buildkitd that the gateway has started.
 pub struct Child {
     process: process::Child,
-    leash: ChildSignals,
+    signals: ChildSignals,
     address: Address,
     _socket_dir: SocketDir,
 }
@@ -136,20 +136,20 @@ impl Child {
             .and_then(|id| Pid::from_raw(id.try_into().ok()?));
         Ok(Self {
             process,
-            leash: ChildSignals(pid.expect("a process that has not been waited for has an id")),
+            signals: ChildSignals(pid.expect("a process that has not been waited for has an id")),
             address,
             _socket_dir: socket_dir,
         })
     }
 
     /// Waits until buildkitd answers a call.
-    pub async fn answers(&mut self) -> Result<(), StartError> {
+    pub async fn wait_until_ready(&mut self) -> Result<(), StartError> {
         let started = Instant::now();
-        let mut tell = tokio::time::interval_at(started + TELL_EVERY, TELL_EVERY);
+        let mut tell = tokio::time::interval_at(started + LOG_INTERVAL, LOG_INTERVAL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = answered(&self.address) => return Ok(()),
+                () = poll_until_answered(&self.address) => return Ok(()),
                 ended = self.process.wait() => {
                     return Err(ended.map_or_else(StartError::Wait, StartError::Ended));
                 }
@@ -168,7 +168,7 @@ impl Child {
 
     /// What passes signals on to it.
     pub fn signals(&self) -> ChildSignals {
-        self.leash
+        self.signals
     }
 
     /// Waits for its end; the answer is its exit code, as a shell would give it.
@@ -202,11 +202,11 @@ pub fn exit_code(status: ExitStatus) -> u8 {
 /// Says at once if the buildkitd that the gateway fronts does not answer: else only its first
 /// client would find out. It may come later, so this is no error.
 pub async fn warn_if_silent(address: &Address) {
-    let error = match tokio::time::timeout(FIRST_ANSWER, call(address, FIRST_CALL)).await {
+    let error = match tokio::time::timeout(ANSWER_TIMEOUT, unary_call(address, INFO)).await {
         Ok(Ok(_)) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => {
-            let seconds = FIRST_ANSWER.as_secs();
+            let seconds = ANSWER_TIMEOUT.as_secs();
             format!("no answer from {address} within {seconds} s")
         }
     };
@@ -216,11 +216,11 @@ pub async fn warn_if_silent(address: &Address) {
 }
 
 /// Returns when a buildkitd at `address` has answered a call.
-async fn answered(address: &Address) {
-    let mut every = tokio::time::interval(ASK_EVERY);
+async fn poll_until_answered(address: &Address) {
+    let mut every = tokio::time::interval(POLL_INTERVAL);
     loop {
         every.tick().await;
-        match call(address, FIRST_CALL).await {
+        match unary_call(address, INFO).await {
             Ok(_) => return,
             Err(error) => tracing::trace!(%error, "buildkitd does not answer yet"),
         }
@@ -228,7 +228,7 @@ async fn answered(address: &Address) {
 }
 
 /// Makes a call that has no arguments; the answer is the body, with gRPC's framing.
-async fn call(
+async fn unary_call(
     address: &Address,
     method: &str,
 ) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
@@ -250,7 +250,7 @@ async fn call(
             let piece = piece?;
             answer.flow_control().release_capacity(piece.len())?;
             bytes.extend_from_slice(&piece);
-            if bytes.len() > LARGEST_ANSWER {
+            if bytes.len() > MAX_ANSWER {
                 return Err("the answer has no end".into());
             }
         }
@@ -277,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_ends_before_it_answers_is_an_error() {
         let mut child = shell("exit 7");
-        match child.answers().await {
+        match child.wait_until_ready().await {
             Err(StartError::Ended(status)) => assert_eq!(exit_code(status), 7),
             other => panic!("{other:?}"),
         }

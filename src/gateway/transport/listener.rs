@@ -52,7 +52,7 @@ enum Socket {
 }
 
 /// A client that has connected and said nothing yet.
-pub(crate) enum Incoming {
+pub(crate) enum IncomingConnection {
     Unix(UnixStream),
     Tcp(TcpStream, Option<TlsAcceptor>),
 }
@@ -99,21 +99,24 @@ impl Listener {
     }
 
     /// The next client.
-    pub(crate) async fn accept(&self) -> io::Result<(Incoming, String)> {
+    pub(crate) async fn accept(&self) -> io::Result<(IncomingConnection, String)> {
         match &self.socket {
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
-                Ok((Incoming::Unix(stream), self.address.to_string()))
+                Ok((IncomingConnection::Unix(stream), self.address.to_string()))
             }
             Socket::Tcp(socket, tls) => {
                 let (stream, peer) = socket.accept().await?;
-                Ok((Incoming::Tcp(stream, tls.clone()), peer.to_string()))
+                Ok((
+                    IncomingConnection::Tcp(stream, tls.clone()),
+                    peer.to_string(),
+                ))
             }
         }
     }
 }
 
-impl Incoming {
+impl IncomingConnection {
     /// The client's byte stream, after TLS if there is any.
     pub(crate) async fn open(self) -> io::Result<BoxedIo> {
         match self {

@@ -20,10 +20,10 @@ use crate::{
 pub(crate) struct Upstream {
     address: Address,
     tasks: Tasks,
-    link: Mutex<Option<Link>>,
+    connection: Mutex<Option<OpenConnection>>,
 }
 
-struct Link {
+struct OpenConnection {
     requests: SendRequest<Bytes>,
     _driver: TaskGuard,
 }
@@ -45,13 +45,13 @@ impl Upstream {
         Self {
             address,
             tasks,
-            link: Mutex::new(None),
+            connection: Mutex::new(None),
         }
     }
 
     /// A connection that takes requests.
     pub(crate) async fn requests(&self) -> Result<SendRequest<Bytes>, GrpcStatus> {
-        let mut link = self.link.lock().await;
+        let mut link = self.connection.lock().await;
         if let Some(open) = link.as_ref()
             && let Ok(requests) = open.requests.clone().ready().await
         {
@@ -65,7 +65,7 @@ impl Upstream {
                 tracing::debug!(%error, "the connection to buildkitd ended");
             }
         });
-        *link = Some(Link {
+        *link = Some(OpenConnection {
             requests: requests.clone(),
             _driver: driver,
         });

@@ -4,10 +4,10 @@ use std::error::Error;
 
 use bytes::Bytes;
 
-use super::call;
+use super::unary_call;
 use crate::{
     config::Address,
-    gateway::transport::frame::Messages,
+    gateway::transport::frame::MessageDecoder,
     wire::{Fields, WireError, map_get},
 };
 
@@ -26,8 +26,8 @@ const OWN: &str = "cni";
 
 /// True unless the buildkitd at `address` says that its steps have networks of their own. A step that is
 /// allowed to have buildkitd's, as `RUN --network=host` asks for, is let in by whoever runs its build.
-pub async fn share_network(address: &Address) -> bool {
-    let asked = tokio::time::timeout(super::FIRST_ANSWER, workers(address));
+pub async fn steps_share_network(address: &Address) -> bool {
+    let asked = tokio::time::timeout(super::ANSWER_TIMEOUT, workers(address));
     let shared = match asked.await {
         Ok(Ok(answer)) => any_shares(&answer).map_err(|error| error.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
@@ -40,8 +40,8 @@ pub async fn share_network(address: &Address) -> bool {
 }
 
 async fn workers(address: &Address) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
-    let mut messages = Messages::default();
-    messages.push(&call(address, LIST_WORKERS).await?);
+    let mut messages = MessageDecoder::default();
+    messages.push(&unary_call(address, LIST_WORKERS).await?);
     messages
         .pop()?
         .ok_or_else(|| "buildkitd does not list its workers".into())

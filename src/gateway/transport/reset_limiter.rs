@@ -1,7 +1,7 @@
 //! What calls cost that their callers take back.
 //!
 //! A call that is opened and reset counts for no limit of concurrent streams, and yet it was work: for us,
-//! and for buildkitd behind us. So the connection that it came on waits its turn before it is read again,
+//! and for buildkitd behind us. So the connection that it came on waits its slot before it is read again,
 //! and while it waits its client cannot send more. A build that is cancelled resets a few dozen calls,
 //! which the burst takes at once.
 
@@ -16,38 +16,38 @@ use tokio::time::{Instant, sleep_until};
 /// little of what buildkitd can do.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// Resets that nobody waits for, after a time without any: as many as one connection may have calls.
-const BURST: u32 = super::http2::CALLS;
+/// ResetLimiter that nobody waits for, after a time without any: as many as one connection may have calls.
+const BURST: u32 = super::http2::MAX_CALLS;
 
-/// How long a connection waits for its turn at most: a client that cancels something beside an attack of
+/// How long a connection waits for its slot at most: a client that cancels something beside an attack of
 /// a thousand connections goes on after this.
-const LONGEST: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// The turns of all connections.
+/// The slots of all connections.
 #[derive(Debug, Default)]
-pub(crate) struct Resets {
-    /// When the next turn is. A time that is past is room for a burst.
+pub(crate) struct ResetLimiter {
+    /// When the next slot is. A time that is past is room for a burst.
     next: Mutex<Option<Instant>>,
 }
 
-impl Resets {
-    /// Waits for the turn of one call that was reset.
-    pub async fn turn(&self) {
-        let turn = self.take();
-        if turn > Instant::now() {
-            sleep_until(turn).await;
+impl ResetLimiter {
+    /// Waits for the slot of one call that was reset.
+    pub async fn acquire(&self) {
+        let slot = self.next_slot();
+        if slot > Instant::now() {
+            sleep_until(slot).await;
         }
     }
 
-    fn take(&self) -> Instant {
+    fn next_slot(&self) -> Instant {
         let now = Instant::now();
         let earliest = now.checked_sub(INTERVAL * BURST).unwrap_or(now);
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = next.unwrap_or(earliest).max(earliest);
+        let slot = next.unwrap_or(earliest).max(earliest);
         // Turns of connections that are gone meanwhile pile up no further than this.
-        let turn = turn.min(now + LONGEST);
-        *next = Some(turn + INTERVAL);
-        turn
+        let slot = slot.min(now + MAX_WAIT);
+        *next = Some(slot + INTERVAL);
+        slot
     }
 }
 
@@ -57,23 +57,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_free_and_more_takes_its_time() {
-        let resets = Resets::default();
+        let resets = ResetLimiter::default();
         tokio::time::advance(2 * INTERVAL * BURST).await;
         let began = Instant::now();
         for _ in 0..=BURST {
-            resets.turn().await;
+            resets.acquire().await;
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
         for _ in 0..100 {
-            resets.turn().await;
+            resets.acquire().await;
         }
         assert_eq!(began.elapsed(), 100 * INTERVAL);
         // What connections wait for that nobody waits for any more.
-        for _ in 0..10 * LONGEST.as_millis() {
-            resets.take();
+        for _ in 0..10 * MAX_WAIT.as_millis() {
+            resets.next_slot();
         }
         let began = Instant::now();
-        resets.turn().await;
-        assert_eq!(began.elapsed(), LONGEST);
+        resets.acquire().await;
+        assert_eq!(began.elapsed(), MAX_WAIT);
     }
 }
