@@ -10,7 +10,7 @@ use crate::{
     cache::{Cache, Settings},
     config::{Address, Buildkitd, GatewayConfig},
     gateway::{
-        self, BindError, BuildInterceptor, Gateway, INDEX_WAIT, InterceptorConfig,
+        self, BindError, BuildInterceptor, Gateway, InterceptorConfig,
         endpoint::{
             self, Endpoint,
             tls::{Identity, TlsError},
@@ -222,6 +222,7 @@ fn front_settings(config: &GatewayConfig, way: Way) -> InterceptorConfig {
         signed: config.signed,
         import: way.import,
         steps_can_listen: way.overheard,
-        index_wait: config.limits.index_wait.unwrap_or(INDEX_WAIT),
+        index_wait: (config.limits.index_wait)
+            .unwrap_or_else(|| InterceptorConfig::default().index_wait),
     }
 }

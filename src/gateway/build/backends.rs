@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     cache::{Blob, FetchError, ImportJob, Relay, RelayError},
     digest::Digest,
-    gateway::endpoint::{Backend, BackendError, Body, Found, Object, Readable},
+    gateway::endpoint::{Backend, BackendError, Body, ErrorKind, Found, Object, Readable},
     protocol::key,
 };
 
@@ -68,12 +68,15 @@ struct IndexObject {
 impl Object for IndexObject {
     async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
         let index = self.job.index(&self.base);
-        let ended = || BackendError::Invalid("the build of this cache index has ended".into());
+        let ended = || {
+            let words = "the build of this cache index has ended";
+            BackendError::new(ErrorKind::InvalidRequest, words)
+        };
         Ok(Box::new(index.ok_or_else(ended)?.raw))
     }
 }
 
-/// A layer that was promised; it is fetched when it is asked for.
+/// A layer that a lookup has found; it is fetched when it is asked for.
 struct LayerObject {
     job: Arc<ImportJob>,
     digest: Digest,
@@ -98,7 +101,7 @@ impl Readable for Blob {
 
 impl From<FetchError> for BackendError {
     fn from(error: FetchError) -> Self {
-        Self::Upstream(error.to_string())
+        Self::new(ErrorKind::Upstream, error)
     }
 }
 
@@ -141,23 +144,25 @@ struct NotServed;
 #[async_trait]
 impl Object for NotServed {
     async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
-        Err(BackendError::Invalid(
-            "this is the gateway's export endpoint: nothing can be read here".into(),
+        Err(BackendError::new(
+            ErrorKind::InvalidRequest,
+            "this is the gateway's export endpoint: nothing can be read here",
         ))
     }
 }
 
 impl From<RelayError> for BackendError {
     fn from(error: RelayError) -> Self {
-        match error {
-            RelayError::Exists(_) => Self::AlreadyExists(error.to_string()),
+        let kind = match error {
+            RelayError::Exists(_) => ErrorKind::AlreadyExists,
             RelayError::Unknown(_)
             | RelayError::TooMany
             | RelayError::Incomplete { .. }
-            | RelayError::Body(_) => Self::Invalid(error.to_string()),
+            | RelayError::Body(_) => ErrorKind::InvalidRequest,
             RelayError::Remote(_) | RelayError::Layer { .. } | RelayError::Spool(_) => {
-                Self::Upstream(error.to_string())
+                ErrorKind::Upstream
             }
-        }
+        };
+        Self::new(kind, error)
     }
 }

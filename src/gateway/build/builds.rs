@@ -1,4 +1,4 @@
-//! The builds in flight: what the gateway made for each, so that all calls of one build agree.
+//! The builds in flight: what the gateway keeps for each, so that all calls of one build agree.
 //!
 //! A build begins with its Control.Solve and ends when that call ends, however it ends. Its
 //! LLBBridge.Solve calls and its Status streams find it by the ref that they share.
@@ -6,17 +6,19 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
+    cache_entry::CacheEntry,
     progress::{BuildProgress, ExportVertices},
-    rewrite::{CacheEntry, EntryEdit},
+    rewrite::EntryEdit,
 };
 use crate::{
     cache::{ExportJob, ImportJob},
@@ -29,7 +31,7 @@ use crate::{
 pub struct Builds {
     endpoint: Endpoint,
     by_ref: Mutex<HashMap<String, Weak<Build>>>,
-    /// How many are in `live`; changed under its lock.
+    /// How many are in `by_ref`; changed under its lock.
     in_flight: watch::Sender<usize>,
     closed: AtomicBool,
     progress: Mutex<HashMap<String, Weak<BuildProgress>>>,
@@ -98,8 +100,8 @@ impl Builds {
     /// Begins the build `build_ref`, or joins it if a call of it is in flight already.
     pub fn begin(self: &Arc<Self>, build_ref: &str) -> Arc<Build> {
         let progress = self.progress(build_ref);
-        let mut live = lock(&self.by_ref);
-        if let Some(build) = live.get(build_ref).and_then(Weak::upgrade) {
+        let mut by_ref = self.by_ref.lock();
+        if let Some(build) = by_ref.get(build_ref).and_then(Weak::upgrade) {
             return build;
         }
         let build = Arc::new(Build {
@@ -111,8 +113,8 @@ impl Builds {
             default_cache: OnceLock::new(),
             resources: Mutex::default(),
         });
-        live.insert(build_ref.to_owned(), Arc::downgrade(&build));
-        self.in_flight.send_replace(live.len());
+        by_ref.insert(build_ref.to_owned(), Arc::downgrade(&build));
+        self.in_flight.send_replace(by_ref.len());
         self.endpoint.set_idle(false);
         build
     }
@@ -136,7 +138,9 @@ impl Builds {
 
     /// How many builds are in flight, and how many of their exports are under way.
     pub fn count(&self) -> (usize, usize) {
-        let builds: Vec<_> = lock(&self.by_ref)
+        let builds: Vec<_> = self
+            .by_ref
+            .lock()
             .values()
             .filter_map(Weak::upgrade)
             .collect();
@@ -146,27 +150,27 @@ impl Builds {
 
     /// The build of that ref, if it is in flight.
     pub fn find(&self, build_ref: &str) -> Option<Arc<Build>> {
-        lock(&self.by_ref).get(build_ref)?.upgrade()
+        self.by_ref.lock().get(build_ref)?.upgrade()
     }
 
     /// The progress of a build, which a Status stream may ask for before the build begins.
     pub fn progress(&self, build_ref: &str) -> Arc<BuildProgress> {
-        let mut boards = lock(&self.progress);
-        if let Some(progress) = boards.get(build_ref).and_then(Weak::upgrade) {
+        let mut all = self.progress.lock();
+        if let Some(progress) = all.get(build_ref).and_then(Weak::upgrade) {
             return progress;
         }
-        boards.retain(|_, progress| progress.strong_count() > 0);
+        all.retain(|_, progress| progress.strong_count() > 0);
         let progress = Arc::new(BuildProgress::new(
             build_ref,
             Arc::clone(&self.export_vertices),
         ));
-        boards.insert(build_ref.to_owned(), Arc::downgrade(&progress));
+        all.insert(build_ref.to_owned(), Arc::downgrade(&progress));
         progress
     }
 
     /// The content host of a store id, if a build in flight made it.
     pub fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>> {
-        lock(&self.stores).get(store_id).cloned()
+        self.stores.lock().get(store_id).cloned()
     }
 
     /// The endpoint that buildkitd reads from.
@@ -188,35 +192,35 @@ impl Build {
 
     /// Answers Content calls for `store_id` with `host` as long as the build lives.
     pub fn add_content_host(&self, store_id: &str, host: Arc<dyn content::Host>) {
-        lock(&self.builds.stores).insert(store_id.to_owned(), host);
-        lock(&self.resources).stores.push(store_id.to_owned());
+        self.builds.stores.lock().insert(store_id.to_owned(), host);
+        self.resources.lock().stores.push(store_id.to_owned());
     }
 
     /// Keeps an export; it is cancelled if it is not done when the build ends.
     pub fn add_export(&self, job: Arc<ExportJob>) {
-        lock(&self.resources).exports.push(job);
+        self.resources.lock().exports.push(job);
     }
 
     fn exports(&self) -> usize {
-        let state = lock(&self.resources);
-        let under_way = state.exports.iter().filter(|job| job.is_under_way());
+        let resources = self.resources.lock();
+        let under_way = resources.exports.iter().filter(|job| job.is_under_way());
         under_way.count()
     }
 
     /// Keeps a handle of the endpoint; it is retired when the build ends.
     pub fn add_access(&self, access: Access) {
-        lock(&self.resources).accesses.push(access);
+        self.resources.lock().accesses.push(access);
     }
 
-    /// True the first time that this oddity of an entry is met in this build.
-    pub fn is_first_report(&self, odd: &str) -> bool {
-        lock(&self.resources).reported.insert(odd.to_owned())
+    /// True the first time that the build's log is to have this text about an entry.
+    pub fn is_first_report(&self, text: &str) -> bool {
+        self.resources.lock().reported.insert(text.to_owned())
     }
 
     /// True if `digest` is the manifest of an export of ours.
     pub fn wrote_manifest(&self, digest: Digest) -> bool {
-        let state = lock(&self.resources);
-        state
+        let resources = self.resources.lock();
+        resources
             .exports
             .iter()
             .any(|job| job.manifest() == Some(digest))
@@ -225,26 +229,22 @@ impl Build {
 
 impl Drop for Build {
     fn drop(&mut self) {
-        let made = std::mem::take(&mut *lock(&self.resources));
-        for job in made.exports {
+        let resources = std::mem::take(&mut *self.resources.lock());
+        for job in resources.exports {
             job.cancel();
         }
         {
-            let mut stores = lock(&self.builds.stores);
-            for store in &made.stores {
+            let mut stores = self.builds.stores.lock();
+            for store in &resources.stores {
                 stores.remove(store);
             }
         }
-        for access in &made.accesses {
+        for access in &resources.accesses {
             self.builds.endpoint.retire(access);
         }
-        let mut live = lock(&self.builds.by_ref);
-        live.retain(|_, build| build.strong_count() > 0);
-        self.builds.in_flight.send_replace(live.len());
-        self.builds.endpoint.set_idle(live.is_empty());
+        let mut by_ref = self.builds.by_ref.lock();
+        by_ref.retain(|_, build| build.strong_count() > 0);
+        self.builds.in_flight.send_replace(by_ref.len());
+        self.builds.endpoint.set_idle(by_ref.is_empty());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

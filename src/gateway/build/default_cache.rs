@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::{
     builds::Build,
-    entry,
+    cache_entry::{CacheEntry, GHA},
     interceptor::BuildInterceptor,
-    rewrite::{self, CacheEntry, SolveRequest},
+    rewrite::{self, SolveRequest},
 };
 use crate::{cache::Event, wire::WireError};
 
@@ -23,11 +23,11 @@ impl BuildInterceptor {
             return Ok((request, read));
         }
         let Some(attrs) = &self.config.default_cache else {
-            self.say_that_no_cache_came(build);
+            self.note_missing_cache(build);
             return Ok((request, read));
         };
         let entry = CacheEntry {
-            kind: entry::GHA.into(),
+            kind: GHA.into(),
             attrs: attrs.clone(),
         };
         let request = rewrite::add_to_solve(&request, &entry)?;
@@ -43,7 +43,7 @@ impl BuildInterceptor {
     }
 
     /// The operator has set a cache up and the build names none: buildx may have left its entry out.
-    fn say_that_no_cache_came(&self, build: &Build) {
+    fn note_missing_cache(&self, build: &Build) {
         if self.config.overrides.service.url().is_none() {
             return;
         }

@@ -9,14 +9,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     backends,
     builds::Build,
-    entry::{self, Refusal},
+    cache_entry::{CacheEntry, GHA},
+    entry,
     interceptor::BuildInterceptor,
     own_manifest::OwnManifest,
-    rewrite::{CacheEntry, EntryEdit, SolveRequest},
+    rewrite::{EntryEdit, SolveRequest},
 };
 use crate::{
-    cache::attributes::{self, Attributes},
+    cache::{
+        Refused,
+        attributes::{self, Attributes},
+    },
     digest::Digest,
+    gateway::interceptor::GrpcStatus,
 };
 
 /// How long a Solve waits for its session. BuildKit gives up after 5 s, and its error would fail
@@ -29,18 +34,20 @@ impl BuildInterceptor {
         &self,
         build: &Build,
         request: &SolveRequest,
-    ) -> Result<BTreeMap<String, EntryEdit>, Refusal> {
+    ) -> Result<BTreeMap<String, EntryEdit>, GrpcStatus> {
         let mut edits = BTreeMap::new();
-        let mut ours = 0;
+        let mut planned = 0;
         for entry in request.exports.iter().filter(|entry| entry.is_gha()) {
             let key = attributes::canonical(&entry.attrs);
             if edits.contains_key(&key) {
                 // BuildKit itself refuses two exports that are the same.
                 continue;
             }
-            let edit = self.plan_export(build, request, entry, &key, ours).await?;
+            let edit = self
+                .plan_export(build, request, entry, &key, planned)
+                .await?;
             if edit != EntryEdit::REMOVE {
-                ours += 1;
+                planned += 1;
             }
             edits.insert(key, edit);
         }
@@ -54,17 +61,17 @@ impl BuildInterceptor {
         entry: &CacheEntry,
         key: &str,
         index: usize,
-    ) -> Result<EntryEdit, Refusal> {
+    ) -> Result<EntryEdit, GrpcStatus> {
         let Some(spec) = entry::read(build, entry, &self.config.overrides, "export").await? else {
             return Ok(EntryEdit::REMOVE);
         };
         let ignore_error = spec.ignores_errors();
-        let made = if self.can_stream(build, request).await {
+        let replacement = if self.can_stream(build, request).await {
             self.stream(build, request, &spec, key, index)
         } else {
             self.relay(build, &spec)
         };
-        match made {
+        match replacement {
             Ok(entry) => Ok(EntryEdit::Replace(vec![entry])),
             Err(refused) => {
                 entry::skip(build, "export", &refused.to_string(), ignore_error)?;
@@ -96,13 +103,13 @@ impl BuildInterceptor {
         spec: &Attributes,
         key: &str,
         index: usize,
-    ) -> Result<CacheEntry, crate::cache::Refused> {
-        let row = build.progress.export_vertex(&request.session, index);
+    ) -> Result<CacheEntry, Refused> {
+        let vertex = build.progress.export_vertex(&request.session, index);
         let dest = Digest::of(format!("{}-{key}", build.reference)).hex();
         let form = OwnManifest::from_exports(&request.exports).form;
         let attrs = attributes::local_export_attrs(spec, &dest, form);
-        let job = self.cache.export(spec, row.reporter())?;
-        row.register();
+        let job = self.cache.export(spec, vertex.reporter())?;
+        vertex.register();
         build.add_content_host(&attributes::store_id(&dest), Arc::clone(&job) as _);
         build.add_export(job);
         Ok(CacheEntry {
@@ -111,7 +118,7 @@ impl BuildInterceptor {
         })
     }
 
-    fn relay(&self, build: &Build, spec: &Attributes) -> Result<CacheEntry, crate::cache::Refused> {
+    fn relay(&self, build: &Build, spec: &Attributes) -> Result<CacheEntry, Refused> {
         let relay = self.cache.relay(spec, build.progress.reporter())?;
         if self.config.steps_can_listen {
             let short = "cache export: it passes unencrypted where build steps can listen";
@@ -127,7 +134,7 @@ impl BuildInterceptor {
         let attrs = attributes::loopback_export_attrs(spec, access.url.expose(), &access.token);
         build.add_access(access);
         Ok(CacheEntry {
-            kind: entry::GHA.into(),
+            kind: GHA.into(),
             attrs,
         })
     }

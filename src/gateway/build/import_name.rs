@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{entry::GHA, rewrite::CacheEntry};
+use super::cache_entry::{CacheEntry, GHA};
 use crate::cache::attributes;
 
 /// What BuildKit calls the row of `import` (`cmKey` in solver/llbsolver/bridge.go; the hash is that of

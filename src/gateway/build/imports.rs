@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use super::{
     backends,
     builds::{Build, PlannedImport},
-    entry::{self, Refusal},
-    import_name,
+    cache_entry::{CacheEntry, GHA},
+    entry, import_name,
     interceptor::BuildInterceptor,
-    rewrite::{CacheEntry, EntryEdit},
+    rewrite::EntryEdit,
 };
 use crate::{
     cache::{
@@ -24,6 +24,7 @@ use crate::{
     },
     config::ImportTransport,
     digest::Digest,
+    gateway::interceptor::GrpcStatus,
 };
 
 impl BuildInterceptor {
@@ -32,7 +33,7 @@ impl BuildInterceptor {
         &self,
         build: &Build,
         entries: &[CacheEntry],
-    ) -> Result<BTreeMap<String, PlannedImport>, Refusal> {
+    ) -> Result<BTreeMap<String, PlannedImport>, GrpcStatus> {
         let mut decided = build.imports.lock().await;
         let mut wanted = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.is_gha()) {
@@ -51,7 +52,7 @@ impl BuildInterceptor {
         &self,
         build: &Build,
         entry: &CacheEntry,
-    ) -> Result<PlannedImport, Refusal> {
+    ) -> Result<PlannedImport, GrpcStatus> {
         let Some(spec) = entry::read(build, entry, &self.config.overrides, "import").await? else {
             return Ok(PlannedImport::dropped());
         };
@@ -94,7 +95,7 @@ impl BuildInterceptor {
         let attrs = attributes::loopback_import_attrs(spec, access.url.expose(), &access.token);
         build.add_access(access);
         CacheEntry {
-            kind: entry::GHA.into(),
+            kind: GHA.into(),
             attrs,
         }
     }

@@ -9,10 +9,11 @@ use url::Url;
 
 use super::{
     builds::{Build, Builds, PlannedImport},
+    cache_entry::CacheEntry,
     default_cache,
     own_manifest::OwnManifest,
     redactor::Redactor,
-    rewrite::{self, CacheEntry, EntryEdit, SolveRequest},
+    rewrite::{self, EntryEdit, SolveRequest},
     sessions::Sessions,
     status_stream::StatusStream,
 };
@@ -33,12 +34,12 @@ use crate::{
     wire::WireError,
 };
 
-/// How long a build waits for the indexes of its imports. Long enough for a service that answers,
-/// short enough that one that does not costs a build no more than this.
-pub const INDEX_WAIT: Duration = Duration::from_secs(5);
+/// Long enough for a service that answers, short enough that one that does not costs a build no more
+/// than this.
+const INDEX_WAIT: Duration = Duration::from_secs(5);
 
-/// What the interceptor is told by the configuration.
-#[derive(Debug, Clone, Default)]
+/// What an operator may change of it.
+#[derive(Debug, Clone)]
 pub struct InterceptorConfig {
     /// What wins over an entry's attributes.
     pub overrides: Overrides,
@@ -50,8 +51,21 @@ pub struct InterceptorConfig {
     pub import: ImportTransport,
     /// Build steps may listen to the import endpoint.
     pub steps_can_listen: bool,
-    /// See [`INDEX_WAIT`].
+    /// How long a build waits for the indexes of its imports.
     pub index_wait: Duration,
+}
+
+impl Default for InterceptorConfig {
+    fn default() -> Self {
+        Self {
+            overrides: Overrides::default(),
+            default_cache: None,
+            signed: false,
+            import: ImportTransport::default(),
+            steps_can_listen: false,
+            index_wait: INDEX_WAIT,
+        }
+    }
 }
 
 /// Takes over the `gha` entries of builds.
@@ -64,10 +78,10 @@ pub struct BuildInterceptor {
 }
 
 impl BuildInterceptor {
-    /// A interceptor over `cache`, with `endpoint` for buildkitd to read from.
-    pub fn new(settings: InterceptorConfig, cache: Cache, endpoint: Endpoint) -> Self {
+    /// Exports to and imports from `cache`; buildkitd reads from `endpoint`.
+    pub fn new(config: InterceptorConfig, cache: Cache, endpoint: Endpoint) -> Self {
         Self {
-            config: settings,
+            config,
             cache,
             builds: Builds::new(endpoint),
             sessions: Sessions::default(),
@@ -77,6 +91,7 @@ impl BuildInterceptor {
 }
 
 impl BuildInterceptor {
+    /// Keeps the tokens of a request out of the traces that follow it.
     fn register_tokens(&self, request: &SolveRequest) {
         let entries = request.exports.iter().chain(&request.imports);
         for entry in entries.filter(|entry| entry.is_gha()) {
@@ -106,7 +121,8 @@ impl Interceptor for BuildInterceptor {
         if read.begins_to_solve() {
             self.wait_for_indexes(&build, &imports).await;
         }
-        let strip = !exports.is_empty() && OwnManifest::from_exports(&read.exports).is_distinct;
+        let strips_manifest =
+            !exports.is_empty() && OwnManifest::from_exports(&read.exports).is_distinct;
         let request = if exports.is_empty() && imports.is_empty() {
             request
         } else {
@@ -115,10 +131,13 @@ impl Interceptor for BuildInterceptor {
                 .map_err(malformed)?
                 .into()
         };
-        let finish = Box::new(BuildCompletion { build, strip });
+        let completion = Box::new(BuildCompletion {
+            build,
+            strips_manifest,
+        });
         Ok(RewrittenSolve {
             request,
-            completion: finish,
+            completion,
         })
     }
 
@@ -204,12 +223,12 @@ fn malformed(error: WireError) -> GrpcStatus {
 struct BuildCompletion {
     build: Arc<Build>,
     /// A manifest that is ours by its digest is none of the user's.
-    strip: bool,
+    strips_manifest: bool,
 }
 
 impl SolveCompletion for BuildCompletion {
     fn edit_response(self: Box<Self>, message: Bytes) -> Bytes {
-        if !self.strip {
+        if !self.strips_manifest {
             return message;
         }
         rewrite::strip_cache_manifest(&message, |digest| self.build.wrote_manifest(digest))

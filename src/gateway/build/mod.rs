@@ -8,6 +8,7 @@
 mod activity;
 mod backends;
 mod builds;
+mod cache_entry;
 mod default_cache;
 mod entry;
 mod exports;
@@ -22,4 +23,4 @@ mod sessions;
 mod status_stream;
 
 pub use activity::Activity;
-pub use interceptor::{BuildInterceptor, INDEX_WAIT, InterceptorConfig};
+pub use interceptor::{BuildInterceptor, InterceptorConfig};

@@ -4,7 +4,7 @@
 //! own have failed and their errors are ignored. By its digest ours is known, unless the user's is
 //! the very same document. So ours gets another form than theirs have (ADR 25).
 
-use super::rewrite::CacheEntry;
+use super::cache_entry::CacheEntry;
 use crate::cache::attributes::{self, ManifestForm};
 
 /// The cache exports of BuildKit that write a manifest and answer it. `inline` is no export of its

@@ -5,13 +5,11 @@
 //! store (seen on v0.32.2). What is masked keeps its length, so every length on the wire stays
 //! right whatever the message looks like.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::secret::Secret;
 
@@ -60,7 +58,7 @@ impl Redactor {
     }
 
     fn known(&self) -> MutexGuard<'_, VecDeque<Secret>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

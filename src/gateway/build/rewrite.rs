@@ -6,10 +6,6 @@
 //! `FrontendOpt["cache-imports"]` of `LLBBridge.Solve`. Field numbers are those of BuildKit's
 //! `control.proto` and `gateway.proto`; the deprecated fields beside them pass untouched.
 
-use std::collections::BTreeMap;
-
-use zeroize::Zeroize;
-
 use crate::{
     digest::Digest,
     wire::{self, Field, Fields, MapEntry, WireError},
@@ -18,6 +14,7 @@ use crate::{
 mod add;
 mod imports_json;
 
+pub use super::cache_entry::CacheEntry;
 pub use add::{add_to_llb_solve, add_to_solve};
 
 /// `Control.SolveRequest`.
@@ -55,21 +52,6 @@ const CACHE_IMPORTS: &str = "cache-imports";
 /// The key under which an exporter answers the descriptor of the manifest that it wrote.
 const CACHE_MANIFEST: &str = "cache.manifest";
 
-/// One cache export or import.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CacheEntry {
-    /// `gha`, `local`, `registry`, …
-    pub kind: String,
-    /// What the user wrote and the client added. Holds tokens: never print it.
-    pub attrs: BTreeMap<String, String>,
-}
-
-impl Drop for CacheEntry {
-    fn drop(&mut self) {
-        self.attrs.values_mut().for_each(Zeroize::zeroize);
-    }
-}
-
 /// What becomes of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryEdit {
@@ -91,8 +73,8 @@ pub struct SolveRequest {
     pub build_ref: String,
     /// The session that the build uses.
     pub session: String,
-    /// Empty where the client drives the frontend through `LLBBridge`.
-    pub frontend: String,
+    /// False where the client drives the frontend through `LLBBridge`.
+    pub has_frontend: bool,
     /// The request brings what is to be built as LLB.
     pub has_definition: bool,
     /// The client's own work, such as reading a file of a remote repository: no build of the user's.
@@ -115,7 +97,7 @@ impl SolveRequest {
     /// True if buildkitd begins to solve with this very call, and imports what it names. Otherwise
     /// the client asks for that with `LLBBridge.Solve`.
     pub fn begins_to_solve(&self) -> bool {
-        self.has_definition || !self.frontend.is_empty()
+        self.has_definition || self.has_frontend
     }
 }
 
@@ -128,7 +110,7 @@ pub fn read_solve(request: &[u8]) -> Result<SolveRequest, WireError> {
             solve::REF => field.text()?.clone_into(&mut read.build_ref),
             solve::DEFINITION => read.has_definition = true,
             solve::SESSION => field.text()?.clone_into(&mut read.session),
-            solve::FRONTEND => field.text()?.clone_into(&mut read.frontend),
+            solve::FRONTEND => read.has_frontend = !field.text()?.is_empty(),
             solve::INTERNAL => read.is_internal = field.is_true(),
             solve::CACHE => {
                 for option in Fields::new(field.payload()?) {

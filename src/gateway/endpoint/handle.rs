@@ -1,4 +1,4 @@
-//! Handles: the doors through which buildkitd reaches one import or one relayed export.
+//! Handles: how buildkitd reaches one import or one relayed export.
 //!
 //! A handle is a path that cannot be guessed, with a token that cannot be guessed either. Stock
 //! sends no `Authorization` when it downloads, so every object behind a handle has an unguessable
@@ -9,23 +9,26 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use rand::Rng as _;
 use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    backend::{Backend, Object},
-    idle_sweep::RETIRE_GRACE,
-};
+use super::backend::{Backend, Object};
 use crate::{digest::Digest, secret::Secret};
+
+/// How long a handle serves on when its build has ended. buildkitd takes a while to unwind a build whose client is gone, a second or more on a
+/// busy machine; a build that begins meanwhile may join its steps, which read through its handle.
+pub(super) const RETIRE_GRACE: Duration = Duration::from_secs(3);
 
 /// Random bytes in a handle and in an object's name: 128 bits cannot be guessed.
 const SECRET_BYTES: usize = 16;
@@ -36,9 +39,8 @@ const NAME_KEY_BYTES: usize = 32;
 /// What a caller's token is compared with where the handle does not exist: no text has this hash.
 const NO_TOKEN: [u8; 32] = [0; 32];
 
-/// A door for buildkitd to one backend.
+/// One backend, as buildkitd may call it.
 pub struct Handle {
-    /// What answers behind it.
     pub backend: Arc<dyn Backend>,
     /// Cancelled when the handle is closed: every download through it ends then.
     pub closed: CancellationToken,
@@ -50,7 +52,7 @@ pub struct Handle {
     retired: OnceLock<Instant>,
 }
 
-/// An object that a lookup has told of.
+/// An object that a lookup has answered.
 struct PublishedObject {
     object: Arc<dyn Object>,
     /// When its last byte was sent. buildkitd has the content then and does not ask again.
@@ -58,8 +60,8 @@ struct PublishedObject {
 }
 
 impl Handle {
-    /// True if its build has ended so long ago that nothing new is told through it: what is left to do
-    /// is to keep what was promised.
+    /// True if its build has ended so long ago that lookups find nothing any more: what is left to do
+    /// is to serve what earlier lookups have found.
     pub fn is_past_grace(&self) -> bool {
         let retired = self.retired.get();
         retired.is_some_and(|retired| retired.elapsed() >= RETIRE_GRACE)
@@ -95,8 +97,8 @@ impl Handle {
         self.objects().retain(|_, published| published.is_wanted());
     }
 
-    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, PublishedObject>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    fn objects(&self) -> MutexGuard<'_, HashMap<Digest, PublishedObject>> {
+        self.objects.lock()
     }
 }
 
@@ -184,7 +186,7 @@ impl Handles {
     }
 
     /// Closes retired handles: if the daemon is `idle`, those whose build ended a while ago, see
-    /// [`LINGER`]; else those that have expired. The others let go of what is not asked for again.
+    /// [`RETIRE_GRACE`]; else those that have expired. The others let go of what is not asked for again.
     pub fn sweep(&self, idle: bool, now: Timestamp) {
         self.lock().retain(|_, handle| {
             if handle.retired.get().is_none() {
@@ -201,8 +203,8 @@ impl Handles {
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Handle>>> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Handle>>> {
+        self.by_name.lock()
     }
 }
 

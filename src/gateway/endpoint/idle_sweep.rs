@@ -1,6 +1,6 @@
-//! Handles outlive their builds a little.
+//! Closes the handles of ended builds on a daemon that is idle.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::{
@@ -8,13 +8,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::handle::Handles;
+use super::handle::{Handles, RETIRE_GRACE};
 
-/// How long. buildkitd takes a while to unwind a build whose client is gone, a second or more on a
-/// busy machine; a build that begins meanwhile may join its steps, which read through its handle.
-pub(super) const RETIRE_GRACE: Duration = Duration::from_secs(3);
-
-/// Closes retired handles when no build has been in flight for [`LINGER`]; `idle` says since when
+/// Closes retired handles when no build has been in flight for [`RETIRE_GRACE`]; `idle` says since when
 /// there is none. On a busy daemon the end of any build does that, see [`Handles::sweep`].
 pub(super) async fn close_after_grace(
     handles: Arc<Handles>,
@@ -22,14 +18,14 @@ pub(super) async fn close_after_grace(
 ) {
     loop {
         let since = *idle.borrow_and_update();
-        let lingered = async {
+        let grace_over = async {
             match since {
                 Some(since) => sleep_until(since + RETIRE_GRACE).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = lingered => {
+            () = grace_over => {
                 handles.sweep(true, Timestamp::now());
                 if idle.changed().await.is_err() {
                     return;
@@ -46,6 +42,8 @@ pub(super) async fn close_after_grace(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::{advance, sleep};
 
     use super::*;

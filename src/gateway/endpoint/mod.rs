@@ -14,9 +14,12 @@
 
 mod api;
 mod backend;
+mod error;
 mod handle;
 mod idle_sweep;
 mod objects;
+mod router;
+mod state;
 pub mod tls;
 pub(super) mod token;
 
@@ -27,7 +30,7 @@ use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-pub use backend::{Backend, BackendError, Body, Found, Object, Readable};
+pub use backend::{Backend, BackendError, Body, ErrorKind, Found, Object, Readable};
 
 use crate::{
     http1::{self, Limits},
@@ -81,18 +84,18 @@ pub struct Access {
 impl Endpoint {
     /// Binds `listen`. `url` is what buildkitd reaches it by, where that is not the bound address
     /// (a buildkitd in another network namespace). With `identity` it speaks TLS. A reader that takes
-    /// nothing for `patience` (see [`PATIENCE`]) loses its connection.
+    /// nothing for `stall_timeout` (see [`STALL_TIMEOUT`]) loses its connection.
     pub async fn bind(
         listen: SocketAddr,
         url: Option<Url>,
         identity: Option<&Identity>,
-        patience: Duration,
+        stall_timeout: Duration,
         tasks: &Tasks,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let limits = Limits {
-            stall: patience,
+            stall: stall_timeout,
             connections: LIMITS.connections.min(share_of_files(FILES)),
             ..LIMITS
         };
@@ -101,7 +104,7 @@ impl Endpoint {
             Url::parse(&format!("{scheme}://{address}/")).expect("a socket address is an authority")
         });
         let handles = Arc::new(Handles::default());
-        let router = api::router(Arc::clone(&handles), url.clone());
+        let router = router::router(Arc::clone(&handles), url.clone());
         let connections = TaskTracker::new();
         let (open, own) = (connections.clone(), tasks.clone());
         let tls = identity.map(Identity::acceptor);

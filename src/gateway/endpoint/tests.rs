@@ -27,7 +27,12 @@ impl Backend for Fixed {
         let object: Arc<dyn Object> = match keys {
             ["key"] => Arc::new(Bytes::from_static(CONTENT)),
             ["endless"] => Arc::new(Endless),
-            ["broken"] => return Err(BackendError::Upstream("the service said no".into())),
+            ["broken"] => {
+                return Err(BackendError::new(
+                    ErrorKind::Upstream,
+                    "the service said no",
+                ));
+            }
             _ => return Ok(None),
         };
         let key = keys[0].to_owned();
@@ -41,7 +46,7 @@ impl Backend for Fixed {
         mut body: Body,
     ) -> Result<(), BackendError> {
         while let Some(piece) = body.next().await {
-            piece.map_err(|error| BackendError::Invalid(error.to_string()))?;
+            piece.map_err(|error| BackendError::new(ErrorKind::InvalidRequest, error))?;
         }
         Ok(())
     }
@@ -113,13 +118,13 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
-        Self::with_patience(STALL_TIMEOUT).await
+        Self::with_stall_timeout(STALL_TIMEOUT).await
     }
 
-    async fn with_patience(patience: Duration) -> Self {
+    async fn with_stall_timeout(stall_timeout: Duration) -> Self {
         let tasks = Tasks::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::bind(any, None, None, patience, &tasks)
+        let endpoint = Endpoint::bind(any, None, None, stall_timeout, &tasks)
             .await
             .unwrap();
         let access = open(&endpoint, SignedDuration::from_hours(1));
@@ -195,9 +200,9 @@ async fn a_lookup_needs_the_handles_own_token() {
     assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// What a stranger is told depends on nothing but the kind of call.
+/// The answer to a caller without the token depends on nothing but the kind of call.
 #[tokio::test]
-async fn strangers_do_not_learn_whether_a_handle_exists() {
+async fn unauthorized_callers_do_not_learn_whether_a_handle_exists() {
     let fixture = Fixture::new().await;
     let ours = fixture.access.url.expose().clone();
     let unknown = fixture
@@ -216,7 +221,7 @@ async fn strangers_do_not_learn_whether_a_handle_exists() {
         (Method::POST, "caches/no-number"),
         (Method::PATCH, "caches/1"),
     ] {
-        let mut told = Vec::new();
+        let mut answers = Vec::new();
         for (base, token) in [
             (&unknown, token),
             (&unknown, ""),
@@ -228,10 +233,13 @@ async fn strangers_do_not_learn_whether_a_handle_exists() {
             let answer = call.body("no JSON").send().await.unwrap();
             let mut headers = answer.headers().clone();
             headers.remove(header::DATE);
-            told.push((answer.status(), headers, answer.bytes().await.unwrap()));
+            answers.push((answer.status(), headers, answer.bytes().await.unwrap()));
         }
-        assert_eq!(told[0].0, StatusCode::UNAUTHORIZED, "{method} {path}");
-        assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
+        assert_eq!(answers[0].0, StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "{answers:?}"
+        );
     }
 }
 
@@ -322,7 +330,7 @@ async fn an_object_is_served_without_a_token_whole_and_in_parts() {
 
 #[tokio::test]
 async fn a_reader_that_stops_reading_loses_its_connection_and_others_go_on() {
-    let fixture = Fixture::with_patience(Duration::from_millis(100)).await;
+    let fixture = Fixture::with_stall_timeout(Duration::from_millis(100)).await;
     let flood = Flood::default();
     let backend = Arc::new(flood.clone());
     let access = open_before(&fixture.endpoint, backend, SignedDuration::from_hours(1));
@@ -360,7 +368,8 @@ async fn a_failure_is_told_in_the_services_words() {
 
 #[test]
 fn the_status_line_says_what_failed() {
-    let refusal = api::ErrorResponse::new(StatusCode::BAD_GATEWAY, "gone:\nsha256:… is not there");
+    let refusal =
+        error::ErrorResponse::new(StatusCode::BAD_GATEWAY, "gone:\nsha256:… is not there");
     let response = axum::response::IntoResponse::into_response(refusal);
     let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>();
     let phrase = phrase.map(|phrase| phrase.as_bytes().to_vec());

@@ -36,7 +36,7 @@ pub enum TlsError {
     Make(#[from] rcgen::Error),
     /// A file cannot be used.
     #[error("cannot use {0}: {1}")]
-    File(PathBuf, rustls::pki_types::pem::Error),
+    File(PathBuf, #[source] rustls::pki_types::pem::Error),
     /// A certificate and its key do not fit.
     #[error("cannot use the certificate: {0}")]
     Use(#[from] rustls::Error),

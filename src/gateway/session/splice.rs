@@ -60,7 +60,7 @@ impl Session<'_> {
         let (requests, connection) = http2::session_client().handshake(client).await?;
         let driver = self.tasks.spawn_joined("session client", connection);
         let server = http2::session_server().handshake(daemon).await?;
-        let _up = SessionGuard::new(Arc::clone(self.interceptor), &self.id);
+        let _guard = SessionGuard::new(Arc::clone(self.interceptor), &self.id);
         let call = |request, respond| {
             forward_call(
                 request,
@@ -109,20 +109,20 @@ fn own_content_host(
 /// What remains of one side's stream beside its tunnel.
 struct TunnelSide {
     sender: AbortOnDropHandle<(SendStream<Bytes>, Result<(), PumpError>)>,
-    rest: oneshot::Receiver<Remainder>,
+    remainder: oneshot::Receiver<Remainder>,
 }
 
 impl TunnelSide {
     fn open((recv, send): StreamHalves, tasks: &Tasks) -> (Tunnel, Self) {
-        let (tunnel, sender, rest) = tunnel::open(recv, send);
+        let (tunnel, sender, remainder) = tunnel::open(recv, send);
         let sender = tasks.spawn_joined("session sender", Sender::run(sender));
-        (tunnel, Self { sender, rest })
+        (tunnel, Self { sender, remainder })
     }
 
     /// Both halves again, once the tunnel is gone and what was written to it is sent.
     async fn end(self) -> Option<(Remainder, SendStream<Bytes>)> {
         let (send, _) = self.sender.await.ok()?;
-        Some((self.rest.await.ok()?, send))
+        Some((self.remainder.await.ok()?, send))
     }
 }
 

@@ -2,18 +2,19 @@
 //!
 //! Reading takes payloads out of messages as they come. Writing gathers: h2 flushes after every
 //! frame of its own, and a message for each would cost more than its content. So what is written
-//! goes to an [`SendBuffer`], flushing does nothing, and [`Sender`] sends all that has gathered as one
+//! goes to a [`SendBuffer`], flushing does nothing, and [`Sender`] sends all that has gathered as one
 //! message whenever the stream takes one.
 
 use std::{
     io, mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
@@ -22,19 +23,19 @@ use tokio::{
 use super::bytes_message::{self, Decoder, HEADROOM};
 use crate::gateway::transport::pump::{self, PumpError};
 
-/// What may wait in an buffer_lock: several of h2's frames, little of memory.
+/// What may wait in a send buffer: several of h2's frames, little of memory.
 const MAX_BUFFERED: usize = 256 << 10;
 
 /// The byte stream inside a `BytesMessage` stream.
 pub(super) struct Tunnel {
     reader: Reader,
-    buffer_lock: Arc<Mutex<SendBuffer>>,
+    send_buffer: Arc<Mutex<SendBuffer>>,
 }
 
 /// Sends what is written to the tunnel.
 pub(super) struct Sender {
     send: SendStream<Bytes>,
-    buffer_lock: Arc<Mutex<SendBuffer>>,
+    send_buffer: Arc<Mutex<SendBuffer>>,
 }
 
 /// What is left of the stream that was read when the tunnel is dropped.
@@ -46,13 +47,13 @@ pub(super) enum Remainder {
     Reset(Reason),
 }
 
-/// Makes a tunnel of the two halves of a stream; [`Rest`] comes when the tunnel is dropped.
+/// Makes a tunnel of the two halves of a stream; [`Remainder`] comes when the tunnel is dropped.
 pub(super) fn open(
     recv: RecvStream,
     send: SendStream<Bytes>,
 ) -> (Tunnel, Sender, oneshot::Receiver<Remainder>) {
     let (back, rest) = oneshot::channel();
-    let buffer_lock = Arc::new(Mutex::new(SendBuffer::new()));
+    let send_buffer = Arc::new(Mutex::new(SendBuffer::new()));
     let reader = Reader {
         from: Some(Remainder::Open(recv)),
         decoder: Decoder::default(),
@@ -62,12 +63,12 @@ pub(super) fn open(
     };
     let sender = Sender {
         send,
-        buffer_lock: Arc::clone(&buffer_lock),
+        send_buffer: Arc::clone(&send_buffer),
     };
     (
         Tunnel {
             reader,
-            buffer_lock,
+            send_buffer,
         },
         sender,
         rest,
@@ -211,18 +212,15 @@ fn wake(waker: &mut Option<Waker>) {
     }
 }
 
-fn lock(buffer_lock: &Mutex<SendBuffer>) -> MutexGuard<'_, SendBuffer> {
-    // No code that holds it panics half way.
-    buffer_lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl AsyncWrite for Tunnel {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        lock(&self.buffer_lock).poll_write(cx, &[io::IoSlice::new(buf)])
+        self.send_buffer
+            .lock()
+            .poll_write(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -230,7 +228,7 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        lock(&self.buffer_lock).poll_write(cx, slices)
+        self.send_buffer.lock().poll_write(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -242,14 +240,14 @@ impl AsyncWrite for Tunnel {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.buffer_lock).close();
+        self.send_buffer.lock().close();
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        lock(&self.buffer_lock).close();
+        self.send_buffer.lock().close();
     }
 }
 
@@ -257,10 +255,10 @@ impl Sender {
     /// Sends until the tunnel is closed and everything is sent, or the stream breaks. The stream
     /// comes back open: who owns it says how it ends.
     pub(super) async fn run(self) -> (SendStream<Bytes>, Result<(), PumpError>) {
-        let buffer_lock = BreakOnDrop(self.buffer_lock);
+        let send_buffer = BreakOnDrop(self.send_buffer);
         let mut send = self.send;
         loop {
-            let taken = std::future::poll_fn(|cx| lock(&buffer_lock.0).poll_take(cx)).await;
+            let taken = std::future::poll_fn(|cx| send_buffer.0.lock().poll_take(cx)).await;
             let Some(message) = taken else {
                 return (send, Ok(()));
             };
@@ -276,8 +274,8 @@ struct BreakOnDrop(Arc<Mutex<SendBuffer>>);
 
 impl Drop for BreakOnDrop {
     fn drop(&mut self) {
-        let mut buffer_lock = lock(&self.0);
-        buffer_lock.broken = true;
-        wake(&mut buffer_lock.writer);
+        let mut send_buffer = self.0.lock();
+        send_buffer.broken = true;
+        wake(&mut send_buffer.writer);
     }
 }

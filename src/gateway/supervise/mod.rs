@@ -9,42 +9,28 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, header};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{self, Command},
     time::{Instant, MissedTickBehavior},
 };
 
-use super::transport::{frame, upstream};
 use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
 
+mod probe;
 mod socket_dir;
 mod worker_network;
 
+pub(crate) use probe::warn_if_silent;
 use socket_dir::SocketDir;
-pub use worker_network::steps_share_network;
+pub(crate) use worker_network::steps_share_network;
 
-/// How often a starting buildkitd is asked whether it answers.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
-
-/// How often people are told that it is still starting: opening a large state takes minutes.
+/// How often the log says that it is still starting: opening a large state takes minutes.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long a running buildkitd may take to answer before people are told: one that is busy
-/// answers within a second.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// A call that every buildkitd answers; whatever it says, it is there.
-const INFO: &str = "http://localhost/moby.buildkit.v1.Control/Info";
 
 /// Where a Go program on Linux looks for certificates when `SSL_CERT_DIR` does not say, besides the
 /// file of `SSL_CERT_FILE` or the system's bundle (Go's crypto/x509).
 const CERTIFICATE_FOLDERS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
-
-/// A gRPC message has at most this, and these answers are one message.
-const MAX_ANSWER: usize = frame::PREFIX + frame::MAX_MESSAGE;
 
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNALLED: i32 = 128;
@@ -70,16 +56,15 @@ pub struct Trust {
 pub enum StartError {
     /// No place for the inner socket.
     #[error("cannot make a folder for buildkitd's inner socket: {0}")]
-    SocketDir(io::Error),
+    SocketDir(#[source] io::Error),
     /// Nobody would trust the import endpoint.
     #[error("cannot hand the certificate of the import endpoint to buildkitd: {0}")]
-    Trust(io::Error),
+    Trust(#[source] io::Error),
     /// The program does not run.
     #[error("cannot start {program}: {error}; BUILDKIT_GHA_BUILDKITD names another buildkitd")]
     Spawn {
-        /// The program.
         program: PathBuf,
-        /// The system's words.
+        #[source]
         error: io::Error,
     },
     /// It ended before it answered. What it said is on its standard error, which is ours.
@@ -87,7 +72,7 @@ pub enum StartError {
     Ended(ExitStatus),
     /// Its state is not known any more.
     #[error("cannot wait for buildkitd: {0}")]
-    Wait(io::Error),
+    Wait(#[source] io::Error),
 }
 
 impl Child {
@@ -145,15 +130,15 @@ impl Child {
     /// Waits until buildkitd answers a call.
     pub async fn wait_until_ready(&mut self) -> Result<(), StartError> {
         let started = Instant::now();
-        let mut tell = tokio::time::interval_at(started + LOG_INTERVAL, LOG_INTERVAL);
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut log = tokio::time::interval_at(started + LOG_INTERVAL, LOG_INTERVAL);
+        log.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = poll_until_answered(&self.address) => return Ok(()),
+                () = probe::poll_until_answered(&self.address) => return Ok(()),
                 ended = self.process.wait() => {
                     return Err(ended.map_or_else(StartError::Wait, StartError::Ended));
                 }
-                _ = tell.tick() => {
+                _ = log.tick() => {
                     let seconds = started.elapsed().as_secs();
                     tracing::info!(seconds, "waiting for buildkitd to answer");
                 }
@@ -197,72 +182,6 @@ pub fn exit_code(status: ExitStatus) -> u8 {
         .or_else(|| Some(SIGNALLED + status.signal()?))
         .unwrap_or(1);
     code.try_into().unwrap_or(u8::MAX)
-}
-
-/// Says at once if the buildkitd that the gateway fronts does not answer: else only its first
-/// client would find out. It may come later, so this is no error.
-pub async fn warn_if_silent(address: &Address) {
-    let error = match tokio::time::timeout(ANSWER_TIMEOUT, unary_call(address, INFO)).await {
-        Ok(Ok(_)) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => {
-            let seconds = ANSWER_TIMEOUT.as_secs();
-            format!("no answer from {address} within {seconds} s")
-        }
-    };
-    tracing::warn!(
-        "--upstream {address}: no buildkitd answers there ({error}); every call fails until one does"
-    );
-}
-
-/// Returns when a buildkitd at `address` has answered a call.
-async fn poll_until_answered(address: &Address) {
-    let mut every = tokio::time::interval(POLL_INTERVAL);
-    loop {
-        every.tick().await;
-        match unary_call(address, INFO).await {
-            Ok(_) => return,
-            Err(error) => tracing::trace!(%error, "buildkitd does not answer yet"),
-        }
-    }
-}
-
-/// Makes a call that has no arguments; the answer is the body, with gRPC's framing.
-async fn unary_call(
-    address: &Address,
-    method: &str,
-) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    let (requests, connection) = upstream::connect(address).await?;
-    let call = async {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = method.parse()?;
-        let headers = request.headers_mut();
-        let grpc = HeaderValue::from_static("application/grpc");
-        headers.insert(header::CONTENT_TYPE, grpc);
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        let (response, mut body) = requests.ready().await?.send_request(request, false)?;
-        // One empty gRPC message.
-        body.send_data(Bytes::from_static(&[0; 5]), true)?;
-        let mut answer = response.await?.into_body();
-        let mut bytes = BytesMut::new();
-        while let Some(piece) = answer.data().await {
-            let piece = piece?;
-            answer.flow_control().release_capacity(piece.len())?;
-            bytes.extend_from_slice(&piece);
-            if bytes.len() > MAX_ANSWER {
-                return Err("the answer has no end".into());
-            }
-        }
-        Ok(bytes.freeze())
-    };
-    tokio::select! {
-        answer = call => answer,
-        ended = connection => {
-            ended?;
-            Err("the connection ended without an answer".into())
-        }
-    }
 }
 
 #[cfg(test)]

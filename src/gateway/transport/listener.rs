@@ -31,13 +31,13 @@ pub enum BindError {
     Socket(Address, #[source] io::Error),
     /// A file of the TLS settings cannot be used.
     #[error("cannot use the TLS file {0}: {1}")]
-    TlsFile(PathBuf, String),
+    TlsFile(PathBuf, #[source] rustls::pki_types::pem::Error),
     /// The TLS settings do not fit together.
     #[error("cannot use the TLS settings: {0}")]
     Tls(#[from] rustls::Error),
     /// The client CA cannot be used.
     #[error("cannot use the client CA {0}: {1}")]
-    ClientCa(PathBuf, rustls::server::VerifierBuilderError),
+    ClientCa(PathBuf, #[source] rustls::server::VerifierBuilderError),
 }
 
 /// A bound address.
@@ -169,7 +169,7 @@ async fn bind_tcp(host: &str) -> io::Result<TcpListener> {
 pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, BindError> {
     let bad = |path: &Path| {
         let path = path.to_owned();
-        move |error: rustls::pki_types::pem::Error| BindError::TlsFile(path, error.to_string())
+        move |error: rustls::pki_types::pem::Error| BindError::TlsFile(path, error)
     };
     let chain = certificates(&tls.cert).map_err(bad(&tls.cert))?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(bad(&tls.key))?;

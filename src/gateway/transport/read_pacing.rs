@@ -1,9 +1,9 @@
-//! How fast a client's connection is read: not faster than its calls are taken up.
+//! Flow control of a client's connection: it is read no faster than its calls are accepted.
 //!
 //! h2 reads as long as there is something to read, and only then says what calls have come. A client that
-//! opens calls and takes them back at once would fill its queue with them in one go. So the connection gets
-//! bytes in portions, and the next one when all calls of the last have been taken up; those that are taken
-//! back meanwhile have their turns (see [`ResetLimiter`]).
+//! opens calls and resets them at once would fill its queue with them in one go. So a budget of bytes may be
+//! read, and the next one when all calls of the last have been accepted; those that are reset meanwhile are
+//! rate limited (see [`ResetLimiter`]).
 
 use std::{
     io,
@@ -24,21 +24,20 @@ use crate::http1::ConnectionPermit;
 /// to the looks, and fewer of the shortest calls than h2 lets wait that have been reset.
 const READ_BUDGET: usize = 64 << 10;
 
-/// The pacer of one connection.
+/// Says when more of a connection may be read.
 pub(crate) struct ReadPacer<'a> {
     permit: &'a ConnectionPermit,
     budget: Arc<AtomicUsize>,
     resets: Arc<ResetLimiter>,
 }
 
-/// A connection that is read in portions.
+/// A connection of which no more is read than the pacer allows.
 pub(crate) struct PacedIo {
     io: BoxedIo,
     budget: Arc<AtomicUsize>,
 }
 
 impl<'a> ReadPacer<'a> {
-    /// Reads `io` in portions.
     pub fn new(
         io: BoxedIo,
         permit: &'a ConnectionPermit,
@@ -59,7 +58,7 @@ impl<'a> ReadPacer<'a> {
         )
     }
 
-    /// All calls so far have been taken up: the next portion may be read. The task that reads is woken if it
+    /// All calls so far have been accepted: the next budget may be read. The task that reads is woken if it
     /// could go no further.
     pub fn replenish(&self, cx: &Context<'_>) {
         if self.budget.swap(READ_BUDGET, Ordering::Relaxed) == 0 {
@@ -76,7 +75,7 @@ impl<'a> ReadPacer<'a> {
         }
     }
 
-    /// Waits for the turn of a call that was taken back.
+    /// Waits as long as a call costs that was reset.
     pub async fn wait_after_reset(&self) {
         self.resets.acquire().await;
     }
@@ -90,7 +89,7 @@ impl AsyncRead for PacedIo {
     ) -> Poll<io::Result<()>> {
         let budget = self.budget.load(Ordering::Relaxed);
         if budget == 0 {
-            // Whoever reads is the task that calls `more`.
+            // Whoever reads is the task that calls `replenish`.
             return Poll::Pending;
         }
         let before = buf.filled().len();

@@ -1,15 +1,13 @@
-//! What calls cost that their callers take back.
+//! A rate limit on calls that their callers reset.
 //!
 //! A call that is opened and reset counts for no limit of concurrent streams, and yet it was work: for us,
-//! and for buildkitd behind us. So the connection that it came on waits its slot before it is read again,
+//! and for buildkitd behind us. So the connection that it came on waits for a slot before it is read again,
 //! and while it waits its client cannot send more. A build that is cancelled resets a few dozen calls,
 //! which the burst takes at once.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 /// One reset call each such time, over all connections: more than builds make that are cancelled, and
@@ -23,7 +21,7 @@ const BURST: u32 = super::http2::MAX_CALLS;
 /// a thousand connections goes on after this.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// The slots of all connections.
+/// Shared by all connections.
 #[derive(Debug, Default)]
 pub(crate) struct ResetLimiter {
     /// When the next slot is. A time that is past is room for a burst.
@@ -42,7 +40,7 @@ impl ResetLimiter {
     fn next_slot(&self) -> Instant {
         let now = Instant::now();
         let earliest = now.checked_sub(INTERVAL * BURST).unwrap_or(now);
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.lock();
         let slot = next.unwrap_or(earliest).max(earliest);
         // Turns of connections that are gone meanwhile pile up no further than this.
         let slot = slot.min(now + MAX_WAIT);

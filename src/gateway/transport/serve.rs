@@ -14,6 +14,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     proxy::{CallOutcome, Responder},
@@ -46,7 +47,8 @@ where
                     if pump::caller_reset(&mut respond).now_or_never().is_some() {
                         wait_after_reset(pacer).await;
                     } else {
-                        calls.spawn(call(request, respond));
+                        let call = call(request, respond);
+                        calls.spawn(call.instrument(tracing::debug_span!("task", name = "call")));
                         set_in_use(pacer, true);
                     }
                 }

@@ -27,24 +27,32 @@ use crate::{
 /// A service that refuses every connection: nothing here needs one that answers.
 const NOWHERE: &str = "http://127.0.0.1:9/";
 
+/// As by default, but no build waits for indexes.
+fn config() -> InterceptorConfig {
+    InterceptorConfig {
+        index_wait: Duration::ZERO,
+        ..InterceptorConfig::default()
+    }
+}
+
 struct Fixture {
     interceptor: BuildInterceptor,
     _spool: tempfile::TempDir,
 }
 
 impl Fixture {
-    async fn new(settings: InterceptorConfig) -> Self {
+    async fn new(config: InterceptorConfig) -> Self {
         let spool = tempfile::tempdir().unwrap();
         let tasks = Tasks::default();
         let http = Http::new(&HttpConfig::default()).unwrap();
-        let settings_of_cache = Settings::new(spool.path().to_owned());
-        let cache = Cache::new(settings_of_cache, http, tasks.clone()).unwrap();
+        let cache_settings = Settings::new(spool.path().to_owned());
+        let cache = Cache::new(cache_settings, http, tasks.clone()).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let endpoint = Endpoint::bind(any, None, None, STALL_TIMEOUT, &tasks)
             .await
             .unwrap();
         Self {
-            interceptor: BuildInterceptor::new(settings, cache, endpoint),
+            interceptor: BuildInterceptor::new(config, cache, endpoint),
             _spool: spool,
         }
     }
@@ -132,7 +140,7 @@ fn llb_request(imports: &[Vec<u8>]) -> Bytes {
 
 #[tokio::test]
 async fn an_export_with_a_session_goes_to_a_store_that_lives_as_long_as_the_build() {
-    let fixture = Fixture::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     fixture.interceptor.session_up("session");
     let export = gha(&[("scope", "a"), ("mode", "max")]);
     let (sent, finish) = fixture.solve(&request(&[export], &[])).await;
@@ -159,7 +167,7 @@ async fn an_export_with_a_session_goes_to_a_store_that_lives_as_long_as_the_buil
 
 #[tokio::test(start_paused = true)]
 async fn an_export_without_a_session_goes_to_the_endpoint() {
-    let fixture = Fixture::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let (sent, _finish) = fixture.solve(&request(&[gha(&[])], &[])).await;
     let entry = &sent.exports[0];
     assert_eq!(entry.kind, "gha");
@@ -170,11 +178,11 @@ async fn an_export_without_a_session_goes_to_the_endpoint() {
 
 #[tokio::test]
 async fn an_export_of_a_buildkitd_that_signs_goes_to_the_endpoint() {
-    let settings = InterceptorConfig {
+    let config = InterceptorConfig {
         signed: true,
-        ..InterceptorConfig::default()
+        ..config()
     };
-    let fixture = Fixture::new(settings).await;
+    let fixture = Fixture::new(config).await;
     fixture.interceptor.session_up("session");
     let (sent, _finish) = fixture.solve(&request(&[gha(&[])], &[])).await;
     assert_eq!(sent.exports[0].kind, "gha");
@@ -182,7 +190,7 @@ async fn an_export_of_a_buildkitd_that_signs_goes_to_the_endpoint() {
 
 #[tokio::test]
 async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
-    let fixture = Fixture::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let import = gha(&[("scope", "a")]);
     let (sent, finish) = fixture.solve(&request(&[], from_ref(&import))).await;
     let llb = fixture
@@ -216,7 +224,7 @@ async fn what_cannot_be_used_is_left_out_with_one_warning() {
             "refs/heads/main",
         ),
     ] {
-        let fixture = Fixture::new(InterceptorConfig::default()).await;
+        let fixture = Fixture::new(config()).await;
         let (sent, _finish) = fixture.solve(&request(&[export], &[])).await;
         assert_eq!(sent.exports, []);
         let warnings = fixture.warnings();
@@ -228,7 +236,7 @@ async fn what_cannot_be_used_is_left_out_with_one_warning() {
 
 #[tokio::test]
 async fn a_value_that_buildkit_overlooks_costs_no_export() {
-    let fixture = Fixture::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     fixture.interceptor.session_up("session");
     let entry = gha(&[("mode", "most"), ("compression", "lzma")]);
     let (sent, _finish) = fixture
@@ -255,7 +263,7 @@ fn with_default_cache() -> InterceptorConfig {
                 .into_iter()
                 .collect(),
         ),
-        ..InterceptorConfig::default()
+        ..config()
     }
 }
 
@@ -318,11 +326,11 @@ fn silent() -> (std::net::TcpListener, String) {
 
 #[tokio::test(start_paused = true)]
 async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
-    let settings = InterceptorConfig {
+    let config = InterceptorConfig {
         index_wait: INDEX_WAIT,
-        ..InterceptorConfig::default()
+        ..config()
     };
-    let fixture = Fixture::new(settings).await;
+    let fixture = Fixture::new(config).await;
     let (_listener, url) = silent();
     let import = gha(&[("url", &url)]);
     let begun = tokio::time::Instant::now();
@@ -347,11 +355,11 @@ async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
 #[tokio::test(start_paused = true)]
 async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
     for (field, value) in [(6, "dockerfile.v0"), (2, "")] {
-        let settings = InterceptorConfig {
+        let config = InterceptorConfig {
             index_wait: INDEX_WAIT,
-            ..InterceptorConfig::default()
+            ..config()
         };
-        let fixture = Fixture::new(settings).await;
+        let fixture = Fixture::new(config).await;
         let (_listener, url) = silent();
         let mut request = request(&[], &[gha(&[("url", &url)])]);
         wire::append(&mut request, field, value.as_bytes());
@@ -363,7 +371,7 @@ async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
 
 #[tokio::test]
 async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
-    let fixture = Fixture::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let export = gha(&[("timeout", "soon"), ("ignore-error", "false")]);
     let refused = fixture
         .interceptor
@@ -376,7 +384,7 @@ async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
 
 #[tokio::test]
 async fn an_unknown_attribute_is_one_warning_for_the_whole_build() {
-    let fixture = Fixture::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     fixture.interceptor.session_up("session");
     let entry = gha(&[("colour", "red")]);
     let (_, _finish) = fixture
@@ -396,11 +404,11 @@ async fn the_operators_url_and_token_win() {
         ),
         ..Overrides::default()
     };
-    let settings = InterceptorConfig {
+    let config = InterceptorConfig {
         overrides,
-        ..InterceptorConfig::default()
+        ..config()
     };
-    let fixture = Fixture::new(settings).await;
+    let fixture = Fixture::new(config).await;
     let notes = || {
         fixture
             .interceptor
@@ -420,7 +428,7 @@ async fn the_operators_url_and_token_win() {
 
 #[tokio::test]
 async fn a_build_without_gha_entries_keeps_every_byte() {
-    let fixture = Fixture::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let mut sent = request(&[], &[]);
     sent.extend([0xa0, 0x06, 0x81, 0x80, 0x00]); // an unknown field, oddly encoded
     let solve = fixture.interceptor.solve(sent.clone().into()).await;
@@ -432,7 +440,7 @@ async fn a_build_without_gha_entries_keeps_every_byte() {
 
 #[tokio::test]
 async fn a_front_that_is_closed_waits_for_its_builds_and_takes_no_others() {
-    let fixture = Fixture::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let request = request(&[], &[]);
     let (_, build) = fixture.solve(&request).await;
     fixture.interceptor.close();

@@ -1,9 +1,8 @@
 //! BuildKit's rows for exports of ours, of all builds of this process.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{HashSet, VecDeque};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The newest so many are known: more than anybody looks back, and 100 KB.
 const MAX_VERTICES: usize = 1000;
@@ -40,7 +39,7 @@ impl ExportVertices {
     }
 
     fn lock(&self) -> MutexGuard<'_, KnownVertices> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -61,7 +61,7 @@ fn a_solve_is_read() {
     let read = read_solve(&solve_message(&cache_message(), JSON)).unwrap();
     assert_eq!(read.build_ref, "the-ref");
     assert_eq!(read.session, "the-session");
-    assert_eq!(read.frontend, "");
+    assert!(!read.has_frontend);
     let kinds: Vec<_> = read.exports.iter().map(|e| e.kind.as_str()).collect();
     assert_eq!(kinds, ["local", "gha", "gone"]);
     assert_eq!(read.imports[1], entry("gha", &[("scope", "a")]));

@@ -68,7 +68,7 @@ async fn a_handle_tells_nothing_new_when_its_build_is_over() {
     fixture.endpoint.set_idle(false);
 
     tokio::time::pause();
-    tokio::time::advance(idle_sweep::RETIRE_GRACE).await;
+    tokio::time::advance(handle::RETIRE_GRACE).await;
     assert!(read(&pulled), "a part of it has been read");
     tokio::time::resume();
     let whole = fixture.http.get(pulled.clone()).send().await.unwrap();
@@ -76,7 +76,7 @@ async fn a_handle_tells_nothing_new_when_its_build_is_over() {
     assert_eq!(fixture.lookup("key").await.status(), StatusCode::NO_CONTENT);
 
     tokio::time::pause();
-    tokio::time::advance(idle_sweep::RETIRE_GRACE).await;
+    tokio::time::advance(handle::RETIRE_GRACE).await;
     assert!(!read(&pulled) && read(&promised));
 }
 
