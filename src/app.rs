@@ -60,7 +60,7 @@ impl App {
         };
         if let Some(child) = &mut child {
             let child_signals = child.signals();
-            let answers = child.answers();
+            let answers = child.wait_until_ready();
             let forward = |kind| forward_signal(child_signals, kind);
             run_with_signals(&mut signals, answers, forward).await?;
         }
@@ -69,7 +69,7 @@ impl App {
             (None, Buildkitd::Running(address)) => address.clone(),
             (None, Buildkitd::Child { .. }) => unreachable!("a child was started for it"),
         };
-        let steps_share = supervise::share_network(&upstream).await;
+        let steps_share = supervise::steps_share_network(&upstream).await;
         let import = imports::choose(config.imports.transport, endpoint.url(), steps_share);
         imports::warn(&config, import, steps_share);
         let ModuleConfigs {
@@ -143,7 +143,7 @@ async fn endpoint(
     tasks: &Tasks,
 ) -> Result<Endpoint, BuildError> {
     let (listen, url) = (config.imports.listen, config.imports.url.clone());
-    Endpoint::bind(listen, url, identity, endpoint::PATIENCE, tasks)
+    Endpoint::bind(listen, url, identity, endpoint::STALL_TIMEOUT, tasks)
         .await
         .map_err(|error| BuildError::Endpoint(listen, error))
 }

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use buildkit_gha::gateway::internals::bytes_message::{Decoder, HEADROOM, seal};
+use buildkit_gha::gateway::internals::bytes_message::{Decoder, HEADROOM, frame_in_place};
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput};
 
@@ -31,7 +31,7 @@ pub fn tunnel(criterion: &mut Criterion) {
 fn message(size: usize) -> Bytes {
     let mut buffer = BytesMut::zeroed(HEADROOM);
     buffer.resize(HEADROOM + size, 7);
-    seal(buffer)
+    frame_in_place(buffer)
 }
 
 /// How many bytes of payload the frames hold.
@@ -52,5 +52,5 @@ fn gather(frames: &[Bytes]) -> Bytes {
     for frame in frames {
         buffer.extend_from_slice(frame);
     }
-    seal(buffer)
+    frame_in_place(buffer)
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, hint::black_box};
 
 use buildkit_gha::{
-    gateway::internals::rewrite::{Edit, Entry, rewrite_solve},
+    gateway::internals::rewrite::{CacheEntry, EntryEdit, rewrite_solve},
     wire::{append, map_entry},
 };
 use criterion::{Criterion, Throughput};
@@ -51,9 +51,9 @@ fn request(definition: usize) -> Vec<u8> {
     request
 }
 
-fn replace(entry: &Entry) -> Edit {
+fn replace(entry: &CacheEntry) -> EntryEdit {
     assert_eq!(entry.kind, "gha");
     let attrs = BTreeMap::from([("dest".to_owned(), "elsewhere".to_owned())]);
     let kind = "local".to_owned();
-    Edit::Replace(vec![Entry { kind, attrs }])
+    EntryEdit::Replace(vec![CacheEntry { kind, attrs }])
 }

@@ -2,7 +2,7 @@
 
 use buildkit_gha::gateway::internals::{
     bytes_message::{DecodeError, Decoder},
-    frame::{FrameError, Messages, encode},
+    frame::{FrameError, MessageDecoder, encode},
 };
 use bytes::Bytes;
 
@@ -25,7 +25,7 @@ pub fn body(data: &[u8]) {
 fn messages<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Bytes>, Result<(), FrameError>) {
-    let mut reader = Messages::default();
+    let mut reader = MessageDecoder::default();
     let mut read = Vec::new();
     for piece in pieces {
         reader.push(piece);

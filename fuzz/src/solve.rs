@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use buildkit_gha::gateway::internals::rewrite::{
-    Edit, Entry, read_llb_imports, read_solve, rewrite_llb_solve, rewrite_solve,
+    CacheEntry, EntryEdit, read_llb_imports, read_solve, rewrite_llb_solve, rewrite_solve,
     strip_cache_manifest,
 };
 
 /// Takes the data as a `Control.SolveRequest`, an `LLBBridge.SolveRequest` and a `SolveResponse`.
 pub fn body(data: &[u8]) {
-    if let Ok(same) = rewrite_solve(data, |_| Edit::Keep, |_| Edit::Keep) {
+    if let Ok(same) = rewrite_solve(data, |_| EntryEdit::Keep, |_| EntryEdit::Keep) {
         assert_eq!(same, data, "a Solve without a change");
         replaces_in_a_solve(data);
     }
-    if let Ok(same) = rewrite_llb_solve(data, |_| Edit::Keep) {
+    if let Ok(same) = rewrite_llb_solve(data, |_| EntryEdit::Keep) {
         assert_eq!(same, data, "an LLBBridge.Solve without a change");
         replaces_in_an_llb_solve(data);
     }
@@ -23,25 +23,25 @@ pub fn body(data: &[u8]) {
     let _ = strip_cache_manifest(data, |_| true);
 }
 
-fn ours() -> Entry {
-    Entry {
+fn ours() -> CacheEntry {
+    CacheEntry {
         kind: "ours".to_owned(),
         attrs: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
     }
 }
 
-fn replace(entry: &Entry) -> Edit {
+fn replace(entry: &CacheEntry) -> EntryEdit {
     if entry.kind == "gha" {
-        Edit::Replace(vec![ours()])
+        EntryEdit::Replace(vec![ours()])
     } else {
-        Edit::Keep
+        EntryEdit::Keep
     }
 }
 
-fn replaced(entries: &[Entry]) -> Vec<Entry> {
-    let replaced = |entry: &Entry| match replace(entry) {
-        Edit::Replace(entries) => entries,
-        Edit::Keep => vec![entry.clone()],
+fn replaced(entries: &[CacheEntry]) -> Vec<CacheEntry> {
+    let replaced = |entry: &CacheEntry| match replace(entry) {
+        EntryEdit::Replace(entries) => entries,
+        EntryEdit::Keep => vec![entry.clone()],
     };
     entries.iter().flat_map(replaced).collect()
 }
@@ -55,7 +55,7 @@ fn replaces_in_a_solve(data: &[u8]) {
         .partition(|entry| *entry == ours());
     expected.extend(others);
     // An export that looks like ours already is not moved, so only the order may differ.
-    let sorted = |mut entries: Vec<Entry>| {
+    let sorted = |mut entries: Vec<CacheEntry>| {
         entries.sort_by_key(|entry| format!("{} {:?}", entry.kind, entry.attrs));
         entries
     };
@@ -63,7 +63,7 @@ fn replaces_in_a_solve(data: &[u8]) {
     assert_eq!(after.imports, replaced(&before.imports));
     assert_eq!(after.build_ref, before.build_ref);
     assert_eq!(after.session, before.session);
-    assert_eq!(after.frontend, before.frontend);
+    assert_eq!(after.has_frontend, before.has_frontend);
 }
 
 fn replaces_in_an_llb_solve(data: &[u8]) {

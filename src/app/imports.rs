@@ -21,7 +21,7 @@ pub(super) struct ImportPlan {
 pub(super) fn identity(config: &GatewayConfig) -> Result<Option<Identity>, BuildError> {
     let imports = &config.imports;
     let identity = match (&imports.tls, &config.buildkitd) {
-        (Some(files), _) => Identity::of_files(files),
+        (Some(files), _) => Identity::from_files(files),
         (None, Buildkitd::Child { .. }) if imports.url.is_none() => {
             Identity::ephemeral(imports.listen.ip())
         }

@@ -79,7 +79,7 @@ impl Lifecycle {
                     let left = deadline.saturating_duration_since(Instant::now()).as_secs();
                     tracing::info!(
                         "waiting for {}, at most {left} s more; another signal ends them at once",
-                        interceptor.state()
+                        interceptor.activity()
                     );
                 }
             }
@@ -102,7 +102,7 @@ impl Lifecycle {
 
     /// Ends everything now, and says what is lost by it.
     async fn kill(&mut self, why: &str) -> u8 {
-        let state = self.interceptor.state();
+        let state = self.interceptor.activity();
         if state.builds > 0 {
             tracing::warn!("{why}: {state} are cut off, and what they have not saved is lost");
         } else {
@@ -142,7 +142,7 @@ impl Lifecycle {
 
     /// The line that SIGUSR1 asks for.
     fn log_state(&self) {
-        let state = self.interceptor.state();
+        let state = self.interceptor.activity();
         tracing::info!(
             builds = state.builds,
             exports = state.exports,

@@ -10,7 +10,7 @@ use super::{
     session,
     transport::{
         intercept,
-        proxy::{self, Outcome, Respond},
+        proxy::{self, CallOutcome, Responder},
         routes::Route,
         upstream::Upstream,
     },
@@ -29,8 +29,8 @@ impl Client {
     pub async fn call(
         self: Arc<Self>,
         request: Request<RecvStream>,
-        mut respond: Respond,
-    ) -> Outcome {
+        mut respond: Responder,
+    ) -> CallOutcome {
         let callee = match self.upstream.requests().await {
             Ok(callee) => callee,
             Err(status) => {
@@ -39,13 +39,13 @@ impl Client {
             }
         };
         let interceptor = &self.interceptor;
-        match Route::of(request.uri().path()) {
+        match Route::from_path(request.uri().path()) {
             Route::Pass => proxy::forward(request, respond, callee).await,
             Route::Session => {
-                session::carry(request, respond, callee, interceptor, &self.tasks).await
+                session::forward(request, respond, callee, interceptor, &self.tasks).await
             }
             Route::Intercept(method) => {
-                intercept::carry(method, request, respond, callee, interceptor.as_ref()).await
+                intercept::forward(method, request, respond, callee, interceptor.as_ref()).await
             }
         }
     }

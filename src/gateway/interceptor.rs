@@ -20,7 +20,7 @@ pub trait Interceptor: Send + Sync + 'static {
     /// A whole request message of `Control.Solve`, its gRPC frame removed.
     ///
     /// Dropping the future means that the client has left.
-    async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus>;
+    async fn solve(&self, request: Bytes) -> Result<RewrittenSolve, GrpcStatus>;
 
     /// A whole request message of `LLBBridge.Solve`, with the build's ref (the metadata
     /// `buildkit-controlapi-buildid`). It may hold the call; dropping the future means that the
@@ -47,18 +47,18 @@ pub trait Interceptor: Send + Sync + 'static {
 }
 
 /// What becomes of one `Control.Solve`.
-pub struct Solve {
+pub struct RewrittenSolve {
     /// The message that buildkitd gets.
     pub request: Bytes,
     /// Lives as long as the call.
-    pub finish: Box<dyn Finish>,
+    pub completion: Box<dyn SolveCompletion>,
 }
 
 /// The end of one `Control.Solve`. Dropped without [`Finish::response`]: the call failed, or the
 /// client left.
-pub trait Finish: Send {
+pub trait SolveCompletion: Send {
     /// Edits the response message.
-    fn response(self: Box<Self>, message: Bytes) -> Bytes;
+    fn edit_response(self: Box<Self>, message: Bytes) -> Bytes;
 }
 
 /// Edits one `Control.Status` stream, message by message.

@@ -21,12 +21,14 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-pub use build::{BuildInterceptor, State};
+pub use build::{Activity, BuildInterceptor};
 pub use config::{
     CONFIG_VARIABLE, Config, DefaultCache, ImportTransport, InterceptorConfig, SECRET_VARIABLES,
 };
 use dispatch::Client;
-pub use interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor};
+pub use interceptor::{
+    Code, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
+};
 pub use transport::listener::BindError;
 use transport::{
     connection,
@@ -65,7 +67,7 @@ pub struct Gateway {
 struct Shared {
     upstream: Address,
     interceptor: Arc<dyn Interceptor>,
-    connections: connection::Shared,
+    connections: connection::ConnectionContext,
     tasks: Tasks,
 }
 
@@ -84,7 +86,7 @@ impl Gateway {
         let shared = Shared {
             upstream: config.upstream,
             interceptor,
-            connections: connection::Shared {
+            connections: connection::ConnectionContext {
                 resets: Arc::default(),
                 drain: tasks.shutdown().clone(),
             },
@@ -101,11 +103,11 @@ impl Gateway {
     /// Serves until shutdown is asked for; then takes no more connections, and the open ones end
     /// with their last calls, which [`Tasks::drain`] waits for.
     pub async fn run(self) {
-        let seats = ConnectionLimiter::new(MAX_CLIENTS.min(share_of_files(FILES)));
+        let limiter = ConnectionLimiter::new(MAX_CLIENTS.min(share_of_files(FILES)));
         let accepting = self
             .listeners
             .iter()
-            .map(|listener| accept(listener, &seats, &self.shared));
+            .map(|listener| accept(listener, &limiter, &self.shared));
         let accepting = futures_util::future::join_all(accepting);
         tokio::select! {
             _ = accepting => {}
@@ -114,13 +116,13 @@ impl Gateway {
     }
 }
 
-async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Shared) {
+async fn accept(listener: &Listener, limiter: &Arc<ConnectionLimiter>, shared: &Shared) {
     loop {
         let accepted = listener.accept().await;
-        seats.ready().await;
+        limiter.ready().await;
         match accepted {
             Ok((incoming, peer)) => {
-                let seat = seats.acquire();
+                let permit = limiter.acquire();
                 let client = Arc::new(Client {
                     upstream: Upstream::new(shared.upstream.clone(), shared.tasks.clone()),
                     interceptor: Arc::clone(&shared.interceptor),
@@ -128,12 +130,12 @@ async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Sh
                 });
                 let call = move |request, respond| Arc::clone(&client).call(request, respond);
                 let connections = shared.connections.clone();
-                let serve = connection::serve(incoming.open(), peer, seat, connections, call);
+                let serve = connection::serve(incoming.open(), peer, permit, connections, call);
                 shared.tasks.spawn("client connection", serve);
             }
             Err(error) => {
                 tracing::warn!(address = %listener.address(), %error, "cannot accept a client");
-                seats.evict_oldest();
+                limiter.evict_oldest();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::Bed;
+use crate::support::Fixture;
 
 /// Far above what a flood takes, and far below for ever.
 const BOUND: Duration = Duration::from_mins(1);
@@ -95,8 +95,8 @@ fn resident() -> u64 {
 }
 
 /// Sends everything, reading all that comes back, until one side is done.
-async fn flood(bed: &Bed, bytes: &[u8]) {
-    let (mut read, mut write) = bed.connect().await.into_split();
+async fn flood(fixture: &Fixture, bytes: &[u8]) {
+    let (mut read, mut write) = fixture.connect().await.into_split();
     let sending = async {
         // The gateway may hang up in the middle of it.
         let _ = write.write_all(PREFACE).await;
@@ -125,19 +125,19 @@ async fn floods_leave_the_gateway_alive_small_and_serving() {
         ("a head that unpacks", header_bomb()),
         ("streams that never end", streams()),
     ] {
-        let mut bed = Bed::start().await;
+        let mut fixture = Fixture::start().await;
         let before = resident();
-        let flooded = timeout(BOUND, flood(&bed, &bytes)).await;
+        let flooded = timeout(BOUND, flood(&fixture, &bytes)).await;
         flooded.unwrap_or_else(|_| panic!("{name}: the connection hangs"));
         let grown = resident().saturating_sub(before);
         assert!(grown < GROWTH, "{name}: {} MiB more", grown >> 20);
 
         let request = Request::post("http://client.example/moby.buildkit.v1.Control/Info");
         let request = request.body(()).unwrap();
-        let (response, _send) = bed.client.send_request(request, true).unwrap();
+        let (response, _send) = fixture.client.send_request(request, true).unwrap();
         let answered = async {
             loop {
-                let (request, mut respond) = bed.upstream.call().await;
+                let (request, mut respond) = fixture.upstream.call().await;
                 if request.uri().path().ends_with("/Info") {
                     respond.send_response(Response::new(()), true).unwrap();
                     return response.await.unwrap();

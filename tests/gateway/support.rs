@@ -8,7 +8,9 @@ use std::{
 use async_trait::async_trait;
 use buildkit_gha::{
     content,
-    gateway::{Config, Finish, Gateway, GrpcStatus, Interceptor, Solve, StatusEditor},
+    gateway::{
+        Config, Gateway, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
+    },
     lifecycle::{TaskGuard, Tasks},
     net::{Address, Owner},
     proto::control::StatusRequest,
@@ -26,7 +28,7 @@ use tokio::{
 /// More than any test has under way.
 const QUEUE: usize = 16;
 
-pub struct Bed {
+pub struct Fixture {
     pub client: SendRequest<Bytes>,
     pub upstream: Upstream,
     pub probe: Watch,
@@ -37,7 +39,7 @@ pub struct Bed {
     _dir: tempfile::TempDir,
 }
 
-impl Bed {
+impl Fixture {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let own = Tasks::default();
@@ -191,10 +193,10 @@ impl Drop for OnDrop {
 
 #[async_trait]
 impl Interceptor for Probe {
-    async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus> {
-        Ok(Solve {
+    async fn solve(&self, request: Bytes) -> Result<RewrittenSolve, GrpcStatus> {
+        Ok(RewrittenSolve {
             request: append(&request, ", changed"),
-            finish: Box::new(Finisher(self.on_drop("dropped"))),
+            completion: Box::new(Finisher(self.on_drop("dropped"))),
         })
     }
 
@@ -230,8 +232,8 @@ impl Interceptor for Probe {
 
 struct Finisher(OnDrop);
 
-impl Finish for Finisher {
-    fn response(mut self: Box<Self>, message: Bytes) -> Bytes {
+impl SolveCompletion for Finisher {
+    fn edit_response(mut self: Box<Self>, message: Bytes) -> Bytes {
         self.0.1 = "finished";
         append(&message, ", edited")
     }

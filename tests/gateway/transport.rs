@@ -1,7 +1,7 @@
 //! The gateway's transport between HTTP/2 peers that see every frame's meaning: metadata, bodies,
 //! half-close, trailers and resets, and the three calls that an interceptor changes.
 
-use crate::support::{self, Bed, frame, messages, read_all};
+use crate::support::{self, Fixture, frame, messages, read_all};
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, Request, Response};
@@ -38,9 +38,9 @@ async fn a_call_that_nobody_here_knows_passes_all_the_same() {
 }
 
 async fn passes(path: &str) {
-    let mut bed = Bed::start().await;
-    let (response, mut send) = bed.client.send_request(request(path), false).unwrap();
-    let (request, mut respond) = bed.upstream.call().await;
+    let mut fixture = Fixture::start().await;
+    let (response, mut send) = fixture.client.send_request(request(path), false).unwrap();
+    let (request, mut respond) = fixture.upstream.call().await;
     assert_eq!(request.uri().to_string(), format!("http://localhost{path}"));
     assert_eq!(request.headers()["te"], "trailers");
     assert_eq!(request.headers().get_all("x-many").iter().count(), 2);
@@ -65,10 +65,10 @@ async fn passes(path: &str) {
 
 #[tokio::test]
 async fn a_response_of_trailers_only_stays_one() {
-    let mut bed = Bed::start().await;
+    let mut fixture = Fixture::start().await;
     // The request has not ended, so buildkitd's server adds a reset without an error.
-    let (response, _send) = bed.client.send_request(request(PASS), false).unwrap();
-    let (received, mut respond) = bed.upstream.call().await;
+    let (response, _send) = fixture.client.send_request(request(PASS), false).unwrap();
+    let (received, mut respond) = fixture.upstream.call().await;
     let mut only = Response::new(());
     *only.headers_mut() = trailers("12");
     respond.send_response(only, true).unwrap();
@@ -80,16 +80,16 @@ async fn a_response_of_trailers_only_stays_one() {
 
 #[tokio::test]
 async fn resets_keep_their_codes_in_both_directions() {
-    let mut bed = Bed::start().await;
-    let (_response, mut send) = bed.client.send_request(request(PASS), false).unwrap();
-    let (received, _respond) = bed.upstream.call().await;
+    let mut fixture = Fixture::start().await;
+    let (_response, mut send) = fixture.client.send_request(request(PASS), false).unwrap();
+    let (received, _respond) = fixture.upstream.call().await;
     send.send_reset(Reason::CANCEL);
     let error = read_all(&mut received.into_body()).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::CANCEL));
 
     // After the request has ended, and with a response under way.
-    let (response, mut send) = bed.client.send_request(request(PASS), true).unwrap();
-    let (_received, mut respond) = bed.upstream.call().await;
+    let (response, mut send) = fixture.client.send_request(request(PASS), true).unwrap();
+    let (_received, mut respond) = fixture.upstream.call().await;
     let mut back = respond.send_response(Response::new(()), false).unwrap();
     let _response = response.await.unwrap();
     send.send_reset(Reason::INTERNAL_ERROR);
@@ -98,8 +98,8 @@ async fn resets_keep_their_codes_in_both_directions() {
         .unwrap();
     assert_eq!(reason, Reason::INTERNAL_ERROR);
 
-    let (response, _send) = bed.client.send_request(request(PASS), true).unwrap();
-    let (_received, mut respond) = bed.upstream.call().await;
+    let (response, _send) = fixture.client.send_request(request(PASS), true).unwrap();
+    let (_received, mut respond) = fixture.upstream.call().await;
     respond.send_reset(Reason::REFUSED_STREAM);
     let error = response.await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM));
@@ -107,9 +107,9 @@ async fn resets_keep_their_codes_in_both_directions() {
 
 #[tokio::test]
 async fn a_daemon_that_is_not_there_is_unavailable_in_words() {
-    let mut bed = Bed::start().await;
-    let path = bed.upstream.leave();
-    let (response, _) = bed.client.send_request(request(PASS), true).unwrap();
+    let mut fixture = Fixture::start().await;
+    let path = fixture.upstream.leave();
+    let (response, _) = fixture.client.send_request(request(PASS), true).unwrap();
     let response = response.await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "14");
     let words = response.headers()["grpc-message"].to_str().unwrap();
@@ -118,13 +118,13 @@ async fn a_daemon_that_is_not_there_is_unavailable_in_words() {
 
 #[tokio::test]
 async fn a_solve_is_changed_both_ways() {
-    let mut bed = Bed::start().await;
-    let (response, mut send) = bed.client.send_request(request(SOLVE), false).unwrap();
+    let mut fixture = Fixture::start().await;
+    let (response, mut send) = fixture.client.send_request(request(SOLVE), false).unwrap();
     // Cut inside the prefix: a message comes in any pieces.
     let whole = frame("solve me");
     send.send_data(whole.slice(..3), false).unwrap();
     send.send_data(whole.slice(3..), true).unwrap();
-    let (received, mut respond) = bed.upstream.call().await;
+    let (received, mut respond) = fixture.upstream.call().await;
     let body = read_all(&mut received.into_body()).await.unwrap();
     assert_eq!(messages(&body), ["solve me, changed"]);
 
@@ -137,45 +137,45 @@ async fn a_solve_is_changed_both_ways() {
         ["solved, edited"]
     );
     assert_eq!(body.trailers().await.unwrap().unwrap(), trailers("0"));
-    assert_eq!(bed.probe.event().await, "finished");
+    assert_eq!(fixture.probe.event().await, "finished");
 }
 
 #[tokio::test]
 async fn a_solve_that_fails_drops_its_guard() {
-    let mut bed = Bed::start().await;
-    let (response, mut send) = bed.client.send_request(request(SOLVE), false).unwrap();
+    let mut fixture = Fixture::start().await;
+    let (response, mut send) = fixture.client.send_request(request(SOLVE), false).unwrap();
     send.send_data(frame("solve me"), true).unwrap();
-    let (_received, mut respond) = bed.upstream.call().await;
+    let (_received, mut respond) = fixture.upstream.call().await;
     let mut only = Response::new(());
     *only.headers_mut() = trailers("2");
     respond.send_response(only, true).unwrap();
     let response = response.await.unwrap();
     assert_eq!(response.headers()["grpc-status-details-bin"], "CAUSBG9vcHM");
-    assert_eq!(bed.probe.event().await, "dropped");
+    assert_eq!(fixture.probe.event().await, "dropped");
 }
 
 #[tokio::test]
 async fn a_held_call_ends_with_its_client() {
-    let mut bed = Bed::start().await;
+    let mut fixture = Fixture::start().await;
     let mut held = request(LLB_SOLVE);
     let build = "the-build".parse().unwrap();
     held.headers_mut()
         .insert("buildkit-controlapi-buildid", build);
-    let (_response, mut send) = bed.client.send_request(held, false).unwrap();
+    let (_response, mut send) = fixture.client.send_request(held, false).unwrap();
     send.send_data(frame("hold"), true).unwrap();
-    assert_eq!(bed.probe.event().await, "holding for the-build");
+    assert_eq!(fixture.probe.event().await, "holding for the-build");
     send.send_reset(Reason::CANCEL);
-    assert_eq!(bed.probe.event().await, "let go");
+    assert_eq!(fixture.probe.event().await, "let go");
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_refused_in_words() {
-    let mut bed = Bed::start().await;
+    let mut fixture = Fixture::start().await;
     for (prefix, code, words) in [
         ([0, 2, 0, 0, 0], "8", "longer than the limit"),
         ([1, 0, 0, 0, 1], "12", "compressed"),
     ] {
-        let (response, mut send) = bed.client.send_request(request(SOLVE), false).unwrap();
+        let (response, mut send) = fixture.client.send_request(request(SOLVE), false).unwrap();
         send.send_data(Bytes::copy_from_slice(&prefix), false)
             .unwrap();
         let response = response.await.unwrap();
@@ -187,15 +187,15 @@ async fn what_cannot_be_read_is_refused_in_words() {
 
 #[tokio::test]
 async fn a_status_stream_is_edited_and_added_to() {
-    let mut bed = Bed::start().await;
-    let (response, mut send) = bed.client.send_request(request(STATUS), false).unwrap();
+    let mut fixture = Fixture::start().await;
+    let (response, mut send) = fixture.client.send_request(request(STATUS), false).unwrap();
     send.send_data(frame("\x0a\x03ref"), true).unwrap();
-    let (_received, mut respond) = bed.upstream.call().await;
-    assert_eq!(bed.probe.event().await, "status of ref");
+    let (_received, mut respond) = fixture.upstream.call().await;
+    assert_eq!(fixture.probe.event().await, "status of ref");
     let mut back = respond.send_response(Response::new(()), false).unwrap();
     let mut body = response.await.unwrap().into_body();
 
-    bed.probe.inject("ours").await;
+    fixture.probe.inject("ours").await;
     assert_eq!(support::next_message(&mut body).await, "ours");
     back.send_data(frame("theirs"), false).unwrap();
     assert_eq!(support::next_message(&mut body).await, "theirs, edited");
@@ -206,13 +206,16 @@ async fn a_status_stream_is_edited_and_added_to() {
 
 #[tokio::test]
 async fn no_task_outlives_its_client() {
-    let mut bed = Bed::start().await;
-    let (_response, send) = bed.client.send_request(request(PASS), false).unwrap();
-    let call = bed.upstream.call().await;
-    assert!(bed.tasks.count() > 0);
+    let mut fixture = Fixture::start().await;
+    let (_response, send) = fixture.client.send_request(request(PASS), false).unwrap();
+    let call = fixture.upstream.call().await;
+    assert!(fixture.tasks.count() > 0);
     drop(send);
-    bed.hang_up();
+    fixture.hang_up();
     drop(call);
-    bed.tasks.drain(std::time::Duration::from_secs(10)).await;
-    assert_eq!(bed.tasks.count(), 0);
+    fixture
+        .tasks
+        .drain(std::time::Duration::from_secs(10))
+        .await;
+    assert_eq!(fixture.tasks.count(), 0);
 }

@@ -7,7 +7,7 @@ use crate::cache::Usage;
 
 /// What the gateway has in hand at a moment. All but `connections` is 0 when no client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
+pub struct Activity {
     /// Builds in flight.
     pub builds: usize,
     /// Their cache exports that have begun and are not done.
@@ -22,7 +22,7 @@ pub struct State {
     pub spool: Usage,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |count: usize, what: &str| match count {
             1 => format!("1 {what}"),
@@ -48,9 +48,9 @@ impl BuildInterceptor {
     }
 
     /// What there is now.
-    pub fn state(&self) -> State {
+    pub fn activity(&self) -> Activity {
         let (builds, exports) = self.builds.count();
-        State {
+        Activity {
             builds,
             exports,
             sessions: self.sessions.count(),

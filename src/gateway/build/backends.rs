@@ -6,16 +6,16 @@ use async_trait::async_trait;
 
 use crate::{
     cache::{Blob, ConfirmedLayer, FetchError, ImportJob, Relay, RelayError},
-    gateway::endpoint::{Backend, Body, Failure, Found, Object, Readable},
+    gateway::endpoint::{Backend, BackendError, Body, ErrorKind, Found, Object, Readable},
     protocol::key,
 };
 
 /// An import: the indexes that were loaded, and layers that were looked up and probed.
-pub struct Import(pub Arc<ImportJob>);
+pub struct ImportBackend(pub Arc<ImportJob>);
 
 #[async_trait]
-impl Backend for Import {
-    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, Failure> {
+impl Backend for ImportBackend {
+    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, BackendError> {
         for key in keys {
             if let Some(found) = self.find(key).await {
                 return Ok(Some(found));
@@ -29,7 +29,7 @@ impl Backend for Import {
     }
 }
 
-impl Import {
+impl ImportBackend {
     async fn find(&self, key: &str) -> Option<Found> {
         let object: Arc<dyn Object> = if let Some(digest) = key::blob_digest(key) {
             Arc::new(self.0.confirm(digest).await?)
@@ -37,7 +37,7 @@ impl Import {
             Arc::new(signature)
         } else {
             let index = self.0.index(key)?;
-            let object = Index {
+            let object = IndexObject {
                 job: Arc::clone(&self.0),
                 base: key.to_owned(),
             };
@@ -54,16 +54,19 @@ impl Import {
 }
 
 /// An index, which is not held here: the import drops it with its build.
-struct Index {
+struct IndexObject {
     job: Arc<ImportJob>,
     base: String,
 }
 
 #[async_trait]
-impl Object for Index {
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+impl Object for IndexObject {
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
         let index = self.job.index(&self.base);
-        let ended = || Failure::Invalid("the build of this cache index has ended".into());
+        let ended = || {
+            let words = "the build of this cache index has ended";
+            BackendError::new(ErrorKind::InvalidRequest, words)
+        };
         Ok(Box::new(index.ok_or_else(ended)?.raw))
     }
 }
@@ -71,7 +74,7 @@ impl Object for Index {
 /// A layer is fetched when it is asked for.
 #[async_trait]
 impl Object for ConfirmedLayer {
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
         Ok(Box::new(ConfirmedLayer::open(self).await?))
     }
 }
@@ -86,22 +89,22 @@ impl Readable for Blob {
     }
 }
 
-impl From<FetchError> for Failure {
+impl From<FetchError> for BackendError {
     fn from(error: FetchError) -> Self {
-        Self::Upstream(error.to_string())
+        Self::new(ErrorKind::Upstream, error)
     }
 }
 
 /// An export that BuildKit makes itself: its calls are passed on.
-pub struct Export(pub Arc<Relay>);
+pub struct ExportBackend(pub Arc<Relay>);
 
 #[async_trait]
-impl Backend for Export {
+impl Backend for ExportBackend {
     fn is_shared(&self) -> bool {
         false
     }
 
-    async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, Failure> {
+    async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, BackendError> {
         let Some(entry) = self.0.lookup(keys, version).await? else {
             return Ok(None);
         };
@@ -112,15 +115,15 @@ impl Backend for Export {
         }))
     }
 
-    async fn reserve(&self, key: &str, version: &str) -> Result<i64, Failure> {
+    async fn reserve(&self, key: &str, version: &str) -> Result<i64, BackendError> {
         Ok(self.0.reserve(key, version).await?)
     }
 
-    async fn write(&self, id: i64, range: Range<u64>, body: Body) -> Result<(), Failure> {
+    async fn write(&self, id: i64, range: Range<u64>, body: Body) -> Result<(), BackendError> {
         Ok(self.0.write(id, range.start, body).await?)
     }
 
-    async fn commit(&self, id: i64, size: u64) -> Result<(), Failure> {
+    async fn commit(&self, id: i64, size: u64) -> Result<(), BackendError> {
         Ok(self.0.commit(id, size).await?)
     }
 }
@@ -130,24 +133,26 @@ struct NotServed;
 
 #[async_trait]
 impl Object for NotServed {
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
-        Err(Failure::Invalid(
-            "this is the gateway's export endpoint: nothing can be read here".into(),
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
+        Err(BackendError::new(
+            ErrorKind::InvalidRequest,
+            "this is the gateway's export endpoint: nothing can be read here",
         ))
     }
 }
 
-impl From<RelayError> for Failure {
+impl From<RelayError> for BackendError {
     fn from(error: RelayError) -> Self {
-        match error {
-            RelayError::Exists(_) => Self::AlreadyExists(error.to_string()),
+        let kind = match error {
+            RelayError::Exists(_) => ErrorKind::AlreadyExists,
             RelayError::Unknown(_)
             | RelayError::TooMany
             | RelayError::Incomplete { .. }
-            | RelayError::Body(_) => Self::Invalid(error.to_string()),
+            | RelayError::Body(_) => ErrorKind::InvalidRequest,
             RelayError::Remote(_) | RelayError::Layer { .. } | RelayError::Spool(_) => {
-                Self::Upstream(error.to_string())
+                ErrorKind::Upstream
             }
-        }
+        };
+        Self::new(kind, error)
     }
 }

@@ -1,4 +1,4 @@
-//! The builds in flight: what the gateway made for each, so that all calls of one build agree.
+//! The builds in flight: what the gateway keeps for each, so that all calls of one build agree.
 //!
 //! A build begins with its Control.Solve and ends when that call ends, however it ends. Its
 //! LLBBridge.Solve calls and its Status streams find it by the ref that they share.
@@ -6,17 +6,19 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    progress::{Board, ExportRows},
-    rewrite::{Edit, Entry},
+    cache_entry::CacheEntry,
+    progress::{BuildProgress, ExportVertices},
+    rewrite::EntryEdit,
 };
 use crate::{
     cache::{ExportJob, ImportJob},
@@ -28,57 +30,57 @@ use crate::{
 /// Everything that builds share.
 pub struct Builds {
     endpoint: Endpoint,
-    live: Mutex<HashMap<String, Weak<Build>>>,
-    /// How many are in `live`; changed under its lock.
+    by_ref: Mutex<HashMap<String, Weak<Build>>>,
+    /// How many are in `by_ref`; changed under its lock.
     in_flight: watch::Sender<usize>,
     closed: AtomicBool,
-    boards: Mutex<HashMap<String, Weak<Board>>>,
-    export_rows: Arc<ExportRows>,
+    progress: Mutex<HashMap<String, Weak<BuildProgress>>>,
+    export_vertices: Arc<ExportVertices>,
     stores: Mutex<HashMap<String, Arc<dyn content::Host>>>,
 }
 
 /// One build in flight.
 pub struct Build {
     builds: Arc<Builds>,
-    /// What the build's viewers see.
-    pub board: Arc<Board>,
+    /// What the build's clients see.
+    pub progress: Arc<BuildProgress>,
     /// The ref that all its calls carry.
     pub reference: String,
     /// What became of each import, by its canonical attributes. Held while it is being decided, so
     /// that two calls cannot decide differently.
-    pub imports: tokio::sync::Mutex<BTreeMap<String, Import>>,
+    pub imports: tokio::sync::Mutex<BTreeMap<String, PlannedImport>>,
     /// How long the build may still wait for indexes; None before the first wait. Held while one
     /// call waits, so that all waits together take no longer than one may.
     pub index_wait: tokio::sync::Mutex<Option<Duration>>,
-    default_cache: OnceLock<Entry>,
-    state: Mutex<Made>,
+    default_cache: OnceLock<CacheEntry>,
+    resources: Mutex<BuildResources>,
 }
 
 /// What became of an import entry.
 #[derive(Clone)]
-pub struct Import {
+pub struct PlannedImport {
     /// What stands in its place, in all four places.
-    pub edit: Edit,
+    pub edit: EntryEdit,
     /// The job behind it, if there is one.
     pub job: Option<Arc<ImportJob>>,
 }
 
-impl Import {
+impl PlannedImport {
     /// An import that cannot be used; the build's log says why.
     pub fn dropped() -> Self {
         Self {
-            edit: Edit::REMOVE,
+            edit: EntryEdit::REMOVE,
             job: None,
         }
     }
 }
 
 #[derive(Default)]
-struct Made {
+struct BuildResources {
     exports: Vec<Arc<ExportJob>>,
     stores: Vec<String>,
     accesses: Vec<Access>,
-    odd: HashSet<String>,
+    reported: HashSet<String>,
 }
 
 impl Builds {
@@ -86,33 +88,33 @@ impl Builds {
     pub fn new(endpoint: Endpoint) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
-            live: Mutex::default(),
+            by_ref: Mutex::default(),
             in_flight: watch::Sender::new(0),
             closed: AtomicBool::new(false),
-            boards: Mutex::default(),
-            export_rows: Arc::default(),
+            progress: Mutex::default(),
+            export_vertices: Arc::default(),
             stores: Mutex::default(),
         })
     }
 
     /// Begins the build `build_ref`, or joins it if a call of it is in flight already.
     pub fn begin(self: &Arc<Self>, build_ref: &str) -> Arc<Build> {
-        let board = self.board(build_ref);
-        let mut live = lock(&self.live);
-        if let Some(build) = live.get(build_ref).and_then(Weak::upgrade) {
+        let progress = self.progress(build_ref);
+        let mut by_ref = self.by_ref.lock();
+        if let Some(build) = by_ref.get(build_ref).and_then(Weak::upgrade) {
             return build;
         }
         let build = Arc::new(Build {
             builds: Arc::clone(self),
-            board,
+            progress,
             reference: build_ref.to_owned(),
             imports: tokio::sync::Mutex::default(),
             index_wait: tokio::sync::Mutex::default(),
             default_cache: OnceLock::new(),
-            state: Mutex::default(),
+            resources: Mutex::default(),
         });
-        live.insert(build_ref.to_owned(), Arc::downgrade(&build));
-        self.in_flight.send_replace(live.len());
+        by_ref.insert(build_ref.to_owned(), Arc::downgrade(&build));
+        self.in_flight.send_replace(by_ref.len());
         self.endpoint.set_idle(false);
         build
     }
@@ -136,7 +138,9 @@ impl Builds {
 
     /// How many builds are in flight, and how many of their exports are under way.
     pub fn count(&self) -> (usize, usize) {
-        let builds: Vec<_> = lock(&self.live)
+        let builds: Vec<_> = self
+            .by_ref
+            .lock()
             .values()
             .filter_map(Weak::upgrade)
             .collect();
@@ -146,24 +150,27 @@ impl Builds {
 
     /// The build of that ref, if it is in flight.
     pub fn find(&self, build_ref: &str) -> Option<Arc<Build>> {
-        lock(&self.live).get(build_ref)?.upgrade()
+        self.by_ref.lock().get(build_ref)?.upgrade()
     }
 
-    /// The board of a build, which a Status stream may ask for before the build begins.
-    pub fn board(&self, build_ref: &str) -> Arc<Board> {
-        let mut boards = lock(&self.boards);
-        if let Some(board) = boards.get(build_ref).and_then(Weak::upgrade) {
-            return board;
+    /// The progress of a build, which a Status stream may ask for before the build begins.
+    pub fn progress(&self, build_ref: &str) -> Arc<BuildProgress> {
+        let mut all = self.progress.lock();
+        if let Some(progress) = all.get(build_ref).and_then(Weak::upgrade) {
+            return progress;
         }
-        boards.retain(|_, board| board.strong_count() > 0);
-        let board = Arc::new(Board::new(build_ref, Arc::clone(&self.export_rows)));
-        boards.insert(build_ref.to_owned(), Arc::downgrade(&board));
-        board
+        all.retain(|_, progress| progress.strong_count() > 0);
+        let progress = Arc::new(BuildProgress::new(
+            build_ref,
+            Arc::clone(&self.export_vertices),
+        ));
+        all.insert(build_ref.to_owned(), Arc::downgrade(&progress));
+        progress
     }
 
     /// The content host of a store id, if a build in flight made it.
     pub fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>> {
-        lock(&self.stores).get(store_id).cloned()
+        self.stores.lock().get(store_id).cloned()
     }
 
     /// The endpoint that buildkitd reads from.
@@ -174,46 +181,46 @@ impl Builds {
 
 impl Build {
     /// Says that the build named no cache and has this one instead, in all its calls.
-    pub fn set_default_cache(&self, entry: Entry) {
+    pub fn set_default_cache(&self, entry: CacheEntry) {
         self.default_cache.get_or_init(|| entry);
     }
 
     /// The cache that the build has because it named none.
-    pub fn default_cache(&self) -> Option<&Entry> {
+    pub fn default_cache(&self) -> Option<&CacheEntry> {
         self.default_cache.get()
     }
 
     /// Answers Content calls for `store_id` with `host` as long as the build lives.
-    pub fn serve(&self, store_id: &str, host: Arc<dyn content::Host>) {
-        lock(&self.builds.stores).insert(store_id.to_owned(), host);
-        lock(&self.state).stores.push(store_id.to_owned());
+    pub fn add_content_host(&self, store_id: &str, host: Arc<dyn content::Host>) {
+        self.builds.stores.lock().insert(store_id.to_owned(), host);
+        self.resources.lock().stores.push(store_id.to_owned());
     }
 
     /// Keeps an export; it is cancelled if it is not done when the build ends.
-    pub fn keep_export(&self, job: Arc<ExportJob>) {
-        lock(&self.state).exports.push(job);
+    pub fn add_export(&self, job: Arc<ExportJob>) {
+        self.resources.lock().exports.push(job);
     }
 
     fn exports(&self) -> usize {
-        let state = lock(&self.state);
-        let under_way = state.exports.iter().filter(|job| job.is_under_way());
+        let resources = self.resources.lock();
+        let under_way = resources.exports.iter().filter(|job| job.is_under_way());
         under_way.count()
     }
 
     /// Keeps a handle of the endpoint; it is retired when the build ends.
-    pub fn keep_access(&self, access: Access) {
-        lock(&self.state).accesses.push(access);
+    pub fn add_access(&self, access: Access) {
+        self.resources.lock().accesses.push(access);
     }
 
-    /// True the first time that this oddity of an entry is met in this build.
-    pub fn first_sight(&self, odd: &str) -> bool {
-        lock(&self.state).odd.insert(odd.to_owned())
+    /// True the first time that the build's log is to have this text about an entry.
+    pub fn is_first_report(&self, text: &str) -> bool {
+        self.resources.lock().reported.insert(text.to_owned())
     }
 
     /// True if `digest` is the manifest of an export of ours.
     pub fn wrote_manifest(&self, digest: Digest) -> bool {
-        let state = lock(&self.state);
-        state
+        let resources = self.resources.lock();
+        resources
             .exports
             .iter()
             .any(|job| job.manifest() == Some(digest))
@@ -222,26 +229,22 @@ impl Build {
 
 impl Drop for Build {
     fn drop(&mut self) {
-        let made = std::mem::take(&mut *lock(&self.state));
-        for job in made.exports {
+        let resources = std::mem::take(&mut *self.resources.lock());
+        for job in resources.exports {
             job.cancel();
         }
         {
-            let mut stores = lock(&self.builds.stores);
-            for store in &made.stores {
+            let mut stores = self.builds.stores.lock();
+            for store in &resources.stores {
                 stores.remove(store);
             }
         }
-        for access in &made.accesses {
+        for access in &resources.accesses {
             self.builds.endpoint.retire(access);
         }
-        let mut live = lock(&self.builds.live);
-        live.retain(|_, build| build.strong_count() > 0);
-        self.builds.in_flight.send_replace(live.len());
-        self.builds.endpoint.set_idle(live.is_empty());
+        let mut by_ref = self.builds.by_ref.lock();
+        by_ref.retain(|_, build| build.strong_count() > 0);
+        self.builds.in_flight.send_replace(by_ref.len());
+        self.builds.endpoint.set_idle(by_ref.is_empty());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

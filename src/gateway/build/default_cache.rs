@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::{
     builds::Build,
-    entry,
+    cache_entry::{CacheEntry, GHA},
     interceptor::BuildInterceptor,
-    rewrite::{self, Entry, SolveRequest},
+    rewrite::{self, SolveRequest},
 };
 use crate::{cache::Event, wire::WireError};
 
@@ -22,12 +22,12 @@ impl BuildInterceptor {
         if read.is_internal || read.names_gha() {
             return Ok((request, read));
         }
-        let Some(attrs) = &self.settings.default_cache else {
-            self.say_that_no_cache_came(build);
+        let Some(attrs) = &self.config.default_cache else {
+            self.note_missing_cache(build);
             return Ok((request, read));
         };
-        let entry = Entry {
-            kind: entry::GHA.into(),
+        let entry = CacheEntry {
+            kind: GHA.into(),
             attrs: attrs.clone(),
         };
         let request = rewrite::add_to_solve(&request, &entry)?;
@@ -36,22 +36,25 @@ impl BuildInterceptor {
             "this build names no cache of type=gha: BUILDKIT_GHA_DEFAULT_CACHE is used ({})",
             named.join(",")
         );
-        build.board.reporter().report(Event::Note(note));
+        build.progress.reporter().report(Event::Note(note));
         build.set_default_cache(entry);
         let read = rewrite::read_solve(&request)?;
         Ok((request.into(), read))
     }
 
     /// The operator has set a cache up and the build names none: buildx may have left its entry out.
-    fn say_that_no_cache_came(&self, build: &Build) {
-        if self.settings.overrides.service.url().is_none() {
+    fn note_missing_cache(&self, build: &Build) {
+        if self.config.overrides.service.url().is_none() {
             return;
         }
         let note = "no cache entry of type=gha came with this build, though BUILDKIT_GHA_URL and \
                     BUILDKIT_GHA_TOKEN are set; buildx leaves one out that has no url and no token: \
                     any will do, as in type=gha,url=http://cache/,token=any; \
                     BUILDKIT_GHA_DEFAULT_CACHE on the builder gives such builds a cache";
-        build.board.reporter().report(Event::Note(note.to_owned()));
+        build
+            .progress
+            .reporter()
+            .report(Event::Note(note.to_owned()));
     }
 }
 
@@ -60,12 +63,12 @@ impl BuildInterceptor {
 pub(super) fn add_import(
     build: &Build,
     request: Bytes,
-    mut imports: Vec<Entry>,
-) -> Result<(Bytes, Vec<Entry>), WireError> {
+    mut imports: Vec<CacheEntry>,
+) -> Result<(Bytes, Vec<CacheEntry>), WireError> {
     let Some(entry) = build.default_cache() else {
         return Ok((request, imports));
     };
-    if imports.iter().any(Entry::is_gha) {
+    if imports.iter().any(CacheEntry::is_gha) {
         return Ok((request, imports));
     }
     let request = rewrite::add_to_llb_solve(&request, entry)?;

@@ -1,31 +1,19 @@
-//! Reading one `gha` entry, and what people are told where it cannot be used.
+//! Reads the attributes of one `gha` entry. What cannot be used is left out with a warning, or refused
+//! with an error where the user wrote `ignore-error=false`.
 
-use super::{builds::Build, rewrite::Entry};
+use super::{builds::Build, cache_entry::CacheEntry};
 use crate::{
     cache::attributes::{self, Attributes, Overrides},
     gateway::interceptor::{Code, GrpcStatus},
 };
 
-/// The type of the entries that the gateway takes over.
-pub const GHA: &str = "gha";
-
-/// A Solve that is refused, because the user wrote `ignore-error=false`.
-pub type Refusal = GrpcStatus;
-
-impl Entry {
-    /// True if the gateway takes this entry over.
-    pub fn is_gha(&self) -> bool {
-        self.kind == GHA
-    }
-}
-
 /// Reads an entry. None: it cannot be used, which the build's log says.
 pub async fn read(
     build: &Build,
-    entry: &Entry,
+    entry: &CacheEntry,
     overrides: &Overrides,
     what: &str,
-) -> Result<Option<Attributes>, Refusal> {
+) -> Result<Option<Attributes>, GrpcStatus> {
     let overrides = match overrides.of_this_build().await {
         Ok(overrides) => overrides,
         Err(error) => {
@@ -34,17 +22,17 @@ pub async fn read(
         }
     };
     if let Some(warning) = overrides.service.warning()
-        && build.first_sight(&warning)
+        && build.is_first_report(&warning)
     {
-        build.board.warn(warning, Vec::new());
+        build.progress.warn(warning, Vec::new());
     }
     let parsed = attributes::parse(&entry.attrs, &overrides);
     let unknown = parsed.unknown.iter();
     let unknown = unknown.map(|name| format!("unknown attribute {name:?} is ignored"));
     let ignored = parsed.ignored.iter().map(ToString::to_string);
-    for odd in unknown.chain(ignored) {
-        if build.first_sight(&odd) {
-            build.board.warn(format!("type=gha: {odd}"), Vec::new());
+    for text in unknown.chain(ignored) {
+        if build.is_first_report(&text) {
+            build.progress.warn(format!("type=gha: {text}"), Vec::new());
         }
     }
     match parsed.spec {
@@ -54,13 +42,13 @@ pub async fn read(
 }
 
 /// Leaves an entry out with a warning, or refuses the Solve where the user wants that.
-pub fn skip(build: &Build, what: &str, reason: &str, ignore_error: bool) -> Result<(), Refusal> {
+pub fn skip(build: &Build, what: &str, reason: &str, ignore_error: bool) -> Result<(), GrpcStatus> {
     if !ignore_error {
         let message = format!("cache {what}: {reason}");
         return Err(GrpcStatus::new(Code::InvalidArgument, message));
     }
     build
-        .board
+        .progress
         .warn(format!("cache {what} skipped: {reason}"), Vec::new());
     Ok(())
 }

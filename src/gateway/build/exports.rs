@@ -9,14 +9,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     backends,
     builds::Build,
-    entry::{self, Refusal},
+    cache_entry::{CacheEntry, GHA},
+    entry,
     interceptor::BuildInterceptor,
     own_manifest::OwnManifest,
-    rewrite::{Edit, Entry, SolveRequest},
+    rewrite::{EntryEdit, SolveRequest},
 };
 use crate::{
-    cache::attributes::{self, Attributes},
+    cache::{
+        Refused,
+        attributes::{self, Attributes},
+    },
     digest::Digest,
+    gateway::interceptor::GrpcStatus,
 };
 
 /// How long a Solve waits for its session. BuildKit gives up after 5 s, and its error would fail
@@ -29,18 +34,20 @@ impl BuildInterceptor {
         &self,
         build: &Build,
         request: &SolveRequest,
-    ) -> Result<BTreeMap<String, Edit>, Refusal> {
+    ) -> Result<BTreeMap<String, EntryEdit>, GrpcStatus> {
         let mut edits = BTreeMap::new();
-        let mut ours = 0;
+        let mut planned = 0;
         for entry in request.exports.iter().filter(|entry| entry.is_gha()) {
             let key = attributes::canonical(&entry.attrs);
             if edits.contains_key(&key) {
                 // BuildKit itself refuses two exports that are the same.
                 continue;
             }
-            let edit = self.plan_export(build, request, entry, &key, ours).await?;
-            if edit != Edit::REMOVE {
-                ours += 1;
+            let edit = self
+                .plan_export(build, request, entry, &key, planned)
+                .await?;
+            if edit != EntryEdit::REMOVE {
+                planned += 1;
             }
             edits.insert(key, edit);
         }
@@ -51,32 +58,31 @@ impl BuildInterceptor {
         &self,
         build: &Build,
         request: &SolveRequest,
-        entry: &Entry,
+        entry: &CacheEntry,
         key: &str,
         index: usize,
-    ) -> Result<Edit, Refusal> {
-        let Some(spec) = entry::read(build, entry, &self.settings.overrides, "export").await?
-        else {
-            return Ok(Edit::REMOVE);
+    ) -> Result<EntryEdit, GrpcStatus> {
+        let Some(spec) = entry::read(build, entry, &self.config.overrides, "export").await? else {
+            return Ok(EntryEdit::REMOVE);
         };
         let ignore_error = spec.ignores_errors();
-        let made = if self.streams(build, request).await {
+        let replacement = if self.can_stream(build, request).await {
             self.stream(build, request, &spec, key, index)
         } else {
             self.relay(build, &spec)
         };
-        match made {
-            Ok(entry) => Ok(Edit::Replace(vec![entry])),
+        match replacement {
+            Ok(entry) => Ok(EntryEdit::Replace(vec![entry])),
             Err(refused) => {
                 entry::skip(build, "export", &refused.to_string(), ignore_error)?;
-                Ok(Edit::REMOVE)
+                Ok(EntryEdit::REMOVE)
             }
         }
     }
 
     /// True if the export can go over the build's session.
-    async fn streams(&self, build: &Build, request: &SolveRequest) -> bool {
-        if self.settings.signed {
+    async fn can_stream(&self, build: &Build, request: &SolveRequest) -> bool {
+        if self.config.signed {
             return false;
         }
         let session = &request.session;
@@ -97,36 +103,38 @@ impl BuildInterceptor {
         spec: &Attributes,
         key: &str,
         index: usize,
-    ) -> Result<Entry, crate::cache::Refused> {
-        let row = build.board.export_row(&request.session, index);
+    ) -> Result<CacheEntry, Refused> {
+        let vertex = build.progress.export_vertex(&request.session, index);
         let dest = Digest::of(format!("{}-{key}", build.reference)).hex();
-        let form = OwnManifest::beside(&request.exports).form;
+        let form = OwnManifest::from_exports(&request.exports).form;
         let attrs = attributes::local_export_attrs(spec, &dest, form);
-        let job = self.cache.export(spec, row.reporter())?;
-        row.expect();
-        build.serve(&attributes::store_id(&dest), Arc::clone(&job) as _);
-        build.keep_export(job);
-        Ok(Entry {
+        let job = self.cache.export(spec, vertex.reporter())?;
+        vertex.register();
+        build.add_content_host(&attributes::store_id(&dest), Arc::clone(&job) as _);
+        build.add_export(job);
+        Ok(CacheEntry {
             kind: "local".into(),
             attrs,
         })
     }
 
-    fn relay(&self, build: &Build, spec: &Attributes) -> Result<Entry, crate::cache::Refused> {
-        let relay = self.cache.relay(spec, build.board.reporter())?;
-        if self.settings.steps_can_listen {
+    fn relay(&self, build: &Build, spec: &Attributes) -> Result<CacheEntry, Refused> {
+        let relay = self.cache.relay(spec, build.progress.reporter())?;
+        if self.config.steps_can_listen {
             let short = "cache export: it passes unencrypted where build steps can listen";
             let detail = "--import-tls-cert and --import-tls-key of the gateway encrypt it";
-            build.board.warn(short.to_owned(), vec![detail.to_owned()]);
+            build
+                .progress
+                .warn(short.to_owned(), vec![detail.to_owned()]);
         }
         let token = relay.token();
         let (scopes, expires) = (token.scopes().to_vec(), token.expires());
-        let backend = Arc::new(backends::Export(relay));
+        let backend = Arc::new(backends::ExportBackend(relay));
         let access = self.builds.endpoint().open(backend, &scopes, expires);
         let attrs = attributes::loopback_export_attrs(spec, access.url.expose(), &access.token);
-        build.keep_access(access);
-        Ok(Entry {
-            kind: entry::GHA.into(),
+        build.add_access(access);
+        Ok(CacheEntry {
+            kind: GHA.into(),
             attrs,
         })
     }

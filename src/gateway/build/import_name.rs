@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{entry::GHA, rewrite::Entry};
+use super::cache_entry::{CacheEntry, GHA};
 use crate::cache::attributes;
 
 /// What BuildKit calls the row of `import` (`cmKey` in solver/llbsolver/bridge.go; the hash is that of
 /// hashstructure in its second format, seen in v0.20.2 to v0.34.2).
-pub fn of_buildkit(import: &Entry) -> String {
+pub fn from_entry(import: &CacheEntry) -> String {
     format!(
         "importing cache manifest from {}:{}",
         import.kind,
@@ -19,14 +19,14 @@ pub fn of_buildkit(import: &Entry) -> String {
 }
 
 /// The name that the row has for users: the same for all imports of a scope.
-pub fn of_scope(scope: &str) -> String {
-    of_buildkit(&Entry {
+pub fn from_scope(scope: &str) -> String {
+    from_entry(&CacheEntry {
         kind: GHA.to_owned(),
         attrs: BTreeMap::from([(attributes::name::SCOPE.to_owned(), scope.to_owned())]),
     })
 }
 
-fn number(import: &Entry) -> u64 {
+fn number(import: &CacheEntry) -> u64 {
     let attrs = (import.attrs.iter())
         .map(|(name, value)| pair(fnv1(name.as_bytes()), fnv1(value.as_bytes())))
         .fold(0, |all, one| all ^ one);
@@ -70,7 +70,7 @@ mod tests {
             ("url", "http://127.0.0.1:1/h/"),
             ("token", "t"),
         ];
-        let entry = |kind: &str, attrs: &[(&str, &str)]| Entry {
+        let entry = |kind: &str, attrs: &[(&str, &str)]| CacheEntry {
             kind: kind.to_owned(),
             attrs: attrs
                 .iter()

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::{
     backends,
-    builds::{Build, Import},
-    entry::{self, Refusal},
-    import_name,
+    builds::{Build, PlannedImport},
+    cache_entry::{CacheEntry, GHA},
+    entry, import_name,
     interceptor::BuildInterceptor,
-    rewrite::{Edit, Entry},
+    rewrite::EntryEdit,
 };
 use crate::{
     cache::{
@@ -23,7 +23,7 @@ use crate::{
         attributes::{self, Attributes},
     },
     digest::Digest,
-    gateway::ImportTransport,
+    gateway::{ImportTransport, interceptor::GrpcStatus},
 };
 
 impl BuildInterceptor {
@@ -31,8 +31,8 @@ impl BuildInterceptor {
     pub(super) async fn plan_imports(
         &self,
         build: &Build,
-        entries: &[Entry],
-    ) -> Result<BTreeMap<String, Import>, Refusal> {
+        entries: &[CacheEntry],
+    ) -> Result<BTreeMap<String, PlannedImport>, GrpcStatus> {
         let mut decided = build.imports.lock().await;
         let mut wanted = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.is_gha()) {
@@ -47,69 +47,77 @@ impl BuildInterceptor {
         Ok(wanted)
     }
 
-    async fn plan_import(&self, build: &Build, entry: &Entry) -> Result<Import, Refusal> {
-        let Some(spec) = entry::read(build, entry, &self.settings.overrides, "import").await?
-        else {
-            return Ok(Import::dropped());
+    async fn plan_import(
+        &self,
+        build: &Build,
+        entry: &CacheEntry,
+    ) -> Result<PlannedImport, GrpcStatus> {
+        let Some(spec) = entry::read(build, entry, &self.config.overrides, "import").await? else {
+            return Ok(PlannedImport::dropped());
         };
-        let job = match self.cache.import(&spec, build.board.reporter()) {
+        let job = match self.cache.import(&spec, build.progress.reporter()) {
             Ok(job) => job,
             // It was decided so: nobody needs to be warned of it.
             Err(refused @ Refused::Unreadable { .. }) => {
-                let reporter = build.board.reporter();
+                let reporter = build.progress.reporter();
                 reporter.report(Event::Note(format!("no cache import: {refused}")));
-                return Ok(Import::dropped());
+                return Ok(PlannedImport::dropped());
             }
             // Not even `ignore-error=false` makes an import's fault an error: it is a miss.
             Err(refused) => {
                 entry::skip(build, "import", &refused.to_string(), true)?;
-                return Ok(Import::dropped());
+                return Ok(PlannedImport::dropped());
             }
         };
-        let entries = match self.settings.import {
+        let entries = match self.config.import {
             ImportTransport::Loopback => vec![self.over_loopback(build, &spec, &job)],
             ImportTransport::Content => self.over_content(build, entry, &job).await,
         };
         for entry in &entries {
             let (from, to) = (
-                import_name::of_buildkit(entry),
-                import_name::of_scope(&spec.scope),
+                import_name::from_entry(entry),
+                import_name::from_scope(&spec.scope),
             );
-            build.board.rename_import(from, to);
+            build.progress.rename_import(from, to);
         }
-        Ok(Import {
-            edit: Edit::Replace(entries),
+        Ok(PlannedImport {
+            edit: EntryEdit::Replace(entries),
             job: Some(job),
         })
     }
 
     /// Stock's own importer, reading from the loopback endpoint.
-    fn over_loopback(&self, build: &Build, spec: &Attributes, job: &Arc<ImportJob>) -> Entry {
-        let backend = Arc::new(backends::Import(Arc::clone(job)));
+    fn over_loopback(&self, build: &Build, spec: &Attributes, job: &Arc<ImportJob>) -> CacheEntry {
+        let backend = Arc::new(backends::ImportBackend(Arc::clone(job)));
         let expires = job.token().expires();
         let access = self.builds.endpoint().open(backend, job.scopes(), expires);
         let attrs = attributes::loopback_import_attrs(spec, access.url.expose(), &access.token);
-        build.keep_access(access);
-        Entry {
-            kind: entry::GHA.into(),
+        build.add_access(access);
+        CacheEntry {
+            kind: GHA.into(),
             attrs,
         }
     }
 
     /// BuildKit's `local` importer, reading from a content store of ours: one entry per index. It
     /// must be told the manifest's digest, so the indexes are waited for here.
-    async fn over_content(&self, build: &Build, entry: &Entry, job: &Arc<ImportJob>) -> Vec<Entry> {
+    async fn over_content(
+        &self,
+        build: &Build,
+        entry: &CacheEntry,
+        job: &Arc<ImportJob>,
+    ) -> Vec<CacheEntry> {
         self.wait_for_index(build, &[job]).await;
         let host = Arc::new(ContentImport::new(job).await);
         let key = attributes::canonical(&entry.attrs);
         let store = Digest::of(format!("{}-import-{key}", build.reference)).hex();
         let entries = (host.manifests().iter())
-            .map(|manifest| Entry {
+            .map(|manifest| CacheEntry {
                 kind: "local".into(),
                 attrs: attributes::local_import_attrs(&store, manifest),
             })
             .collect();
-        build.serve(&attributes::store_id(&store), host);
+        build.add_content_host(&attributes::store_id(&store), host);
         entries
     }
 
@@ -118,13 +126,17 @@ impl BuildInterceptor {
     ///
     /// A wait inside buildkitd would stop its scheduler, that is every build: here only the build
     /// that asked waits, and buildkitd's importer is always answered at once.
-    pub(super) async fn wait_for_indexes(&self, build: &Build, imports: &BTreeMap<String, Import>) {
+    pub(super) async fn wait_for_indexes(
+        &self,
+        build: &Build,
+        imports: &BTreeMap<String, PlannedImport>,
+    ) {
         let jobs = imports.values().filter_map(|import| import.job.as_ref());
         self.wait_for_index(build, &jobs.collect::<Vec<_>>()).await;
     }
 
     async fn wait_for_index(&self, build: &Build, jobs: &[&Arc<ImportJob>]) {
-        let whole = self.settings.index_wait;
+        let whole = self.config.index_wait;
         let mut left = build.index_wait.lock().await;
         let begun = Instant::now();
         let wait = left.unwrap_or(whole);
@@ -137,7 +149,7 @@ impl BuildInterceptor {
                 "cache import: the index did not arrive within {} s; the build goes on without it",
                 whole.as_secs_f32()
             );
-            build.board.warn(short, Vec::new());
+            build.progress.warn(short, Vec::new());
         }
     }
 }

@@ -8,13 +8,14 @@ use prost::Message as _;
 use url::Url;
 
 use super::{
-    builds::{Build, Builds, Import},
+    builds::{Build, Builds, PlannedImport},
+    cache_entry::CacheEntry,
     default_cache,
     own_manifest::OwnManifest,
-    redactor::Scrubber,
-    rewrite::{self, Edit, Entry, SolveRequest},
+    redactor::Redactor,
+    rewrite::{self, EntryEdit, SolveRequest},
     sessions::Sessions,
-    status_stream::Viewer,
+    status_stream::StatusStream,
 };
 use crate::{
     cache::{Cache, attributes},
@@ -22,7 +23,9 @@ use crate::{
     gateway::{
         config::InterceptorConfig,
         endpoint::Endpoint,
-        interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor},
+        interceptor::{
+            Code, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
+        },
     },
     proto::control::StatusRequest,
     wire::WireError,
@@ -30,33 +33,34 @@ use crate::{
 
 /// Takes over the `gha` entries of builds.
 pub struct BuildInterceptor {
-    pub(super) settings: InterceptorConfig,
+    pub(super) config: InterceptorConfig,
     pub(super) cache: Cache,
     pub(super) builds: Arc<Builds>,
     pub(super) sessions: Sessions,
-    pub(super) scrubber: Scrubber,
+    pub(super) redactor: Redactor,
 }
 
 impl BuildInterceptor {
-    /// A front over `cache`, with `endpoint` for buildkitd to read from.
-    pub fn new(settings: InterceptorConfig, cache: Cache, endpoint: Endpoint) -> Self {
+    /// Exports to and imports from `cache`; buildkitd reads from `endpoint`.
+    pub fn new(config: InterceptorConfig, cache: Cache, endpoint: Endpoint) -> Self {
         Self {
-            settings,
+            config,
             cache,
             builds: Builds::new(endpoint),
             sessions: Sessions::default(),
-            scrubber: Scrubber::default(),
+            redactor: Redactor::default(),
         }
     }
 }
 
 impl BuildInterceptor {
-    fn remember_tokens(&self, request: &SolveRequest) {
+    /// Keeps the tokens of a request out of the traces that follow it.
+    fn register_tokens(&self, request: &SolveRequest) {
         let entries = request.exports.iter().chain(&request.imports);
         for entry in entries.filter(|entry| entry.is_gha()) {
             for name in [attributes::name::TOKEN, attributes::name::GHTOKEN] {
                 if let Some(token) = entry.attrs.get(name) {
-                    self.scrubber.learn(token);
+                    self.redactor.register(token);
                 }
             }
         }
@@ -65,7 +69,7 @@ impl BuildInterceptor {
 
 #[async_trait]
 impl Interceptor for BuildInterceptor {
-    async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus> {
+    async fn solve(&self, request: Bytes) -> Result<RewrittenSolve, GrpcStatus> {
         if self.builds.is_closed() {
             let words = "this builder is shutting down and takes no new builds";
             return Err(GrpcStatus::new(Code::Unavailable, words));
@@ -74,23 +78,30 @@ impl Interceptor for BuildInterceptor {
         let build = self.builds.begin(&read.build_ref);
         let (request, read) =
             (self.with_default_cache(&build, request, read)).map_err(malformed)?;
-        self.remember_tokens(&read);
+        self.register_tokens(&read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;
         if read.begins_to_solve() {
             self.wait_for_indexes(&build, &imports).await;
         }
-        let strip = !exports.is_empty() && OwnManifest::beside(&read.exports).is_distinct;
+        let strips_manifest =
+            !exports.is_empty() && OwnManifest::from_exports(&read.exports).is_distinct;
         let request = if exports.is_empty() && imports.is_empty() {
             request
         } else {
-            let export = |entry: &Entry| edit_of(entry, &exports, Clone::clone);
+            let export = |entry: &CacheEntry| edit_for(entry, &exports, Clone::clone);
             rewrite::rewrite_solve(&request, export, |entry| import_edit(entry, &imports))
                 .map_err(malformed)?
                 .into()
         };
-        let finish = Box::new(InFlight { build, strip });
-        Ok(Solve { request, finish })
+        let completion = Box::new(BuildCompletion {
+            build,
+            strips_manifest,
+        });
+        Ok(RewrittenSolve {
+            request,
+            completion,
+        })
     }
 
     async fn llb_solve(
@@ -100,7 +111,7 @@ impl Interceptor for BuildInterceptor {
     ) -> Result<Bytes, GrpcStatus> {
         let entries = rewrite::read_llb_imports(&request).map_err(malformed)?;
         let Some(build) = build_ref.and_then(|build_ref| self.builds.find(build_ref)) else {
-            if entries.iter().any(Entry::is_gha) {
+            if entries.iter().any(CacheEntry::is_gha) {
                 tracing::warn!(
                     build_ref,
                     "LLBBridge.Solve of no known build is passed on as it is"
@@ -110,7 +121,7 @@ impl Interceptor for BuildInterceptor {
         };
         let (request, entries) =
             default_cache::add_import(&build, request, entries).map_err(malformed)?;
-        if !entries.iter().any(Entry::is_gha) {
+        if !entries.iter().any(CacheEntry::is_gha) {
             return Ok(request);
         }
         let imports = self.plan_imports(&build, &entries).await?;
@@ -121,7 +132,7 @@ impl Interceptor for BuildInterceptor {
     }
 
     fn trace(&self, request: Bytes) -> Bytes {
-        self.scrubber.scrub(request)
+        self.redactor.redact(request)
     }
 
     fn status(&self, request: &Bytes) -> Result<Box<dyn StatusEditor>, GrpcStatus> {
@@ -130,9 +141,9 @@ impl Interceptor for BuildInterceptor {
             GrpcStatus::new(Code::InvalidArgument, words)
         })?;
         let builds = Arc::clone(&self.builds);
-        let unreached = move || builds.endpoint().unreached().map(Url::to_string);
-        let board = self.builds.board(&request.r#ref);
-        Ok(Box::new(Viewer::new(board, unreached)))
+        let unreached = move || builds.endpoint().unreached_url().map(Url::to_string);
+        let progress = self.builds.progress(&request.r#ref);
+        Ok(Box::new(StatusStream::new(progress, unreached)))
     }
 
     fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>> {
@@ -148,17 +159,21 @@ impl Interceptor for BuildInterceptor {
     }
 }
 
-fn edit_of<T>(entry: &Entry, edits: &BTreeMap<String, T>, edit: impl Fn(&T) -> Edit) -> Edit {
+fn edit_for<T>(
+    entry: &CacheEntry,
+    edits: &BTreeMap<String, T>,
+    edit: impl Fn(&T) -> EntryEdit,
+) -> EntryEdit {
     if !entry.is_gha() {
-        return Edit::Keep;
+        return EntryEdit::Keep;
     }
     edits
         .get(&attributes::canonical(&entry.attrs))
-        .map_or(Edit::Keep, edit)
+        .map_or(EntryEdit::Keep, edit)
 }
 
-fn import_edit(entry: &Entry, imports: &BTreeMap<String, Import>) -> Edit {
-    edit_of(entry, imports, |import| import.edit.clone())
+fn import_edit(entry: &CacheEntry, imports: &BTreeMap<String, PlannedImport>) -> EntryEdit {
+    edit_for(entry, imports, |import| import.edit.clone())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
@@ -168,15 +183,15 @@ fn malformed(error: WireError) -> GrpcStatus {
 }
 
 /// A Control.Solve that buildkitd is working on. Its end is the build's end.
-struct InFlight {
+struct BuildCompletion {
     build: Arc<Build>,
     /// A manifest that is ours by its digest is none of the user's.
-    strip: bool,
+    strips_manifest: bool,
 }
 
-impl Finish for InFlight {
-    fn response(self: Box<Self>, message: Bytes) -> Bytes {
-        if !self.strip {
+impl SolveCompletion for BuildCompletion {
+    fn edit_response(self: Box<Self>, message: Bytes) -> Bytes {
+        if !self.strips_manifest {
             return message;
         }
         rewrite::strip_cache_manifest(&message, |digest| self.build.wrote_manifest(digest))

@@ -8,6 +8,7 @@
 mod activity;
 mod backends;
 mod builds;
+mod cache_entry;
 mod default_cache;
 mod entry;
 mod exports;
@@ -21,5 +22,5 @@ pub mod rewrite;
 mod sessions;
 mod status_stream;
 
-pub use activity::State;
+pub use activity::Activity;
 pub use interceptor::BuildInterceptor;

@@ -4,7 +4,7 @@
 //! own have failed and their errors are ignored. By its digest ours is known, unless the user's is
 //! the very same document. So ours gets another form than theirs have (ADR 25).
 
-use super::rewrite::Entry;
+use super::cache_entry::CacheEntry;
 use crate::cache::attributes::{self, ManifestForm};
 
 /// The cache exports of BuildKit that write a manifest and answer it. `inline` is no export of its
@@ -23,7 +23,7 @@ pub(super) struct OwnManifest {
 impl OwnManifest {
     /// For an export beside these. What a user does not say is an image manifest or an OCI index,
     /// by BuildKit's version; only one who says `oci-mediatypes=false` has a list of Docker's.
-    pub fn beside(exports: &[Entry]) -> Self {
+    pub fn from_exports(exports: &[CacheEntry]) -> Self {
         let theirs = || exports.iter().filter(|entry| is_manifest_export(entry));
         let lists = theirs().filter(|entry| is_docker_list(entry)).count();
         let all = theirs().count();
@@ -38,11 +38,11 @@ impl OwnManifest {
     }
 }
 
-fn is_manifest_export(entry: &Entry) -> bool {
+fn is_manifest_export(entry: &CacheEntry) -> bool {
     EXPORTERS.contains(&entry.kind.as_str())
 }
 
-fn is_docker_list(entry: &Entry) -> bool {
+fn is_docker_list(entry: &CacheEntry) -> bool {
     let said = entry.attrs.get(attributes::name::OCI_MEDIATYPES);
     said.and_then(|text| attributes::go_bool(text)) == Some(false)
 }
@@ -51,11 +51,11 @@ fn is_docker_list(entry: &Entry) -> bool {
 mod tests {
     use super::*;
 
-    fn export(kind: &str, attrs: &[(&str, &str)]) -> Entry {
+    fn export(kind: &str, attrs: &[(&str, &str)]) -> CacheEntry {
         let attrs = attrs
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()));
-        Entry {
+        CacheEntry {
             kind: kind.into(),
             attrs: attrs.collect(),
         }
@@ -77,7 +77,7 @@ mod tests {
             (vec![list, index, plain], image, false),
         ] {
             let expected = OwnManifest { form, is_distinct };
-            assert_eq!(OwnManifest::beside(&exports), expected, "{exports:?}");
+            assert_eq!(OwnManifest::from_exports(&exports), expected, "{exports:?}");
         }
     }
 }

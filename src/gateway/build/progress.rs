@@ -1,24 +1,25 @@
-//! The board of one build: what its cache jobs have to say, kept for whoever watches the build.
+//! The progress of one build: what its cache jobs have to say, kept for whoever watches the build.
 //!
 //! Status streams come before, during and after the jobs, and more than one may watch, so the
-//! board keeps the state and each stream reads from where it stands. Progress rows are kept once
-//! per transfer, which bounds the board by the number of layers.
+//! progress keeps the state and each stream reads from where it stands. Progress rows are kept once
+//! per transfer, which bounds the progress by the number of layers.
 
-mod export_rows;
-mod own_row;
+mod cache_vertex;
+mod export_vertices;
 mod steps;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::SystemTime,
 };
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
 
-pub use export_rows::ExportRows;
-use own_row::OwnRow;
+use cache_vertex::CacheVertex;
+pub use export_vertices::ExportVertices;
 use steps::Steps;
 
 use crate::{
@@ -31,43 +32,43 @@ use crate::{
 const EXPORT_NAME: &str = "exporting to GitHub Actions Cache";
 
 /// The row for what belongs to no row of BuildKit's: imports, and exports that were dropped.
-const OWN_NAME: &str = "GitHub Actions Cache";
+const CACHE_VERTEX_NAME: &str = "GitHub Actions Cache";
 
 /// What the names of the rows begin with that BuildKit's `local` exporter shows for each blob that it
 /// passes on, whether the cache has it or not. Rows of ours show what is uploaded.
-const HANDED_OVER: &str = "writing ";
+const LOCAL_EXPORT_STATUS: &str = "writing ";
 
 /// Warnings kept of one build. A build with more has one cause many times over.
 const MAX_WARNINGS: usize = 200;
 
 /// What is known of a build for those who watch it.
-pub struct Board {
-    own_vertex: String,
+pub struct BuildProgress {
+    cache_vertex: String,
     /// Of all builds: BuildKit's history shows them again.
-    export_rows: Arc<ExportRows>,
-    state: Mutex<State>,
+    export_vertices: Arc<ExportVertices>,
+    state: Mutex<ProgressState>,
     changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
-struct State {
-    now: u64,
+struct ProgressState {
+    revision: u64,
     /// BuildKit's rows for exports of ours, and whether BuildKit has started them.
     exports: HashMap<String, bool>,
     /// BuildKit's names of imports that stand for others, and the names that users know.
     imports: HashMap<String, String>,
-    own: OwnRow,
+    cache_vertex: CacheVertex,
     steps: Steps,
     rows: BTreeMap<(String, String), (u64, VertexStatus)>,
     warnings: Vec<(u64, VertexWarning)>,
 }
 
-impl Board {
-    /// The board of the build `build_ref`.
-    pub fn new(build_ref: &str, export_rows: Arc<ExportRows>) -> Self {
+impl BuildProgress {
+    /// The progress of the build `build_ref`.
+    pub fn new(build_ref: &str, export_rows: Arc<ExportVertices>) -> Self {
         Self {
-            own_vertex: Digest::of(format!("buildkit-gha-{build_ref}")).to_string(),
-            export_rows,
+            cache_vertex: Digest::of(format!("buildkit-gha-{build_ref}")).to_string(),
+            export_vertices: export_rows,
             state: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -75,23 +76,23 @@ impl Board {
 
     /// BuildKit's row for the `index`-th cache export of a session. BuildKit derives the row's
     /// digest so (solver/llbsolver/export.go of v0.32.2; older ones have no row).
-    pub fn export_row(self: &Arc<Self>, session: &str, index: usize) -> ExportRow {
-        ExportRow {
-            board: Arc::clone(self),
+    pub fn export_vertex(self: &Arc<Self>, session: &str, index: usize) -> ExportVertex {
+        ExportVertex {
+            progress: Arc::clone(self),
             vertex: Digest::of(format!("{session}-cache-{index}")).to_string(),
         }
     }
 
     /// A reporter for everything that has no row of BuildKit's.
     pub fn reporter(self: &Arc<Self>) -> Arc<dyn Reporter> {
-        Arc::new(OwnReporter(Arc::clone(self)))
+        Arc::new(CacheVertexReporter(Arc::clone(self)))
     }
 
     /// Warns people that something was lost.
     pub fn warn(&self, short: String, detail: Vec<String>) {
         let event = Event::Warning { short, detail };
         log(&event);
-        self.take(None, event);
+        self.apply(None, event);
     }
 
     /// BuildKit shows the row `vertex` under the name `name`: the name that it should have, if it is
@@ -100,15 +101,15 @@ impl Board {
         let mut state = self.state();
         if let Some(begun) = state.exports.get_mut(vertex) {
             *begun = true;
-        } else if !self.export_rows.contains(vertex) {
+        } else if !self.export_vertices.contains(vertex) {
             return state.imports.get(name).cloned();
         }
         Some(EXPORT_NAME.to_owned())
     }
 
     /// BuildKit says this of a vertex.
-    pub fn saw(&self, vertex: &Vertex) {
-        self.state().steps.saw(vertex);
+    pub fn record_vertex(&self, vertex: &Vertex) {
+        self.state().steps.record(vertex);
     }
 
     fn step_at(&self, moment: Timestamp) -> Option<String> {
@@ -121,17 +122,17 @@ impl Board {
     }
 
     /// True if the row `id` below `vertex` says what a row of ours says better.
-    pub fn replaces(&self, vertex: &str, id: &str) -> bool {
-        id.starts_with(HANDED_OVER) && self.state().exports.contains_key(vertex)
+    pub fn hides_status(&self, vertex: &str, id: &str) -> bool {
+        id.starts_with(LOCAL_EXPORT_STATUS) && self.state().exports.contains_key(vertex)
     }
 
     /// Told of every change.
-    pub fn watch(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// All that came after `seen`, in its order, and where the board stands now.
-    pub fn since(&self, seen: u64) -> (u64, StatusResponse) {
+    /// All that came after `seen`, in its order, and where the progress stands now.
+    pub fn changes_since(&self, seen: u64) -> (u64, StatusResponse) {
         let state = self.state();
         let newer = |at: u64| at > seen;
         let mut rows: Vec<_> = state.rows.values().filter(|(at, _)| newer(*at)).collect();
@@ -144,66 +145,66 @@ impl Board {
                 .collect(),
             ..Default::default()
         };
-        if state.own.changed_after(seen) || self.mentions_own(&response) {
-            response.vertexes.extend(self.own_vertex(&state));
+        if state.cache_vertex.changed_after(seen) || self.mentions_cache_vertex(&response) {
+            response.vertexes.extend(self.cache_vertex_row(&state));
         }
-        (state.now, response)
+        (state.revision, response)
     }
 
     /// When our own row ends if nothing more happens.
-    pub fn quiet_at(&self) -> Option<Instant> {
-        self.state().own.quiet_at()
+    pub fn idle_deadline(&self) -> Option<Instant> {
+        self.state().cache_vertex.idle_deadline()
     }
 
     /// Ends our own row if it has been quiet for long enough; it begins again with what happens next.
-    pub fn end_if_quiet(&self) {
-        if self.quiet_at().is_some_and(|at| at <= Instant::now()) {
-            self.end();
+    pub fn complete_if_idle(&self) {
+        if self.idle_deadline().is_some_and(|at| at <= Instant::now()) {
+            self.complete();
         }
     }
 
     /// Ends our own row.
-    pub fn end(&self) {
+    pub fn complete(&self) {
         let mut state = self.state();
-        state.now += 1;
-        let now = state.now;
-        state.own.end(now);
+        state.revision += 1;
+        let now = state.revision;
+        state.cache_vertex.complete(now);
         self.changes.send_replace(now);
     }
 
-    fn mentions_own(&self, response: &StatusResponse) -> bool {
+    fn mentions_cache_vertex(&self, response: &StatusResponse) -> bool {
         let rows = response.statuses.iter().map(|row| &row.vertex);
         let warnings = response.warnings.iter().map(|warning| &warning.vertex);
         rows.chain(warnings)
-            .any(|vertex| *vertex == self.own_vertex)
+            .any(|vertex| *vertex == self.cache_vertex)
     }
 
-    fn own_vertex(&self, state: &State) -> Option<Vertex> {
-        let (started, completed) = state.own.times()?;
+    fn cache_vertex_row(&self, state: &ProgressState) -> Option<Vertex> {
+        let (started, completed) = state.cache_vertex.times()?;
         Some(Vertex {
-            digest: self.own_vertex.clone(),
-            name: OWN_NAME.into(),
+            digest: self.cache_vertex.clone(),
+            name: CACHE_VERTEX_NAME.into(),
             started: Some(started),
             completed,
             ..Default::default()
         })
     }
 
-    /// Takes an event for the row `export`, or for our own where that row has not begun: a viewer
+    /// Takes an event for the row `export`, or for our own where that row has not begun: a stream
     /// drops what belongs to a row that it does not know.
-    fn take(&self, export: Option<&str>, event: Event) {
+    fn apply(&self, export: Option<&str>, event: Event) {
         let mut state = self.state();
-        state.now += 1;
+        state.revision += 1;
         let vertex = match export {
             Some(vertex) if state.exports.get(vertex) == Some(&true) => vertex.to_owned(),
             _ => {
-                let now = state.now;
-                state.own.event(now);
+                let now = state.revision;
+                state.cache_vertex.record_event(now);
                 if let Event::Transfer(transfer) = &event {
                     let running = transfer.state == TransferState::Running;
-                    state.own.under_way(&transfer.name, running);
+                    state.cache_vertex.set_running(&transfer.name, running);
                 }
-                self.own_vertex.clone()
+                self.cache_vertex.clone()
             }
         };
         match event {
@@ -211,15 +212,15 @@ impl Board {
             Event::Note(text) => state.note(vertex, text),
             Event::Transfer(transfer) => state.progress(vertex, transfer),
         }
-        self.changes.send_replace(state.now);
+        self.changes.send_replace(state.revision);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
+        self.state.lock()
     }
 }
 
-impl State {
+impl ProgressState {
     fn warn(&mut self, vertex: String, short: &str, detail: Vec<String>) {
         if self.warnings.len() >= MAX_WARNINGS {
             return;
@@ -241,7 +242,7 @@ impl State {
             detail: detail.into_iter().map(String::into_bytes).collect(),
             url: String::new(),
         };
-        self.warnings.push((self.now, warning));
+        self.warnings.push((self.revision, warning));
     }
 
     fn note(&mut self, vertex: String, text: String) {
@@ -277,49 +278,49 @@ impl State {
 
     fn put(&mut self, row: VertexStatus) {
         let key = (row.vertex.clone(), row.id.clone());
-        self.rows.insert(key, (self.now, row));
+        self.rows.insert(key, (self.revision, row));
     }
 }
 
 /// Reports on BuildKit's row for an export.
 #[derive(Clone)]
-pub struct ExportRow {
-    board: Arc<Board>,
+pub struct ExportVertex {
+    progress: Arc<BuildProgress>,
     vertex: String,
 }
 
-impl ExportRow {
+impl ExportVertex {
     /// Reports here, or on our own row as long as BuildKit has not begun this one.
     pub fn reporter(&self) -> Arc<dyn Reporter> {
         Arc::new(self.clone())
     }
 
     /// Says that the export will take place: the row is ours.
-    pub fn expect(&self) {
-        self.board.export_rows.add(&self.vertex);
-        let mut state = self.board.state();
+    pub fn register(&self) {
+        self.progress.export_vertices.add(&self.vertex);
+        let mut state = self.progress.state();
         state.exports.insert(self.vertex.clone(), false);
     }
 }
 
-impl Reporter for ExportRow {
+impl Reporter for ExportVertex {
     fn report(&self, event: Event) {
         log(&event);
-        self.board.take(Some(&self.vertex), event);
+        self.progress.apply(Some(&self.vertex), event);
     }
 
     fn step_at(&self, moment: Timestamp) -> Option<String> {
-        self.board.step_at(moment)
+        self.progress.step_at(moment)
     }
 }
 
 /// Reports on our own row.
-struct OwnReporter(Arc<Board>);
+struct CacheVertexReporter(Arc<BuildProgress>);
 
-impl Reporter for OwnReporter {
+impl Reporter for CacheVertexReporter {
     fn report(&self, event: Event) {
         log(&event);
-        self.0.take(None, event);
+        self.0.apply(None, event);
     }
 
     fn step_at(&self, moment: Timestamp) -> Option<String> {

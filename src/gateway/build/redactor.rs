@@ -5,19 +5,17 @@
 //! store (seen on v0.32.2). What is masked keeps its length, so every length on the wire stays
 //! right whatever the message looks like.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::secret::Secret;
 
 /// Tokens that are remembered. A trace comes at the latest when its client ends, a few builds
 /// after the token was seen.
-const REMEMBERED: usize = 64;
+const MAX_TOKENS: usize = 64;
 
 /// Shorter texts are no tokens, and masking them would spoil what is none.
 const MIN_LENGTH: usize = 16;
@@ -27,21 +25,21 @@ const MASK: u8 = b'*';
 
 /// The tokens of recent builds.
 #[derive(Default)]
-pub struct Scrubber(Mutex<VecDeque<Secret>>);
+pub struct Redactor(Mutex<VecDeque<Secret>>);
 
-impl Scrubber {
+impl Redactor {
     /// Remembers a token.
-    pub fn learn(&self, token: &str) {
+    pub fn register(&self, token: &str) {
         let mut known = self.known();
         if token.len() < MIN_LENGTH || known.iter().any(|secret| secret.expose() == token) {
             return;
         }
-        known.truncate(REMEMBERED - 1);
+        known.truncate(MAX_TOKENS - 1);
         known.push_front(Secret::new(token));
     }
 
     /// The message with every known token masked.
-    pub fn scrub(&self, message: Bytes) -> Bytes {
+    pub fn redact(&self, message: Bytes) -> Bytes {
         let known = self.known();
         let tokens = known.iter().map(|secret| secret.expose().as_bytes());
         let found: Vec<_> = tokens
@@ -60,7 +58,7 @@ impl Scrubber {
     }
 
     fn known(&self) -> MutexGuard<'_, VecDeque<Secret>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -70,26 +68,26 @@ mod tests {
 
     #[test]
     fn known_tokens_are_masked_wherever_they_stand() {
-        let scrubber = Scrubber::default();
-        scrubber.learn("a-token-of-some-length");
-        scrubber.learn("short");
+        let redactor = Redactor::default();
+        redactor.register("a-token-of-some-length");
+        redactor.register("short");
         let message =
             Bytes::from("--to token=a-token-of-some-length, short a-token-of-some-length");
         let mask = "*".repeat(22);
         let expected = format!("--to token={mask}, short {mask}");
-        assert_eq!(scrubber.scrub(message), expected);
+        assert_eq!(redactor.redact(message), expected);
         let other = Bytes::from("nothing here");
-        assert_eq!(scrubber.scrub(other.clone()), other);
+        assert_eq!(redactor.redact(other.clone()), other);
     }
 
     #[test]
     fn the_oldest_tokens_are_forgotten() {
-        let scrubber = Scrubber::default();
+        let redactor = Redactor::default();
         let token = |n: usize| format!("a-token-with-number-{n:04}");
-        for n in 0..=REMEMBERED {
-            scrubber.learn(&token(n));
+        for n in 0..=MAX_TOKENS {
+            redactor.register(&token(n));
         }
-        assert_eq!(scrubber.scrub(token(0).into()), token(0));
-        assert_ne!(scrubber.scrub(token(1).into()), token(1));
+        assert_eq!(redactor.redact(token(0).into()), token(0));
+        assert_ne!(redactor.redact(token(1).into()), token(1));
     }
 }

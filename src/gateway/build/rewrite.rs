@@ -6,10 +6,6 @@
 //! `FrontendOpt["cache-imports"]` of `LLBBridge.Solve`. Field numbers are those of BuildKit's
 //! `control.proto` and `gateway.proto`; the deprecated fields beside them pass untouched.
 
-use std::collections::BTreeMap;
-
-use zeroize::Zeroize;
-
 use crate::{
     digest::Digest,
     wire::{self, Field, Fields, MapEntry, WireError},
@@ -18,6 +14,7 @@ use crate::{
 mod add;
 mod imports_json;
 
+pub use super::cache_entry::CacheEntry;
 pub use add::{add_to_llb_solve, add_to_solve};
 
 /// `Control.SolveRequest`.
@@ -55,31 +52,16 @@ const CACHE_IMPORTS: &str = "cache-imports";
 /// The key under which an exporter answers the descriptor of the manifest that it wrote.
 const CACHE_MANIFEST: &str = "cache.manifest";
 
-/// One cache export or import.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Entry {
-    /// `gha`, `local`, `registry`, …
-    pub kind: String,
-    /// What the user wrote and the client added. Holds tokens: never print it.
-    pub attrs: BTreeMap<String, String>,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.attrs.values_mut().for_each(Zeroize::zeroize);
-    }
-}
-
 /// What becomes of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edit {
+pub enum EntryEdit {
     /// Its bytes stay as they are.
     Keep,
     /// Others take its place; none, and it is left out.
-    Replace(Vec<Entry>),
+    Replace(Vec<CacheEntry>),
 }
 
-impl Edit {
+impl EntryEdit {
     /// The entry is left out.
     pub const REMOVE: Self = Self::Replace(Vec::new());
 }
@@ -91,28 +73,31 @@ pub struct SolveRequest {
     pub build_ref: String,
     /// The session that the build uses.
     pub session: String,
-    /// Empty where the client drives the frontend through `LLBBridge`.
-    pub frontend: String,
+    /// False where the client drives the frontend through `LLBBridge`.
+    pub has_frontend: bool,
     /// The request brings what is to be built as LLB.
     pub has_definition: bool,
     /// The client's own work, such as reading a file of a remote repository: no build of the user's.
     pub is_internal: bool,
     /// `Cache.Exports`, in order.
-    pub exports: Vec<Entry>,
+    pub exports: Vec<CacheEntry>,
     /// `Cache.Imports`, in order.
-    pub imports: Vec<Entry>,
+    pub imports: Vec<CacheEntry>,
 }
 
 impl SolveRequest {
     /// True if the request names a cache of type gha.
     pub fn names_gha(&self) -> bool {
-        self.exports.iter().chain(&self.imports).any(Entry::is_gha)
+        self.exports
+            .iter()
+            .chain(&self.imports)
+            .any(CacheEntry::is_gha)
     }
 
     /// True if buildkitd begins to solve with this very call, and imports what it names. Otherwise
     /// the client asks for that with `LLBBridge.Solve`.
     pub fn begins_to_solve(&self) -> bool {
-        self.has_definition || !self.frontend.is_empty()
+        self.has_definition || self.has_frontend
     }
 }
 
@@ -125,7 +110,7 @@ pub fn read_solve(request: &[u8]) -> Result<SolveRequest, WireError> {
             solve::REF => field.text()?.clone_into(&mut read.build_ref),
             solve::DEFINITION => read.has_definition = true,
             solve::SESSION => field.text()?.clone_into(&mut read.session),
-            solve::FRONTEND => field.text()?.clone_into(&mut read.frontend),
+            solve::FRONTEND => read.has_frontend = !field.text()?.is_empty(),
             solve::INTERNAL => read.is_internal = field.is_true(),
             solve::CACHE => {
                 for option in Fields::new(field.payload()?) {
@@ -149,21 +134,21 @@ pub fn read_solve(request: &[u8]) -> Result<SolveRequest, WireError> {
 /// one wins, and that must be the user's own.
 pub fn rewrite_solve(
     request: &[u8],
-    mut export: impl FnMut(&Entry) -> Edit,
-    mut import: impl FnMut(&Entry) -> Edit,
+    mut export: impl FnMut(&CacheEntry) -> EntryEdit,
+    mut import: impl FnMut(&CacheEntry) -> EntryEdit,
 ) -> Result<Vec<u8>, WireError> {
     // First the decisions, since the first Cache field takes the replacements of all of them.
     let mut ours = Vec::new();
     let mut others = Vec::new();
     for entry in read_solve(request)?.exports {
         match export(&entry) {
-            Edit::Replace(entries) => {
+            EntryEdit::Replace(entries) => {
                 for entry in &entries {
                     wire::append(&mut ours, solve::CACHE_EXPORTS, &write_entry(entry));
                 }
                 others.push(wire::Edit::Remove);
             }
-            Edit::Keep => others.push(wire::Edit::Keep),
+            EntryEdit::Keep => others.push(wire::Edit::Keep),
         }
     }
     let mut others = others.into_iter();
@@ -188,7 +173,7 @@ pub fn rewrite_solve(
 /// Rewrites an `LLBBridge.Solve` request.
 pub fn rewrite_llb_solve(
     request: &[u8],
-    mut import: impl FnMut(&Entry) -> Edit,
+    mut import: impl FnMut(&CacheEntry) -> EntryEdit,
 ) -> Result<Vec<u8>, WireError> {
     wire::edit(request, |field| match field.number {
         llb::FRONTEND_OPT => edit_frontend_option(field, &mut import),
@@ -198,7 +183,7 @@ pub fn rewrite_llb_solve(
 }
 
 /// All imports of an `LLBBridge.Solve` request: first those of `FrontendOpt`, then `CacheImports`.
-pub fn read_llb_imports(request: &[u8]) -> Result<Vec<Entry>, WireError> {
+pub fn read_llb_imports(request: &[u8]) -> Result<Vec<CacheEntry>, WireError> {
     let mut in_options = Vec::new();
     let mut in_imports = Vec::new();
     for field in Fields::new(request) {
@@ -252,18 +237,20 @@ fn descriptor_digest(json: &str) -> Option<Digest> {
 
 fn edit_import(
     field: &Field<'_>,
-    import: &mut impl FnMut(&Entry) -> Edit,
+    import: &mut impl FnMut(&CacheEntry) -> EntryEdit,
 ) -> Result<wire::Edit, WireError> {
     Ok(match import(&read_entry(field)?) {
-        Edit::Keep => wire::Edit::Keep,
-        Edit::Replace(entries) => wire::Edit::Spread(entries.iter().map(write_entry).collect()),
+        EntryEdit::Keep => wire::Edit::Keep,
+        EntryEdit::Replace(entries) => {
+            wire::Edit::Spread(entries.iter().map(write_entry).collect())
+        }
     })
 }
 
 /// Edits the imports inside one entry of a frontend's options; other options stay.
 fn edit_frontend_option(
     field: &Field<'_>,
-    import: &mut impl FnMut(&Entry) -> Edit,
+    import: &mut impl FnMut(&CacheEntry) -> EntryEdit,
 ) -> Result<wire::Edit, WireError> {
     const VALUE: u32 = 2;
     let option = MapEntry::read(field.payload()?)?;
@@ -291,8 +278,8 @@ fn replace_if_changed(field: &Field<'_>, payload: Vec<u8>) -> wire::Edit {
     }
 }
 
-fn read_entry(field: &Field<'_>) -> Result<Entry, WireError> {
-    let mut read = Entry::default();
+fn read_entry(field: &Field<'_>) -> Result<CacheEntry, WireError> {
+    let mut read = CacheEntry::default();
     for part in Fields::new(field.payload()?) {
         let part = part?;
         match part.number {
@@ -308,7 +295,7 @@ fn read_entry(field: &Field<'_>) -> Result<Entry, WireError> {
     Ok(read)
 }
 
-fn write_entry(entry: &Entry) -> Vec<u8> {
+fn write_entry(entry: &CacheEntry) -> Vec<u8> {
     let mut payload = Vec::new();
     wire::append(&mut payload, entry::TYPE, entry.kind.as_bytes());
     for (name, value) in &entry.attrs {

@@ -1,4 +1,4 @@
-//! Control.Status on its way to the viewer: rows of ours renamed, and what the board has added.
+//! Control.Status on its way to the stream: rows of ours renamed, and what the progress has added.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,15 +7,15 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::{sync::watch, time::Instant};
 
-use super::progress::Board;
+use super::progress::BuildProgress;
 use crate::{
     gateway::interceptor::StatusEditor,
     proto::control::{StatusResponse, Vertex},
     wire::{self, Edit, WireError},
 };
 
-/// Shortest time between two messages of ours: viewers draw about ten times a second.
-const PACE: Duration = Duration::from_millis(100);
+/// Shortest time between two messages of ours: clients draw about ten times a second.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Field numbers of `StatusResponse`, `Vertex` and `VertexStatus`.
 const VERTEXES: u32 = 1;
@@ -27,23 +27,26 @@ const STATUS_VERTEX: u32 = 2;
 /// What the name of BuildKit's row for one of our imports begins with.
 const IMPORT_NAME: &str = "importing cache manifest from gha:";
 
-/// One viewer of a build.
-pub struct Viewer {
-    board: Arc<Board>,
+/// One stream of a build.
+pub struct StatusStream {
+    progress: Arc<BuildProgress>,
     unreached: Box<dyn Fn() -> Option<String> + Send>,
     changes: watch::Receiver<u64>,
     seen: u64,
     not_before: Instant,
 }
 
-impl Viewer {
-    /// Begins to watch `board`. `unreached` tells the import endpoint's URL as long as buildkitd
+impl StatusStream {
+    /// Begins to watch `progress`. `unreached` tells the import endpoint's URL as long as buildkitd
     /// has never called it.
-    pub fn new(board: Arc<Board>, unreached: impl Fn() -> Option<String> + Send + 'static) -> Self {
+    pub fn new(
+        progress: Arc<BuildProgress>,
+        unreached: impl Fn() -> Option<String> + Send + 'static,
+    ) -> Self {
         Self {
             unreached: Box::new(unreached),
-            changes: board.watch(),
-            board,
+            changes: progress.subscribe(),
+            progress,
             seen: 0,
             not_before: Instant::now(),
         }
@@ -64,11 +67,11 @@ impl Viewer {
         let Ok(known) = Vertex::decode(vertex) else {
             return Ok(Edit::Keep);
         };
-        self.board.saw(&known);
+        self.progress.record_vertex(&known);
         if known.name.starts_with(IMPORT_NAME) && !known.error.is_empty() {
-            self.advise();
+            self.warn_unreached_endpoint();
         }
-        let Some(name) = self.board.rename(&known.digest, &known.name) else {
+        let Some(name) = self.progress.rename(&known.digest, &known.name) else {
             return Ok(Edit::Keep);
         };
         let renamed = wire::edit(vertex, |field| {
@@ -82,7 +85,7 @@ impl Viewer {
 
     fn edit_status(&self, status: &[u8]) -> Result<Edit, WireError> {
         let (vertex, id) = (text(status, STATUS_VERTEX)?, text(status, STATUS_ID)?);
-        Ok(if self.board.replaces(vertex, id) {
+        Ok(if self.progress.hides_status(vertex, id) {
             Edit::Remove
         } else {
             Edit::Keep
@@ -90,7 +93,7 @@ impl Viewer {
     }
 
     /// An import of ours has failed. If buildkitd has never called, it is most likely elsewhere.
-    fn advise(&self) {
+    fn warn_unreached_endpoint(&self) {
         let Some(url) = (self.unreached)() else {
             return;
         };
@@ -101,18 +104,18 @@ impl Viewer {
             "--import-listen and --import-url, or set BUILDKIT_GHA_IMPORT=content. A buildkitd that the",
             "gateway starts must keep SSL_CERT_DIR as it gets it, to trust the endpoint.",
         ];
-        self.board.warn(short, detail.map(String::from).to_vec());
+        self.progress.warn(short, detail.map(String::from).to_vec());
     }
 
-    fn news(&mut self) -> Option<StatusResponse> {
-        let (now, response) = self.board.since(self.seen);
+    fn updates(&mut self) -> Option<StatusResponse> {
+        let (now, response) = self.progress.changes_since(self.seen);
         self.seen = now;
         (response != StatusResponse::default()).then_some(response)
     }
 }
 
 #[async_trait]
-impl StatusEditor for Viewer {
+impl StatusEditor for StatusStream {
     fn edit(&mut self, message: Bytes) -> Option<Bytes> {
         match self.edit_message(&message) {
             Ok(edited) if edited.is_empty() && !message.is_empty() => None,
@@ -128,28 +131,28 @@ impl StatusEditor for Viewer {
         loop {
             tokio::time::sleep_until(self.not_before).await;
             if *self.changes.borrow_and_update() > self.seen
-                && let Some(response) = self.news()
+                && let Some(response) = self.updates()
             {
-                self.not_before = Instant::now() + PACE;
+                self.not_before = Instant::now() + MIN_INTERVAL;
                 return response.encode_to_vec().into();
             }
             let quiet = async {
-                match self.board.quiet_at() {
+                match self.progress.idle_deadline() {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                // The sender lives in the board that we hold.
+                // The sender lives in the progress that we hold.
                 _ = self.changes.changed() => {}
-                () = quiet => self.board.end_if_quiet(),
+                () = quiet => self.progress.complete_if_idle(),
             }
         }
     }
 
     fn finish(&mut self) -> Option<Bytes> {
-        self.board.end();
-        self.news().map(|news| news.encode_to_vec().into())
+        self.progress.complete();
+        self.updates().map(|news| news.encode_to_vec().into())
     }
 }
 
@@ -170,8 +173,8 @@ mod tests {
         StatusResponse::decode(message.as_ref()).unwrap()
     }
 
-    fn viewer(board: &Arc<Board>) -> Viewer {
-        Viewer::new(Arc::clone(board), || None)
+    fn stream(progress: &Arc<BuildProgress>) -> StatusStream {
+        StatusStream::new(Arc::clone(progress), || None)
     }
 
     fn transfer(current: u64) -> Event {
@@ -186,12 +189,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_export_row_is_renamed_and_gets_its_progress() {
-        let board = Arc::new(Board::new("build", Arc::default()));
-        let row = board.export_row("session", 0);
-        row.expect();
+        let progress = Arc::new(BuildProgress::new("build", Arc::default()));
+        let row = progress.export_vertex("session", 0);
+        row.register();
         let export = row.reporter();
         let digest = crate::digest::Digest::of("session-cache-0").to_string();
-        let mut viewer = viewer(&board);
+        let mut stream = stream(&progress);
 
         let message = StatusResponse {
             vertexes: vec![Vertex {
@@ -208,7 +211,7 @@ mod tests {
                 .into(),
             ..Default::default()
         };
-        let edited = viewer.edit(message.encode_to_vec().into()).unwrap();
+        let edited = stream.edit(message.encode_to_vec().into()).unwrap();
         assert_eq!(
             decode(&edited).vertexes[0].name,
             "exporting to GitHub Actions Cache"
@@ -222,56 +225,56 @@ mod tests {
 
         export.report(transfer(1));
         export.report(transfer(7));
-        let rows = decode(&viewer.next().await).statuses;
+        let rows = decode(&stream.next().await).statuses;
         assert_eq!(rows.len(), 1, "only the newest state of a transfer is sent");
         assert_eq!((rows[0].vertex.as_str(), rows[0].current), (&*digest, 7));
-        assert_eq!(viewer.finish(), None);
+        assert_eq!(stream.finish(), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_warning_without_a_row_brings_its_own_to_every_viewer() {
-        let board = Arc::new(Board::new("build", Arc::default()));
-        let mut early = viewer(&board);
-        board.warn("cache export skipped".into(), vec!["because".into()]);
-        let mut late = viewer(&board);
+        let progress = Arc::new(BuildProgress::new("build", Arc::default()));
+        let mut early = stream(&progress);
+        progress.warn("cache export skipped".into(), vec!["because".into()]);
+        let mut late = stream(&progress);
 
-        for viewer in [&mut early, &mut late] {
-            let response = decode(&viewer.next().await);
+        for stream in [&mut early, &mut late] {
+            let response = decode(&stream.next().await);
             assert_eq!(response.warnings[0].short, b"cache export skipped: because");
             assert_eq!(response.warnings[0].vertex, response.vertexes[0].digest);
         }
-        for viewer in [&mut early, &mut late] {
-            let end = decode(&viewer.finish().unwrap());
+        for stream in [&mut early, &mut late] {
+            let end = decode(&stream.finish().unwrap());
             assert!(end.vertexes[0].completed.is_some());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn our_own_row_lasts_as_long_as_its_work() {
-        let board = Arc::new(Board::new("build", Arc::default()));
-        let mut viewer = viewer(&board);
-        let reporter = board.reporter();
+        let progress = Arc::new(BuildProgress::new("build", Arc::default()));
+        let mut stream = stream(&progress);
+        let reporter = progress.reporter();
         for text in ["b is said first", "a is said next"] {
             reporter.report(Event::Note(text.into()));
         }
-        let said = decode(&viewer.next().await);
+        let said = decode(&stream.next().await);
         let rows: Vec<_> = said.statuses.iter().map(|row| row.id.as_str()).collect();
         assert_eq!(rows, ["b is said first", "a is said next"]);
         assert_eq!(said.vertexes[0].completed, None);
         let begun = said.vertexes[0].started;
-        let end = decode(&viewer.next().await);
+        let end = decode(&stream.next().await);
         assert_eq!(end.vertexes[0].started, begun);
         assert!(end.vertexes[0].completed.is_some());
-        assert_eq!(viewer.finish(), None, "it has ended already");
+        assert_eq!(stream.finish(), None, "it has ended already");
     }
 
     #[tokio::test]
     async fn the_history_of_a_build_has_its_names_too() {
         let rows = Arc::default();
-        let build = Arc::new(Board::new("build", Arc::clone(&rows)));
-        build.export_row("session", 0).expect();
+        let build = Arc::new(BuildProgress::new("build", Arc::clone(&rows)));
+        build.export_vertex("session", 0).register();
         drop(build);
-        let later = Board::new("build", rows);
+        let later = BuildProgress::new("build", rows);
         let vertex = crate::digest::Digest::of("session-cache-0").to_string();
         let name = later.rename(&vertex, "exporting cache to client directory");
         assert_eq!(name.as_deref(), Some("exporting to GitHub Actions Cache"));
@@ -289,20 +292,20 @@ mod tests {
             ..Default::default()
         };
         for (called, warnings) in [(false, 1), (true, 0)] {
-            let board = Arc::new(Board::new("build", Arc::default()));
+            let progress = Arc::new(BuildProgress::new("build", Arc::default()));
             let unreached = move || (!called).then(|| "http://127.0.0.1:1/".to_owned());
-            let mut viewer = Viewer::new(board, unreached);
-            let sent = viewer.edit(message.encode_to_vec().into()).unwrap();
+            let mut stream = StatusStream::new(progress, unreached);
+            let sent = stream.edit(message.encode_to_vec().into()).unwrap();
             assert_eq!(decode(&sent), message);
-            let said = viewer.finish().unwrap_or_default();
+            let said = stream.finish().unwrap_or_default();
             assert_eq!(decode(&said).warnings.len(), warnings);
         }
     }
 
     #[test]
     fn what_is_no_status_message_passes_as_it_is() {
-        let mut viewer = viewer(&Arc::new(Board::new("build", Arc::default())));
+        let mut stream = stream(&Arc::new(BuildProgress::new("build", Arc::default())));
         let odd = Bytes::from_static(&[0x0a, 0xff]);
-        assert_eq!(viewer.edit(odd.clone()), Some(odd));
+        assert_eq!(stream.edit(odd.clone()), Some(odd));
     }
 }

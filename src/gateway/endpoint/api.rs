@@ -3,24 +3,17 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Json,
     body::Body,
-    extract::{DefaultBodyLimit, FromRequestParts, Path, Query, RawPathParams, Request, State},
+    extract::{FromRequestParts, Path, Query, RawPathParams, Request, State},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use futures_util::TryStreamExt as _;
 use http_body_util::Limited;
-use hyper::ext::ReasonPhrase;
 use serde::Deserialize;
-use url::Url;
 
-use super::{
-    backend::Failure,
-    handle::{Handle, Handles},
-    objects,
-};
+use super::{error::ErrorResponse, handle::Handle, objects, state::ApiState};
 use crate::{
     protocol::{
         key::{MAX_KEY_CHARS, MAX_LOOKUP_KEYS},
@@ -30,101 +23,34 @@ use crate::{
     secret::SecretUrl,
 };
 
-/// Largest body of a call that is no upload: a key of 512 characters of four bytes, escaped, and
-/// a version fit many times.
-const MAX_MESSAGE_BYTES: usize = 64 << 10;
-
-/// What every handler needs.
-pub(super) struct Shared {
-    pub handles: Arc<Handles>,
-    url: Url,
-}
-
-pub(super) fn router(handles: Arc<Handles>, url: Url) -> Router {
-    Router::new()
-        .route("/{handle}/_apis/artifactcache/cache", get(lookup))
-        .route("/{handle}/_apis/artifactcache/caches", post(reserve))
-        .route(
-            "/{handle}/_apis/artifactcache/caches/{id}",
-            post(commit).patch(write),
-        )
-        .route("/{handle}/objects/{name}", get(objects::get))
-        .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
-        .with_state(Arc::new(Shared { handles, url }))
-}
-
-/// An answer that is an error, in the form that go-actions-cache reads.
-pub(super) struct Refusal(StatusCode, v1::ErrorBody);
-
-impl Refusal {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        let body = v1::ErrorBody {
-            message: message.into(),
-            ..Default::default()
-        };
-        Self(status, body)
-    }
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        let (status, type_key) = match failure {
-            Failure::AlreadyExists(_) => (StatusCode::CONFLICT, v1::ALREADY_EXISTS),
-            Failure::Invalid(_) => (StatusCode::BAD_REQUEST, ""),
-            Failure::Upstream(_) => (StatusCode::BAD_GATEWAY, ""),
-        };
-        let body = v1::ErrorBody {
-            message: failure.to_string(),
-            type_key: type_key.into(),
-            type_name: String::new(),
-        };
-        Self(status, body)
-    }
-}
-
-/// BuildKit shows of a download that fails nothing but the status line, and that as the error of
-/// the whole build. So the message stands there too, in place of "Bad Gateway".
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let phrase: String = self.1.message.chars().map(printable).collect();
-        let mut response = (self.0, Json(self.1)).into_response();
-        if let Ok(phrase) = ReasonPhrase::try_from(phrase) {
-            response.extensions_mut().insert(phrase);
-        }
-        response
-    }
-}
-
-/// A status line has one line of ASCII.
-fn printable(char: char) -> char {
-    match char {
-        ' '..='~' => char,
-        _ => ' ',
-    }
-}
-
-/// The handle of the path, by name and door. It is the first thing that a call asks for: who does
+/// The handle of the path, by name and by token. It is the first thing that a call asks for: who does
 /// not show its token learns nothing else, and a wrong handle and a wrong token get one answer.
-struct Admitted {
+pub(super) struct Authenticated {
     name: String,
     handle: Arc<Handle>,
 }
 
-impl FromRequestParts<Arc<Shared>> for Admitted {
-    type Rejection = Refusal;
+impl FromRequestParts<Arc<ApiState>> for Authenticated {
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<ApiState>,
+    ) -> Result<Self, ErrorResponse> {
         let path = RawPathParams::from_request_parts(parts, shared).await;
-        let path = path.map_err(|_| stranger())?;
+        let path = path.map_err(|_| ErrorResponse::unauthorized())?;
         let name = path.iter().find(|(name, _)| *name == "handle");
-        let (_, name) = name.ok_or_else(stranger)?;
+        let (_, name) = name.ok_or_else(ErrorResponse::unauthorized)?;
         let bearer = parts
             .headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
             .unwrap_or_default();
-        let handle = shared.handles.admit(name, bearer).ok_or_else(stranger)?;
+        let handle = shared
+            .handles
+            .authenticate(name, bearer)
+            .ok_or_else(ErrorResponse::unauthorized)?;
         Ok(Self {
             name: name.to_owned(),
             handle,
@@ -132,17 +58,9 @@ impl FromRequestParts<Arc<Shared>> for Admitted {
     }
 }
 
-fn stranger() -> Refusal {
-    Refusal::new(StatusCode::UNAUTHORIZED, "unknown handle or wrong token")
-}
-
-fn bad_request(message: impl Into<String>) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, message)
-}
-
-fn check_key(key: &str) -> Result<(), Refusal> {
+fn check_key(key: &str) -> Result<(), ErrorResponse> {
     if key.chars().count() > MAX_KEY_CHARS {
-        return Err(bad_request(format!(
+        return Err(ErrorResponse::bad_request(format!(
             "a key is longer than {MAX_KEY_CHARS} characters"
         )));
     }
@@ -150,25 +68,25 @@ fn check_key(key: &str) -> Result<(), Refusal> {
 }
 
 #[derive(Deserialize)]
-struct LookupQuery {
+pub(super) struct LookupQuery {
     keys: String,
     version: String,
 }
 
-async fn lookup(
-    caller: Admitted,
-    State(shared): State<Arc<Shared>>,
+pub(super) async fn lookup(
+    caller: Authenticated,
+    State(shared): State<Arc<ApiState>>,
     Query(query): Query<LookupQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     let keys: Vec<&str> = query.keys.split(',').take(MAX_LOOKUP_KEYS + 1).collect();
     if keys.len() > MAX_LOOKUP_KEYS {
-        return Err(bad_request(format!(
+        return Err(ErrorResponse::bad_request(format!(
             "a lookup has more than {MAX_LOOKUP_KEYS} keys"
         )));
     }
     keys.iter().try_for_each(|key| check_key(key))?;
     let handle = &caller.handle;
-    if handle.is_over() {
+    if handle.is_past_grace() {
         // A step that is shared with the build of this handle makes do without its import.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -184,10 +102,10 @@ async fn lookup(
     Ok(Json(entry).into_response())
 }
 
-async fn reserve(
-    caller: Admitted,
+pub(super) async fn reserve(
+    caller: Authenticated,
     Json(request): Json<v1::ReserveRequest>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     check_key(&request.key)?;
     let reserved = caller
         .handle
@@ -197,18 +115,18 @@ async fn reserve(
     Ok((StatusCode::CREATED, Json(v1::ReserveResponse { cache_id })).into_response())
 }
 
-async fn write(
-    caller: Admitted,
+pub(super) async fn write(
+    caller: Authenticated,
     Path((_, id)): Path<(String, i64)>,
     request: Request,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ErrorResponse> {
     let range = request
         .headers()
         .get(header::CONTENT_RANGE)
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| bad_request("Content-Range is missing"))?;
+        .ok_or_else(|| ErrorResponse::bad_request("Content-Range is missing"))?;
     let range = ContentRange::parse(range)
-        .map_err(|error| bad_request(error.to_string()))?
+        .map_err(|error| ErrorResponse::bad_request(error.to_string()))?
         .range;
     let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
     let body = into_stream(request.into_body(), length);
@@ -222,11 +140,11 @@ fn into_stream(body: Body, length: usize) -> super::Body {
     Box::pin(body.into_data_stream().map_err(std::io::Error::other))
 }
 
-async fn commit(
-    caller: Admitted,
+pub(super) async fn commit(
+    caller: Authenticated,
     Path((_, id)): Path<(String, i64)>,
     Json(request): Json<v1::CommitRequest>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ErrorResponse> {
     caller.handle.backend.commit(id, request.size).await?;
     Ok(StatusCode::NO_CONTENT)
 }

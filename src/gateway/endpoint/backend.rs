@@ -1,6 +1,6 @@
 //! What lies behind a handle: a cache to read from, and for a relayed export one to write to.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{error::Error, io, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,16 +8,35 @@ use futures_util::stream::{self, BoxStream};
 
 /// Why a backend could not answer, in words that BuildKit passes on to people.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+#[error("{source}")]
+pub struct BackendError {
+    /// What the answer's status depends on.
+    pub kind: ErrorKind,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// What kind of failure a [`BackendError`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
     /// The key is there already.
-    #[error("{0}")]
-    AlreadyExists(String),
+    AlreadyExists,
     /// The request cannot be carried out as it is.
-    #[error("{0}")]
-    Invalid(String),
+    InvalidRequest,
     /// The cache behind the gateway failed.
-    #[error("{0}")]
-    Upstream(String),
+    Upstream,
+}
+
+impl BackendError {
+    /// An error whose words are those of `source`.
+    pub fn new(kind: ErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let source = source.into();
+        Self { kind, source }
+    }
+
+    fn read_only() -> Self {
+        let words = "this is the gateway's import endpoint: nothing can be written here";
+        Self::new(ErrorKind::InvalidRequest, words)
+    }
 }
 
 /// An entry that a lookup found.
@@ -32,7 +51,7 @@ pub struct Found {
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// The entry that the first matching key of `keys` names, exactly or as a prefix.
-    async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, Failure>;
+    async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, BackendError>;
 
     /// True if builds that share steps with the one behind the handle may read through it.
     fn is_shared(&self) -> bool {
@@ -44,34 +63,32 @@ pub trait Backend: Send + Sync {
     fn retire(&self) {}
 
     /// Reserves a key; the answer is the id under which it is written.
-    async fn reserve(&self, key: &str, version: &str) -> Result<i64, Failure> {
+    async fn reserve(&self, key: &str, version: &str) -> Result<i64, BackendError> {
         let _ = (key, version);
-        Err(Failure::Invalid(READ_ONLY.into()))
+        Err(BackendError::read_only())
     }
 
     /// Takes the bytes of `range` of a reserved entry.
-    async fn write(&self, id: i64, range: Range<u64>, body: Body) -> Result<(), Failure> {
+    async fn write(&self, id: i64, range: Range<u64>, body: Body) -> Result<(), BackendError> {
         let _ = (id, range, body);
-        Err(Failure::Invalid(READ_ONLY.into()))
+        Err(BackendError::read_only())
     }
 
-    /// Makes the entry visible; `Ok` only when the far side has confirmed it.
-    async fn commit(&self, id: i64, size: u64) -> Result<(), Failure> {
+    /// Makes the entry visible; `Ok` only when the remote has confirmed it.
+    async fn commit(&self, id: i64, size: u64) -> Result<(), BackendError> {
         let _ = (id, size);
-        Err(Failure::Invalid(READ_ONLY.into()))
+        Err(BackendError::read_only())
     }
 }
-
-const READ_ONLY: &str = "this is the gateway's import endpoint: nothing can be written here";
 
 /// Bytes on their way in or out.
 pub type Body = BoxStream<'static, io::Result<Bytes>>;
 
-/// Content that a lookup promised.
+/// Content that a lookup has found.
 #[async_trait]
 pub trait Object: Send + Sync {
     /// Gets the content ready to be read, which for a layer means fetched and verified.
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure>;
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError>;
 }
 
 /// Content that is ready.
@@ -85,7 +102,7 @@ pub trait Readable: Send {
 /// Content that is small enough to be held, such as an index.
 #[async_trait]
 impl Object for Bytes {
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
         Ok(Box::new(self.clone()))
     }
 }

@@ -1,4 +1,4 @@
-//! Handles: the doors through which buildkitd reaches one import or one relayed export.
+//! Handles: how buildkitd reaches one import or one relayed export.
 //!
 //! A handle is a path that cannot be guessed, with a token that cannot be guessed either. Stock
 //! sends no `Authorization` when it downloads, so every object behind a handle has an unguessable
@@ -9,23 +9,26 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use rand::Rng as _;
 use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    backend::{Backend, Object},
-    linger::LINGER,
-};
+use super::backend::{Backend, Object};
 use crate::{digest::Digest, secret::Secret};
+
+/// How long a handle serves on when its build has ended. buildkitd takes a while to unwind a build whose client is gone, a second or more on a
+/// busy machine; a build that begins meanwhile may join its steps, which read through its handle.
+pub(super) const RETIRE_GRACE: Duration = Duration::from_secs(3);
 
 /// Random bytes in a handle and in an object's name: 128 bits cannot be guessed.
 const SECRET_BYTES: usize = 16;
@@ -36,49 +39,48 @@ const NAME_KEY_BYTES: usize = 32;
 /// What a caller's token is compared with where the handle does not exist: no text has this hash.
 const NO_TOKEN: [u8; 32] = [0; 32];
 
-/// A door for buildkitd to one backend.
+/// One backend, as buildkitd may call it.
 pub struct Handle {
-    /// What answers behind it.
     pub backend: Arc<dyn Backend>,
     /// Cancelled when the handle is closed: every download through it ends then.
     pub closed: CancellationToken,
     token: Digest,
     expires: Timestamp,
-    names: hmac::Key,
-    objects: Mutex<HashMap<Digest, Published>>,
+    name_key: hmac::Key,
+    objects: Mutex<HashMap<Digest, PublishedObject>>,
     /// When its build ended.
     retired: OnceLock<Instant>,
 }
 
-/// An object that a lookup has told of.
-struct Published {
+/// An object that a lookup has answered.
+struct PublishedObject {
     object: Arc<dyn Object>,
     /// When its last byte was sent. buildkitd has the content then and does not ask again.
     served: Option<Instant>,
 }
 
 impl Handle {
-    /// True if its build has ended so long ago that nothing new is told through it: what is left to do
-    /// is to keep what was promised.
-    pub fn is_over(&self) -> bool {
+    /// True if its build has ended so long ago that lookups find nothing any more: what is left to do
+    /// is to serve what earlier lookups have found.
+    pub fn is_past_grace(&self) -> bool {
         let retired = self.retired.get();
-        retired.is_some_and(|retired| retired.elapsed() >= LINGER)
+        retired.is_some_and(|retired| retired.elapsed() >= RETIRE_GRACE)
     }
 
     /// Gives the object of `key` a name that cannot be guessed. One key has one name, however
     /// often it is looked up: a handle holds no more objects than its cache has entries.
     pub fn publish(&self, key: &str, object: Arc<dyn Object>) -> String {
-        let tag = hmac::sign(&self.names, key.as_bytes());
+        let tag = hmac::sign(&self.name_key, key.as_bytes());
         let name = hex::encode(&tag.as_ref()[..SECRET_BYTES]);
         let served = None;
-        let published = Published { object, served };
+        let published = PublishedObject { object, served };
         self.objects().insert(Digest::of(&name), published);
         name
     }
 
     /// The object of that name. When the build is over, what was served is not served again.
     pub fn object(&self, name: &str) -> Option<Arc<dyn Object>> {
-        let over = self.is_over();
+        let over = self.is_past_grace();
         let objects = self.objects();
         let published = objects.get(&Digest::of(name))?;
         (!over || published.is_wanted()).then(|| Arc::clone(&published.object))
@@ -91,19 +93,20 @@ impl Handle {
         }
     }
 
-    fn forget_what_was_served(&self) {
+    fn drop_served(&self) {
         self.objects().retain(|_, published| published.is_wanted());
     }
 
-    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Published>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    fn objects(&self) -> MutexGuard<'_, HashMap<Digest, PublishedObject>> {
+        self.objects.lock()
     }
 }
 
-impl Published {
+impl PublishedObject {
     /// A connection that broke at the last byte is made again at once.
     fn is_wanted(&self) -> bool {
-        self.served.is_none_or(|served| served.elapsed() < LINGER)
+        self.served
+            .is_none_or(|served| served.elapsed() < RETIRE_GRACE)
     }
 }
 
@@ -116,7 +119,7 @@ impl Published {
 /// handle closes with its build.
 #[derive(Default)]
 pub struct Handles {
-    slots: Mutex<HashMap<Digest, Arc<Handle>>>,
+    by_name: Mutex<HashMap<Digest, Arc<Handle>>>,
     used: AtomicBool,
 }
 
@@ -129,17 +132,17 @@ impl Handles {
             closed: CancellationToken::new(),
             token: Digest::of(token.expose()),
             expires,
-            names: hmac::Key::new(hmac::HMAC_SHA256, &random::<NAME_KEY_BYTES>()),
+            name_key: hmac::Key::new(hmac::HMAC_SHA256, &random::<NAME_KEY_BYTES>()),
             objects: Mutex::default(),
             retired: OnceLock::new(),
         });
-        self.slots().insert(Digest::of(&name), handle);
+        self.lock().insert(Digest::of(&name), handle);
         name
     }
 
     /// The handle of that name, if `bearer` is its token. A handle that does not exist takes the
     /// same comparison as one that does.
-    pub fn admit(&self, name: &str, bearer: &str) -> Option<Arc<Handle>> {
+    pub fn authenticate(&self, name: &str, bearer: &str) -> Option<Arc<Handle>> {
         let handle = self.get(name);
         let token = handle
             .as_ref()
@@ -150,7 +153,7 @@ impl Handles {
 
     /// The handle of that name.
     pub fn get(&self, name: &str) -> Option<Arc<Handle>> {
-        let handle = self.slots().get(&Digest::of(name)).map(Arc::clone)?;
+        let handle = self.lock().get(&Digest::of(name)).map(Arc::clone)?;
         self.used.store(true, Ordering::Relaxed);
         Some(handle)
     }
@@ -162,12 +165,12 @@ impl Handles {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.slots().len()
+        self.lock().len()
     }
 
     /// Says that the build behind the handle has ended.
     pub fn retire(&self, name: &str) {
-        let mut slots = self.slots();
+        let mut slots = self.lock();
         let name = Digest::of(name);
         let Some(handle) = slots.get(&name).map(Arc::clone) else {
             return;
@@ -183,25 +186,25 @@ impl Handles {
     }
 
     /// Closes retired handles: if the daemon is `idle`, those whose build ended a while ago, see
-    /// [`LINGER`]; else those that have expired. The others let go of what is not asked for again.
+    /// [`RETIRE_GRACE`]; else those that have expired. The others let go of what is not asked for again.
     pub fn sweep(&self, idle: bool, now: Timestamp) {
-        self.slots().retain(|_, handle| {
+        self.lock().retain(|_, handle| {
             if handle.retired.get().is_none() {
                 return true;
             }
-            let over = handle.is_over();
+            let over = handle.is_past_grace();
             let close = (idle && over) || handle.expires <= now;
             if close {
                 handle.closed.cancel();
             } else if over {
-                handle.forget_what_was_served();
+                handle.drop_served();
             }
             !close
         });
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Handle>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Handle>>> {
+        self.by_name.lock()
     }
 }
 

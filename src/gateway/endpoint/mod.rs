@@ -14,9 +14,12 @@
 
 mod api;
 mod backend;
+mod error;
 mod handle;
-mod linger;
+mod idle_sweep;
 mod objects;
+mod router;
+mod state;
 pub mod tls;
 pub(super) mod token;
 
@@ -27,7 +30,7 @@ use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-pub use backend::{Backend, Body, Failure, Found, Object, Readable};
+pub use backend::{Backend, BackendError, Body, ErrorKind, Found, Object, Readable};
 
 use crate::{
     http1::{self, Limits},
@@ -41,7 +44,7 @@ use tls::Identity;
 /// How long a reader may take nothing. buildkitd writes what it reads to its disk, which may stop
 /// for seconds; a reader that has not moved for so long is not going to. Content that is being
 /// served keeps its room in the spool, and its handle keeps the import.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const STALL_TIMEOUT: Duration = Duration::from_mins(2);
 
 const LIMITS: Limits = Limits {
     // buildkitd asks for all layers of a record at once; what waits in the listen queue waits for
@@ -51,7 +54,7 @@ const LIMITS: Limits = Limits {
     head_time: Duration::from_secs(100),
     // The gateway's own token grows with the scopes of the real one, which has at most 16 KiB.
     head_bytes: 64 << 10,
-    stall: PATIENCE,
+    stall: STALL_TIMEOUT,
 };
 
 /// Connections take at most this part of the files that the process may have open.
@@ -81,18 +84,18 @@ pub struct Access {
 impl Endpoint {
     /// Binds `listen`. `url` is what buildkitd reaches it by, where that is not the bound address
     /// (a buildkitd in another network namespace). With `identity` it speaks TLS. A reader that takes
-    /// nothing for `patience` (see [`PATIENCE`]) loses its connection.
+    /// nothing for `stall_timeout` (see [`STALL_TIMEOUT`]) loses its connection.
     pub async fn bind(
         listen: SocketAddr,
         url: Option<Url>,
         identity: Option<&Identity>,
-        patience: Duration,
+        stall_timeout: Duration,
         tasks: &Tasks,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let limits = Limits {
-            stall: patience,
+            stall: stall_timeout,
             connections: LIMITS.connections.min(share_of_files(FILES)),
             ..LIMITS
         };
@@ -101,7 +104,7 @@ impl Endpoint {
             Url::parse(&format!("{scheme}://{address}/")).expect("a socket address is an authority")
         });
         let handles = Arc::new(Handles::default());
-        let router = api::router(Arc::clone(&handles), url.clone());
+        let router = router::router(Arc::clone(&handles), url.clone());
         let connections = TaskTracker::new();
         let (open, own) = (connections.clone(), tasks.clone());
         let tls = identity.map(Identity::acceptor);
@@ -109,7 +112,7 @@ impl Endpoint {
             http1::serve(listener, tls, router, limits, &own, &open).await;
         });
         let (idle, idle_since) = watch::channel(None);
-        let closing = linger::close_when_idle(Arc::clone(&handles), idle_since);
+        let closing = idle_sweep::close_after_grace(Arc::clone(&handles), idle_since);
         Ok(Self {
             handles,
             connections,
@@ -165,7 +168,7 @@ impl Endpoint {
     }
 
     /// What buildkitd should reach the endpoint by, as long as it has never called.
-    pub fn unreached(&self) -> Option<&Url> {
+    pub fn unreached_url(&self) -> Option<&Url> {
         (!self.handles.was_used()).then_some(&self.url)
     }
 }

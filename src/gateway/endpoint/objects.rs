@@ -11,11 +11,7 @@ use axum::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use url::Url;
 
-use super::{
-    api::{Refusal, Shared},
-    backend::Readable,
-    handle::Handle,
-};
+use super::{backend::Readable, error::ErrorResponse, handle::Handle, state::ApiState};
 use crate::protocol::range::{self, ContentRange, RangeError};
 
 /// The URL of the object `name` behind `handle`.
@@ -29,35 +25,35 @@ pub(super) fn url(base: &Url, handle: &str, name: &str) -> Url {
 }
 
 pub(super) async fn get(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ApiState>>,
     Path((handle, name)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let gone = || Refusal::new(StatusCode::NOT_FOUND, "no such object");
+) -> Result<Response, ErrorResponse> {
+    let gone = || ErrorResponse::new(StatusCode::NOT_FOUND, "no such object");
     let handle = shared.handles.get(&handle).ok_or_else(gone)?;
     let object = handle.object(&name).ok_or_else(gone)?;
     let content = tokio::select! {
         content = object.open() => content?,
         () = handle.closed.cancelled() => return Err(gone()),
     };
-    answer(Sent { handle, name }, content, &headers)
+    answer(Download { handle, name }, content, &headers)
 }
 
-/// Where an object came from, to say that it has been sent.
-struct Sent {
+/// Where an object came from, to say that it has been download.
+struct Download {
     handle: Arc<Handle>,
     name: String,
 }
 
 fn answer(
-    sent: Sent,
+    download: Download,
     content: Box<dyn Readable>,
     headers: &HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     let size = content.size();
     let Some(wanted) = headers.get(header::RANGE) else {
         let headers = [(header::CONTENT_LENGTH, size.to_string())];
-        return Ok((headers, body(sent, content, 0..size)).into_response());
+        return Ok((headers, body(download, content, 0..size)).into_response());
     };
     let range =
         range::parse_request(wanted.to_str().unwrap_or_default(), size).map_err(|error| {
@@ -65,7 +61,7 @@ fn answer(
                 RangeError::Malformed(_) => StatusCode::BAD_REQUEST,
                 RangeError::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             };
-            Refusal::new(status, error.to_string())
+            ErrorResponse::new(status, error.to_string())
         })?;
     let part = ContentRange {
         range: range.clone(),
@@ -78,24 +74,24 @@ fn answer(
         ),
         (header::CONTENT_RANGE, part.to_string()),
     ];
-    let body = body(sent, content, range);
+    let body = body(download, content, range);
     Ok((StatusCode::PARTIAL_CONTENT, headers, body).into_response())
 }
 
 /// The bytes, cut when the handle is closed: buildkitd does not end a download when its client
 /// has been killed, so the endpoint must. A body that is shorter than its `Content-Length` makes
 /// the server break the connection, which the reader sees as an error.
-fn body(sent: Sent, content: Box<dyn Readable>, range: std::ops::Range<u64>) -> Body {
+fn body(download: Download, content: Box<dyn Readable>, range: std::ops::Range<u64>) -> Body {
     if range.is_empty() {
         return Body::empty();
     }
     let to_the_end = range.end == content.size();
-    let closed = sent.handle.closed.clone().cancelled_owned();
+    let closed = download.handle.closed.clone().cancelled_owned();
     let mut left = range.end - range.start;
     let pieces = content.read(range).inspect_ok(move |piece| {
         left = left.saturating_sub(piece.len() as u64);
         if left == 0 && to_the_end {
-            sent.handle.served(&sent.name);
+            download.handle.served(&download.name);
         }
     });
     Body::from_stream(pieces.take_until(closed))

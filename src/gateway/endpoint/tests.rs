@@ -23,20 +23,30 @@ pub(super) struct Fixed;
 
 #[async_trait]
 impl Backend for Fixed {
-    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, Failure> {
+    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, BackendError> {
         let object: Arc<dyn Object> = match keys {
             ["key"] => Arc::new(Bytes::from_static(CONTENT)),
             ["endless"] => Arc::new(Endless),
-            ["broken"] => return Err(Failure::Upstream("the service said no".into())),
+            ["broken"] => {
+                return Err(BackendError::new(
+                    ErrorKind::Upstream,
+                    "the service said no",
+                ));
+            }
             _ => return Ok(None),
         };
         let key = keys[0].to_owned();
         Ok(Some(Found { key, object }))
     }
 
-    async fn write(&self, _: i64, _: std::ops::Range<u64>, mut body: Body) -> Result<(), Failure> {
+    async fn write(
+        &self,
+        _: i64,
+        _: std::ops::Range<u64>,
+        mut body: Body,
+    ) -> Result<(), BackendError> {
         while let Some(piece) = body.next().await {
-            piece.map_err(|error| Failure::Invalid(error.to_string()))?;
+            piece.map_err(|error| BackendError::new(ErrorKind::InvalidRequest, error))?;
         }
         Ok(())
     }
@@ -46,7 +56,7 @@ struct Endless;
 
 #[async_trait]
 impl Object for Endless {
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
         Ok(Box::new(Self))
     }
 }
@@ -68,7 +78,7 @@ struct Flood(watch::Sender<()>);
 
 #[async_trait]
 impl Backend for Flood {
-    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, Failure> {
+    async fn lookup(&self, keys: &[&str], _version: &str) -> Result<Option<Found>, BackendError> {
         Ok(Some(Found {
             key: keys[0].to_owned(),
             object: Arc::new(self.clone()),
@@ -78,7 +88,7 @@ impl Backend for Flood {
 
 #[async_trait]
 impl Object for Flood {
-    async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
+    async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
         Ok(Box::new(self.clone()))
     }
 }
@@ -99,22 +109,22 @@ impl Readable for Flood {
     }
 }
 
-struct Bed {
+struct Fixture {
     endpoint: Endpoint,
     access: Access,
     http: Client,
     _tasks: Tasks,
 }
 
-impl Bed {
+impl Fixture {
     async fn new() -> Self {
-        Self::with_patience(PATIENCE).await
+        Self::with_stall_timeout(STALL_TIMEOUT).await
     }
 
-    async fn with_patience(patience: Duration) -> Self {
+    async fn with_stall_timeout(stall_timeout: Duration) -> Self {
         let tasks = Tasks::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::bind(any, None, None, patience, &tasks)
+        let endpoint = Endpoint::bind(any, None, None, stall_timeout, &tasks)
             .await
             .unwrap();
         let access = open(&endpoint, SignedDuration::from_hours(1));
@@ -172,32 +182,35 @@ fn open_before(endpoint: &Endpoint, backend: Arc<dyn Backend>, life: SignedDurat
 
 #[tokio::test]
 async fn a_lookup_needs_the_handles_own_token() {
-    let bed = Bed::new().await;
-    assert_eq!(bed.lookup("key").await.status(), StatusCode::OK);
-    assert_eq!(bed.lookup("other").await.status(), StatusCode::NO_CONTENT);
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.lookup("key").await.status(), StatusCode::OK);
+    assert_eq!(
+        fixture.lookup("other").await.status(),
+        StatusCode::NO_CONTENT
+    );
 
-    let other = open(&bed.endpoint, SignedDuration::from_hours(1));
+    let other = open(&fixture.endpoint, SignedDuration::from_hours(1));
     for wrong in ["", "x", other.token.expose()] {
-        let answer = bed.lookup_at(&bed.access, "key", wrong).await;
+        let answer = fixture.lookup_at(&fixture.access, "key", wrong).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     }
-    let mut unknown = bed.access.clone();
-    unknown.url = SecretUrl::new(bed.endpoint.url.join("0123456789abcdef/").unwrap());
-    let answer = bed.lookup_at(&unknown, "key", bed.access.token.expose());
+    let mut unknown = fixture.access.clone();
+    unknown.url = SecretUrl::new(fixture.endpoint.url.join("0123456789abcdef/").unwrap());
+    let answer = fixture.lookup_at(&unknown, "key", fixture.access.token.expose());
     assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// What a stranger is told depends on nothing but the kind of call.
+/// The answer to a caller without the token depends on nothing but the kind of call.
 #[tokio::test]
-async fn strangers_do_not_learn_whether_a_handle_exists() {
-    let bed = Bed::new().await;
-    let ours = bed.access.url.expose().clone();
-    let unknown = bed
+async fn unauthorized_callers_do_not_learn_whether_a_handle_exists() {
+    let fixture = Fixture::new().await;
+    let ours = fixture.access.url.expose().clone();
+    let unknown = fixture
         .endpoint
         .url
         .join(&format!("{}/", "0".repeat(32)))
         .unwrap();
-    let token = bed.access.token.expose();
+    let token = fixture.access.token.expose();
     let same_length = "x".repeat(token.len());
     let one_byte_off = format!("{}!", &token[..token.len() - 1]);
     for (method, path) in [
@@ -208,7 +221,7 @@ async fn strangers_do_not_learn_whether_a_handle_exists() {
         (Method::POST, "caches/no-number"),
         (Method::PATCH, "caches/1"),
     ] {
-        let mut told = Vec::new();
+        let mut answers = Vec::new();
         for (base, token) in [
             (&unknown, token),
             (&unknown, ""),
@@ -216,27 +229,30 @@ async fn strangers_do_not_learn_whether_a_handle_exists() {
             (&ours, same_length.as_str()),
             (&ours, one_byte_off.as_str()),
         ] {
-            let call = bed.call(method.clone(), base, path).bearer_auth(token);
+            let call = fixture.call(method.clone(), base, path).bearer_auth(token);
             let answer = call.body("no JSON").send().await.unwrap();
             let mut headers = answer.headers().clone();
             headers.remove(header::DATE);
-            told.push((answer.status(), headers, answer.bytes().await.unwrap()));
+            answers.push((answer.status(), headers, answer.bytes().await.unwrap()));
         }
-        assert_eq!(told[0].0, StatusCode::UNAUTHORIZED, "{method} {path}");
-        assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
+        assert_eq!(answers[0].0, StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "{answers:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_a_call_may_carry_is_bounded() {
-    let bed = Bed::new().await;
-    let lookup = |keys: String| bed.ours(Method::GET, &format!("cache?keys={keys}&version=v"));
+    let fixture = Fixture::new().await;
+    let lookup = |keys: String| fixture.ours(Method::GET, &format!("cache?keys={keys}&version=v"));
     let reserve = |key: String| {
         let body = serde_json::json!({"key": key, "version": "v"});
-        bed.ours(Method::POST, "caches").json(&body)
+        fixture.ours(Method::POST, "caches").json(&body)
     };
     let write = |range: &'static str| {
-        let call = bed.ours(Method::PATCH, "caches/1");
+        let call = fixture.ours(Method::PATCH, "caches/1");
         call.header(header::CONTENT_RANGE, range).body("12345")
     };
     let long = |length| "k".repeat(length);
@@ -271,28 +287,31 @@ async fn what_a_call_may_carry_is_bounded() {
 
 #[tokio::test]
 async fn one_key_has_one_url_and_another_handle_another() {
-    let bed = Bed::new().await;
-    let url = bed.object("key").await;
-    assert_eq!(bed.object("key").await, url);
+    let fixture = Fixture::new().await;
+    let url = fixture.object("key").await;
+    assert_eq!(fixture.object("key").await, url);
     let name = |url: &Url| url.path_segments().unwrap().next_back().unwrap().to_owned();
-    assert_ne!(name(&bed.object("endless").await), name(&url));
+    assert_ne!(name(&fixture.object("endless").await), name(&url));
 
-    let other = open(&bed.endpoint, SignedDuration::from_hours(1));
-    let entry = bed.lookup_at(&other, "key", other.token.expose()).await;
+    let other = open(&fixture.endpoint, SignedDuration::from_hours(1));
+    let entry = fixture.lookup_at(&other, "key", other.token.expose()).await;
     let entry: v1::Entry = entry.json().await.unwrap();
     assert_ne!(name(entry.archive_location.expose()), name(&url));
     let crossed = other.url.expose().join(&format!("objects/{}", name(&url)));
-    let crossed = bed.http.get(crossed.unwrap()).send().await.unwrap();
+    let crossed = fixture.http.get(crossed.unwrap()).send().await.unwrap();
     assert_eq!(crossed.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn an_object_is_served_without_a_token_whole_and_in_parts() {
-    let bed = Bed::new().await;
-    let url = bed.object("key").await;
-    let whole = bed.http.get(url.clone()).send().await.unwrap();
+    let fixture = Fixture::new().await;
+    let url = fixture.object("key").await;
+    let whole = fixture.http.get(url.clone()).send().await.unwrap();
     assert_eq!(whole.bytes().await.unwrap(), CONTENT);
-    let part = bed.http.get(url.clone()).header(header::RANGE, "bytes=3-");
+    let part = fixture
+        .http
+        .get(url.clone())
+        .header(header::RANGE, "bytes=3-");
     let part = part.send().await.unwrap();
     assert_eq!(part.headers()[header::CONTENT_RANGE], "bytes 3-7/8");
     assert_eq!(part.bytes().await.unwrap(), &CONTENT[3..]);
@@ -301,23 +320,23 @@ async fn an_object_is_served_without_a_token_whole_and_in_parts() {
         ("bytes=8-", StatusCode::RANGE_NOT_SATISFIABLE),
         ("bytes=5-3", StatusCode::BAD_REQUEST),
     ] {
-        let refused = bed.http.get(url.clone()).header(header::RANGE, range);
+        let refused = fixture.http.get(url.clone()).header(header::RANGE, range);
         assert_eq!(refused.send().await.unwrap().status(), status, "{range}");
     }
     let unknown = url.join("0123456789abcdef").unwrap();
-    let unknown = bed.http.get(unknown).send().await.unwrap();
+    let unknown = fixture.http.get(unknown).send().await.unwrap();
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn a_reader_that_stops_reading_loses_its_connection_and_others_go_on() {
-    let bed = Bed::with_patience(Duration::from_millis(100)).await;
+    let fixture = Fixture::with_stall_timeout(Duration::from_millis(100)).await;
     let flood = Flood::default();
     let backend = Arc::new(flood.clone());
-    let access = open_before(&bed.endpoint, backend, SignedDuration::from_hours(1));
-    let url = bed.object_at(&access, "flood").await;
-    let mut stalled = bed.http.get(url.clone()).send().await.unwrap();
-    let mut going = bed.http.get(url).send().await.unwrap();
+    let access = open_before(&fixture.endpoint, backend, SignedDuration::from_hours(1));
+    let url = fixture.object_at(&access, "flood").await;
+    let mut stalled = fixture.http.get(url.clone()).send().await.unwrap();
+    let mut going = fixture.http.get(url).send().await.unwrap();
     assert_eq!(flood.0.receiver_count(), 2);
 
     let cut = async {
@@ -340,8 +359,8 @@ async fn a_reader_that_stops_reading_loses_its_connection_and_others_go_on() {
 
 #[tokio::test]
 async fn a_failure_is_told_in_the_services_words() {
-    let bed = Bed::new().await;
-    let answer = bed.lookup("broken").await;
+    let fixture = Fixture::new().await;
+    let answer = fixture.lookup("broken").await;
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     let body: v1::ErrorBody = answer.json().await.unwrap();
     assert_eq!(body.message, "the service said no");
@@ -349,7 +368,8 @@ async fn a_failure_is_told_in_the_services_words() {
 
 #[test]
 fn the_status_line_says_what_failed() {
-    let refusal = api::Refusal::new(StatusCode::BAD_GATEWAY, "gone:\nsha256:… is not there");
+    let refusal =
+        error::ErrorResponse::new(StatusCode::BAD_GATEWAY, "gone:\nsha256:… is not there");
     let response = axum::response::IntoResponse::into_response(refusal);
     let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>();
     let phrase = phrase.map(|phrase| phrase.as_bytes().to_vec());
@@ -358,13 +378,17 @@ fn the_status_line_says_what_failed() {
 
 #[tokio::test]
 async fn nothing_can_be_written_through_an_import() {
-    let bed = Bed::new().await;
-    let url = bed.access.url.expose().join("_apis/artifactcache/caches");
-    let call = bed.http.post(url.unwrap()).json(&v1::ReserveRequest {
+    let fixture = Fixture::new().await;
+    let url = fixture
+        .access
+        .url
+        .expose()
+        .join("_apis/artifactcache/caches");
+    let call = fixture.http.post(url.unwrap()).json(&v1::ReserveRequest {
         key: "key".into(),
         version: "v".into(),
         cache_size: None,
     });
-    let call = call.bearer_auth(bed.access.token.expose());
+    let call = call.bearer_auth(fixture.access.token.expose());
     assert_eq!(call.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
 }

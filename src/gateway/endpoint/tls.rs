@@ -36,7 +36,7 @@ pub enum TlsError {
     Make(#[from] rcgen::Error),
     /// A file cannot be used.
     #[error("cannot use {0}: {1}")]
-    File(PathBuf, rustls::pki_types::pem::Error),
+    File(PathBuf, #[source] rustls::pki_types::pem::Error),
     /// A certificate and its key do not fit.
     #[error("cannot use the certificate: {0}")]
     Use(#[from] rustls::Error),
@@ -63,11 +63,11 @@ impl Identity {
         >()));
         let certificate = params.self_signed(&key)?.der().clone();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        Self::of(vec![certificate], key.into())
+        Self::from_chain(vec![certificate], key.into())
     }
 
     /// A certificate of the operator's, which buildkitd has been made to trust.
-    pub fn of_files(files: &net::Tls) -> Result<Self, TlsError> {
+    pub fn from_files(files: &net::Tls) -> Result<Self, TlsError> {
         let bad = |path: &PathBuf| {
             let path = path.clone();
             move |error| TlsError::File(path, error)
@@ -76,10 +76,10 @@ impl Identity {
             .and_then(Iterator::collect)
             .map_err(bad(&files.cert))?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(bad(&files.key))?;
-        Self::of(chain, key)
+        Self::from_chain(chain, key)
     }
 
-    fn of(
+    fn from_chain(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        gateway::endpoint::{Endpoint, PATIENCE},
+        gateway::endpoint::{Endpoint, STALL_TIMEOUT},
         lifecycle::Tasks,
     };
 
@@ -148,7 +148,7 @@ mod tests {
         let another = Identity::ephemeral(ADDRESS.into()).unwrap();
         let tasks = Tasks::default();
         let listen = SocketAddr::from((ADDRESS, 0));
-        let endpoint = Endpoint::bind(listen, None, Some(&identity), PATIENCE, &tasks);
+        let endpoint = Endpoint::bind(listen, None, Some(&identity), STALL_TIMEOUT, &tasks);
         let endpoint = endpoint.await.unwrap();
         let url = endpoint.url.clone();
         assert_eq!(url.scheme(), "https");
@@ -169,7 +169,7 @@ mod tests {
             SocketAddr::from(([127, 0, 0, 1], port)),
             None,
             Some(&identity),
-            PATIENCE,
+            STALL_TIMEOUT,
             &tasks,
         );
         let _endpoint = endpoint.await.unwrap();
@@ -186,7 +186,7 @@ mod tests {
         let identity = Identity::ephemeral(ADDRESS.into()).unwrap();
         let tasks = Tasks::default();
         let listen = SocketAddr::from((ADDRESS, 0));
-        let endpoint = Endpoint::bind(listen, None, Some(&identity), PATIENCE, &tasks);
+        let endpoint = Endpoint::bind(listen, None, Some(&identity), STALL_TIMEOUT, &tasks);
         let endpoint = endpoint.await.unwrap();
         let port = endpoint.url.port().unwrap();
         let mut silent = TcpStream::connect((IpAddr::from(ADDRESS), port))

@@ -39,11 +39,11 @@ pub enum DecodeError {
 /// Finds the payloads in a body that comes in pieces of any size.
 #[derive(Debug)]
 pub struct Decoder {
-    state: State,
+    state: DecoderState,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum DecoderState {
     /// `filled` bytes of the gRPC prefix are there.
     Prefix { bytes: [u8; PREFIX], filled: usize },
     /// `left` bytes of the message are to come, the tag first.
@@ -58,7 +58,7 @@ enum State {
     Payload { left: usize },
 }
 
-impl State {
+impl DecoderState {
     const START: Self = Self::Prefix {
         bytes: [0; PREFIX],
         filled: 0,
@@ -76,7 +76,7 @@ impl State {
 impl Default for Decoder {
     fn default() -> Self {
         Self {
-            state: State::START,
+            state: DecoderState::START,
         }
     }
 }
@@ -85,9 +85,9 @@ impl Decoder {
     /// Takes the next bytes of payload from `piece`; None when all of it has been taken.
     pub fn payload(&mut self, piece: &mut Bytes) -> Result<Option<Bytes>, DecodeError> {
         while !piece.is_empty() {
-            if let State::Payload { left } = self.state {
+            if let DecoderState::Payload { left } = self.state {
                 let payload = piece.split_to(left.min(piece.len()));
-                self.state = State::payload(left - payload.len());
+                self.state = DecoderState::payload(left - payload.len());
                 return Ok(Some(payload));
             }
             self.state = step(self.state, piece.get_u8())?;
@@ -97,49 +97,49 @@ impl Decoder {
 }
 
 /// One byte outside a payload.
-fn step(state: State, byte: u8) -> Result<State, DecodeError> {
+fn step(state: DecoderState, byte: u8) -> Result<DecoderState, DecodeError> {
     match state {
-        State::Prefix { mut bytes, filled } => {
+        DecoderState::Prefix { mut bytes, filled } => {
             bytes[filled] = byte;
             let filled = filled + 1;
             if filled < PREFIX {
-                Ok(State::Prefix { bytes, filled })
+                Ok(DecoderState::Prefix { bytes, filled })
             } else {
                 after_prefix(bytes)
             }
         }
-        State::Tag { left } if byte == TAG && left > 1 => Ok(State::Length {
+        DecoderState::Tag { left } if byte == TAG && left > 1 => Ok(DecoderState::Length {
             left: left - 1,
             value: 0,
             shift: 0,
         }),
-        State::Length { left, value, shift } => {
+        DecoderState::Length { left, value, shift } => {
             let left = left - 1;
             let value = value | usize::from(byte & 0x7f) << shift;
             let shift = shift + 7;
             let more = byte & 0x80 != 0;
             match more {
-                true if left > 0 && shift < 32 => Ok(State::Length { left, value, shift }),
-                false if value == left => Ok(State::payload(left)),
+                true if left > 0 && shift < 32 => Ok(DecoderState::Length { left, value, shift }),
+                false if value == left => Ok(DecoderState::payload(left)),
                 _ => Err(DecodeError::Malformed),
             }
         }
-        State::Tag { .. } | State::Payload { .. } => Err(DecodeError::Malformed),
+        DecoderState::Tag { .. } | DecoderState::Payload { .. } => Err(DecodeError::Malformed),
     }
 }
 
-fn after_prefix([flag, length @ ..]: [u8; PREFIX]) -> Result<State, DecodeError> {
+fn after_prefix([flag, length @ ..]: [u8; PREFIX]) -> Result<DecoderState, DecodeError> {
     let length = u32::from_be_bytes(length) as usize;
     match length {
         _ if flag != 0 => Err(DecodeError::Compressed),
-        0 => Ok(State::START),
-        1..=MAX_MESSAGE => Ok(State::Tag { left: length }),
+        0 => Ok(DecoderState::START),
+        1..=MAX_MESSAGE => Ok(DecoderState::Tag { left: length }),
         _ => Err(DecodeError::TooLong(length)),
     }
 }
 
 /// Turns a buffer of [`HEADROOM`] unused bytes and a payload into a framed message.
-pub fn seal(mut buffer: BytesMut) -> Bytes {
+pub fn frame_in_place(mut buffer: BytesMut) -> Bytes {
     let payload = buffer.len() - HEADROOM;
     let mut varint = [0; MAX_VARINT];
     let mut used = 0;
@@ -174,7 +174,7 @@ mod tests {
     fn sealed(payload: &[u8]) -> Bytes {
         let mut buffer = BytesMut::zeroed(HEADROOM);
         buffer.extend_from_slice(payload);
-        seal(buffer)
+        frame_in_place(buffer)
     }
 
     fn decode(pieces: &[&[u8]]) -> Result<Vec<u8>, DecodeError> {

@@ -15,25 +15,28 @@ use tower_service::Service;
 
 use crate::gateway::transport::{
     head,
-    proxy::Respond,
-    pump::{self, Broken},
+    proxy::Responder,
+    pump::{self, PumpError},
 };
 
 /// How long a caller may take nothing of an answer. What it asked for keeps room in the spool
 /// meanwhile; buildkitd writes it to its disk, which may stop for seconds.
-const PATIENCE: Duration = Duration::from_mins(2);
+const STALL_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Answers a call; a caller who leaves ends the service's work at once.
-pub(super) async fn answer<S, B>(mut service: S, request: Request<RecvStream>, mut respond: Respond)
-where
-    S: Service<Request<Incoming>, Response = Response<B>>,
+pub(super) async fn answer<S, B>(
+    mut service: S,
+    request: Request<RecvStream>,
+    mut respond: Responder,
+) where
+    S: Service<Request<RequestBody>, Response = Response<B>>,
     S::Error: std::fmt::Display,
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
     let response = tokio::select! {
-        _ = pump::left(&mut respond) => return,
-        response = service.call(request.map(Incoming)) => response,
+        _ = pump::caller_reset(&mut respond) => return,
+        response = service.call(request.map(RequestBody)) => response,
     };
     let (parts, body) = match response {
         Ok(response) => response.into_parts(),
@@ -49,24 +52,24 @@ where
     if end {
         return;
     }
-    if let Err(Broken::Sink(reason)) = send_body(body, &mut send).await {
+    if let Err(PumpError::Sink(reason)) = send_body(body, &mut send).await {
         tracing::debug!(?reason, "the caller left during an answer");
     }
 }
 
-async fn send_body<B>(mut body: B, send: &mut h2::SendStream<Bytes>) -> Result<(), Broken>
+async fn send_body<B>(mut body: B, send: &mut h2::SendStream<Bytes>) -> Result<(), PumpError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
     loop {
         let frame = tokio::select! {
-            reason = pump::reset(send) => return Err(Broken::Sink(reason)),
+            reason = pump::receiver_reset(send) => return Err(PumpError::Sink(reason)),
             frame = body.frame() => frame,
         };
         match frame.map(|frame| frame.map(Frame::into_data)) {
             Some(Ok(Ok(data))) => {
-                let taken = tokio::time::timeout(PATIENCE, pump::send(send, data, false));
+                let taken = tokio::time::timeout(STALL_TIMEOUT, pump::send(send, data, false));
                 let Ok(taken) = taken.await else {
                     tracing::warn!("buildkitd has stopped reading an answer: it is cut off");
                     send.send_reset(h2::Reason::CANCEL);
@@ -90,9 +93,9 @@ where
 }
 
 /// A request's body as tower services take it.
-pub(super) struct Incoming(RecvStream);
+pub(super) struct RequestBody(RecvStream);
 
-impl Body for Incoming {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = h2::Error;
 
@@ -136,7 +139,7 @@ mod tests {
     /// Answers with bytes that do not end, and holds something while they are sent.
     struct Endless(Arc<()>);
 
-    impl Service<Request<Incoming>> for Endless {
+    impl Service<Request<RequestBody>> for Endless {
         type Response = Response<StreamBody<Frames>>;
         type Error = Infallible;
         type Future = Ready<Result<Self::Response, Infallible>>;
@@ -145,7 +148,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, _: Request<Incoming>) -> Self::Future {
+        fn call(&mut self, _: Request<RequestBody>) -> Self::Future {
             let held = Arc::clone(&self.0);
             let piece = Bytes::from(vec![0; PIECE]);
             // The stream owns what is held, and goes when the answer does.
@@ -216,16 +219,19 @@ mod tests {
         };
         tokio::join!(serve(near, held), reading);
         let elapsed = begun.elapsed();
-        assert!(elapsed >= PATIENCE && elapsed < PATIENCE * 2, "{elapsed:?}");
+        assert!(
+            elapsed >= STALL_TIMEOUT && elapsed < STALL_TIMEOUT * 2,
+            "{elapsed:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_who_is_slow_is_not() {
         let (near, far) = tokio::io::duplex(64 << 10);
-        let pause = Some(PATIENCE / 8);
+        let pause = Some(STALL_TIMEOUT / 8);
         let begun = Instant::now();
         let reading = async { assert_eq!(read(far, pause, 8 * PIECE).await, None) };
         tokio::join!(serve(near, Arc::new(())), reading);
-        assert!(begun.elapsed() > PATIENCE * 2, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() > STALL_TIMEOUT * 2, "{:?}", begun.elapsed());
     }
 }

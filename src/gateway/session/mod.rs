@@ -17,7 +17,7 @@ use super::{
     interceptor::Interceptor,
     transport::{
         head,
-        proxy::{self, Outcome, Respond},
+        proxy::{self, CallOutcome, Responder},
     },
 };
 use crate::lifecycle::Tasks;
@@ -29,13 +29,13 @@ const SESSION_ID: HeaderName = HeaderName::from_static("x-docker-expose-session-
 const SESSION_METHOD: HeaderName = HeaderName::from_static("x-docker-expose-session-grpc-method");
 
 /// Carries a `Control.Session`.
-pub(super) async fn carry(
+pub(super) async fn forward(
     request: Request<RecvStream>,
-    mut respond: Respond,
+    mut respond: Responder,
     callee: SendRequest<Bytes>,
     interceptor: &Arc<dyn Interceptor>,
     tasks: &Tasks,
-) -> Outcome {
+) -> CallOutcome {
     let mut onward = match head::request(&request) {
         Ok(onward) => onward,
         Err(status) => return proxy::answer(&status, &mut respond),
@@ -44,7 +44,7 @@ pub(super) async fn carry(
     let id = onward.headers().get(SESSION_ID);
     let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
     let id = id.to_owned();
-    let (response, mut send) = match proxy::open(callee, onward, false, &mut respond).await {
+    let (response, mut send) = match proxy::open_call(callee, onward, false, &mut respond).await {
         Ok(opened) => opened,
         Err(ended) => return ended,
     };
@@ -59,12 +59,12 @@ pub(super) async fn carry(
             };
             session.run(client, (body, send)).await;
             // It is the client that ends a session.
-            return Outcome::Left;
+            return CallOutcome::Cancelled;
         }
         Ok(None) => Ok(()),
         Err(ended) => Err(ended),
     };
-    proxy::conclude(&ended, &mut send, &mut respond)
+    proxy::propagate_reset(&ended, &mut send, &mut respond)
 }
 
 /// Adds the methods of a content store to those that the client has.

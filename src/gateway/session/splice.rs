@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     content_calls,
-    tunnel::{self, Rest, Sender, Tunnel},
+    tunnel::{self, Remainder, Sender, Tunnel},
 };
 use crate::{
     content,
@@ -19,8 +19,8 @@ use crate::{
         interceptor::Interceptor,
         transport::{
             http2,
-            proxy::{self, Outcome, Respond},
-            pump::{self, Broken},
+            proxy::{self, CallOutcome, Responder},
+            pump::{self, PumpError},
             serve,
         },
     },
@@ -34,7 +34,7 @@ const STORE_ID: &str = "buildkit-attachable-store-id";
 const END_GRACE: Duration = Duration::from_secs(5);
 
 /// The two halves of a `BytesMessage` stream.
-type Halves = (RecvStream, SendStream<Bytes>);
+type StreamHalves = (RecvStream, SendStream<Bytes>);
 
 /// One session while it is set up.
 pub(super) struct Session<'a> {
@@ -45,9 +45,9 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     /// Splices the session and returns when it is over on both sides.
-    pub(super) async fn run(self, client: Halves, daemon: Halves) {
-        let (client_io, client) = Side::open(client, self.tasks);
-        let (daemon_io, daemon) = Side::open(daemon, self.tasks);
+    pub(super) async fn run(self, client: StreamHalves, daemon: StreamHalves) {
+        let (client_io, client) = TunnelSide::open(client, self.tasks);
+        let (daemon_io, daemon) = TunnelSide::open(daemon, self.tasks);
         if let Err(error) = self.splice(client_io, daemon_io).await {
             // Most sessions end so: a peer that is done closes without a word.
             tracing::debug!(session = self.id, %error, "a session's inner connection ended");
@@ -60,9 +60,9 @@ impl Session<'_> {
         let (requests, connection) = http2::session_client().handshake(client).await?;
         let driver = self.tasks.spawn_joined("session client", connection);
         let server = http2::session_server().handshake(daemon).await?;
-        let _up = Up::new(Arc::clone(self.interceptor), &self.id);
+        let _guard = SessionGuard::new(Arc::clone(self.interceptor), &self.id);
         let call = |request, respond| {
-            carry(
+            forward_call(
                 request,
                 respond,
                 requests.clone(),
@@ -79,23 +79,23 @@ impl Session<'_> {
 }
 
 /// One of buildkitd's calls inside a session.
-async fn carry(
+async fn forward_call(
     request: Request<RecvStream>,
-    respond: Respond,
+    respond: Responder,
     client: SendRequest<Bytes>,
     interceptor: Arc<dyn Interceptor>,
-) -> Outcome {
-    match own_store(&request, interceptor.as_ref()) {
+) -> CallOutcome {
+    match own_content_host(&request, interceptor.as_ref()) {
         Some(host) => {
             super::local::answer(content::service(host), request, respond).await;
-            Outcome::Over
+            CallOutcome::Finished
         }
         None => proxy::forward(request, respond, client).await,
     }
 }
 
 /// The host behind a call to one of our stores.
-fn own_store(
+fn own_content_host(
     request: &Request<RecvStream>,
     interceptor: &dyn Interceptor,
 ) -> Option<Arc<dyn content::Host>> {
@@ -107,28 +107,28 @@ fn own_store(
 }
 
 /// What remains of one side's stream beside its tunnel.
-struct Side {
-    sender: AbortOnDropHandle<(SendStream<Bytes>, Result<(), Broken>)>,
-    rest: oneshot::Receiver<Rest>,
+struct TunnelSide {
+    sender: AbortOnDropHandle<(SendStream<Bytes>, Result<(), PumpError>)>,
+    remainder: oneshot::Receiver<Remainder>,
 }
 
-impl Side {
-    fn open((recv, send): Halves, tasks: &Tasks) -> (Tunnel, Self) {
-        let (tunnel, sender, rest) = tunnel::open(recv, send);
+impl TunnelSide {
+    fn open((recv, send): StreamHalves, tasks: &Tasks) -> (Tunnel, Self) {
+        let (tunnel, sender, remainder) = tunnel::open(recv, send);
         let sender = tasks.spawn_joined("session sender", Sender::run(sender));
-        (tunnel, Self { sender, rest })
+        (tunnel, Self { sender, remainder })
     }
 
     /// Both halves again, once the tunnel is gone and what was written to it is sent.
-    async fn end(self) -> Option<(Rest, SendStream<Bytes>)> {
+    async fn end(self) -> Option<(Remainder, SendStream<Bytes>)> {
         let (send, _) = self.sender.await.ok()?;
-        Some((self.rest.await.ok()?, send))
+        Some((self.remainder.await.ok()?, send))
     }
 }
 
 /// Ends both streams: a reset on one side is the other's reset, buildkitd's trailers are the
 /// client's.
-async fn finish(client: Side, daemon: Side) {
+async fn finish(client: TunnelSide, daemon: TunnelSide) {
     let ends = async { tokio::join!(client.end(), daemon.end()) };
     // A side that takes nothing more is dropped, which resets it.
     let Ok((Some((client_rest, mut client)), Some((daemon_rest, mut daemon)))) =
@@ -137,9 +137,9 @@ async fn finish(client: Side, daemon: Side) {
         return;
     };
     match (client_rest, daemon_rest) {
-        (Rest::Reset(reason), _) => daemon.send_reset(reason),
-        (_, Rest::Reset(reason)) => client.send_reset(reason),
-        (Rest::Open(_), Rest::Open(mut body)) => {
+        (Remainder::Reset(reason), _) => daemon.send_reset(reason),
+        (_, Remainder::Reset(reason)) => client.send_reset(reason),
+        (Remainder::Open(_), Remainder::Open(mut body)) => {
             let last = async {
                 pump::finish(&mut daemon, None)?;
                 trailers(&mut body).await
@@ -148,8 +148,8 @@ async fn finish(client: Side, daemon: Side) {
                 Ok(Ok(trailers)) => {
                     let _ = pump::finish(&mut client, trailers);
                 }
-                Ok(Err(Broken::Source(error))) => client.send_reset(pump::reason(&error)),
-                Ok(Err(Broken::Sink(reason))) => client.send_reset(reason),
+                Ok(Err(PumpError::Source(error))) => client.send_reset(pump::reset_reason(&error)),
+                Ok(Err(PumpError::Sink(reason))) => client.send_reset(reason),
                 Err(_) => {
                     client.send_reset(Reason::CANCEL);
                     daemon.send_reset(Reason::CANCEL);
@@ -160,28 +160,28 @@ async fn finish(client: Side, daemon: Side) {
 }
 
 /// The trailers of a body whose data nobody wants any more.
-async fn trailers(body: &mut RecvStream) -> Result<Option<HeaderMap>, Broken> {
+async fn trailers(body: &mut RecvStream) -> Result<Option<HeaderMap>, PumpError> {
     while let Some(data) = body.data().await {
-        let data = data.map_err(Broken::Source)?;
+        let data = data.map_err(PumpError::Source)?;
         let _ = body.flow_control().release_capacity(data.len());
     }
-    body.trailers().await.map_err(Broken::Source)
+    body.trailers().await.map_err(PumpError::Source)
 }
 
 /// Tells the interceptor that a session is up, and on drop that it is not.
-struct Up<'a> {
+struct SessionGuard<'a> {
     interceptor: Arc<dyn Interceptor>,
     id: &'a str,
 }
 
-impl<'a> Up<'a> {
+impl<'a> SessionGuard<'a> {
     fn new(interceptor: Arc<dyn Interceptor>, id: &'a str) -> Self {
         interceptor.session_up(id);
         Self { interceptor, id }
     }
 }
 
-impl Drop for Up<'_> {
+impl Drop for SessionGuard<'_> {
     fn drop(&mut self) {
         self.interceptor.session_down(self.id);
     }

@@ -2,59 +2,60 @@
 //!
 //! Reading takes payloads out of messages as they come. Writing gathers: h2 flushes after every
 //! frame of its own, and a message for each would cost more than its content. So what is written
-//! goes to an [`Outbox`], flushing does nothing, and [`Sender`] sends all that has gathered as one
+//! goes to a [`SendBuffer`], flushing does nothing, and [`Sender`] sends all that has gathered as one
 //! message whenever the stream takes one.
 
 use std::{
     io, mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
 };
 
 use super::bytes_message::{self, Decoder, HEADROOM};
-use crate::gateway::transport::pump::{self, Broken};
+use crate::gateway::transport::pump::{self, PumpError};
 
-/// What may wait in an outbox: several of h2's frames, little of memory.
-const OUTBOX: usize = 256 << 10;
+/// What may wait in a send buffer: several of h2's frames, little of memory.
+const MAX_BUFFERED: usize = 256 << 10;
 
 /// The byte stream inside a `BytesMessage` stream.
 pub(super) struct Tunnel {
     reader: Reader,
-    outbox: Arc<Mutex<Outbox>>,
+    send_buffer: Arc<Mutex<SendBuffer>>,
 }
 
 /// Sends what is written to the tunnel.
 pub(super) struct Sender {
     send: SendStream<Bytes>,
-    outbox: Arc<Mutex<Outbox>>,
+    send_buffer: Arc<Mutex<SendBuffer>>,
 }
 
 /// What is left of the stream that was read when the tunnel is dropped.
 #[derive(Debug)]
-pub(super) enum Rest {
+pub(super) enum Remainder {
     /// It goes on, if only to its trailers.
     Open(RecvStream),
     /// Its sender reset it, or its connection is gone.
     Reset(Reason),
 }
 
-/// Makes a tunnel of the two halves of a stream; [`Rest`] comes when the tunnel is dropped.
+/// Makes a tunnel of the two halves of a stream; [`Remainder`] comes when the tunnel is dropped.
 pub(super) fn open(
     recv: RecvStream,
     send: SendStream<Bytes>,
-) -> (Tunnel, Sender, oneshot::Receiver<Rest>) {
+) -> (Tunnel, Sender, oneshot::Receiver<Remainder>) {
     let (back, rest) = oneshot::channel();
-    let outbox = Arc::new(Mutex::new(Outbox::new()));
+    let send_buffer = Arc::new(Mutex::new(SendBuffer::new()));
     let reader = Reader {
-        from: Some(Rest::Open(recv)),
+        from: Some(Remainder::Open(recv)),
         decoder: Decoder::default(),
         piece: Bytes::new(),
         payload: Bytes::new(),
@@ -62,18 +63,25 @@ pub(super) fn open(
     };
     let sender = Sender {
         send,
-        outbox: Arc::clone(&outbox),
+        send_buffer: Arc::clone(&send_buffer),
     };
-    (Tunnel { reader, outbox }, sender, rest)
+    (
+        Tunnel {
+            reader,
+            send_buffer,
+        },
+        sender,
+        rest,
+    )
 }
 
 struct Reader {
     /// Taken on drop only.
-    from: Option<Rest>,
+    from: Option<Remainder>,
     decoder: Decoder,
     piece: Bytes,
     payload: Bytes,
-    back: Option<oneshot::Sender<Rest>>,
+    back: Option<oneshot::Sender<Remainder>>,
 }
 
 impl Reader {
@@ -87,7 +95,7 @@ impl Reader {
                 self.payload = payload;
                 break;
             }
-            let Some(Rest::Open(stream)) = &mut self.from else {
+            let Some(Remainder::Open(stream)) = &mut self.from else {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             };
             match ready!(stream.poll_data(cx)) {
@@ -97,7 +105,7 @@ impl Reader {
                     self.piece = piece;
                 }
                 Some(Err(error)) => {
-                    self.from = Some(Rest::Reset(pump::reason(&error)));
+                    self.from = Some(Remainder::Reset(pump::reset_reason(&error)));
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, error)));
                 }
                 None => return Poll::Ready(Ok(false)),
@@ -133,7 +141,7 @@ impl AsyncRead for Tunnel {
 }
 
 /// What was written and not yet sent.
-struct Outbox {
+struct SendBuffer {
     /// [`HEADROOM`], then payload.
     buffer: BytesMut,
     /// No more will be written.
@@ -144,7 +152,7 @@ struct Outbox {
     sender: Option<Waker>,
 }
 
-impl Outbox {
+impl SendBuffer {
     fn new() -> Self {
         Self {
             buffer: BytesMut::zeroed(HEADROOM),
@@ -165,7 +173,7 @@ impl Outbox {
         if self.buffer.len() > HEADROOM {
             let taken = mem::replace(&mut self.buffer, BytesMut::zeroed(HEADROOM));
             wake(&mut self.writer);
-            Poll::Ready(Some(bytes_message::seal(taken)))
+            Poll::Ready(Some(bytes_message::frame_in_place(taken)))
         } else if self.closed {
             Poll::Ready(None)
         } else {
@@ -184,7 +192,7 @@ impl Outbox {
         }
         let before = self.buffer.len();
         for slice in slices {
-            let room = (HEADROOM + OUTBOX).saturating_sub(self.buffer.len());
+            let room = (HEADROOM + MAX_BUFFERED).saturating_sub(self.buffer.len());
             self.buffer
                 .extend_from_slice(&slice[..slice.len().min(room)]);
         }
@@ -204,18 +212,15 @@ fn wake(waker: &mut Option<Waker>) {
     }
 }
 
-fn lock(outbox: &Mutex<Outbox>) -> MutexGuard<'_, Outbox> {
-    // No code that holds it panics half way.
-    outbox.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl AsyncWrite for Tunnel {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        lock(&self.outbox).poll_write(cx, &[io::IoSlice::new(buf)])
+        self.send_buffer
+            .lock()
+            .poll_write(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -223,7 +228,7 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        lock(&self.outbox).poll_write(cx, slices)
+        self.send_buffer.lock().poll_write(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -235,25 +240,25 @@ impl AsyncWrite for Tunnel {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.outbox).close();
+        self.send_buffer.lock().close();
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        lock(&self.outbox).close();
+        self.send_buffer.lock().close();
     }
 }
 
 impl Sender {
     /// Sends until the tunnel is closed and everything is sent, or the stream breaks. The stream
     /// comes back open: who owns it says how it ends.
-    pub(super) async fn run(self) -> (SendStream<Bytes>, Result<(), Broken>) {
-        let outbox = BreakOnDrop(self.outbox);
+    pub(super) async fn run(self) -> (SendStream<Bytes>, Result<(), PumpError>) {
+        let send_buffer = BreakOnDrop(self.send_buffer);
         let mut send = self.send;
         loop {
-            let taken = std::future::poll_fn(|cx| lock(&outbox.0).poll_take(cx)).await;
+            let taken = std::future::poll_fn(|cx| send_buffer.0.lock().poll_take(cx)).await;
             let Some(message) = taken else {
                 return (send, Ok(()));
             };
@@ -265,12 +270,12 @@ impl Sender {
 }
 
 /// A writer must not wait for a sender that is gone.
-struct BreakOnDrop(Arc<Mutex<Outbox>>);
+struct BreakOnDrop(Arc<Mutex<SendBuffer>>);
 
 impl Drop for BreakOnDrop {
     fn drop(&mut self) {
-        let mut outbox = lock(&self.0);
-        outbox.broken = true;
-        wake(&mut outbox.writer);
+        let mut send_buffer = self.0.lock();
+        send_buffer.broken = true;
+        wake(&mut send_buffer.writer);
     }
 }

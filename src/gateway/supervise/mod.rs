@@ -9,45 +9,29 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, header};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{self, Command},
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{
-    CONFIG_VARIABLE, SECRET_VARIABLES,
-    transport::{frame, upstream},
-};
+use super::{CONFIG_VARIABLE, SECRET_VARIABLES};
 use crate::net::Address;
 
+mod probe;
 mod socket_dir;
-mod steps;
+mod worker_network;
 
+pub(crate) use probe::warn_if_silent;
 use socket_dir::SocketDir;
-pub use steps::share_network;
+pub(crate) use worker_network::steps_share_network;
 
-/// How often a starting buildkitd is asked whether it answers.
-const ASK_EVERY: Duration = Duration::from_millis(50);
-
-/// How often people are told that it is still starting: opening a large state takes minutes.
-const TELL_EVERY: Duration = Duration::from_secs(10);
-
-/// How long a running buildkitd may take to answer before people are told: one that is busy
-/// answers within a second.
-const FIRST_ANSWER: Duration = Duration::from_secs(3);
-
-/// A call that every buildkitd answers; whatever it says, it is there.
-const FIRST_CALL: &str = "http://localhost/moby.buildkit.v1.Control/Info";
+/// How often the log says that it is still starting: opening a large state takes minutes.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where a Go program on Linux looks for certificates when `SSL_CERT_DIR` does not say, besides the
 /// file of `SSL_CERT_FILE` or the system's bundle (Go's crypto/x509).
 const CERTIFICATE_FOLDERS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
-
-/// A gRPC message has at most this, and these answers are one message.
-const LARGEST_ANSWER: usize = frame::PREFIX + frame::MAX_MESSAGE;
 
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNALLED: i32 = 128;
@@ -55,7 +39,7 @@ const SIGNALLED: i32 = 128;
 /// A buildkitd that the gateway has started.
 pub struct Child {
     process: process::Child,
-    leash: ChildSignals,
+    signals: ChildSignals,
     address: Address,
     _socket_dir: SocketDir,
 }
@@ -73,16 +57,15 @@ pub struct Trust {
 pub enum StartError {
     /// No place for the inner socket.
     #[error("cannot make a folder for buildkitd's inner socket: {0}")]
-    SocketDir(io::Error),
+    SocketDir(#[source] io::Error),
     /// Nobody would trust the import endpoint.
     #[error("cannot hand the certificate of the import endpoint to buildkitd: {0}")]
-    Trust(io::Error),
+    Trust(#[source] io::Error),
     /// The program does not run.
     #[error("cannot start {program}: {error}; BUILDKIT_GHA_BUILDKITD names another buildkitd")]
     Spawn {
-        /// The program.
         program: PathBuf,
-        /// The system's words.
+        #[source]
         error: io::Error,
     },
     /// It ended before it answered. What it said is on its standard error, which is ours.
@@ -90,7 +73,7 @@ pub enum StartError {
     Ended(ExitStatus),
     /// Its state is not known any more.
     #[error("cannot wait for buildkitd: {0}")]
-    Wait(io::Error),
+    Wait(#[source] io::Error),
 }
 
 impl Child {
@@ -139,24 +122,24 @@ impl Child {
             .and_then(|id| Pid::from_raw(id.try_into().ok()?));
         Ok(Self {
             process,
-            leash: ChildSignals(pid.expect("a process that has not been waited for has an id")),
+            signals: ChildSignals(pid.expect("a process that has not been waited for has an id")),
             address,
             _socket_dir: socket_dir,
         })
     }
 
     /// Waits until buildkitd answers a call.
-    pub async fn answers(&mut self) -> Result<(), StartError> {
+    pub async fn wait_until_ready(&mut self) -> Result<(), StartError> {
         let started = Instant::now();
-        let mut tell = tokio::time::interval_at(started + TELL_EVERY, TELL_EVERY);
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut log = tokio::time::interval_at(started + LOG_INTERVAL, LOG_INTERVAL);
+        log.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = answered(&self.address) => return Ok(()),
+                () = probe::poll_until_answered(&self.address) => return Ok(()),
                 ended = self.process.wait() => {
                     return Err(ended.map_or_else(StartError::Wait, StartError::Ended));
                 }
-                _ = tell.tick() => {
+                _ = log.tick() => {
                     let seconds = started.elapsed().as_secs();
                     tracing::info!(seconds, "waiting for buildkitd to answer");
                 }
@@ -171,7 +154,7 @@ impl Child {
 
     /// What passes signals on to it.
     pub fn signals(&self) -> ChildSignals {
-        self.leash
+        self.signals
     }
 
     /// Waits for its end; the answer is its exit code, as a shell would give it.
@@ -202,72 +185,6 @@ pub fn exit_code(status: ExitStatus) -> u8 {
     code.try_into().unwrap_or(u8::MAX)
 }
 
-/// Says at once if the buildkitd that the gateway fronts does not answer: else only its first
-/// client would find out. It may come later, so this is no error.
-pub async fn warn_if_silent(address: &Address) {
-    let error = match tokio::time::timeout(FIRST_ANSWER, call(address, FIRST_CALL)).await {
-        Ok(Ok(_)) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => {
-            let seconds = FIRST_ANSWER.as_secs();
-            format!("no answer from {address} within {seconds} s")
-        }
-    };
-    tracing::warn!(
-        "--upstream {address}: no buildkitd answers there ({error}); every call fails until one does"
-    );
-}
-
-/// Returns when a buildkitd at `address` has answered a call.
-async fn answered(address: &Address) {
-    let mut every = tokio::time::interval(ASK_EVERY);
-    loop {
-        every.tick().await;
-        match call(address, FIRST_CALL).await {
-            Ok(_) => return,
-            Err(error) => tracing::trace!(%error, "buildkitd does not answer yet"),
-        }
-    }
-}
-
-/// Makes a call that has no arguments; the answer is the body, with gRPC's framing.
-async fn call(
-    address: &Address,
-    method: &str,
-) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    let (requests, connection) = upstream::connect(address).await?;
-    let call = async {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = method.parse()?;
-        let headers = request.headers_mut();
-        let grpc = HeaderValue::from_static("application/grpc");
-        headers.insert(header::CONTENT_TYPE, grpc);
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        let (response, mut body) = requests.ready().await?.send_request(request, false)?;
-        // One empty gRPC message.
-        body.send_data(Bytes::from_static(&[0; 5]), true)?;
-        let mut answer = response.await?.into_body();
-        let mut bytes = BytesMut::new();
-        while let Some(piece) = answer.data().await {
-            let piece = piece?;
-            answer.flow_control().release_capacity(piece.len())?;
-            bytes.extend_from_slice(&piece);
-            if bytes.len() > LARGEST_ANSWER {
-                return Err("the answer has no end".into());
-            }
-        }
-        Ok(bytes.freeze())
-    };
-    tokio::select! {
-        answer = call => answer,
-        ended = connection => {
-            ended?;
-            Err("the connection ended without an answer".into())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_ends_before_it_answers_is_an_error() {
         let mut child = shell("exit 7");
-        match child.answers().await {
+        match child.wait_until_ready().await {
             Err(StartError::Ended(status)) => assert_eq!(exit_code(status), 7),
             other => panic!("{other:?}"),
         }

@@ -35,7 +35,7 @@ const CERTIFICATE: &str = "import-endpoint.pem";
 const MODE: u32 = 0o700;
 
 /// A folder that has just been made may not be locked yet.
-const YOUNG: Duration = Duration::from_mins(1);
+const MIN_AGE: Duration = Duration::from_mins(1);
 
 /// A folder with mode 0700, locked as long as it is in use.
 pub(super) struct SocketDir {
@@ -82,7 +82,7 @@ fn sweep(parent: &Path) {
             continue;
         }
         let dir = entry.path();
-        if let Err(error) = remove_if_left(&dir) {
+        if let Err(error) = remove_if_abandoned(&dir) {
             tracing::debug!(dir = %dir.display(), %error, "a folder was not removed");
         }
     }
@@ -100,10 +100,10 @@ fn open_own(dir: &Path) -> io::Result<File> {
     Ok(opened)
 }
 
-fn remove_if_left(dir: &Path) -> io::Result<()> {
+fn remove_if_abandoned(dir: &Path) -> io::Result<()> {
     let opened = open_own(dir)?;
     let age = opened.metadata()?.modified()?.elapsed();
-    let young = age.is_ok_and(|age| age < YOUNG);
+    let young = age.is_ok_and(|age| age < MIN_AGE);
     let socket = dir.join(SOCKET);
     if young
         || flock(&opened, FlockOperation::NonBlockingLockExclusive).is_err()
@@ -112,14 +112,14 @@ fn remove_if_left(dir: &Path) -> io::Result<()> {
         return Ok(());
     }
     let certificates = dir.join(CERTIFICATES);
-    missing_is_fine(fs::remove_file(&socket))?;
-    missing_is_fine(fs::remove_file(certificates.join(CERTIFICATE)))?;
-    missing_is_fine(fs::remove_dir(certificates))?;
+    ignore_missing(fs::remove_file(&socket))?;
+    ignore_missing(fs::remove_file(certificates.join(CERTIFICATE)))?;
+    ignore_missing(fs::remove_dir(certificates))?;
     // Fails if anything else is in it, which is not ours then.
     fs::remove_dir(dir)
 }
 
-fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {
+fn ignore_missing(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn grow_old(dir: &Path) {
-        let before = SystemTime::now() - 2 * YOUNG;
+        let before = SystemTime::now() - 2 * MIN_AGE;
         File::open(dir).unwrap().set_modified(before).unwrap();
     }
 

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     http2,
-    intake::Intake,
     io::BoxedIo,
-    proxy::{Outcome, Respond},
-    resets::Resets,
+    proxy::{CallOutcome, Responder},
+    read_pacing::ReadPacer,
+    reset_limiter::ResetLimiter,
     serve,
 };
 use crate::http1::ConnectionPermit;
@@ -22,15 +22,15 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// What all connections share.
 #[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) resets: Arc<Resets>,
+pub(crate) struct ConnectionContext {
+    pub(crate) resets: Arc<ResetLimiter>,
     /// Cancelled when no more calls are to be taken.
     pub(crate) drain: CancellationToken,
 }
 
 /// Why a connection never served a call, or ended before its last one.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+enum ConnectionError {
     #[error("no HTTP/2 within {HANDSHAKE:?}")]
     Silent,
     #[error("TLS: {0}")]
@@ -43,17 +43,17 @@ enum Failed {
 pub(crate) async fn serve<F>(
     open: impl Future<Output = io::Result<BoxedIo>>,
     peer: String,
-    seat: ConnectionPermit,
-    shared: Shared,
-    call: impl FnMut(Request<RecvStream>, Respond) -> F,
+    permit: ConnectionPermit,
+    shared: ConnectionContext,
+    call: impl FnMut(Request<RecvStream>, Responder) -> F,
 ) where
-    F: Future<Output = Outcome> + Send + 'static,
+    F: Future<Output = CallOutcome> + Send + 'static,
 {
     tokio::select! {
-        ended = run(open, &seat, shared, call) => if let Err(error) = ended {
+        ended = run(open, &permit, shared, call) => if let Err(error) = ended {
             tracing::debug!(peer, %error, "a client's connection ended");
         },
-        () = seat.evicted() => {
+        () = permit.evicted() => {
             tracing::debug!(peer, "a client's connection without calls makes room for another");
         }
     }
@@ -61,19 +61,19 @@ pub(crate) async fn serve<F>(
 
 async fn run<F>(
     open: impl Future<Output = io::Result<BoxedIo>>,
-    seat: &ConnectionPermit,
-    shared: Shared,
-    call: impl FnMut(Request<RecvStream>, Respond) -> F,
-) -> Result<(), Failed>
+    permit: &ConnectionPermit,
+    shared: ConnectionContext,
+    call: impl FnMut(Request<RecvStream>, Responder) -> F,
+) -> Result<(), ConnectionError>
 where
-    F: Future<Output = Outcome> + Send + 'static,
+    F: Future<Output = CallOutcome> + Send + 'static,
 {
     let handshake = async {
-        let (io, intake) = Intake::of(open.await?, seat, shared.resets);
+        let (io, pacer) = ReadPacer::new(open.await?, permit, shared.resets);
         let connection = http2::server().handshake::<_, Bytes>(io).await?;
-        Ok::<_, Failed>((connection, intake))
+        Ok::<_, ConnectionError>((connection, pacer))
     };
     let connection = tokio::time::timeout(HANDSHAKE, handshake).await;
-    let (connection, intake) = connection.map_err(|_| Failed::Silent)??;
-    Ok(serve::serve(connection, shared.drain, Some(&intake), call).await?)
+    let (connection, pacer) = connection.map_err(|_| ConnectionError::Silent)??;
+    Ok(serve::serve(connection, shared.drain, Some(&pacer), call).await?)
 }

@@ -21,10 +21,10 @@ pub enum FrameError {
     Compressed,
     /// The body ended inside a message.
     #[error("the body ended inside a message")]
-    Cut,
+    Truncated,
     /// A call with one message per direction had none, or a second one.
     #[error("a call that carries exactly one message had {0}")]
-    NotOne(usize),
+    MessageCount(usize),
 }
 
 impl From<FrameError> for GrpcStatus {
@@ -32,7 +32,7 @@ impl From<FrameError> for GrpcStatus {
         let code = match error {
             FrameError::TooLong(_) => Code::ResourceExhausted,
             FrameError::Compressed => Code::Unimplemented,
-            FrameError::Cut | FrameError::NotOne(_) => Code::Internal,
+            FrameError::Truncated | FrameError::MessageCount(_) => Code::Internal,
         };
         Self::new(code, format!("buildkit-gha: {error}"))
     }
@@ -40,11 +40,11 @@ impl From<FrameError> for GrpcStatus {
 
 /// Puts messages together from a body that comes in pieces of any size.
 #[derive(Debug, Default)]
-pub struct Messages {
+pub struct MessageDecoder {
     buffer: BytesMut,
 }
 
-impl Messages {
+impl MessageDecoder {
     /// Adds a piece of the body.
     pub fn push(&mut self, piece: &[u8]) {
         self.buffer.extend_from_slice(piece);
@@ -75,7 +75,7 @@ impl Messages {
         if self.buffer.is_empty() {
             Ok(())
         } else {
-            Err(FrameError::Cut)
+            Err(FrameError::Truncated)
         }
     }
 }
@@ -107,7 +107,7 @@ mod tests {
         let sent: [&[u8]; 4] = [b"one", b"", b"three", b"4"];
         let body = body(&sent);
         for cut in 0..=body.len() {
-            let mut messages = Messages::default();
+            let mut messages = MessageDecoder::default();
             let mut received = Vec::new();
             for piece in [&body[..cut], &body[cut..]] {
                 messages.push(piece);
@@ -124,22 +124,22 @@ mod tests {
     fn a_body_that_ends_inside_a_message_is_cut() {
         let body = body(&[b"message"]);
         for end in 1..body.len() {
-            let mut messages = Messages::default();
+            let mut messages = MessageDecoder::default();
             messages.push(&body[..end]);
             assert_eq!(messages.pop(), Ok(None));
-            assert_eq!(messages.end(), Err(FrameError::Cut));
+            assert_eq!(messages.end(), Err(FrameError::Truncated));
         }
     }
 
     #[test]
     fn what_cannot_be_read_is_said_at_the_prefix() {
-        let mut long = Messages::default();
+        let mut long = MessageDecoder::default();
         long.push(&[0, 1, 0, 0, 1]);
         assert_eq!(long.pop(), Err(FrameError::TooLong(MAX_MESSAGE + 1)));
         let status = GrpcStatus::from(FrameError::TooLong(1));
         assert_eq!(status.code, Code::ResourceExhausted);
 
-        let mut compressed = Messages::default();
+        let mut compressed = MessageDecoder::default();
         compressed.push(&[1, 0, 0, 0, 0]);
         assert_eq!(compressed.pop(), Err(FrameError::Compressed));
     }

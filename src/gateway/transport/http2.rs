@@ -55,7 +55,7 @@ const UNACCEPTED_RESETS: usize = 4096;
 
 /// Calls of one connection at a time, each of which is a task and a call to the other side. Clients
 /// wait for one to end where they would have more; no build comes near it.
-pub(crate) const CALLS: u32 = 4096;
+pub(crate) const MAX_CALLS: u32 = 4096;
 
 /// A server for buildkitd inside a session.
 pub(crate) fn session_server() -> server::Builder {
@@ -71,7 +71,7 @@ pub(crate) fn server() -> server::Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
-        .max_concurrent_streams(CALLS)
+        .max_concurrent_streams(MAX_CALLS)
         .data_frame_budget(DATA_FRAME_BUDGET)
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)

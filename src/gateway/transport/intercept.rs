@@ -6,10 +6,10 @@ use h2::{RecvStream, client::SendRequest};
 use http::{Request, request::Parts};
 
 use super::{
-    edit::{self, FinishEditor},
-    frame::{self, FrameError, Messages},
+    edit_response::{self, UnaryEditor},
+    frame::{self, FrameError, MessageDecoder},
     head,
-    proxy::{self, Outcome, Respond},
+    proxy::{self, CallOutcome, Responder},
     pump,
 };
 use crate::gateway::interceptor::{GrpcStatus, Interceptor, StatusEditor};
@@ -31,81 +31,81 @@ pub(crate) enum Method {
 }
 
 /// Carries a call that the interceptor changes.
-pub(crate) async fn carry(
+pub(crate) async fn forward(
     method: Method,
     request: Request<RecvStream>,
-    mut respond: Respond,
+    mut respond: Responder,
     callee: SendRequest<Bytes>,
     interceptor: &dyn Interceptor,
-) -> Outcome {
+) -> CallOutcome {
     let (parts, mut body) = request.into_parts();
     let changed = tokio::select! {
-        _ = pump::left(&mut respond) => return Outcome::Left,
-        changed = change(method, &parts, &mut body, interceptor) => changed,
+        _ = pump::caller_reset(&mut respond) => return CallOutcome::Cancelled,
+        changed = rewrite(method, &parts, &mut body, interceptor) => changed,
     };
     match changed {
-        Ok(changed) => call(parts, changed, respond, callee).await,
-        Err(Refused::Status(status)) => proxy::answer(&status, &mut respond),
-        Err(Refused::Left) => Outcome::Left,
+        Ok(changed) => send(parts, changed, respond, callee).await,
+        Err(InterceptError::Status(status)) => proxy::answer(&status, &mut respond),
+        Err(InterceptError::CallerReset) => CallOutcome::Cancelled,
     }
 }
 
 /// What goes on instead of what came.
-struct Changed {
+struct RewrittenRequest {
     message: Bytes,
     editor: Option<Box<dyn StatusEditor>>,
 }
 
 /// Why a request goes no further.
-enum Refused {
+enum InterceptError {
     /// Its caller is told so.
     Status(GrpcStatus),
     /// Its caller has left.
-    Left,
+    CallerReset,
 }
 
-impl From<GrpcStatus> for Refused {
+impl From<GrpcStatus> for InterceptError {
     fn from(status: GrpcStatus) -> Self {
         Self::Status(status)
     }
 }
 
-impl From<FrameError> for Refused {
+impl From<FrameError> for InterceptError {
     fn from(error: FrameError) -> Self {
         Self::Status(error.into())
     }
 }
 
-async fn change(
+async fn rewrite(
     method: Method,
     parts: &Parts,
     body: &mut RecvStream,
     interceptor: &dyn Interceptor,
-) -> Result<Changed, Refused> {
+) -> Result<RewrittenRequest, InterceptError> {
     let message = read_one(body).await?;
     Ok(match method {
         Method::Solve => {
             let solve = interceptor.solve(message).await?;
-            Changed {
+            RewrittenRequest {
                 message: solve.request,
-                editor: Some(Box::new(FinishEditor::new(solve.finish))),
+                editor: Some(Box::new(UnaryEditor::new(solve.completion))),
             }
         }
         Method::LlbSolve => {
             let build_ref = parts.headers.get(BUILD_ID);
             let build_ref = build_ref.and_then(|value| value.to_str().ok());
-            Changed {
+            RewrittenRequest {
                 message: interceptor.llb_solve(build_ref, message).await?,
                 editor: None,
             }
         }
-        Method::Trace => Changed {
+        Method::Trace => RewrittenRequest {
             message: interceptor.trace(message),
             editor: None,
         },
         Method::Status => {
             let editor = interceptor.status(&message)?;
-            Changed {
+            RewrittenRequest {
                 message,
                 editor: Some(editor),
             }
@@ -114,30 +114,30 @@ async fn change(
 }
 
 /// The one message of a request.
-async fn read_one(body: &mut RecvStream) -> Result<Bytes, Refused> {
-    let mut messages = Messages::default();
+async fn read_one(body: &mut RecvStream) -> Result<Bytes, InterceptError> {
+    let mut messages = MessageDecoder::default();
     let mut first = None;
     while let Some(data) = body.data().await {
-        let data = data.map_err(|_| Refused::Left)?;
+        let data = data.map_err(|_| InterceptError::CallerReset)?;
         messages.push(&data);
         let _ = body.flow_control().release_capacity(data.len());
         while let Some(message) = messages.pop()? {
             if first.replace(message).is_some() {
-                return Err(FrameError::NotOne(2).into());
+                return Err(FrameError::MessageCount(2).into());
             }
         }
     }
     messages.end()?;
-    first.ok_or(FrameError::NotOne(0).into())
+    first.ok_or(FrameError::MessageCount(0).into())
 }
 
 /// Opens the call with the changed message and brings its response back.
-async fn call(
+async fn send(
     parts: Parts,
-    changed: Changed,
-    mut respond: Respond,
+    changed: RewrittenRequest,
+    mut respond: Responder,
     callee: SendRequest<Bytes>,
-) -> Outcome {
+) -> CallOutcome {
     let prepared = head::request(&Request::from_parts(parts, ()));
     let prepared = prepared.and_then(|head| Ok((head, frame::encode(&changed.message)?)));
     let (mut onward, frame) = match prepared {
@@ -145,7 +145,7 @@ async fn call(
         Err(status) => return proxy::answer(&status, &mut respond),
     };
     head::forget_length(onward.headers_mut());
-    let (response, mut send) = match proxy::open(callee, onward, false, &mut respond).await {
+    let (response, mut send) = match proxy::open_call(callee, onward, false, &mut respond).await {
         Ok(opened) => opened,
         Err(ended) => return ended,
     };
@@ -159,10 +159,10 @@ async fn call(
             let Some((mut body, mut back)) = head else {
                 return Ok(());
             };
-            let pumped = edit::pump_edited(&mut body, &mut back, editor.as_mut()).await;
-            pumped.or_else(|broken| proxy::explain(broken, &mut back))
+            let pumped = edit_response::pump_edited(&mut body, &mut back, editor.as_mut()).await;
+            pumped.or_else(|broken| proxy::end_broken_response(broken, &mut back))
         };
-        proxy::both(upload, download).await
+        proxy::join_directions(upload, download).await
     };
-    proxy::conclude(&outcome, &mut send, &mut respond)
+    proxy::propagate_reset(&outcome, &mut send, &mut respond)
 }

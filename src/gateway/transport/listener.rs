@@ -31,13 +31,13 @@ pub enum BindError {
     Socket(Address, #[source] io::Error),
     /// A file of the TLS settings cannot be used.
     #[error("cannot use the TLS file {0}: {1}")]
-    TlsFile(PathBuf, String),
+    TlsFile(PathBuf, #[source] rustls::pki_types::pem::Error),
     /// The TLS settings do not fit together.
     #[error("cannot use the TLS settings: {0}")]
     Tls(#[from] rustls::Error),
     /// The client CA cannot be used.
     #[error("cannot use the client CA {0}: {1}")]
-    ClientCa(PathBuf, rustls::server::VerifierBuilderError),
+    ClientCa(PathBuf, #[source] rustls::server::VerifierBuilderError),
 }
 
 /// A bound address.
@@ -52,7 +52,7 @@ enum Socket {
 }
 
 /// A client that has connected and said nothing yet.
-pub(crate) enum Incoming {
+pub(crate) enum IncomingConnection {
     Unix(UnixStream),
     Tcp(TcpStream, Option<TlsAcceptor>),
 }
@@ -99,21 +99,24 @@ impl Listener {
     }
 
     /// The next client.
-    pub(crate) async fn accept(&self) -> io::Result<(Incoming, String)> {
+    pub(crate) async fn accept(&self) -> io::Result<(IncomingConnection, String)> {
         match &self.socket {
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
-                Ok((Incoming::Unix(stream), self.address.to_string()))
+                Ok((IncomingConnection::Unix(stream), self.address.to_string()))
             }
             Socket::Tcp(socket, tls) => {
                 let (stream, peer) = socket.accept().await?;
-                Ok((Incoming::Tcp(stream, tls.clone()), peer.to_string()))
+                Ok((
+                    IncomingConnection::Tcp(stream, tls.clone()),
+                    peer.to_string(),
+                ))
             }
         }
     }
 }
 
-impl Incoming {
+impl IncomingConnection {
     /// The client's byte stream, after TLS if there is any.
     pub(crate) async fn open(self) -> io::Result<BoxedIo> {
         match self {
@@ -166,7 +169,7 @@ async fn bind_tcp(host: &str) -> io::Result<TcpListener> {
 pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, BindError> {
     let bad = |path: &Path| {
         let path = path.to_owned();
-        move |error: rustls::pki_types::pem::Error| BindError::TlsFile(path, error.to_string())
+        move |error: rustls::pki_types::pem::Error| BindError::TlsFile(path, error)
     };
     let chain = certificates(&tls.cert).map_err(bad(&tls.cert))?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(bad(&tls.key))?;

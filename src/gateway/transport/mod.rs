@@ -7,18 +7,18 @@
 //! bytes of all of them, and [`upstream`] is the way to buildkitd.
 
 pub(crate) mod connection;
-mod edit;
+mod edit_response;
 pub mod frame;
 pub(crate) mod grpc;
 pub(crate) mod head;
 pub(crate) mod http2;
-mod intake;
 pub(crate) mod intercept;
 mod io;
 pub(crate) mod listener;
 pub(crate) mod proxy;
 pub(crate) mod pump;
-pub(crate) mod resets;
+mod read_pacing;
+pub(crate) mod reset_limiter;
 pub(crate) mod routes;
 pub(crate) mod serve;
 pub(crate) mod upstream;

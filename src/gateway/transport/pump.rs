@@ -12,7 +12,7 @@ use http::HeaderMap;
 
 /// A direction of a call broke before its end.
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub(crate) enum PumpError {
     /// The sending peer reset the stream, or its connection is gone.
     Source(h2::Error),
     /// The receiving peer reset the stream, or its connection is gone.
@@ -20,7 +20,10 @@ pub(crate) enum Broken {
 }
 
 /// Moves a body and its trailers from one stream to another.
-pub(crate) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> Result<(), Broken> {
+pub(crate) async fn pump(
+    from: &mut RecvStream,
+    to: &mut SendStream<Bytes>,
+) -> Result<(), PumpError> {
     while let Some(data) = next_data(from, to).await? {
         let length = data.len();
         let end = from.is_end_stream();
@@ -31,7 +34,7 @@ pub(crate) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> R
             return Ok(());
         }
     }
-    let trailers = from.trailers().await.map_err(Broken::Source)?;
+    let trailers = from.trailers().await.map_err(PumpError::Source)?;
     finish(to, trailers)
 }
 
@@ -41,11 +44,11 @@ pub(crate) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> R
 pub(crate) async fn next_data(
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
-) -> Result<Option<Bytes>, Broken> {
+) -> Result<Option<Bytes>, PumpError> {
     loop {
         let data = tokio::select! {
-            reason = reset(to) => return Err(Broken::Sink(reason)),
-            data = from.data() => data.transpose().map_err(Broken::Source)?,
+            reason = receiver_reset(to) => return Err(PumpError::Sink(reason)),
+            data = from.data() => data.transpose().map_err(PumpError::Source)?,
         };
         match data {
             Some(data) if data.is_empty() && !from.is_end_stream() => {}
@@ -59,7 +62,7 @@ pub(crate) async fn send(
     to: &mut SendStream<Bytes>,
     mut data: Bytes,
     end: bool,
-) -> Result<(), Broken> {
+) -> Result<(), PumpError> {
     if data.is_empty() {
         return if end { finish(to, None) } else { Ok(()) };
     }
@@ -70,13 +73,13 @@ pub(crate) async fn send(
         while capacity == 0 {
             match poll_fn(|cx| to.poll_capacity(cx)).await {
                 Some(Ok(assigned)) => capacity = assigned,
-                Some(Err(_)) | None => return Err(Broken::Sink(why_closed(to))),
+                Some(Err(_)) | None => return Err(PumpError::Sink(close_reason(to))),
             }
         }
         let piece = data.split_to(capacity.min(data.len()));
         let end = end && data.is_empty();
         if to.send_data(piece, end).is_err() {
-            return Err(Broken::Sink(why_closed(to)));
+            return Err(PumpError::Sink(close_reason(to)));
         }
     }
     Ok(())
@@ -86,28 +89,28 @@ pub(crate) async fn send(
 pub(crate) fn finish(
     to: &mut SendStream<Bytes>,
     trailers: Option<HeaderMap>,
-) -> Result<(), Broken> {
+) -> Result<(), PumpError> {
     let sent = match trailers {
         Some(trailers) => to.send_trailers(trailers),
         None => to.send_data(Bytes::new(), true),
     };
-    sent.map_err(|_| Broken::Sink(why_closed(to)))
+    sent.map_err(|_| PumpError::Sink(close_reason(to)))
 }
 
 /// Ready when the receiver of a body resets it.
-pub(crate) async fn reset(to: &mut SendStream<Bytes>) -> Reason {
+pub(crate) async fn receiver_reset(to: &mut SendStream<Bytes>) -> Reason {
     let polled = poll_fn(|cx| to.poll_reset(cx)).await;
-    polled.unwrap_or_else(|error| reason(&error))
+    polled.unwrap_or_else(|error| reset_reason(&error))
 }
 
 /// Ready when the caller resets a call that has no response head yet.
-pub(crate) async fn left(respond: &mut SendResponse<Bytes>) -> Reason {
+pub(crate) async fn caller_reset(respond: &mut SendResponse<Bytes>) -> Reason {
     let polled = poll_fn(|cx| respond.poll_reset(cx)).await;
-    polled.unwrap_or_else(|error| reason(&error))
+    polled.unwrap_or_else(|error| reset_reason(&error))
 }
 
 /// The code of a reset, for the other side of the call.
-pub(crate) fn reason(error: &h2::Error) -> Reason {
+pub(crate) fn reset_reason(error: &h2::Error) -> Reason {
     match error.reason() {
         // A connection that ends gives its own reason, which says nothing of this call.
         Some(reason) if error.is_reset() => reason,
@@ -115,6 +118,6 @@ pub(crate) fn reason(error: &h2::Error) -> Reason {
     }
 }
 
-fn why_closed(to: &mut SendStream<Bytes>) -> Reason {
-    reset(to).now_or_never().unwrap_or(Reason::CANCEL)
+fn close_reason(to: &mut SendStream<Bytes>) -> Reason {
+    receiver_reset(to).now_or_never().unwrap_or(Reason::CANCEL)
 }

@@ -22,7 +22,7 @@ pub(crate) enum Route {
 
 impl Route {
     /// The route of a call's path.
-    pub(crate) fn of(path: &str) -> Self {
+    pub(crate) fn from_path(path: &str) -> Self {
         if let Some(method) = path.strip_prefix(CONTROL) {
             match method {
                 "Solve" => Self::Intercept(Method::Solve),
@@ -67,7 +67,7 @@ mod tests {
             ("/", Route::Pass),
         ];
         for (path, route) in routes {
-            assert_eq!(Route::of(path), route, "{path}");
+            assert_eq!(Route::from_path(path), route, "{path}");
         }
     }
 }

@@ -14,50 +14,52 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
-    intake::Intake,
-    proxy::{Outcome, Respond},
+    proxy::{CallOutcome, Responder},
     pump,
+    read_pacing::ReadPacer,
 };
 
 /// A call that has come.
-type Call = (Request<RecvStream>, Respond);
+type Call = (Request<RecvStream>, Responder);
 
 /// Serves `connection` until its peer closes it; after `drain` it takes no new calls and ends with
-/// the last one. All calls end with it. Where callers are not trusted to let their calls be, `intake`
+/// the last one. All calls end with it. Where callers are not trusted to let their calls be, `pacer`
 /// says when more of them may come.
 pub(crate) async fn serve<T, F>(
     mut connection: Connection<T, Bytes>,
     drain: CancellationToken,
-    intake: Option<&Intake<'_>>,
-    mut call: impl FnMut(Request<RecvStream>, Respond) -> F,
+    pacer: Option<&ReadPacer<'_>>,
+    mut call: impl FnMut(Request<RecvStream>, Responder) -> F,
 ) -> Result<(), h2::Error>
 where
     T: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = Outcome> + Send + 'static,
+    F: Future<Output = CallOutcome> + Send + 'static,
 {
     let mut calls = JoinSet::new();
     let mut draining = false;
     loop {
         tokio::select! {
-            accepted = poll_fn(|cx| accept(&mut connection, intake, cx)) => match accepted {
+            accepted = poll_fn(|cx| accept(&mut connection, pacer, cx)) => match accepted {
                 Some(Ok((request, mut respond))) => {
-                    if pump::left(&mut respond).now_or_never().is_some() {
-                        turn(intake).await;
+                    if pump::caller_reset(&mut respond).now_or_never().is_some() {
+                        wait_after_reset(pacer).await;
                     } else {
-                        calls.spawn(call(request, respond));
-                        use_of(intake, true);
+                        let call = call(request, respond);
+                        calls.spawn(call.instrument(tracing::debug_span!("task", name = "call")));
+                        set_in_use(pacer, true);
                     }
                 }
                 Some(Err(error)) => return Err(error),
                 None => return Ok(()),
             },
             Some(ended) = calls.join_next() => {
-                use_of(intake, !calls.is_empty());
+                set_in_use(pacer, !calls.is_empty());
                 match ended {
-                    Ok(Outcome::Over) => {}
-                    Ok(Outcome::Left) => turn(intake).await,
+                    Ok(CallOutcome::Finished) => {}
+                    Ok(CallOutcome::Cancelled) => wait_after_reset(pacer).await,
                     Err(error) => {
                         tracing::error!(%error, "a call ended in a panic; its caller sees a reset");
                     }
@@ -74,29 +76,29 @@ where
 /// The next call. When there is none, more may be read.
 fn accept<T>(
     connection: &mut Connection<T, Bytes>,
-    intake: Option<&Intake<'_>>,
+    pacer: Option<&ReadPacer<'_>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Call, h2::Error>>>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let accepted = connection.poll_accept(cx);
-    if let (Poll::Pending, Some(intake)) = (&accepted, intake) {
-        intake.more(cx);
+    if let (Poll::Pending, Some(pacer)) = (&accepted, pacer) {
+        pacer.replenish(cx);
     }
     accepted
 }
 
 /// Leaves the connection unread until it is its turn.
-async fn turn(intake: Option<&Intake<'_>>) {
-    if let Some(intake) = intake {
-        intake.turn().await;
+async fn wait_after_reset(pacer: Option<&ReadPacer<'_>>) {
+    if let Some(pacer) = pacer {
+        pacer.wait_after_reset().await;
     }
 }
 
 /// Says whether calls are under way.
-fn use_of(intake: Option<&Intake<'_>>, in_use: bool) {
-    if let Some(intake) = intake {
-        intake.in_use(in_use);
+fn set_in_use(pacer: Option<&ReadPacer<'_>>, in_use: bool) {
+    if let Some(pacer) = pacer {
+        pacer.set_in_use(in_use);
     }
 }

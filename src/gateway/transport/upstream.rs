@@ -20,10 +20,10 @@ use crate::{
 pub(crate) struct Upstream {
     address: Address,
     tasks: Tasks,
-    link: Mutex<Option<Link>>,
+    connection: Mutex<Option<OpenConnection>>,
 }
 
-struct Link {
+struct OpenConnection {
     requests: SendRequest<Bytes>,
     _driver: TaskGuard,
 }
@@ -45,27 +45,27 @@ impl Upstream {
         Self {
             address,
             tasks,
-            link: Mutex::new(None),
+            connection: Mutex::new(None),
         }
     }
 
     /// A connection that takes requests.
     pub(crate) async fn requests(&self) -> Result<SendRequest<Bytes>, GrpcStatus> {
-        let mut link = self.link.lock().await;
-        if let Some(open) = link.as_ref()
+        let mut connection = self.connection.lock().await;
+        if let Some(open) = connection.as_ref()
             && let Ok(requests) = open.requests.clone().ready().await
         {
             return Ok(requests);
         }
-        let (requests, connection) = connect(&self.address).await.map_err(|error| {
+        let (requests, driver) = connect(&self.address).await.map_err(|error| {
             GrpcStatus::new(Code::Unavailable, format!("buildkit-gha: {error}"))
         })?;
         let driver = self.tasks.spawn_guarded("upstream connection", async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = driver.await {
                 tracing::debug!(%error, "the connection to buildkitd ended");
             }
         });
-        *link = Some(Link {
+        *connection = Some(OpenConnection {
             requests: requests.clone(),
             _driver: driver,
         });

@@ -16,7 +16,7 @@ use crate::{
     gateway::{
         build::rewrite::SolveRequest,
         config::INDEX_WAIT,
-        endpoint::{PATIENCE, token},
+        endpoint::{STALL_TIMEOUT, token},
     },
     lifecycle::Tasks,
     proto::control::{CacheOptionsEntry, StatusResponse},
@@ -28,42 +28,56 @@ use crate::{
 /// A service that refuses every connection: nothing here needs one that answers.
 const NOWHERE: &str = "http://127.0.0.1:9/";
 
-struct Bed {
-    front: BuildInterceptor,
+/// As by default, but no build waits for indexes.
+fn config() -> InterceptorConfig {
+    InterceptorConfig {
+        index_wait: Duration::ZERO,
+        ..InterceptorConfig::default()
+    }
+}
+
+struct Fixture {
+    interceptor: BuildInterceptor,
     _spool: tempfile::TempDir,
 }
 
-impl Bed {
-    async fn new(settings: InterceptorConfig) -> Self {
+impl Fixture {
+    async fn new(config: InterceptorConfig) -> Self {
         let spool = tempfile::tempdir().unwrap();
         let tasks = Tasks::default();
         let http = Http::new(&HttpConfig::default()).unwrap();
         let dir = spool.path().to_owned();
         let cache = Cache::new(dir, cache::Config::default(), http, tasks.clone()).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::bind(any, None, None, PATIENCE, &tasks)
+        let endpoint = Endpoint::bind(any, None, None, STALL_TIMEOUT, &tasks)
             .await
             .unwrap();
         Self {
-            front: BuildInterceptor::new(settings, cache, endpoint),
+            interceptor: BuildInterceptor::new(config, cache, endpoint),
             _spool: spool,
         }
     }
 
     /// Sends a Solve and reads what buildkitd would get.
-    async fn solve(&self, request: &[u8]) -> (SolveRequest, Box<dyn Finish>) {
-        let solve = self.front.solve(Bytes::copy_from_slice(request)).await;
+    async fn solve(&self, request: &[u8]) -> (SolveRequest, Box<dyn SolveCompletion>) {
+        let solve = self
+            .interceptor
+            .solve(Bytes::copy_from_slice(request))
+            .await;
         let solve = solve.map_err(|status| status.to_string()).unwrap();
-        (rewrite::read_solve(&solve.request).unwrap(), solve.finish)
+        (
+            rewrite::read_solve(&solve.request).unwrap(),
+            solve.completion,
+        )
     }
 
-    /// What a viewer of the build sees of ours.
+    /// What a stream of the build sees of ours.
     fn seen(&self) -> StatusResponse {
         let request = StatusRequest {
             r#ref: "build".to_owned(),
             ..StatusRequest::default()
         };
-        let stream = self.front.status(&request.encode_to_vec().into());
+        let stream = self.interceptor.status(&request.encode_to_vec().into());
         let mut stream = stream.map_err(|status| status.to_string()).unwrap();
         let message = stream.finish().unwrap_or_default();
         StatusResponse::decode(message).unwrap()
@@ -73,7 +87,7 @@ impl Bed {
         self.seen().statuses.into_iter().map(|row| row.id).collect()
     }
 
-    /// The warnings that a viewer of the build sees.
+    /// The warnings that a stream of the build sees.
     fn warnings(&self) -> Vec<String> {
         let response = self.seen();
         let shorts = response.warnings.into_iter().map(|warning| warning.short);
@@ -127,10 +141,10 @@ fn llb_request(imports: &[Vec<u8>]) -> Bytes {
 
 #[tokio::test]
 async fn an_export_with_a_session_goes_to_a_store_that_lives_as_long_as_the_build() {
-    let bed = Bed::new(InterceptorConfig::default()).await;
-    bed.front.session_up("session");
+    let fixture = Fixture::new(config()).await;
+    fixture.interceptor.session_up("session");
     let export = gha(&[("scope", "a"), ("mode", "max")]);
-    let (sent, finish) = bed.solve(&request(&[export], &[])).await;
+    let (sent, finish) = fixture.solve(&request(&[export], &[])).await;
     let [entry] = sent.exports.as_slice() else {
         panic!("{} exports", sent.exports.len());
     };
@@ -140,17 +154,22 @@ async fn an_export_with_a_session_goes_to_a_store_that_lives_as_long_as_the_buil
     );
     assert!(!entry.attrs.contains_key("token"));
     let store = attributes::store_id(&entry.attrs["dest"]);
-    assert!(bed.front.content_host(&store).is_some());
-    assert!(bed.front.content_host("local:of the user").is_none());
+    assert!(fixture.interceptor.content_host(&store).is_some());
+    assert!(
+        fixture
+            .interceptor
+            .content_host("local:of the user")
+            .is_none()
+    );
     drop(finish);
-    assert!(bed.front.content_host(&store).is_none());
-    assert_eq!(bed.warnings(), [""; 0]);
+    assert!(fixture.interceptor.content_host(&store).is_none());
+    assert_eq!(fixture.warnings(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_export_without_a_session_goes_to_the_endpoint() {
-    let bed = Bed::new(InterceptorConfig::default()).await;
-    let (sent, _finish) = bed.solve(&request(&[gha(&[])], &[])).await;
+    let fixture = Fixture::new(config()).await;
+    let (sent, _finish) = fixture.solve(&request(&[gha(&[])], &[])).await;
     let entry = &sent.exports[0];
     assert_eq!(entry.kind, "gha");
     assert!(entry.attrs["url"].starts_with("http://127.0.0.1:"));
@@ -160,23 +179,23 @@ async fn an_export_without_a_session_goes_to_the_endpoint() {
 
 #[tokio::test]
 async fn an_export_of_a_buildkitd_that_signs_goes_to_the_endpoint() {
-    let settings = InterceptorConfig {
+    let config = InterceptorConfig {
         signed: true,
-        ..InterceptorConfig::default()
+        ..config()
     };
-    let bed = Bed::new(settings).await;
-    bed.front.session_up("session");
-    let (sent, _finish) = bed.solve(&request(&[gha(&[])], &[])).await;
+    let fixture = Fixture::new(config).await;
+    fixture.interceptor.session_up("session");
+    let (sent, _finish) = fixture.solve(&request(&[gha(&[])], &[])).await;
     assert_eq!(sent.exports[0].kind, "gha");
 }
 
 #[tokio::test]
 async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
-    let bed = Bed::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let import = gha(&[("scope", "a")]);
-    let (sent, finish) = bed.solve(&request(&[], from_ref(&import))).await;
-    let llb = bed
-        .front
+    let (sent, finish) = fixture.solve(&request(&[], from_ref(&import))).await;
+    let llb = fixture
+        .interceptor
         .llb_solve(Some("build"), llb_request(from_ref(&import)));
     let llb = llb.await.map_err(|status| status.to_string()).unwrap();
     assert_eq!(rewrite::read_llb_imports(&llb).unwrap(), sent.imports);
@@ -185,8 +204,8 @@ async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
     assert!(sent.imports[0].attrs["url"].starts_with("http://127.0.0.1:"));
 
     drop(finish);
-    let late = bed
-        .front
+    let late = fixture
+        .interceptor
         .llb_solve(Some("build"), llb_request(from_ref(&import)));
     let late = late.await.map_err(|status| status.to_string()).unwrap();
     assert_eq!(
@@ -206,10 +225,10 @@ async fn what_cannot_be_used_is_left_out_with_one_warning() {
             "refs/heads/main",
         ),
     ] {
-        let bed = Bed::new(InterceptorConfig::default()).await;
-        let (sent, _finish) = bed.solve(&request(&[export], &[])).await;
+        let fixture = Fixture::new(config()).await;
+        let (sent, _finish) = fixture.solve(&request(&[export], &[])).await;
         assert_eq!(sent.exports, []);
-        let warnings = bed.warnings();
+        let warnings = fixture.warnings();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains(word), "{warnings:?}");
         assert!(!warnings[0].contains("no JWT"), "it may hold a secret");
@@ -218,15 +237,15 @@ async fn what_cannot_be_used_is_left_out_with_one_warning() {
 
 #[tokio::test]
 async fn a_value_that_buildkit_overlooks_costs_no_export() {
-    let bed = Bed::new(InterceptorConfig::default()).await;
-    bed.front.session_up("session");
+    let fixture = Fixture::new(config()).await;
+    fixture.interceptor.session_up("session");
     let entry = gha(&[("mode", "most"), ("compression", "lzma")]);
-    let (sent, _finish) = bed
+    let (sent, _finish) = fixture
         .solve(&request(from_ref(&entry), from_ref(&entry)))
         .await;
     assert_eq!(sent.exports[0].attrs["mode"], "min");
     assert!(!sent.exports[0].attrs.contains_key("compression"));
-    assert_eq!(bed.warnings().len(), 2, "{:?}", bed.warnings());
+    assert_eq!(fixture.warnings().len(), 2, "{:?}", fixture.warnings());
 }
 
 fn with_default_cache() -> InterceptorConfig {
@@ -245,30 +264,35 @@ fn with_default_cache() -> InterceptorConfig {
                 .into_iter()
                 .collect(),
         ),
-        ..InterceptorConfig::default()
+        ..config()
     }
 }
 
 #[tokio::test]
 async fn a_build_without_a_cache_of_type_gha_has_the_default_one_in_all_its_calls() {
-    let bed = Bed::new(with_default_cache()).await;
-    bed.front.session_up("session");
+    let fixture = Fixture::new(with_default_cache()).await;
+    fixture.interceptor.session_up("session");
     let registry = CacheOptionsEntry {
         r#type: "registry".into(),
         ..CacheOptionsEntry::default()
     };
-    let (sent, _finish) = bed.solve(&request(&[], &[registry.encode_to_vec()])).await;
+    let (sent, _finish) = fixture
+        .solve(&request(&[], &[registry.encode_to_vec()]))
+        .await;
     assert_eq!(sent.exports[0].kind, "local");
     assert_eq!(sent.exports[0].attrs["mode"], "max");
     assert_eq!(sent.imports[0].kind, "registry");
     assert_eq!(sent.imports[1].attrs["scope"], "app");
     let mut llb = Vec::new();
     wire::append(&mut llb, 2, b"dockerfile.v0");
-    let llb = bed.front.llb_solve(Some("build"), llb.into()).await;
+    let llb = fixture
+        .interceptor
+        .llb_solve(Some("build"), llb.into())
+        .await;
     let llb = llb.map_err(|status| status.to_string()).unwrap();
     let imports = rewrite::read_llb_imports(&llb).unwrap();
     assert_eq!(imports, [sent.imports[1].clone(), sent.imports[1].clone()]);
-    let notes = bed.rows();
+    let notes = fixture.rows();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].contains("(mode=max,scope=app)"), "{notes:?}");
 }
@@ -280,14 +304,17 @@ async fn the_default_cache_is_for_no_other_build() {
     // SolveRequest.Internal
     internal.extend([11 << 3, 1]);
     for request in [named, internal] {
-        let bed = Bed::new(with_default_cache()).await;
-        bed.front.session_up("session");
-        let (sent, _finish) = bed.solve(&request).await;
+        let fixture = Fixture::new(with_default_cache()).await;
+        fixture.interceptor.session_up("session");
+        let (sent, _finish) = fixture.solve(&request).await;
         assert_eq!(sent.exports, []);
         assert!(sent.imports.iter().all(|e| e.attrs["scope"] == "a"));
-        let llb = bed.front.llb_solve(Some("build"), Bytes::new()).await;
+        let llb = fixture
+            .interceptor
+            .llb_solve(Some("build"), Bytes::new())
+            .await;
         assert!(llb.is_ok_and(|llb| llb.is_empty()));
-        assert_eq!(bed.rows(), [""; 0]);
+        assert_eq!(fixture.rows(), [""; 0]);
     }
 }
 
@@ -300,54 +327,57 @@ fn silent() -> (std::net::TcpListener, String) {
 
 #[tokio::test(start_paused = true)]
 async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
-    let settings = InterceptorConfig {
+    let config = InterceptorConfig {
         index_wait: INDEX_WAIT,
-        ..InterceptorConfig::default()
+        ..config()
     };
-    let bed = Bed::new(settings).await;
+    let fixture = Fixture::new(config).await;
     let (_listener, url) = silent();
     let import = gha(&[("url", &url)]);
     let begun = tokio::time::Instant::now();
-    let (_, _finish) = bed.solve(&request(&[], from_ref(&import))).await;
+    let (_, _finish) = fixture.solve(&request(&[], from_ref(&import))).await;
     assert!(
         begun.elapsed() < INDEX_WAIT,
         "buildkitd asks for nothing yet"
     );
     for _ in 0..3 {
         let llb = llb_request(from_ref(&import));
-        let llb = bed.front.llb_solve(Some("build"), llb).await;
+        let llb = fixture.interceptor.llb_solve(Some("build"), llb).await;
         assert!(llb.is_ok());
     }
     assert_eq!(begun.elapsed().as_secs(), INDEX_WAIT.as_secs());
-    let late = bed.warnings();
+    let late = fixture.warnings();
     let late = late
         .iter()
         .filter(|warning| warning.contains("did not arrive"));
-    assert_eq!(late.count(), 1, "{:?}", bed.warnings());
+    assert_eq!(late.count(), 1, "{:?}", fixture.warnings());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
     for (field, value) in [(6, "dockerfile.v0"), (2, "")] {
-        let settings = InterceptorConfig {
+        let config = InterceptorConfig {
             index_wait: INDEX_WAIT,
-            ..InterceptorConfig::default()
+            ..config()
         };
-        let bed = Bed::new(settings).await;
+        let fixture = Fixture::new(config).await;
         let (_listener, url) = silent();
         let mut request = request(&[], &[gha(&[("url", &url)])]);
         wire::append(&mut request, field, value.as_bytes());
         let begun = tokio::time::Instant::now();
-        let (_, _finish) = bed.solve(&request).await;
+        let (_, _finish) = fixture.solve(&request).await;
         assert_eq!(begun.elapsed().as_secs(), INDEX_WAIT.as_secs());
     }
 }
 
 #[tokio::test]
 async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
-    let bed = Bed::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let export = gha(&[("timeout", "soon"), ("ignore-error", "false")]);
-    let refused = bed.front.solve(request(&[export], &[]).into()).await;
+    let refused = fixture
+        .interceptor
+        .solve(request(&[export], &[]).into())
+        .await;
     let status = refused.err().expect("the Solve is refused");
     assert_eq!(status.code, Code::InvalidArgument);
     assert!(status.message.contains("timeout"), "{}", status.message);
@@ -355,13 +385,13 @@ async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
 
 #[tokio::test]
 async fn an_unknown_attribute_is_one_warning_for_the_whole_build() {
-    let bed = Bed::new(InterceptorConfig::default()).await;
-    bed.front.session_up("session");
+    let fixture = Fixture::new(config()).await;
+    fixture.interceptor.session_up("session");
     let entry = gha(&[("colour", "red")]);
-    let (_, _finish) = bed
+    let (_, _finish) = fixture
         .solve(&request(from_ref(&entry), from_ref(&entry)))
         .await;
-    let warnings = bed.warnings();
+    let warnings = fixture.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("colour"));
 }
@@ -375,46 +405,54 @@ async fn the_operators_url_and_token_win() {
         ),
         ..Overrides::default()
     };
-    let settings = InterceptorConfig {
+    let config = InterceptorConfig {
         overrides,
-        ..InterceptorConfig::default()
+        ..config()
     };
-    let bed = Bed::new(settings).await;
-    let notes = || bed.front.builds.board("build").since(0).1.statuses;
-    let (sent, finish) = bed.solve(&request(&[gha(&[])], &[])).await;
+    let fixture = Fixture::new(config).await;
+    let notes = || {
+        fixture
+            .interceptor
+            .builds
+            .progress("build")
+            .changes_since(0)
+            .1
+            .statuses
+    };
+    let (sent, finish) = fixture.solve(&request(&[gha(&[])], &[])).await;
     assert_eq!(sent.exports, [], "the operator's token may only read");
     assert_eq!(notes(), [], "the build names a cache");
     drop(finish);
-    let (_, _finish) = bed.solve(&request(&[], &[])).await;
+    let (_, _finish) = fixture.solve(&request(&[], &[])).await;
     assert!(notes()[0].id.contains("no cache entry of type=gha"));
 }
 
 #[tokio::test]
 async fn a_build_without_gha_entries_keeps_every_byte() {
-    let bed = Bed::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let mut sent = request(&[], &[]);
     sent.extend([0xa0, 0x06, 0x81, 0x80, 0x00]); // an unknown field, oddly encoded
-    let solve = bed.front.solve(sent.clone().into()).await;
+    let solve = fixture.interceptor.solve(sent.clone().into()).await;
     let solve = solve.map_err(|status| status.to_string()).unwrap();
     assert_eq!(solve.request, sent);
     let response = Bytes::from_static(b"\x0a\x00");
-    assert_eq!(solve.finish.response(response.clone()), response);
+    assert_eq!(solve.completion.edit_response(response.clone()), response);
 }
 
 #[tokio::test]
 async fn a_front_that_is_closed_waits_for_its_builds_and_takes_no_others() {
-    let bed = Bed::new(InterceptorConfig::default()).await;
+    let fixture = Fixture::new(config()).await;
     let request = request(&[], &[]);
-    let (_, build) = bed.solve(&request).await;
-    bed.front.close();
-    let Err(refused) = bed.front.solve(request.into()).await else {
-        panic!("a closed front takes no build");
+    let (_, build) = fixture.solve(&request).await;
+    fixture.interceptor.close();
+    let Err(refused) = fixture.interceptor.solve(request.into()).await else {
+        panic!("a closed interceptor takes no build");
     };
     assert!(refused.to_string().contains("shutting down"), "{refused}");
-    assert_eq!(bed.front.state().builds, 1);
-    let mut idle = std::pin::pin!(bed.front.idle());
+    assert_eq!(fixture.interceptor.activity().builds, 1);
+    let mut idle = std::pin::pin!(fixture.interceptor.idle());
     assert!(futures_util::poll!(idle.as_mut()).is_pending());
     drop(build);
     idle.await;
-    assert_eq!(bed.front.state().builds, 0);
+    assert_eq!(fixture.interceptor.activity().builds, 0);
 }

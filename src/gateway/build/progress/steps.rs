@@ -25,7 +25,7 @@ struct Step {
 impl Steps {
     /// Takes what BuildKit says of a vertex. The steps of a Dockerfile begin with their place, as
     /// in `[build 2/3] RUN make`; the frontend's own are `[internal]`.
-    pub fn saw(&mut self, vertex: &Vertex) {
+    pub fn record(&mut self, vertex: &Vertex) {
         let of_dockerfile = vertex.name.starts_with('[') && !vertex.name.starts_with("[internal]");
         let times = moment(vertex.started.as_ref()).zip(moment(vertex.completed.as_ref()));
         let Some((started, completed)) = times.filter(|_| of_dockerfile && !vertex.cached) else {
@@ -92,7 +92,7 @@ mod tests {
             vertex("[other 2/2] RUN test", 15, 30),
             vertex("exporting to image", 0, 30),
         ] {
-            steps.saw(&seen);
+            steps.record(&seen);
         }
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(steps.at(at(5)), Some("[1/3] COPY a b"));

@@ -1,10 +1,10 @@
 //! Adds a cache to a request that names none, as if the client had written it there.
 
-use super::{CACHE_IMPORTS, Entry, imports_json, llb, solve, write_entry};
+use super::{CACHE_IMPORTS, CacheEntry, imports_json, llb, solve, write_entry};
 use crate::wire::{self, MapEntry, WireError};
 
 /// Adds `entry` as an export and as an import to a `Control.Solve` request.
-pub fn add_to_solve(request: &[u8], entry: &Entry) -> Result<Vec<u8>, WireError> {
+pub fn add_to_solve(request: &[u8], entry: &CacheEntry) -> Result<Vec<u8>, WireError> {
     let mut added = add_for_frontend(request, solve::FRONTEND, solve::FRONTEND_ATTRS, entry)?;
     let entry = write_entry(entry);
     let mut cache = Vec::new();
@@ -16,7 +16,7 @@ pub fn add_to_solve(request: &[u8], entry: &Entry) -> Result<Vec<u8>, WireError>
 }
 
 /// Adds `entry` as an import to an `LLBBridge.Solve` request.
-pub fn add_to_llb_solve(request: &[u8], entry: &Entry) -> Result<Vec<u8>, WireError> {
+pub fn add_to_llb_solve(request: &[u8], entry: &CacheEntry) -> Result<Vec<u8>, WireError> {
     let mut added = add_for_frontend(request, llb::FRONTEND, llb::FRONTEND_OPT, entry)?;
     wire::append(&mut added, llb::CACHE_IMPORTS, &write_entry(entry));
     Ok(added)
@@ -27,7 +27,7 @@ fn add_for_frontend(
     request: &[u8],
     frontend: u32,
     options: u32,
-    entry: &Entry,
+    entry: &CacheEntry,
 ) -> Result<Vec<u8>, WireError> {
     if wire::last(request, frontend)?.is_none_or(|name| name.value.is_empty()) {
         return Ok(request.to_vec());

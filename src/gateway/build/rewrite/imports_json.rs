@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Edit, Entry};
+use super::{CacheEntry, EntryEdit};
 
 /// BuildKit's names of the fields. It reads them without regard to case.
 #[derive(Serialize, Deserialize)]
@@ -17,7 +17,7 @@ struct Import {
     attrs: Option<BTreeMap<String, String>>,
 }
 
-impl From<Import> for Entry {
+impl From<Import> for CacheEntry {
     fn from(import: Import) -> Self {
         Self {
             kind: import.r#type,
@@ -27,7 +27,7 @@ impl From<Import> for Entry {
 }
 
 /// The imports, or none where the text is not what BuildKit reads: it says so itself.
-pub(super) fn read(json: &str) -> Vec<Entry> {
+pub(super) fn read(json: &str) -> Vec<CacheEntry> {
     elements(json)
         .unwrap_or_default()
         .into_iter()
@@ -37,13 +37,16 @@ pub(super) fn read(json: &str) -> Vec<Entry> {
 
 /// The text with its imports rewritten, or None if it stays as it is. Elements that are kept, or
 /// that are no imports, keep their text.
-pub(super) fn edit(json: &str, import: &mut impl FnMut(&Entry) -> Edit) -> Option<String> {
+pub(super) fn edit(
+    json: &str,
+    import: &mut impl FnMut(&CacheEntry) -> EntryEdit,
+) -> Option<String> {
     let mut changed = false;
     let mut kept: Vec<Box<RawValue>> = Vec::new();
     for element in elements(json)? {
-        match entry(element).map_or(Edit::Keep, |entry| import(&entry)) {
-            Edit::Keep => kept.push(element.to_owned()),
-            Edit::Replace(entries) => {
+        match entry(element).map_or(EntryEdit::Keep, |entry| import(&entry)) {
+            EntryEdit::Keep => kept.push(element.to_owned()),
+            EntryEdit::Replace(entries) => {
                 changed = true;
                 kept.extend(entries.into_iter().map(element_of));
             }
@@ -54,13 +57,13 @@ pub(super) fn edit(json: &str, import: &mut impl FnMut(&Entry) -> Edit) -> Optio
 }
 
 /// The text with one more import, or None where it is not what BuildKit reads.
-pub(super) fn add(json: &str, import: Entry) -> Option<String> {
+pub(super) fn add(json: &str, import: CacheEntry) -> Option<String> {
     let mut all: Vec<Box<RawValue>> = elements(json)?.into_iter().map(ToOwned::to_owned).collect();
     all.push(element_of(import));
     serde_json::to_string(&all).ok()
 }
 
-fn element_of(mut entry: Entry) -> Box<RawValue> {
+fn element_of(mut entry: CacheEntry) -> Box<RawValue> {
     let import = Import {
         r#type: std::mem::take(&mut entry.kind),
         attrs: Some(std::mem::take(&mut entry.attrs)),
@@ -72,7 +75,7 @@ fn elements(json: &str) -> Option<Vec<&RawValue>> {
     serde_json::from_str(json).ok()
 }
 
-fn entry(element: &RawValue) -> Option<Entry> {
+fn entry(element: &RawValue) -> Option<CacheEntry> {
     let import: Import = serde_json::from_str(element.get()).ok()?;
     Some(import.into())
 }

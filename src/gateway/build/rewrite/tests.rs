@@ -2,8 +2,8 @@ use std::slice::from_ref;
 
 use super::*;
 
-fn entry(kind: &str, attrs: &[(&str, &str)]) -> Entry {
-    Entry {
+fn entry(kind: &str, attrs: &[(&str, &str)]) -> CacheEntry {
+    CacheEntry {
         kind: kind.to_owned(),
         attrs: attrs
             .iter()
@@ -18,18 +18,18 @@ fn field(number: u32, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-fn replacement() -> Entry {
+fn replacement() -> CacheEntry {
     entry(
         "gha",
         &[("url", "http://127.0.0.1:1/h/"), ("token", "ours")],
     )
 }
 
-fn ours(old: &Entry) -> Edit {
+fn ours(old: &CacheEntry) -> EntryEdit {
     match old.kind.as_str() {
-        "gha" => Edit::Replace(vec![replacement()]),
-        "gone" => Edit::REMOVE,
-        _ => Edit::Keep,
+        "gha" => EntryEdit::Replace(vec![replacement()]),
+        "gone" => EntryEdit::REMOVE,
+        _ => EntryEdit::Keep,
     }
 }
 
@@ -61,7 +61,7 @@ fn a_solve_is_read() {
     let read = read_solve(&solve_message(&cache_message(), JSON)).unwrap();
     assert_eq!(read.build_ref, "the-ref");
     assert_eq!(read.session, "the-session");
-    assert_eq!(read.frontend, "");
+    assert!(!read.has_frontend);
     let kinds: Vec<_> = read.exports.iter().map(|e| e.kind.as_str()).collect();
     assert_eq!(kinds, ["local", "gha", "gone"]);
     assert_eq!(read.imports[1], entry("gha", &[("scope", "a")]));
@@ -72,7 +72,7 @@ fn a_solve_that_holds_nothing_of_ours_keeps_its_bytes() {
     // The Cache field has an overlong length, which must survive too.
     let mut message = vec![0x42, 0x82, 0x80, 0x00, 0x2a, 0x00];
     message.extend(field(7, &wire::map_entry("cache-imports", "not json")));
-    let keep = |_: &Entry| Edit::Keep;
+    let keep = |_: &CacheEntry| EntryEdit::Keep;
     assert_eq!(rewrite_solve(&message, keep, keep), Ok(message.clone()));
     let full = solve_message(&cache_message(), JSON);
     assert_eq!(rewrite_solve(&full, keep, keep), Ok(full));
@@ -83,8 +83,8 @@ fn ours_stand_first_and_all_else_stays() {
     let rewritten = rewrite_solve(
         &solve_message(&cache_message(), JSON),
         |old| match ours(old) {
-            Edit::Replace(new) if !new.is_empty() => {
-                Edit::Replace(vec![entry("local", &[("dest", "ours")])])
+            EntryEdit::Replace(new) if !new.is_empty() => {
+                EntryEdit::Replace(vec![entry("local", &[("dest", "ours")])])
             }
             other => other,
         },
@@ -158,7 +158,7 @@ fn only_our_manifest_leaves_the_response() {
 fn a_spoilt_request_is_an_error() {
     let mut message = solve_message(&cache_message(), JSON);
     message.truncate(message.len() - 1);
-    let keep = |_: &Entry| Edit::Keep;
+    let keep = |_: &CacheEntry| EntryEdit::Keep;
     assert_eq!(
         rewrite_solve(&message, keep, keep),
         Err(WireError::Truncated)

@@ -1,4 +1,4 @@
-//! When our own row is at work: viewers count its seconds, so it is begun by what happens and ended
+//! When our own row is at work: clients count its seconds, so it is begun by what happens and ended
 //! by a quiet time, as often as that comes.
 
 use std::{collections::HashSet, time::Duration, time::SystemTime};
@@ -7,25 +7,25 @@ use prost_types::Timestamp;
 use tokio::time::Instant;
 
 /// The row ends when nothing is under way for so long. Layers that are fetched one after another
-/// are one piece of work, and viewers print a line at every end.
-const QUIET: Duration = Duration::from_secs(1);
+/// are one piece of work, and clients print a line at every end.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The row's last piece of work.
 #[derive(Default)]
-pub struct OwnRow {
+pub struct CacheVertex {
     started: Option<Timestamp>,
     completed: Option<Timestamp>,
     /// The rows below it that are not done.
-    under_way: HashSet<String>,
+    running: HashSet<String>,
     /// When something happened last, as people read it and on the clock.
     last: Option<(SystemTime, Instant)>,
-    /// What the board's count was when it began or ended.
+    /// What the progress's count was when it began or ended.
     changed: u64,
 }
 
-impl OwnRow {
+impl CacheVertex {
     /// Something has happened below the row.
-    pub fn event(&mut self, count: u64) {
+    pub fn record_event(&mut self, count: u64) {
         let now = SystemTime::now();
         self.last = Some((now, Instant::now()));
         if self.started.is_none() || self.completed.is_some() {
@@ -36,28 +36,28 @@ impl OwnRow {
     }
 
     /// The state of a row below it.
-    pub fn under_way(&mut self, id: &str, running: bool) {
+    pub fn set_running(&mut self, id: &str, running: bool) {
         if running {
-            self.under_way.insert(id.to_owned());
+            self.running.insert(id.to_owned());
         } else {
-            self.under_way.remove(id);
+            self.running.remove(id);
         }
     }
 
     /// When it is to end if nothing more happens. None: it has not begun, has ended, or works.
-    pub fn quiet_at(&self) -> Option<Instant> {
+    pub fn idle_deadline(&self) -> Option<Instant> {
         let (_, last) = self.last.filter(|_| self.is_open())?;
-        self.under_way.is_empty().then_some(last + QUIET)
+        self.running.is_empty().then_some(last + IDLE_TIMEOUT)
     }
 
     /// Ends it, at its last event or now if something is still under way.
-    pub fn end(&mut self, count: u64) {
+    pub fn complete(&mut self, count: u64) {
         if !self.is_open() {
             return;
         }
         let now = SystemTime::now();
         let last = self.last.map_or(now, |(last, _)| last);
-        let end = if self.under_way.is_empty() { last } else { now };
+        let end = if self.running.is_empty() { last } else { now };
         self.completed = Some(end.into());
         self.changed = count;
     }
@@ -83,21 +83,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_ends_in_a_quiet_time_and_begins_again() {
-        let mut row = OwnRow::default();
-        assert!(row.times().is_none() && row.quiet_at().is_none());
-        row.event(1);
-        row.under_way("a", true);
+        let mut row = CacheVertex::default();
+        assert!(row.times().is_none() && row.idle_deadline().is_none());
+        row.record_event(1);
+        row.set_running("a", true);
         let first = row.times().unwrap().0;
-        assert_eq!(row.quiet_at(), None, "a row below it is under way");
-        row.event(2);
-        row.under_way("a", false);
-        assert_eq!(row.quiet_at(), Some(Instant::now() + QUIET));
+        assert_eq!(row.idle_deadline(), None, "a row below it is under way");
+        row.record_event(2);
+        row.set_running("a", false);
+        assert_eq!(row.idle_deadline(), Some(Instant::now() + IDLE_TIMEOUT));
         assert!(row.changed_after(0) && !row.changed_after(1));
-        row.end(3);
-        assert!(row.changed_after(2) && row.quiet_at().is_none());
+        row.complete(3);
+        assert!(row.changed_after(2) && row.idle_deadline().is_none());
         let (started, completed) = row.times().unwrap();
         assert!(started == first && completed.is_some());
-        row.event(4);
+        row.record_event(4);
         assert_eq!(row.times().unwrap().1, None);
         assert!(row.changed_after(3));
     }

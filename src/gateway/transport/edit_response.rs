@@ -5,26 +5,26 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 
 use super::{
-    frame::{self, FrameError, Messages},
-    pump::{self, Broken},
+    frame::{self, FrameError, MessageDecoder},
+    pump::{self, PumpError},
 };
-use crate::gateway::interceptor::{Finish, GrpcStatus, StatusEditor};
+use crate::gateway::interceptor::{GrpcStatus, SolveCompletion, StatusEditor};
 
 /// Why an edited response stopped.
-enum Stopped {
+enum EditError {
     /// The stream broke.
-    Broken(Broken),
+    Pump(PumpError),
     /// A message of it cannot be read or written.
     Frame(FrameError),
 }
 
-impl From<Broken> for Stopped {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
+impl From<PumpError> for EditError {
+    fn from(broken: PumpError) -> Self {
+        Self::Pump(broken)
     }
 }
 
-impl From<FrameError> for Stopped {
+impl From<FrameError> for EditError {
     fn from(error: FrameError) -> Self {
         Self::Frame(error)
     }
@@ -35,14 +35,14 @@ pub(crate) async fn pump_edited(
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
     editor: &mut dyn StatusEditor,
-) -> Result<(), Broken> {
+) -> Result<(), PumpError> {
     match edit_messages(from, to, editor).await {
         Ok(()) => {
-            let trailers = from.trailers().await.map_err(Broken::Source)?;
+            let trailers = from.trailers().await.map_err(PumpError::Source)?;
             pump::finish(to, trailers)
         }
-        Err(Stopped::Broken(broken)) => Err(broken),
-        Err(Stopped::Frame(error)) => pump::finish(to, Some(GrpcStatus::from(error).headers())),
+        Err(EditError::Pump(broken)) => Err(broken),
+        Err(EditError::Frame(error)) => pump::finish(to, Some(GrpcStatus::from(error).headers())),
     }
 }
 
@@ -50,8 +50,8 @@ async fn edit_messages(
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
     editor: &mut dyn StatusEditor,
-) -> Result<(), Stopped> {
-    let mut messages = Messages::default();
+) -> Result<(), EditError> {
+    let mut messages = MessageDecoder::default();
     loop {
         let data = tokio::select! {
             data = pump::next_data(from, to) => data?,
@@ -76,26 +76,26 @@ async fn edit_messages(
     Ok(())
 }
 
-async fn send_message(to: &mut SendStream<Bytes>, message: &[u8]) -> Result<(), Stopped> {
+async fn send_message(to: &mut SendStream<Bytes>, message: &[u8]) -> Result<(), EditError> {
     pump::send(to, frame::encode(message)?, false).await?;
     Ok(())
 }
 
 /// The editor of a unary response: its one message goes through a [`Finish`].
-pub(crate) struct FinishEditor(Option<Box<dyn Finish>>);
+pub(crate) struct UnaryEditor(Option<Box<dyn SolveCompletion>>);
 
-impl FinishEditor {
+impl UnaryEditor {
     /// Edits with `finish`.
-    pub(crate) fn new(finish: Box<dyn Finish>) -> Self {
+    pub(crate) fn new(finish: Box<dyn SolveCompletion>) -> Self {
         Self(Some(finish))
     }
 }
 
 #[async_trait]
-impl StatusEditor for FinishEditor {
+impl StatusEditor for UnaryEditor {
     fn edit(&mut self, message: Bytes) -> Option<Bytes> {
         Some(match self.0.take() {
-            Some(finish) => finish.response(message),
+            Some(finish) => finish.edit_response(message),
             None => message,
         })
     }

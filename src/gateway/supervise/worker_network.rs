@@ -1,50 +1,48 @@
 //! Which network build steps have: buildkitd's, where they can listen, or one of their own.
 
-use std::error::Error;
-
-use bytes::Bytes;
-
-use super::call;
+use super::probe::{self, CallError};
 use crate::{
-    gateway::transport::frame::Messages,
     net::Address,
     wire::{Fields, WireError, map_get},
 };
 
-/// The call that tells of the workers.
+/// The call that lists the workers.
 const LIST_WORKERS: &str = "http://localhost/moby.buildkit.v1.Control/ListWorkers";
 
 /// Field numbers of `ListWorkersResponse` and `WorkerRecord`.
 const RECORD: u32 = 1;
 const LABELS: u32 = 2;
 
-/// What a worker says of its network.
+/// The label in which a worker says what network its steps have.
 const NETWORK: &str = "org.mobyproject.buildkit.worker.network";
 
 /// The value of a worker whose steps have networks of their own.
 const OWN: &str = "cni";
 
+/// Why it is not known which network build steps have.
+#[derive(Debug, thiserror::Error)]
+enum WorkersError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Timeout(#[from] tokio::time::error::Elapsed),
+    #[error(transparent)]
+    Answer(#[from] WireError),
+}
+
 /// True unless the buildkitd at `address` says that its steps have networks of their own. A step that is
 /// allowed to have buildkitd's, as `RUN --network=host` asks for, is let in by whoever runs its build.
-pub async fn share_network(address: &Address) -> bool {
-    let asked = tokio::time::timeout(super::FIRST_ANSWER, workers(address));
-    let shared = match asked.await {
-        Ok(Ok(answer)) => any_shares(&answer).map_err(|error| error.to_string()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(late) => Err(late.to_string()),
-    };
-    shared.unwrap_or_else(|error| {
-        tracing::debug!(error, "buildkitd does not tell of its workers");
+pub(crate) async fn steps_share_network(address: &Address) -> bool {
+    ask_workers(address).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "buildkitd does not list its workers");
         true
     })
 }
 
-async fn workers(address: &Address) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
-    let mut messages = Messages::default();
-    messages.push(&call(address, LIST_WORKERS).await?);
-    messages
-        .pop()?
-        .ok_or_else(|| "buildkitd does not list its workers".into())
+async fn ask_workers(address: &Address) -> Result<bool, WorkersError> {
+    let answer = probe::unary_call(address, LIST_WORKERS);
+    let answer = tokio::time::timeout(probe::ANSWER_TIMEOUT, answer).await??;
+    Ok(any_shares(&answer)?)
 }
 
 /// True if any worker does not say that its steps have networks of their own.

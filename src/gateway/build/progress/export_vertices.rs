@@ -1,25 +1,24 @@
 //! BuildKit's rows for exports of ours, of all builds of this process.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{HashSet, VecDeque};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The newest so many are known: more than anybody looks back, and 100 KB.
-const MAX_ROWS: usize = 1000;
+const MAX_VERTICES: usize = 1000;
 
 /// The digests of these rows. BuildKit keeps what a build's log said and shows it in its history,
 /// with the name of the exporter that stood in for `gha`.
 #[derive(Default)]
-pub struct ExportRows(Mutex<Rows>);
+pub struct ExportVertices(Mutex<KnownVertices>);
 
 #[derive(Default)]
-struct Rows {
+struct KnownVertices {
     known: HashSet<String>,
     by_age: VecDeque<String>,
 }
 
-impl ExportRows {
+impl ExportVertices {
     /// Remembers one.
     pub fn add(&self, vertex: &str) {
         let mut rows = self.lock();
@@ -27,7 +26,7 @@ impl ExportRows {
             return;
         }
         rows.by_age.push_back(vertex.to_owned());
-        if rows.by_age.len() > MAX_ROWS
+        if rows.by_age.len() > MAX_VERTICES
             && let Some(oldest) = rows.by_age.pop_front()
         {
             rows.known.remove(&oldest);
@@ -39,8 +38,8 @@ impl ExportRows {
         self.lock().known.contains(vertex)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, KnownVertices> {
+        self.0.lock()
     }
 }
 
@@ -50,12 +49,12 @@ mod tests {
 
     #[test]
     fn the_newest_are_known() {
-        let rows = ExportRows::default();
-        for row in 0..=MAX_ROWS {
+        let rows = ExportVertices::default();
+        for row in 0..=MAX_VERTICES {
             rows.add(&row.to_string());
             rows.add(&row.to_string());
         }
         assert!(!rows.contains("0") && rows.contains("1"));
-        assert!(rows.contains(&MAX_ROWS.to_string()));
+        assert!(rows.contains(&MAX_VERTICES.to_string()));
     }
 }

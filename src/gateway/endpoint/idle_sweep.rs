@@ -1,6 +1,6 @@
-//! Handles outlive their builds a little.
+//! Closes the handles of ended builds on a daemon that is idle.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::{
@@ -8,28 +8,24 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::handle::Handles;
+use super::handle::{Handles, RETIRE_GRACE};
 
-/// How long. buildkitd takes a while to unwind a build whose client is gone, a second or more on a
-/// busy machine; a build that begins meanwhile may join its steps, which read through its handle.
-pub(super) const LINGER: Duration = Duration::from_secs(3);
-
-/// Closes retired handles when no build has been in flight for [`LINGER`]; `idle` says since when
+/// Closes retired handles when no build has been in flight for [`RETIRE_GRACE`]; `idle` says since when
 /// there is none. On a busy daemon the end of any build does that, see [`Handles::sweep`].
-pub(super) async fn close_when_idle(
+pub(super) async fn close_after_grace(
     handles: Arc<Handles>,
     mut idle: watch::Receiver<Option<Instant>>,
 ) {
     loop {
         let since = *idle.borrow_and_update();
-        let lingered = async {
+        let grace_over = async {
             match since {
-                Some(since) => sleep_until(since + LINGER).await,
+                Some(since) => sleep_until(since + RETIRE_GRACE).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = lingered => {
+            () = grace_over => {
                 handles.sweep(true, Timestamp::now());
                 if idle.changed().await.is_err() {
                     return;
@@ -46,6 +42,8 @@ pub(super) async fn close_when_idle(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::{advance, sleep};
 
     use super::*;
@@ -72,17 +70,17 @@ mod tests {
         retired(&handles);
         let (idle, since) = watch::channel(None);
         let tasks = Tasks::default();
-        let _task = tasks.spawn_guarded("test", close_when_idle(Arc::clone(&handles), since));
+        let _task = tasks.spawn_guarded("test", close_after_grace(Arc::clone(&handles), since));
 
-        pass(LINGER * 2).await;
+        pass(RETIRE_GRACE * 2).await;
         assert_eq!(handles.count(), 1, "a build is in flight");
         retired(&handles);
         idle.send_replace(Some(Instant::now()));
         handles.sweep(true, Timestamp::now());
         assert_eq!(handles.count(), 1, "its build ended just now");
-        pass(LINGER / 2).await;
+        pass(RETIRE_GRACE / 2).await;
         assert_eq!(handles.count(), 1);
-        pass(LINGER / 2).await;
+        pass(RETIRE_GRACE / 2).await;
         assert_eq!(handles.count(), 0);
     }
 
@@ -96,14 +94,14 @@ mod tests {
         let object = || Arc::new(bytes::Bytes::from_static(b"content"));
         let [pulled, promised] = ["pulled", "promised"].map(|key| handle.publish(key, object()));
         handle.served(&pulled);
-        advance(LINGER * 2).await;
+        advance(RETIRE_GRACE * 2).await;
         assert!(handle.object(&pulled).is_some(), "its build is in flight");
 
         handles.retire(&name);
-        advance(LINGER / 2).await;
-        assert!(!handle.is_over(), "a build may join its steps");
-        advance(LINGER / 2).await;
-        assert!(handle.is_over());
+        advance(RETIRE_GRACE / 2).await;
+        assert!(!handle.is_past_grace(), "a build may join its steps");
+        advance(RETIRE_GRACE / 2).await;
+        assert!(handle.is_past_grace());
         assert!(handle.object(&pulled).is_none());
         assert!(
             handle.object(&promised).is_some(),
@@ -114,7 +112,7 @@ mod tests {
             handle.object(&promised).is_some(),
             "its last byte may be lost"
         );
-        advance(LINGER).await;
+        advance(RETIRE_GRACE).await;
         assert!(handle.object(&promised).is_none());
         handles.sweep(false, Timestamp::now());
         assert_eq!(
@@ -128,14 +126,14 @@ mod tests {
     async fn builds_that_follow_one_another_do_not_keep_it() {
         let handles = Handles::default();
         retired(&handles);
-        advance(LINGER / 2).await;
+        advance(RETIRE_GRACE / 2).await;
         handles.sweep(true, Timestamp::now());
         assert_eq!(
             handles.count(),
             1,
             "the next build may have joined its steps"
         );
-        advance(LINGER / 2).await;
+        advance(RETIRE_GRACE / 2).await;
         handles.sweep(false, Timestamp::now());
         assert_eq!(handles.count(), 1, "that is in flight");
         handles.sweep(true, Timestamp::now());

@@ -1,9 +1,9 @@
-//! How fast a client's connection is read: not faster than its calls are taken up.
+//! Flow control of a client's connection: it is read no faster than its calls are accepted.
 //!
 //! h2 reads as long as there is something to read, and only then says what calls have come. A client that
-//! opens calls and takes them back at once would fill its queue with them in one go. So the connection gets
-//! bytes in portions, and the next one when all calls of the last have been taken up; those that are taken
-//! back meanwhile have their turns (see [`Resets`]).
+//! opens calls and resets them at once would fill its queue with them in one go. So a budget of bytes may be
+//! read, and the next one when all calls of the last have been accepted; those that are reset meanwhile are
+//! rate limited (see [`ResetLimiter`]).
 
 use std::{
     io,
@@ -17,81 +17,91 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{io::BoxedIo, resets::Resets};
+use super::{io::BoxedIo, reset_limiter::ResetLimiter};
 use crate::http1::ConnectionPermit;
 
 /// What is read of a connection between two looks at its calls: enough that a large context loses nothing
 /// to the looks, and fewer of the shortest calls than h2 lets wait that have been reset.
-const PORTION: usize = 64 << 10;
+const READ_BUDGET: usize = 64 << 10;
 
-/// The intake of one connection.
-pub(crate) struct Intake<'a> {
-    seat: &'a ConnectionPermit,
-    left: Arc<AtomicUsize>,
-    resets: Arc<Resets>,
+/// Says when more of a connection may be read.
+pub(crate) struct ReadPacer<'a> {
+    permit: &'a ConnectionPermit,
+    budget: Arc<AtomicUsize>,
+    resets: Arc<ResetLimiter>,
 }
 
-/// A connection that is read in portions.
-pub(crate) struct Portioned {
+/// A connection of which no more is read than the pacer allows.
+pub(crate) struct PacedIo {
     io: BoxedIo,
-    left: Arc<AtomicUsize>,
+    budget: Arc<AtomicUsize>,
 }
 
-impl<'a> Intake<'a> {
-    /// Reads `io` in portions.
-    pub fn of(io: BoxedIo, seat: &'a ConnectionPermit, resets: Arc<Resets>) -> (Portioned, Self) {
-        let left = Arc::new(AtomicUsize::new(PORTION));
-        let portioned = Portioned {
+impl<'a> ReadPacer<'a> {
+    pub fn new(
+        io: BoxedIo,
+        permit: &'a ConnectionPermit,
+        resets: Arc<ResetLimiter>,
+    ) -> (PacedIo, Self) {
+        let budget = Arc::new(AtomicUsize::new(READ_BUDGET));
+        let paced = PacedIo {
             io,
-            left: Arc::clone(&left),
+            budget: Arc::clone(&budget),
         };
-        (portioned, Self { seat, left, resets })
+        (
+            paced,
+            Self {
+                permit,
+                budget,
+                resets,
+            },
+        )
     }
 
-    /// All calls so far have been taken up: the next portion may be read. The task that reads is woken if it
+    /// All calls so far have been accepted: the next budget may be read. The task that reads is woken if it
     /// could go no further.
-    pub fn more(&self, cx: &Context<'_>) {
-        if self.left.swap(PORTION, Ordering::Relaxed) == 0 {
+    pub fn replenish(&self, cx: &Context<'_>) {
+        if self.budget.swap(READ_BUDGET, Ordering::Relaxed) == 0 {
             cx.waker().wake_by_ref();
         }
     }
 
     /// Whether calls are under way: a connection without any gives its place to another when there is no other.
-    pub fn in_use(&self, in_use: bool) {
+    pub fn set_in_use(&self, in_use: bool) {
         if in_use {
-            self.seat.in_use();
+            self.permit.in_use();
         } else {
-            self.seat.idle();
+            self.permit.idle();
         }
     }
 
-    /// Waits for the turn of a call that was taken back.
-    pub async fn turn(&self) {
-        self.resets.turn().await;
+    /// Waits as long as a call costs that was reset.
+    pub async fn wait_after_reset(&self) {
+        self.resets.acquire().await;
     }
 }
 
-impl AsyncRead for Portioned {
+impl AsyncRead for PacedIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let left = self.left.load(Ordering::Relaxed);
-        if left == 0 {
-            // Whoever reads is the task that calls `more`.
+        let budget = self.budget.load(Ordering::Relaxed);
+        if budget == 0 {
+            // Whoever reads is the task that calls `replenish`.
             return Poll::Pending;
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         let length = buf.filled().len() - before;
-        self.left
-            .store(left.saturating_sub(length), Ordering::Relaxed);
+        self.budget
+            .store(budget.saturating_sub(length), Ordering::Relaxed);
         read
     }
 }
 
-impl AsyncWrite for Portioned {
+impl AsyncWrite for PacedIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
