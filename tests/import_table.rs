@@ -20,6 +20,10 @@ const READER: &str = "config/env.rs";
 /// Calls that read the environment.
 const READS: [&str; 4] = ["env::var(", "env::var_os(", "env::vars(", "env::vars_os("];
 
+/// The modules of the base that know BuildKit's messages: a folder of `gateway` imports them only where its
+/// row says so.
+const MESSAGES: [&str; 2] = ["proto", "wire"];
+
 /// A table: what each module may import.
 type Table = BTreeMap<String, BTreeSet<String>>;
 
@@ -28,7 +32,7 @@ struct Page {
     /// What every module may import; these import only one another.
     base: BTreeSet<String>,
     modules: Table,
-    /// The folders of `gateway`, and what of `gateway` each may import.
+    /// The folders of `gateway`, and what each may import of `gateway` and of other modules.
     parts: Table,
 }
 
@@ -49,23 +53,32 @@ impl Page {
     /// Why an import is not allowed.
     fn breaks(&self, import: &Import) -> Option<String> {
         let (from, to) = (module_of(&import.from), &import.named[0]);
-        if from == *to {
-            return self.breaks_parts(import);
+        let of_program = ["lib", "main"].contains(&from.as_str());
+        let allowed = from == *to
+            || of_program
+            || self.base.contains(to)
+            || self.modules.get(&from).is_some_and(|row| row.contains(to));
+        if allowed {
+            return self.part_breaks(import);
         }
-        if ["lib", "main"].contains(&from.as_str()) || self.base.contains(to) {
-            return None;
-        }
-        let allowed = self.modules.get(&from);
-        (!allowed.is_some_and(|allowed| allowed.contains(to)))
-            .then(|| format!("src/{} imports crate::{to}", import.from.display()))
+        Some(format!("src/{} imports crate::{to}", import.from.display()))
     }
 
-    fn breaks_parts(&self, import: &Import) -> Option<String> {
+    /// Why a file in a folder of `gateway` may not import it, whatever `gateway` may.
+    fn part_breaks(&self, import: &Import) -> Option<String> {
         let from = part_of(&import.from)?;
-        let to = import.to.iter().nth(1)?.to_str().unwrap();
-        let to = to.trim_end_matches(".rs");
-        let allowed = from == to || self.parts.get(from)?.contains(to);
-        (!allowed).then(|| format!("src/{} imports {to} of gateway", import.from.display()))
+        let row = self.parts.get(from)?;
+        let file = import.from.display();
+        let module = import.named[0].as_str();
+        if module == "gateway" {
+            let to = import.to.iter().nth(1)?.to_str().unwrap();
+            let to = to.trim_end_matches(".rs");
+            let allowed = from == to || row.contains(to);
+            return (!allowed).then(|| format!("src/{file} imports {to} of gateway"));
+        }
+        let free = self.base.contains(module) && !MESSAGES.contains(&module);
+        (!free && !row.contains(module))
+            .then(|| format!("src/{file} imports crate::{module}, and its folder's row does not"))
     }
 }
 
@@ -162,7 +175,7 @@ fn what_the_tables_do_not_allow_is_found() {
          | module | what it is | imports |\n|---|---|---|\n\
          | `src/cache` | jobs | – |\n| `src/gateway` | calls, and `serve` | `cache` |\n\n\
          | part of `gateway` | what it is | imports |\n|---|---|---|\n\
-         | `src/gateway/session` | streams | `pump` |\n| `src/gateway/pump` | bytes | – |\n",
+         | `src/gateway/session` | streams | `pump`, `wire` |\n| `src/gateway/pump` | bytes | – |\n",
     );
     let text = |name: &str, text: &str| (name.into(), text.to_owned());
     let tree = Tree::from_texts([
@@ -175,10 +188,13 @@ fn what_the_tables_do_not_allow_is_found() {
             "gateway/mod.rs",
             "use crate::cache; pub use pump::Pump; fn f() -> cache::Job {}",
         ),
-        text("gateway/session/mod.rs", "use super::{Pump, frame::Frame};"),
+        text(
+            "gateway/session/mod.rs",
+            "use super::{Pump, frame::Frame}; use crate::wire::Edit;",
+        ),
         text(
             "gateway/pump/mod.rs",
-            "pub struct Pump; fn f(s: super::session::Session) {}",
+            "pub struct Pump; fn f(s: super::session::Session) -> crate::wire::Edit {}",
         ),
         text(
             "gateway/frame.rs",
@@ -191,6 +207,7 @@ fn what_the_tables_do_not_allow_is_found() {
     let expected = [
         "src/cache/mod.rs imports crate::gateway",
         "src/gateway/pump/mod.rs imports session of gateway",
+        "src/gateway/pump/mod.rs imports crate::wire, and its folder's row does not",
         "src/gateway/session/mod.rs imports frame of gateway",
         "src/wire.rs imports crate::cache",
     ];

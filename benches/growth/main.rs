@@ -28,22 +28,47 @@ mod together;
 
 use crate::{fixture::Fixture, table::Row};
 
+/// The word that chooses rows on the command line, and what measures them.
+type Group = (&'static str, fn(&Fixture) -> Vec<Row>);
+
+const GROUPS: [Group; 3] = [
+    ("layers", |fixture| {
+        let counts = [10, 100, 1_000].into_iter();
+        counts
+            .flat_map(|count| layers::measure(fixture, count))
+            .collect()
+    }),
+    ("together", |fixture| {
+        [1, 10, 50]
+            .map(|count| together::measure(fixture, count))
+            .into()
+    }),
+    ("index", |fixture| vec![index::measure(fixture)]),
+];
+
 fn main() {
+    // Cargo says `--bench` to every bench.
+    let words: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let is_chosen = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
+    let chosen: Vec<_> = GROUPS
+        .into_iter()
+        .filter(|(name, _)| is_chosen(name))
+        .collect();
+    assert!(
+        !chosen.is_empty(),
+        "{words:?} is none of layers, together, index"
+    );
     let fixture = Fixture::new();
     let mut rows: Vec<Row> = Vec::new();
-    let mut add = |row: Row| {
-        eprintln!("{}", row.line());
-        rows.push(row);
-    };
-    for count in [10, 100, 1_000] {
-        layers::measure(&fixture, count)
-            .into_iter()
-            .for_each(&mut add);
+    for (_, measure) in chosen {
+        for row in measure(&fixture) {
+            eprintln!("{}", row.line());
+            rows.push(row);
+        }
     }
-    for count in [1, 10, 50] {
-        add(together::measure(&fixture, count));
-    }
-    add(index::measure(&fixture));
     println!("{}", table::table(&rows));
 
     figures::save("growth.json", &rows);

@@ -21,6 +21,9 @@ const THREE_PAUSES: u64 = 8;
 /// hold all calls of that kind.
 const THROTTLED_SHARE: u64 = 20;
 
+/// A build waits so many seconds for its indexes.
+const INDEX_WAIT: u64 = 5;
+
 /// What stays broken ends the import of a layer after so many seconds at the latest.
 const ONE_LAYER: u64 = 60;
 
@@ -112,6 +115,10 @@ fn is_judged_at_once(cell: &Cell) -> bool {
     matches!(cell.on, Some((Probe, _) | (Read, Subject::Index)))
 }
 
+fn is_of_index(cell: &Cell) -> bool {
+    matches!(cell.on, Some((_, Subject::Index)))
+}
+
 /// Whether nothing but waiting tells that something is wrong.
 pub fn is_silent(fault: Fault) -> bool {
     matches!(
@@ -124,6 +131,9 @@ fn extra(cell: &Cell) -> u64 {
     let silent = is_silent(cell.fault);
     let bound = match (cell.side, cell.when) {
         (Side::Export, When::Always) => TIMEOUT,
+        (Side::Import, When::Always) if is_of_index(cell) => INDEX_WAIT,
+        // All lookups and probes of a build share one wait, which ends with the import's `timeout`.
+        (Side::Import, When::Always) if cell.shape == Shape::Many => TIMEOUT,
         (Side::Import, When::Always) => ONE_LAYER,
         _ if cell.options == Options::Deleting => ONE_LAYER,
         (_, When::First(1)) if silent => SILENCE + ONE_FAULT,

@@ -1,6 +1,6 @@
 //! What becomes of the cache options of builds, without a buildkitd: the end-to-end suite has one.
 
-use std::{collections::BTreeMap, net::SocketAddr, slice::from_ref};
+use std::{collections::BTreeMap, net::SocketAddr, slice::from_ref, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
