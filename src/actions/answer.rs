@@ -11,6 +11,7 @@ use super::{
     http::{Limit, Side},
     min_throughput::MinThroughput,
 };
+use crate::telemetry::Counter;
 
 /// Most bytes of an error answer that are read; what comes after is no message.
 const MAX_ERROR_BYTES: usize = 32 << 10;
@@ -26,6 +27,8 @@ pub(crate) struct Answer {
     limit: Limit,
     begun: Instant,
     speed: MinThroughput,
+    /// Counts the bytes of the body.
+    downloaded: Option<Counter>,
 }
 
 impl Answer {
@@ -43,6 +46,15 @@ impl Answer {
             limit,
             begun,
             speed: MinThroughput::new(window),
+            downloaded: None,
+        }
+    }
+
+    /// The same, whose body is bytes of an entry.
+    pub fn counted_by(self, downloaded: &Counter) -> Self {
+        Self {
+            downloaded: Some(downloaded.clone()),
+            ..self
         }
     }
 
@@ -68,6 +80,9 @@ impl Answer {
             .map_err(|error| self.context.incomplete(error))?;
         if let Some(chunk) = &chunk {
             self.speed.moved(chunk.len(), asked.elapsed());
+            if let Some(downloaded) = &self.downloaded {
+                downloaded.add(chunk.len() as u64);
+            }
         }
         Ok(chunk)
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use url::Url;
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     outage::Caller,
     rest, retry, v1, v2,
 };
-use crate::protocol;
+use crate::{protocol, telemetry::spans};
 
 /// Why there is no REST API.
 const NO_REST: &str = "no repository and GitHub token were given (repository, ghtoken)";
@@ -223,7 +224,8 @@ impl Client {
         }
         let limit = retry::limit(self.config(), call, self.attempt);
         let lost_tls = side == Side::Blob && self.loses_tls(request.url.expose());
-        let answer = self.reach(request, limit).await;
+        let span = spans::remote_call(&self.config().span, call.words());
+        let answer = self.reach(request, limit).instrument(span).await;
         let answer = answer.map_err(|error| if lost_tls { hinting(error) } else { error })?;
         if side == Side::Api
             && let Some(allowance) = Allowance::of(answer.headers())

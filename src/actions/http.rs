@@ -33,10 +33,11 @@ use super::{
     config::HttpConfig,
     failure,
     governor::{Governor, Lane},
+    metrics,
     outage::Outages,
     resolve, tls,
 };
-use crate::digest::Digest;
+use crate::{digest::Digest, telemetry::Metrics};
 
 /// Redirects that a download follows; blob stores behind a load balancer use one.
 const MAX_REDIRECTS: usize = 5;
@@ -87,6 +88,7 @@ struct Shared {
     governor: Governor,
     outages: Outages,
     counters: [Counter; Call::ALL.len()],
+    metrics: Metrics,
 }
 
 /// Two clients: with the environment's proxies, and for loopback addresses.
@@ -172,6 +174,7 @@ impl Http {
             governor: Governor::new(config.budgets),
             outages: Outages::default(),
             counters: Default::default(),
+            metrics: config.metrics.clone(),
         })))
     }
 
@@ -214,7 +217,9 @@ impl Http {
     pub(crate) async fn send(&self, request: Request, limit: Limit) -> Result<Answer, Error> {
         let counter = self.counter(request.call);
         counter.sent.fetch_add(1, Ordering::Relaxed);
+        let (call, body) = (request.call, request.body.len());
         let result = self.exchange(request, limit).await;
+        metrics::record(&self.0.metrics, call, body, result.as_ref().err());
         if let Err(error) = &result {
             counter.failed.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(call = error.call, origin = error.origin, kind = ?error.kind,
@@ -255,6 +260,9 @@ impl Http {
             .map_err(|error| context.transport(error))?;
         let answer = Answer::new(response, context, limit, begun);
         match answer.status() {
+            status if status.is_success() && request.call.reads() => {
+                Ok(answer.counted_by(self.0.metrics.downloaded()))
+            }
             status if status.is_success() => Ok(answer),
             // The one failure that a download understands: there are fewer bytes than asked for.
             StatusCode::RANGE_NOT_SATISFIABLE if request.call.reads() => Ok(answer),

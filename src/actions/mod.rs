@@ -37,6 +37,7 @@ mod error;
 mod failure;
 mod governor;
 mod http;
+mod metrics;
 mod min_throughput;
 mod outage;
 mod pace;

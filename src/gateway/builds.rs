@@ -13,6 +13,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tracing::Span;
 
 use super::{
     board::{Board, ExportRows},
@@ -23,6 +24,7 @@ use crate::{
     cache::{ExportJob, ImportJob},
     content,
     digest::Digest,
+    telemetry::spans,
 };
 
 /// Everything that builds share.
@@ -44,6 +46,8 @@ pub struct Build {
     pub board: Arc<Board>,
     /// The ref that all its calls carry.
     pub reference: String,
+    /// What is done for it is part of this.
+    pub span: Span,
     /// What became of each import, by its canonical attributes. Held while it is being decided, so
     /// that two calls cannot decide differently.
     pub imports: tokio::sync::Mutex<BTreeMap<String, Import>>,
@@ -106,6 +110,7 @@ impl Builds {
             builds: Arc::clone(self),
             board,
             reference: build_ref.to_owned(),
+            span: spans::build(build_ref),
             imports: tokio::sync::Mutex::default(),
             index_wait: tokio::sync::Mutex::default(),
             default_cache: OnceLock::new(),

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cache::attributes::{self, Attributes},
     digest::Digest,
+    telemetry::spans,
 };
 
 /// How long a Solve waits for its session. BuildKit gives up after 5 s, and its error would fail
@@ -101,7 +102,8 @@ impl BuildInterceptor {
         let dest = Digest::of(format!("{}-{key}", build.reference)).hex();
         let form = OwnManifest::beside(&request.exports).form;
         let attrs = attributes::local_export_attrs(spec, &dest, form);
-        let job = self.cache.export(spec, row.reporter())?;
+        let span = spans::export(&build.span, &build.reference);
+        let job = span.in_scope(|| self.cache.export(spec, row.reporter()))?;
         row.expect();
         build.serve(&attributes::store_id(&dest), Arc::clone(&job) as _);
         build.keep_export(job);
@@ -112,7 +114,8 @@ impl BuildInterceptor {
     }
 
     fn relay(&self, build: &Build, spec: &Attributes) -> Result<Entry, crate::cache::Refused> {
-        let relay = self.cache.relay(spec, build.board.reporter())?;
+        let span = spans::export(&build.span, &build.reference);
+        let relay = span.in_scope(|| self.cache.relay(spec, build.board.reporter()))?;
         if self.settings.steps_can_listen {
             let short = "cache export: it passes unencrypted where build steps can listen";
             let detail = "--import-tls-cert and --import-tls-key of the gateway encrypt it";

@@ -22,6 +22,7 @@ use crate::{
         attributes::{self, Attributes},
     },
     digest::Digest,
+    telemetry::spans,
 };
 
 impl BuildInterceptor {
@@ -50,7 +51,9 @@ impl BuildInterceptor {
         else {
             return Ok(Import::dropped());
         };
-        let job = match self.cache.import(&spec, build.board.reporter()) {
+        let span = spans::import(&build.span, &build.reference);
+        let import = || self.cache.import(&spec, build.board.reporter());
+        let job = match span.in_scope(import) {
             Ok(job) => job,
             // It was decided so: nobody needs to be warned of it.
             Err(refused @ Refused::Unreadable { .. }) => {

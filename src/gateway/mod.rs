@@ -54,10 +54,13 @@ pub use listener::BindError;
 use listener::Listener;
 pub use state::State;
 
+use tracing::Instrument as _;
+
 use crate::{
     http1::ConnectionLimiter,
     lifecycle::{Tasks, share_of_files},
     net::Address,
+    telemetry::spans,
 };
 
 /// How long to wait after the system refused a connection, most often for want of descriptors.
@@ -125,7 +128,9 @@ async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Sh
         match accepted {
             Ok((incoming, peer)) => {
                 let seat = seats.take();
+                let span = spans::connection(&peer);
                 let serve = connection::serve(incoming.open(), peer, seat, shared.clone());
+                let serve = serve.instrument(span);
                 shared.tasks.spawn("client connection", serve);
             }
             Err(error) => {

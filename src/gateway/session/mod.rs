@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use h2::{RecvStream, client::SendRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tracing::Instrument as _;
 
 use super::{
     head,
@@ -18,7 +19,7 @@ use super::{
     proxy::{self, Outcome, Respond},
     routes,
 };
-use crate::lifecycle::Tasks;
+use crate::{lifecycle::Tasks, telemetry::spans};
 
 /// The session's id.
 const SESSION_ID: HeaderName = HeaderName::from_static("x-docker-expose-session-uuid");
@@ -50,12 +51,13 @@ pub(super) async fn carry(
     let ended = match proxy::relay_head(response, &mut respond, |_| ()).await {
         Ok(Some((body, back))) => {
             let client = (request.into_body(), back);
+            let span = spans::session(&id);
             let session = splice::Session {
                 id,
                 interceptor,
                 tasks,
             };
-            session.run(client, (body, send)).await;
+            session.run(client, (body, send)).instrument(span).await;
             // It is the client that ends a session.
             return Outcome::Left;
         }
