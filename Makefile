@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo test test-matrix pin-buildkit fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
+.PHONY: help demo docs test test-matrix pin-buildkit fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -105,6 +105,10 @@ fuzz: ## Look for inputs that break a parser's promise, FUZZ_SECONDS each (night
 		cargo +nightly fuzz run -s none $$target fuzz/found/$$target fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10; \
 	done
+
+docs: ## Write docs/CONFIGURATION.md from the tables of settings
+	cargo run $(CARGO_ARGS) -- configuration-page > target/CONFIGURATION.md
+	mv target/CONFIGURATION.md docs/CONFIGURATION.md
 
 fmt: ## Format the code
 	cargo fmt

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use crate::{
-    actions::Http,
+    actions::{Http, HttpConfig},
     cache::Cache,
     config::{Buildkitd, GatewayConfig, ModuleConfigs},
     gateway::{
@@ -13,11 +13,13 @@ use crate::{
     },
     lifecycle::{Signals, Tasks},
     net::Address,
+    telemetry::Metrics,
 };
 
 mod error;
 mod imports;
 mod lifecycle;
+mod metrics;
 mod signals;
 
 pub use error::BuildError;
@@ -43,27 +45,10 @@ impl App {
         let tasks = Tasks::default();
         log_operator_cache(&config.modules);
         let identity = imports::identity(&config)?;
-        let cache = cache(&config, &tasks)?;
+        let metrics = Metrics::default();
+        let cache = cache(&config, &metrics, &tasks)?;
         let endpoint = endpoint(&config, identity.as_ref(), &tasks).await?;
-        let mut child = match &config.buildkitd {
-            Buildkitd::Child { program, args } => {
-                let trust = identity.as_ref().map(|identity| Trust {
-                    certificate: identity.pem(),
-                    folders: config.imports.certificate_folders.clone(),
-                });
-                Some(Child::start(via, program, args, trust.as_ref())?)
-            }
-            Buildkitd::Running(address) => {
-                supervise::warn_if_silent(address).await;
-                None
-            }
-        };
-        if let Some(child) = &mut child {
-            let child_signals = child.signals();
-            let answers = child.wait_until_ready();
-            let forward = |kind| forward_signal(child_signals, kind);
-            run_with_signals(&mut signals, answers, forward).await?;
-        }
+        let child = start_buildkitd(&config, identity.as_ref(), via, &mut signals).await?;
         let upstream = match (&child, &config.buildkitd) {
             (Some(child), _) => child.address().clone(),
             (None, Buildkitd::Running(address)) => address.clone(),
@@ -80,6 +65,7 @@ impl App {
         interceptor.import = import.transport;
         interceptor.steps_can_listen = import.overheard;
         let interceptor = Arc::new(BuildInterceptor::new(interceptor, cache, endpoint));
+        metrics::register(&metrics, &interceptor);
         let config = gateway::Config {
             listen: config.listen,
             owner: config.owner,
@@ -93,6 +79,7 @@ impl App {
             signals,
             tasks,
             drain,
+            metrics,
         };
         Ok(Self { gateway, lifecycle })
     }
@@ -116,6 +103,32 @@ impl App {
     }
 }
 
+/// Starts buildkitd and waits until it answers; `None` where one is running already.
+async fn start_buildkitd(
+    config: &GatewayConfig,
+    identity: Option<&Identity>,
+    via: &[OsString],
+    signals: &mut Signals,
+) -> Result<Option<Child>, BuildError> {
+    let (program, args) = match &config.buildkitd {
+        Buildkitd::Child { program, args } => (program, args),
+        Buildkitd::Running(address) => {
+            supervise::warn_if_silent(address).await;
+            return Ok(None);
+        }
+    };
+    let trust = identity.map(|identity| Trust {
+        certificate: identity.pem(),
+        folders: config.imports.certificate_folders.clone(),
+    });
+    let mut child = Child::start(via, program, args, trust.as_ref())?;
+    let child_signals = child.signals();
+    let answers = child.wait_until_ready();
+    let forward = |kind| forward_signal(child_signals, kind);
+    run_with_signals(signals, answers, forward).await?;
+    Ok(Some(child))
+}
+
 /// An operator who has set a cache up should see whether builds will have it.
 fn log_operator_cache(modules: &ModuleConfigs) {
     let Some(url) = modules.interceptor.overrides.service.url() else {
@@ -130,8 +143,11 @@ fn log_operator_cache(modules: &ModuleConfigs) {
     tracing::info!(url = url.origin().ascii_serialization(), "{who}");
 }
 
-fn cache(config: &GatewayConfig, tasks: &Tasks) -> Result<Cache, BuildError> {
-    let http = Http::new(&config.modules.http)?;
+fn cache(config: &GatewayConfig, metrics: &Metrics, tasks: &Tasks) -> Result<Cache, BuildError> {
+    let http = Http::new(&HttpConfig {
+        metrics: metrics.clone(),
+        ..config.modules.http.clone()
+    })?;
     let dir = config.spool_dir.clone();
     Cache::new(dir, config.modules.cache.clone(), http, tasks.clone())
         .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))

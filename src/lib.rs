@@ -4,10 +4,10 @@
 //! in.
 
 pub mod actions;
-pub mod app;
+pub(crate) mod app;
 pub mod cache;
 pub mod cli;
-pub mod config;
+pub(crate) mod config;
 pub mod content;
 pub mod digest;
 pub mod gateway;
@@ -18,6 +18,6 @@ pub mod proto;
 pub mod protocol;
 pub mod secret;
 pub mod service;
-pub mod telemetry;
+pub(crate) mod telemetry;
 pub mod units;
 pub mod wire;

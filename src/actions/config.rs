@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::Span;
+
 use super::Call;
+use crate::telemetry::Metrics;
 
 /// How long a connection may take to be made, TLS included: a healthy server needs well below
 /// a second, a dropped packet is sent again after 1 and 3 seconds.
@@ -60,6 +63,8 @@ pub struct HttpConfig {
     pub budgets: Budgets,
     /// What the program calls itself.
     pub user_agent: String,
+    /// Counts calls and bytes.
+    pub metrics: Metrics,
 }
 
 impl Default for HttpConfig {
@@ -70,6 +75,7 @@ impl Default for HttpConfig {
             most_parts: MOST_PARTS,
             budgets: Budgets::default(),
             user_agent: concat!("buildkit-gha/", env!("CARGO_PKG_VERSION")).to_owned(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -172,6 +178,8 @@ pub struct ClientConfig {
     pub jitter: Jitter,
     /// Told of waits.
     pub observer: Arc<dyn Observer>,
+    /// The job that its calls are part of.
+    pub span: Span,
 }
 
 impl Default for ClientConfig {
@@ -183,6 +191,7 @@ impl Default for ClientConfig {
             retry: RetryPolicy::default(),
             jitter: Arc::new(rand::random::<f64>),
             observer: Arc::new(Unobserved),
+            span: Span::none(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     rate_limiter::{RateLimiter, RateLimiters},
     transport::{HttpError, Transport},
 };
-use crate::digest::Digest;
+use crate::{digest::Digest, telemetry::Metrics};
 
 /// Memory is handed out in pieces of this size, since a semaphore counts in 32 bits.
 const MEMORY_UNIT: u64 = 4 << 10;
@@ -28,6 +28,7 @@ struct Shared {
     uploads: AdaptiveConcurrency,
     rate_limiters: RateLimiters,
     circuit_breakers: CircuitBreakers,
+    metrics: Metrics,
 }
 
 impl Http {
@@ -41,11 +42,16 @@ impl Http {
             uploads: AdaptiveConcurrency::new("up", config.most_parts),
             rate_limiters: RateLimiters::new(config.budgets),
             circuit_breakers: CircuitBreakers::default(),
+            metrics: config.metrics.clone(),
         })))
     }
 
     pub(super) fn transport(&self) -> &Transport {
         &self.0.transport
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The rate limiter of those who call the service at `url` as `subject`.

@@ -325,7 +325,7 @@ impl Attempt {
         let hint = policy.loses_tls(&request).then_some(Hint::PlainUrl);
         let origin = request.url.origin();
         let breaker = policy.http().circuit_breaker(&origin);
-        let sending = instrumented(policy.http().transport(), request, limit);
+        let sending = instrumented(policy.http(), &policy.config().span, request, limit);
         let outcome = if policy.ignores_outages {
             breaker.send_anyway(sending).await
         } else {

@@ -10,6 +10,7 @@ use super::{
     Error, Kind, error_context::ErrorContext, error_response::read_error,
     min_throughput::MinThroughput, request::Endpoint, time_limit::TimeLimit,
 };
+use crate::telemetry::Counter;
 
 /// Most bytes of an error answer that are read; what comes after is no message.
 const MAX_ERROR_BYTES: usize = 32 << 10;
@@ -25,6 +26,8 @@ pub(super) struct Response {
     limit: TimeLimit,
     begun: Instant,
     throughput: MinThroughput,
+    /// Counts the bytes of the body.
+    downloaded: Option<Counter>,
 }
 
 impl Response {
@@ -42,6 +45,15 @@ impl Response {
             limit,
             begun,
             throughput: MinThroughput::new(window),
+            downloaded: None,
+        }
+    }
+
+    /// The same, whose body is bytes of an entry.
+    pub fn counted_by(self, downloaded: &Counter) -> Self {
+        Self {
+            downloaded: Some(downloaded.clone()),
+            ..self
         }
     }
 
@@ -70,6 +82,9 @@ impl Response {
             .map_err(|error| self.context.incomplete(error))?;
         if let Some(chunk) = &chunk {
             self.throughput.moved(chunk.len(), asked.elapsed());
+            if let Some(downloaded) = &self.downloaded {
+                downloaded.add(chunk.len() as u64);
+            }
         }
         Ok(chunk)
     }

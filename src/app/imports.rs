@@ -89,9 +89,9 @@ mod tests {
             (Some(Loopback), &plain, true, Loopback, true),
             (Some(Content), &private, true, Content, false),
         ] {
-            let plan = choose(said, url, steps_share);
+            let chosen = choose(said, url, steps_share);
             assert_eq!(
-                plan,
+                chosen,
                 ImportPlan {
                     transport,
                     overheard,

@@ -16,6 +16,7 @@ use crate::{
         supervise::{Child, ChildSignals},
     },
     lifecycle::{ENDING, Signals, Tasks},
+    telemetry::Metrics,
 };
 
 /// How often the log says what is waited for.
@@ -36,6 +37,7 @@ pub(super) struct Lifecycle {
     pub tasks: Tasks,
     /// How long builds in flight may go on after the first signal.
     pub drain: Duration,
+    pub metrics: Metrics,
 }
 
 /// What happens to a gateway that serves.
@@ -140,7 +142,7 @@ impl Lifecycle {
         }
     }
 
-    /// The line that SIGUSR1 asks for.
+    /// The lines that SIGUSR1 asks for.
     fn log_state(&self) {
         let state = self.interceptor.activity();
         tracing::info!(
@@ -154,6 +156,7 @@ impl Lifecycle {
             import_spool = state.spool.imports,
             "state"
         );
+        tracing::info!(samples = self.metrics.samples(), "metrics");
     }
 }
 

@@ -19,6 +19,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
+use tracing::Span;
 
 pub mod attributes;
 mod blob;
@@ -235,6 +236,7 @@ impl Cache {
         };
         let mut config = self.0.settings.client.clone();
         config.observer = Arc::new(WaitRows::new(reporter));
+        config.span = Span::current();
         Ok(Client::new(self.0.http.clone(), target, config))
     }
 }

@@ -129,23 +129,53 @@ fn argument_row(arg: &Arg) -> String {
     let names = arg.get_value_names().filter(|_| takes_value);
     let value = names.and_then(<[_]>::first).map_or("", |name| name);
     let flag = format!("--{} {value}", arg.get_long().unwrap_or_default());
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let notes = Notes::split_off(&help);
     let variable = arg.get_env().and_then(|name| name.to_str());
     let defaults: Vec<_> = (arg.get_default_values().iter())
         .map(|value| value.to_string_lossy())
         .collect();
     let default = if arg.is_required_set() {
         "required".to_owned()
+    } else if defaults.is_empty() {
+        notes.default.to_owned()
     } else {
         defaults.join(" ")
     };
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let cells = [
         code(flag.trim_end()),
-        code(variable.unwrap_or_default()),
+        code(variable.unwrap_or(notes.variable)),
         cell(&default),
-        cell(&help),
+        cell(notes.help),
     ];
     row(&cells)
+}
+
+/// What a help says in brackets at its end, where clap is not told of it.
+struct Notes<'a> {
+    help: &'a str,
+    variable: &'a str,
+    default: &'a str,
+}
+
+impl<'a> Notes<'a> {
+    fn split_off(help: &'a str) -> Self {
+        let split = |help: &'a str, open: &str, close: char| {
+            let (help, note) = help.rsplit_once(open).unwrap_or((help, ""));
+            (help, note.trim_end_matches(close).trim_matches('`'))
+        };
+        let (help, default) = if help.contains(" (default: ") {
+            split(help, " (default: ", ')')
+        } else {
+            split(help, " [default: ", ']')
+        };
+        let (help, variable) = split(help, " [env: ", ']');
+        Self {
+            help,
+            variable,
+            default,
+        }
+    }
 }
 
 fn row(cells: &[String]) -> String {

@@ -58,19 +58,19 @@ impl Content {
 
     async fn serve(self) -> io::Result<()> {
         let store = Store::open(&self.root)
-            .map_err(|error| at(&format!("--root {}", self.root.display()), &error))?;
+            .map_err(|error| with_context(&format!("--root {}", self.root.display()), &error))?;
         let router = Server::builder().add_service(content::service(Arc::new(store)));
         let mut signals = Signals::listen(&ENDING)?;
         match &self.addr {
             Address::Unix(path) => {
-                let listener = bind(path).await.map_err(|e| at(&self.addr, &e))?;
+                let listener = bind(path).await.map_err(|e| with_context(&self.addr, &e))?;
                 println!("listening on {}", self.addr);
                 let served = serve(router, UnixListenerStream::new(listener), &mut signals).await;
                 std::fs::remove_file(path).and(served)
             }
             Address::Tcp(host) => {
                 let listener = TcpListener::bind(host).await;
-                let listener = listener.map_err(|e| at(&self.addr, &e))?;
+                let listener = listener.map_err(|e| with_context(&self.addr, &e))?;
                 println!("listening on tcp://{}", listener.local_addr()?);
                 serve(router, TcpListenerStream::new(listener), &mut signals).await
             }
@@ -122,6 +122,6 @@ async fn bind(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
-fn at(what: &dyn std::fmt::Display, error: &io::Error) -> io::Error {
+fn with_context(what: &dyn std::fmt::Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }

@@ -23,7 +23,7 @@ pub struct Man {
 }
 
 impl Completion {
-    /// Prints them; `program` is the whole command line.
+    /// `program` is the whole command line.
     pub fn run(&self, mut program: Command) -> ExitCode {
         clap_complete::generate(self.shell, &mut program, "buildkit-gha", &mut io::stdout());
         ExitCode::SUCCESS

@@ -85,7 +85,6 @@ pub fn documented() -> Command {
         )
 }
 
-/// The text of `gateway --help`.
 pub fn help() -> StyledStr {
     documented().render_help()
 }

@@ -36,7 +36,6 @@ pub struct Token {
 }
 
 impl Token {
-    /// Prints the token.
     pub fn run(self) -> ExitCode {
         // One that is made here would hold a secret that no service knows.
         if !self.data_dir.is_dir() {

@@ -9,7 +9,6 @@ static TEXT: LazyLock<String> = LazyLock::new(|| {
     text(commit, date.as_deref())
 });
 
-/// The version of this program.
 pub fn version() -> &'static str {
     &TEXT
 }

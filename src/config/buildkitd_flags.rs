@@ -37,31 +37,22 @@ pub enum InfoFlag {
 /// The command line after `gateway`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// `--addr`, repeatable.
+    /// Repeatable.
     pub addr: Vec<String>,
-    /// `--help` or `--version`, in any of their forms.
+    /// `--help` or `--version`, the first of them.
     pub info: Option<InfoFlag>,
     /// The gateway's own flags: what they take the place of, their names and values.
-    ours: Vec<(&'static Setting, String, String)>,
-    /// `--log-level`.
+    gateway: Vec<(&'static Setting, String, String)>,
     pub log_level: Option<String>,
-    /// `--log-format`.
     pub log_format: Option<String>,
-    /// `--debug`.
     pub debug: bool,
-    /// `--trace`.
     pub trace: bool,
-    /// `--config`.
     pub config: Option<PathBuf>,
-    /// `--group`.
     pub group: Option<String>,
-    /// `--root`.
     pub root: Option<PathBuf>,
-    /// `--tlscert`.
     pub tls_cert: Option<PathBuf>,
-    /// `--tlskey`.
     pub tls_key: Option<PathBuf>,
-    /// `--tlscacert`.
+    /// `--tlscacert`: whose clients are taken.
     pub tls_ca: Option<PathBuf>,
     /// What buildkitd gets: all but the gateway's flags and `--addr`.
     pub buildkitd: Vec<OsString>,
@@ -111,7 +102,7 @@ impl Flags {
     /// The environment, with the gateway's flags in the places of their variables.
     pub(super) fn apply_to(&self, env: &Env) -> Env {
         let mut env = env.clone();
-        for (setting, flag, value) in &self.ours {
+        for (setting, flag, value) in &self.gateway {
             env.set_by_flag(setting.variable(), flag, value.clone());
         }
         env
@@ -131,7 +122,7 @@ impl Flags {
 
     fn set(&mut self, name: &str, value: String) {
         if let Some(setting) = Setting::find_by_flag(name) {
-            self.ours.push((setting, name.to_owned(), value));
+            self.gateway.push((setting, name.to_owned(), value));
             return;
         }
         match name {

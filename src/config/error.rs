@@ -3,17 +3,14 @@
 use std::{ffi::OsString, fmt};
 
 use super::{
-    buildkitd_flags::MissingValue, buildkitd_toml::TomlError, default_cache::DefaultCacheError,
-    limit::InvalidLimit, owner::GroupError,
+    buildkitd_toml::TomlError, default_cache::DefaultCacheError, limit::InvalidLimit,
+    owner::GroupError,
 };
 use crate::net::AddressError;
 
 /// One thing that is wrong. Flags and variables are named as they were written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The command line cannot be taken apart.
-    #[error(transparent)]
-    Flags(#[from] MissingValue),
     /// buildkitd.toml cannot be used.
     #[error(transparent)]
     File(#[from] TomlError),
@@ -75,12 +72,6 @@ impl ConfigErrors {
     /// Itself, unless nothing is wrong.
     pub(super) fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
-    }
-}
-
-impl From<ConfigError> for ConfigErrors {
-    fn from(error: ConfigError) -> Self {
-        Self(vec![error])
     }
 }
 

@@ -54,16 +54,8 @@ pub enum Buildkitd {
 }
 
 impl GatewayConfig {
-    /// Reads the command line after `gateway`. All errors are reported together.
-    pub fn parse(
-        args: impl IntoIterator<Item = OsString>,
-        env: &Env,
-    ) -> Result<Self, ConfigErrors> {
-        let flags = Flags::parse(args).map_err(ConfigError::from)?;
-        Self::from_flags(&flags, env)
-    }
-
-    /// As [`GatewayConfig::parse`], of a command line that was taken apart.
+    /// Reads what stands on the command line, in the environment and in buildkitd.toml. All errors are
+    /// reported together.
     pub fn from_flags(flags: &Flags, env: &Env) -> Result<Self, ConfigErrors> {
         let env = &flags.apply_to(env);
         let mut errors = ConfigErrors::default();
@@ -202,11 +194,18 @@ fn spool_dir(flags: &Flags, file: &BuildkitdToml, defaults: &Defaults, env: &Env
 mod tests {
     use super::*;
 
+    fn parse_args(
+        args: impl IntoIterator<Item = OsString>,
+        env: &Env,
+    ) -> Result<GatewayConfig, ConfigErrors> {
+        GatewayConfig::from_flags(&Flags::parse(args).unwrap(), env)
+    }
+
     fn parse(args: &[&str], env: &[(&str, &str)]) -> Result<GatewayConfig, ConfigErrors> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         // A config file of its own keeps the machine's out of the test.
         let args = ["--config=/does/not/exist.toml"].iter().chain(args);
-        GatewayConfig::parse(args.map(OsString::from), &env.collect())
+        parse_args(args.map(OsString::from), &env.collect())
     }
 
     #[test]
@@ -247,7 +246,7 @@ mod tests {
         let parse = |more: &[&str]| {
             let mut args = vec![OsString::from("--config"), path.clone().into()];
             args.extend(more.iter().map(OsString::from));
-            GatewayConfig::parse(args, &Env::default()).unwrap()
+            parse_args(args, &Env::default()).unwrap()
         };
         let file = parse(&[]);
         let listen: Vec<_> = file.listen.iter().map(Address::to_string).collect();

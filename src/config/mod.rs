@@ -19,7 +19,6 @@ mod urls;
 
 pub use buildkitd_flags::{Flags, InfoFlag};
 pub use env::Env;
-pub use error::{ConfigError, ConfigErrors};
 pub use gateway::{Buildkitd, GatewayConfig};
 pub use imports::Imports;
 pub use log::LogSettings;

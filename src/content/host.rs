@@ -4,7 +4,7 @@
 //! directory store (everything). A method that a host does not have answers
 //! [`Error::Unimplemented`] by default.
 
-use std::{collections::BTreeMap, ops::Range, time::SystemTime};
+use std::{collections::BTreeMap, io, ops::Range, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -45,6 +45,13 @@ pub enum Error {
     /// The host failed.
     #[error("{0}")]
     Internal(String),
+}
+
+/// Work of a content store that came to no end of its own.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Internal(format!("the content store failed: {error}"))
+    }
 }
 
 /// What is known of committed content.

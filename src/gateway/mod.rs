@@ -36,10 +36,13 @@ use transport::{
     upstream::Upstream,
 };
 
+use tracing::Instrument as _;
+
 use crate::{
     http1::ConnectionLimiter,
     lifecycle::{Tasks, share_of_files},
     net::Address,
+    telemetry::spans,
 };
 
 /// What fuzz targets and benches reach of the inside.
@@ -123,6 +126,7 @@ async fn accept(listener: &Listener, limiter: &Arc<ConnectionLimiter>, shared: &
         match accepted {
             Ok((incoming, peer)) => {
                 let permit = limiter.acquire();
+                let span = spans::connection(&peer);
                 let client = Arc::new(Client {
                     upstream: Upstream::new(shared.upstream.clone(), shared.tasks.clone()),
                     interceptor: Arc::clone(&shared.interceptor),
@@ -131,6 +135,7 @@ async fn accept(listener: &Listener, limiter: &Arc<ConnectionLimiter>, shared: &
                 let call = move |request, respond| Arc::clone(&client).call(request, respond);
                 let connections = shared.connections.clone();
                 let serve = connection::serve(incoming.open(), peer, permit, connections, call);
+                let serve = serve.instrument(span);
                 shared.tasks.spawn("client connection", serve);
             }
             Err(error) => {

@@ -1,16 +1,9 @@
 //! Counts of requests and bytes, in the text form that Prometheus reads.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use crate::telemetry::{Counter, CounterFamily, Labels, Registry};
 
 /// What a request asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Either API's search for an entry.
     Lookup,
@@ -53,56 +46,93 @@ impl Operation {
 }
 
 /// The service's counters since its start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
-    requests: Mutex<BTreeMap<(Operation, u16), u64>>,
-    received: AtomicU64,
-    sent: AtomicU64,
+    registry: Registry,
+    requests: CounterFamily<Answer>,
+    received: Counter,
+    sent: Counter,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Answer {
+    operation: Operation,
+    code: u16,
+}
+
+impl Labels for Answer {
+    const NAMES: &'static [&'static str] = &["operation", "code"];
+
+    fn values(&self) -> Vec<String> {
+        vec![self.operation.name().to_owned(), self.code.to_string()]
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::default();
+        Self {
+            requests: registry.counters(
+                "buildkit_gha_service_requests",
+                "Requests by operation and HTTP status",
+            ),
+            received: registry.counter(
+                "buildkit_gha_service_received_bytes",
+                "Content uploaded by clients",
+            ),
+            sent: registry.counter(
+                "buildkit_gha_service_sent_bytes",
+                "Content downloaded by clients",
+            ),
+            registry,
+        }
+    }
 }
 
 impl Metrics {
     /// A request was answered with the HTTP status `code`.
     pub fn answered(&self, operation: Operation, code: u16) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry((operation, code)).or_default() += 1;
+        self.requests.increment(Answer { operation, code });
     }
 
     /// Content came in.
     pub fn received(&self, bytes: u64) {
-        self.received.fetch_add(bytes, Ordering::Relaxed);
+        self.received.add(bytes);
     }
 
     /// Content went out.
     pub fn sent(&self, bytes: u64) {
-        self.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.sent.add(bytes);
     }
 
     /// All counters as Prometheus text.
     pub fn render(&self) -> String {
-        const REQUESTS: &str = "buildkit_gha_service_requests_total";
-        let mut text = format!(
-            "# HELP {REQUESTS} Requests by operation and HTTP status.\n# TYPE {REQUESTS} counter\n"
-        );
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((operation, code), count) in requests.iter() {
-            let operation = operation.name();
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "{REQUESTS}{{operation=\"{operation}\",code=\"{code}\"}} {count}"
-            );
-        }
-        for (direction, help, value) in [
-            ("received", "Content uploaded by clients.", &self.received),
-            ("sent", "Content downloaded by clients.", &self.sent),
-        ] {
-            let name = format!("buildkit_gha_service_{direction}_bytes_total");
-            let value = value.load(Ordering::Relaxed);
-            let _ = writeln!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"
-            );
-        }
-        text
+        self.registry.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_that_dashboards_know() {
+        let metrics = Metrics::default();
+        metrics.answered(Operation::Lookup, 200);
+        metrics.answered(Operation::Lookup, 200);
+        metrics.received(7);
+        metrics.sent(9);
+        let expected = "\
+# HELP buildkit_gha_service_requests_total Requests by operation and HTTP status.
+# TYPE buildkit_gha_service_requests_total counter
+buildkit_gha_service_requests_total{operation=\"lookup\",code=\"200\"} 2
+# HELP buildkit_gha_service_received_bytes_total Content uploaded by clients.
+# TYPE buildkit_gha_service_received_bytes_total counter
+buildkit_gha_service_received_bytes_total 7
+# HELP buildkit_gha_service_sent_bytes_total Content downloaded by clients.
+# TYPE buildkit_gha_service_sent_bytes_total counter
+buildkit_gha_service_sent_bytes_total 9
+";
+        assert_eq!(metrics.render(), expected);
     }
 }

@@ -7,4 +7,4 @@ pub mod spans;
 
 pub use logs::{FilterError, LogFormat, init};
 pub use metrics::{Metrics, Outcome};
-pub use registry::{Counter, CounterFamily, Registry};
+pub use registry::{Counter, CounterFamily, Labels, Registry};

@@ -120,7 +120,9 @@ impl Collector for Gauge {
         let Some(value) = (self.read)() else {
             return Ok(());
         };
-        let metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        // The registry itself ends the help of its metrics so.
+        let help = format!("{}.", self.help);
+        let metric = encoder.encode_descriptor(self.name, &help, None, MetricType::Gauge)?;
         // No count here reaches 2^63.
         ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
     }

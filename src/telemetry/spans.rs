@@ -1,7 +1,7 @@
 //! The spans of the gateway, from outside in: what a line of the log or a trace belongs to.
 //!
 //! All are of the level `debug`: at `info` they cost nothing and change no line. Those of a build
-//! carry its ref, as buildx and buildkitd show it; a remote call has it from the span around it.
+//! carry its ref, as buildx and buildkitd show it; a remote call has it from its job.
 
 use tracing::{Span, debug_span};
 
@@ -21,16 +21,16 @@ pub fn build(reference: &str) -> Span {
 }
 
 /// A cache export of a build.
-pub fn export(reference: &str) -> Span {
-    debug_span!("export", "build.ref" = reference)
+pub fn export(build: &Span, reference: &str) -> Span {
+    debug_span!(parent: build, "export", "build.ref" = reference)
 }
 
 /// A cache import of a build.
-pub fn import(reference: &str) -> Span {
-    debug_span!("import", "build.ref" = reference)
+pub fn import(build: &Span, reference: &str) -> Span {
+    debug_span!(parent: build, "import", "build.ref" = reference)
 }
 
-/// One attempt of a call to a cache service.
-pub fn remote_call(operation: &'static str) -> Span {
-    debug_span!("remote call", operation)
+/// One attempt of a call to a cache service, which is part of `job` whichever task makes it.
+pub fn remote_call(job: &Span, operation: &'static str) -> Span {
+    debug_span!(parent: job, "remote call", operation)
 }

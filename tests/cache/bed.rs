@@ -110,10 +110,12 @@ impl Bed {
         });
         let http = Http::new(http).unwrap();
         let tasks = Tasks::default();
-        let mut settings = Config::default();
-        settings.spool_wait = Duration::from_millis(1);
-        // The tests do not depend on how full the disk of the machine is.
-        settings.spool_free = Some(0);
+        let mut settings = Config {
+            spool_wait: Duration::from_millis(1),
+            // The tests do not depend on how full the disk of the machine is.
+            spool_free: Some(0),
+            ..Config::default()
+        };
         adjust(&mut settings);
         Self {
             cache: Cache::new(

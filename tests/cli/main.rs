@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
+mod configuration_page;
 mod gateway;
 mod program;
 mod serve;

@@ -13,12 +13,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Shared, blocking, failed,
+    Shared, failed,
     layout::{BlobRecord, IngestRecord, Layout, read_record, sync, write_record},
 };
 use crate::{
     content::host::{Commit, Error, Ingest, IngestSpec, IngestStatus, OpenedIngest},
     digest::{Digest, Hasher},
+    lifecycle::run_blocking,
 };
 
 const DATA: &str = "data";
@@ -93,9 +94,9 @@ impl StoreIngest {
             ))
         };
         let mut writer = self.writer.take().ok_or_else(lost)?;
-        let (writer, result) = blocking(move || {
+        let (writer, result) = run_blocking(move || {
             let result = work(&mut writer);
-            Ok((writer, result))
+            Ok::<_, Error>((writer, result))
         })
         .await?;
         self.status = writer.status.clone();

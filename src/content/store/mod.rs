@@ -39,7 +39,7 @@ use super::host::{
     ContentInfo, Error, Host, InfoStream, IngestSpec, IngestStatus, LabelChange, OpenedIngest,
     Reader,
 };
-use crate::digest::Digest;
+use crate::{digest::Digest, lifecycle::run_blocking};
 
 /// How much a reader reads at a time: one answer of the service.
 const READ_BYTES: u64 = 1 << 20;
@@ -84,7 +84,7 @@ impl Store {
         work: impl FnOnce(&Arc<Shared>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let shared = Arc::clone(&self.0);
-        blocking(move || work(&shared)).await
+        run_blocking(move || work(&shared)).await
     }
 }
 
@@ -182,7 +182,7 @@ impl Host for Store {
             }
             let middle = rest.end.min(rest.start + READ_BYTES);
             let reader = Arc::clone(&file);
-            let piece = blocking(move || {
+            let piece = run_blocking(move || {
                 read_piece(&reader, rest.start..middle).map_err(|e| failed(&digest, &e))
             });
             Ok(Some((piece.await?, (file, middle..rest.end))))
@@ -223,18 +223,6 @@ fn read_piece(file: &File, range: Range<u64>) -> io::Result<Bytes> {
     let mut piece = vec![0; len];
     file.read_exact_at(&mut piece, range.start)?;
     Ok(piece.into())
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            Err(Error::Internal(format!(
-                "the content store failed: {error}"
-            )))
-        })
 }
 
 /// What an I/O error at `what` means to the caller.

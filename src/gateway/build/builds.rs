@@ -14,6 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tracing::Span;
 
 use super::{
     cache_entry::CacheEntry,
@@ -25,6 +26,7 @@ use crate::{
     content,
     digest::Digest,
     gateway::endpoint::{Access, Endpoint},
+    telemetry::spans,
 };
 
 /// Everything that builds share.
@@ -46,6 +48,8 @@ pub struct Build {
     pub progress: Arc<BuildProgress>,
     /// The ref that all its calls carry.
     pub reference: String,
+    /// What is done for it is part of this.
+    pub span: Span,
     /// What became of each import, by its canonical attributes. Held while it is being decided, so
     /// that two calls cannot decide differently.
     pub imports: tokio::sync::Mutex<BTreeMap<String, PlannedImport>>,
@@ -108,6 +112,7 @@ impl Builds {
             builds: Arc::clone(self),
             progress,
             reference: build_ref.to_owned(),
+            span: spans::build(build_ref),
             imports: tokio::sync::Mutex::default(),
             index_wait: tokio::sync::Mutex::default(),
             default_cache: OnceLock::new(),

@@ -22,6 +22,7 @@ use crate::{
     },
     digest::Digest,
     gateway::interceptor::GrpcStatus,
+    telemetry::spans,
 };
 
 /// How long a Solve waits for its session. BuildKit gives up after 5 s, and its error would fail
@@ -108,7 +109,8 @@ impl BuildInterceptor {
         let dest = Digest::of(format!("{}-{key}", build.reference)).hex();
         let form = OwnManifest::from_exports(&request.exports).form;
         let attrs = attributes::local_export_attrs(spec, &dest, form);
-        let job = self.cache.export(spec, vertex.reporter())?;
+        let span = spans::export(&build.span, &build.reference);
+        let job = span.in_scope(|| self.cache.export(spec, vertex.reporter()))?;
         vertex.register();
         build.add_content_host(&attributes::store_id(&dest), Arc::clone(&job) as _);
         build.add_export(job);
@@ -119,7 +121,8 @@ impl BuildInterceptor {
     }
 
     fn relay(&self, build: &Build, spec: &Attributes) -> Result<CacheEntry, Refused> {
-        let relay = self.cache.relay(spec, build.progress.reporter())?;
+        let span = spans::export(&build.span, &build.reference);
+        let relay = span.in_scope(|| self.cache.relay(spec, build.progress.reporter()))?;
         if self.config.steps_can_listen {
             let short = "cache export: it passes unencrypted where build steps can listen";
             let detail = "--import-tls-cert and --import-tls-key of the gateway encrypt it";

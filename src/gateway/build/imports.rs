@@ -24,6 +24,7 @@ use crate::{
     },
     digest::Digest,
     gateway::{ImportTransport, interceptor::GrpcStatus},
+    telemetry::spans,
 };
 
 impl BuildInterceptor {
@@ -55,7 +56,9 @@ impl BuildInterceptor {
         let Some(spec) = entry::read(build, entry, &self.config.overrides, "import").await? else {
             return Ok(PlannedImport::dropped());
         };
-        let job = match self.cache.import(&spec, build.progress.reporter()) {
+        let span = spans::import(&build.span, &build.reference);
+        let import = || self.cache.import(&spec, build.progress.reporter());
+        let job = match span.in_scope(import) {
             Ok(job) => job,
             // It was decided so: nobody needs to be warned of it.
             Err(refused @ Refused::Unreadable { .. }) => {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use h2::{RecvStream, client::SendRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tracing::Instrument as _;
 
 use super::{
     interceptor::Interceptor,
@@ -20,7 +21,7 @@ use super::{
         proxy::{self, CallOutcome, Responder},
     },
 };
-use crate::lifecycle::Tasks;
+use crate::{lifecycle::Tasks, telemetry::spans};
 
 /// The session's id.
 const SESSION_ID: HeaderName = HeaderName::from_static("x-docker-expose-session-uuid");
@@ -52,12 +53,13 @@ pub(super) async fn forward(
     let ended = match proxy::relay_head(response, &mut respond, |_| ()).await {
         Ok(Some((body, back))) => {
             let client = (request.into_body(), back);
+            let span = spans::session(&id);
             let session = splice::Session {
                 id,
                 interceptor,
                 tasks,
             };
-            session.run(client, (body, send)).await;
+            session.run(client, (body, send)).instrument(span).await;
             // It is the client that ends a session.
             return CallOutcome::Cancelled;
         }
