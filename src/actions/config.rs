@@ -29,13 +29,16 @@ const MOST_PARTS: usize = 16;
 /// It is what keeps the memory of the gateway flat whatever the size of a layer.
 const PART_MEMORY: u64 = MOST_PARTS as u64 * PART_BYTES;
 
-/// The first wait after a failure; doubled each time.
+/// The first wait after a failure; doubled each time. What fails for a moment, such as a connection
+/// that a load balancer drops, does not fail half a second later.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
-/// The longest wait that is not asked for by the service.
+/// The longest wait that is not asked for by the service. The waits of [`ATTEMPTS`] stay below it: it
+/// bounds those of a policy with more.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// How often a call is made before its failure counts, throttling apart.
+/// How often a call is made before its failure counts, throttling apart: all waits of one call take
+/// 7.5 s at most, which a build can bear.
 const ATTEMPTS: u32 = 5;
 
 /// For how long a throttled call is tried again where no deadline is set: stock's `timeout`.
