@@ -106,7 +106,7 @@ impl AdaptiveConcurrency {
         let permit = Some(permit.expect("the semaphore is never closed"));
         let mut state = self.lock();
         if state.running == 0 {
-            // The time before was nobody's.
+            // Nothing ran in the time before.
             state.sample = Sample::new();
         }
         state.running += 1;

@@ -42,7 +42,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 5;
 
 /// For how long a throttled call is tried again where no deadline is set: stock's `timeout`.
-const PATIENCE: Duration = Duration::from_mins(10);
+const MAX_ELAPSED: Duration = Duration::from_mins(10);
 
 /// Entries that github.com lets a repository create in a minute.
 const GITHUB_CREATIONS: u32 = 200;
@@ -124,7 +124,7 @@ pub struct RetryPolicy {
     /// How often a call is made before its failure counts, throttling apart.
     pub attempts: u32,
     /// How long all attempts and waits of one call may take together.
-    pub patience: Duration,
+    pub max_elapsed: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -133,7 +133,7 @@ impl Default for RetryPolicy {
             first_wait: FIRST_WAIT,
             longest_wait: LONGEST_WAIT,
             attempts: ATTEMPTS,
-            patience: PATIENCE,
+            max_elapsed: MAX_ELAPSED,
         }
     }
 }

@@ -208,10 +208,10 @@ impl CallPolicy {
     /// Waits until the service may be called, which is at once unless its budget is used up or it
     /// has refused a call of this kind. When that was is the answer.
     async fn admission(&self, call: Call, started: Instant) -> Result<Instant, Error> {
-        let patience = started.checked_add(self.config().retry.patience);
-        let deadline = || match (self.deadline().map(Deadline::end), patience) {
-            (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
-            (deadline, patience) => deadline.or(patience),
+        let latest = started.checked_add(self.config().retry.max_elapsed);
+        let deadline = || match (self.deadline().map(Deadline::end), latest) {
+            (Some(deadline), Some(latest)) => Some(deadline.min(latest)),
+            (deadline, latest) => deadline.or(latest),
         };
         loop {
             let end = deadline();

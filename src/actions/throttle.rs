@@ -3,7 +3,7 @@
 //! Three things hold calls back. A **budget** is known beforehand: no minute sees more calls than
 //! that, and the last few are kept for what goes first. **Headers** say what the service says is
 //! left of its own budget; once nothing is, calls wait until it is counted anew. A **refusal** (429)
-//! closes the way for as long as the service asks, and after that callers come one by one: each
+//! stops all calls for as long as the service asks, and after that callers come one by one: each
 //! success shortens the interval between them until it is gone.
 
 use std::{collections::VecDeque, time::Duration};
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_budget_is_one_call_for_whoever_comes() {
+    fn the_smallest_budget_is_one_call_of_any_priority() {
         let start = Instant::now();
         let mut throttle = Throttle::new(Some(1), start);
         assert_eq!(throttle.next(start, false), start);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_without_end_ends_all_the_same() {
+    fn an_endless_pause_is_cut_to_the_longest() {
         let start = Instant::now();
         let mut throttle = Throttle::new(None, start);
         throttle.refused(start, start, refusal(Some(u64::MAX)));

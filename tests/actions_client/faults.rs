@@ -66,7 +66,7 @@ async fn passing_faults_are_tried_again_and_seen() {
 }
 
 #[tokio::test]
-async fn one_budget_holds_for_all_clients_of_a_token_and_for_no_stranger() {
+async fn one_budget_holds_for_all_clients_of_a_token_and_for_no_other() {
     let busy = Fake::start(|_, n| match n {
         0 => with(429, &[("retry-after", "60")], r#"{"message":"slow down"}"#),
         _ => say(204, ""),

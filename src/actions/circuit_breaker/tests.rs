@@ -64,7 +64,7 @@ async fn what_cannot_pass_is_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_build_that_has_reached_the_service_bears_more() {
+async fn a_client_that_has_reached_the_service_retries_for_longer() {
     let (breaker, caller) = (CircuitBreaker::default(), CallerHistory::default());
     breaker.note(None);
     // Even a name that is unknown for a moment.
