@@ -21,8 +21,8 @@ const NO_PROGRESS: Duration = Duration::from_secs(30);
 /// again, and larger ones would hold more memory.
 pub const PART_BYTES: u64 = 4 << 20;
 
-/// Parts in flight at most, over all uploads; [`super::AdaptiveConcurrency`] finds how many there should be. It is
-/// as many connections as one blob store address serves well.
+/// Parts in flight at most, over all uploads; [`super::AdaptiveConcurrency`] finds how many there
+/// should be. It is as many connections as one blob store address serves well.
 const MOST_PARTS: usize = 16;
 
 /// Bytes of parts that all uploads of the process together may hold in memory: the parts in flight.
