@@ -100,18 +100,13 @@ impl AdaptiveConcurrency {
         self.0.max
     }
 
-    /// What it is now.
-    pub fn current(&self) -> usize {
-        self.lock().limit
-    }
-
     /// Waits until another transfer may run.
     pub async fn acquire(&self) -> Permit {
         let permit = Arc::clone(&self.0.permits).acquire_owned().await;
         let permit = Some(permit.expect("the semaphore is never closed"));
         let mut state = self.lock();
         if state.running == 0 {
-            // The time before was nobody's.
+            // Nothing ran in the time before.
             state.sample = Sample::new();
         }
         state.running += 1;
@@ -247,11 +242,11 @@ mod tests {
     async fn it_grows_as_long_as_that_is_faster() {
         let thin = AdaptiveConcurrency::new("up", 32);
         send(&thin, 200, 10e6, 10e6).await;
-        assert!(thin.current() <= 16, "{thin:?}");
+        assert!(thin.lock().limit <= 16, "{thin:?}");
 
         let wide = AdaptiveConcurrency::new("up", 32);
         send(&wide, 400, 60e6, 4000e6).await;
-        assert_eq!(wide.current(), 32);
+        assert_eq!(wide.lock().limit, 32);
         assert_eq!(wide.0.permits.available_permits(), 32);
     }
 
@@ -265,10 +260,10 @@ mod tests {
         for permit in permits {
             permit.concurrency.failed();
         }
-        assert_eq!(concurrency.current(), MIN);
+        assert_eq!(concurrency.lock().limit, MIN);
         assert_eq!(concurrency.0.permits.available_permits(), MIN);
         send(&concurrency, 200, 60e6, 4000e6).await;
-        assert_eq!(concurrency.current(), 16);
+        assert_eq!(concurrency.lock().limit, 16);
         assert_eq!(concurrency.0.permits.available_permits(), 16);
     }
 
@@ -278,6 +273,6 @@ mod tests {
         for _ in 0..100 {
             concurrency.acquire().await.record(1, None);
         }
-        assert_eq!(concurrency.current(), INITIAL);
+        assert_eq!(concurrency.lock().limit, INITIAL);
     }
 }

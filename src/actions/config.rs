@@ -24,25 +24,28 @@ const NO_PROGRESS: Duration = Duration::from_secs(30);
 /// again, and larger ones would hold more memory.
 pub const PART_BYTES: u64 = 4 << 20;
 
-/// Parts in flight at most, over all uploads; [`super::AdaptiveConcurrency`] finds how many there should be. It is
-/// as many connections as one blob store address serves well.
+/// Parts in flight at most, over all uploads; [`super::AdaptiveConcurrency`] finds how many there
+/// should be. It is as many connections as one blob store address serves well.
 const MOST_PARTS: usize = 16;
 
 /// Bytes of parts that all uploads of the process together may hold in memory: the parts in flight.
 /// It is what keeps the memory of the gateway flat whatever the size of a layer.
 const PART_MEMORY: u64 = MOST_PARTS as u64 * PART_BYTES;
 
-/// The first wait after a failure; doubled each time.
+/// The first wait after a failure; doubled each time. What fails for a moment, such as a connection
+/// that a load balancer drops, does not fail half a second later.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
-/// The longest wait that is not asked for by the service.
+/// The longest wait that is not asked for by the service. The waits of [`ATTEMPTS`] stay below it: it
+/// bounds those of a policy with more.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// How often a call is made before its failure counts, throttling apart.
+/// How often a call is made before its failure counts, throttling apart: all waits of one call take
+/// 7.5 s at most, which a build can bear.
 const ATTEMPTS: u32 = 5;
 
 /// For how long a throttled call is tried again where no deadline is set: stock's `timeout`.
-const PATIENCE: Duration = Duration::from_mins(10);
+const MAX_ELAPSED: Duration = Duration::from_mins(10);
 
 /// Entries that github.com lets a repository create in a minute.
 const GITHUB_CREATIONS: u32 = 200;
@@ -127,7 +130,7 @@ pub struct RetryPolicy {
     /// How often a call is made before its failure counts, throttling apart.
     pub attempts: u32,
     /// How long all attempts and waits of one call may take together.
-    pub patience: Duration,
+    pub max_elapsed: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -136,7 +139,7 @@ impl Default for RetryPolicy {
             first_wait: FIRST_WAIT,
             longest_wait: LONGEST_WAIT,
             attempts: ATTEMPTS,
-            patience: PATIENCE,
+            max_elapsed: MAX_ELAPSED,
         }
     }
 }

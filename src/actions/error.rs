@@ -12,23 +12,27 @@ const PLAIN_URL: &str = "the service is reached over https, but its signed URLs 
      --trusted-proxy and the proxy's address";
 
 /// A failed call to the Actions cache.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone)]
 pub struct Error {
     /// The kind, on which decisions are made.
     pub kind: Kind,
     /// The remote call.
     pub call: Call,
+    /// The service's own words say that something has expired.
+    pub(super) names_expiry: bool,
     /// Scheme, host and port of the service; never a path or a query.
     pub origin: String,
     /// The service's own words, or the transport's. For people, [`Error::description`] says more.
     pub message: String,
-    /// What the client knows of the reason and the message does not say.
-    pub(super) hint: Option<Hint>,
-    /// The service's own words say that something has expired.
-    pub(super) names_expiry: bool,
-    /// Shared, since many callers may wait for one call. A box of its own keeps results small.
-    #[source]
-    pub(super) source: Option<Arc<Cause>>,
+    /// In a box, since errors are passed by value.
+    reason: Option<Box<Reason>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Reason {
+    hint: Option<Hint>,
+    /// Shared, since an error may be told to many who waited for one call.
+    cause: Option<Arc<Cause>>,
 }
 
 impl Error {
@@ -37,16 +41,21 @@ impl Error {
         Self {
             kind,
             call,
+            names_expiry: false,
             origin,
             message,
-            hint: None,
-            names_expiry: false,
-            source: None,
+            reason: None,
         }
     }
 
     pub(super) fn caused_by(mut self, cause: Cause) -> Self {
-        self.source = Some(Arc::new(cause));
+        self.reason.get_or_insert_default().cause = Some(Arc::new(cause));
+        self
+    }
+
+    /// The same error with what the client knows of the reason and the message does not say.
+    pub(super) fn hinting(mut self, hint: Hint) -> Self {
+        self.reason.get_or_insert_default().hint = Some(hint);
         self
     }
 
@@ -59,20 +68,33 @@ impl Error {
 
     /// The message with what the client knows of the reason.
     pub fn description(&self) -> String {
-        match &self.hint {
+        match self.hint() {
             None => self.message.clone(),
             Some(hint) => format!("{} ({hint})", self.message),
         }
+    }
+
+    fn hint(&self) -> Option<&Hint> {
+        self.reason.as_ref()?.hint.as_ref()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}: {}", self.call, self.origin, self.message)?;
-        match &self.hint {
-            None => Ok(()),
-            Some(hint) => write!(f, " ({hint})"),
-        }
+        write!(
+            f,
+            "{} at {}: {}",
+            self.call,
+            self.origin,
+            self.description()
+        )
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let cause = self.reason.as_ref()?.cause.as_ref()?;
+        Some(&**cause)
     }
 }
 
@@ -173,15 +195,15 @@ pub(super) enum Hint {
     /// The signed URL has lost the TLS that the service is reached with, so that something else may
     /// have answered.
     PlainUrl,
-    /// The time of the runtime token is over. In a box, since errors are passed by value.
-    TokenExpired(Box<Timestamp>),
+    /// The time of the runtime token is over.
+    TokenExpired(Timestamp),
 }
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PlainUrl => f.write_str(PLAIN_URL),
-            Self::TokenExpired(at) => TokenError::Expired(**at).fmt(f),
+            Self::TokenExpired(at) => TokenError::Expired(*at).fmt(f),
         }
     }
 }

@@ -153,7 +153,13 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
+    use crate::{
+        actions::{Call, request::Request},
+        secret::{Secret, SecretUrl},
+    };
 
     fn said(body: &str) -> String {
         ErrorBody::parse(body.as_bytes(), &Redactor::default()).message
@@ -258,5 +264,24 @@ mod tests {
         // A refusal that has nothing to do with the limit.
         assert_eq!(kind(Endpoint::Api, 403, "12"), Kind::Denied);
         assert_eq!(kind(Endpoint::Api, 429, "12"), Kind::Throttled(None));
+    }
+
+    #[test]
+    fn what_an_answer_repeats_of_the_request_is_hidden() {
+        let url = Url::parse("https://blobs.example/c/entry-7?se=2026&sig=hun%2Bter2").unwrap();
+        let request = Request::blob(Call::Download, Method::GET, SecretUrl::new(url));
+        let context = ErrorContext::new(&request);
+        let page = "<title>no /c/entry-7?se=2026&amp;sig=hun%2Bter2 hun+ter2</title>";
+        let (status, headers) = (StatusCode::NOT_FOUND, HeaderMap::new());
+        let error = read_error(&context, Endpoint::Blob, status, &headers, page.as_bytes());
+        assert_eq!(
+            error.message,
+            "no [secret]?se=2026&amp;sig=[secret] [secret]"
+        );
+
+        let url = Url::parse("https://cache.example/").unwrap();
+        let request = Request::api(Call::Lookup, Method::GET, url, &Secret::new("hunter2"));
+        let error = ErrorContext::new(&request).error(Kind::Denied, "bad token hunter2");
+        assert_eq!(error.message, "bad token [secret]");
     }
 }

@@ -60,24 +60,28 @@ mod upload;
 mod v1;
 mod v2;
 
-pub use adaptive_concurrency::{AdaptiveConcurrency, Permit};
+// What the program's tests, benches and fuzz targets use as well.
 pub use call::Call;
-pub use circuit_breaker::OUTAGE_TIME;
 pub use client::Client;
 pub use config::{
-    Budgets, ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, PerMinute, RetryPolicy,
-    Unobserved, WaitGuard,
+    Budgets, ClientConfig, HttpConfig, Observer, PART_BYTES, PerMinute, RetryPolicy, WaitGuard,
 };
-pub use deadline::{Deadline, TimeoutReason};
-pub use download::Probe;
 pub use entry::{Entry, Reservation, Reserved};
 pub use error::{Error, Kind, NoConnection};
 pub use http::Http;
-pub use location::Location;
-pub use min_throughput::min_bytes;
-pub use priority::Priority;
 pub use rest_client::RestClient;
-pub use source::{Progress, Source};
-pub use target::{Api, Identity, RestTarget, Target};
-pub use token::{MalformedToken, ScopesError, Token, TokenError};
-pub use transport::HttpError;
+pub use source::Source;
+pub use target::{Api, RestTarget, Target};
+pub use token::Token;
+
+pub(crate) use adaptive_concurrency::{AdaptiveConcurrency, Permit};
+pub(crate) use circuit_breaker::OUTAGE_TIME;
+pub(crate) use deadline::{Deadline, TimeoutReason};
+pub(crate) use download::Probe;
+pub(crate) use location::Location;
+pub(crate) use min_throughput::min_bytes;
+pub(crate) use priority::Priority;
+pub(crate) use source::Progress;
+pub(crate) use target::Identity;
+pub(crate) use token::TokenError;
+pub(crate) use transport::HttpError;

@@ -161,7 +161,7 @@ impl CallPolicy {
                 Decision::Retry(wait) => self.wait(call, wait, &error).await?,
                 // The rate limiter, which has learnt of the refusal, says when.
                 Decision::RetryWhenAdmitted => {}
-                Decision::GiveUp => return Err(self.explained(error)),
+                Decision::GiveUp => return Err(self.with_token_hint(error)),
             }
             last = Some(error);
         }
@@ -208,14 +208,14 @@ impl CallPolicy {
     /// Waits until the service may be called, which is at once unless its budget is used up or it
     /// has refused a call of this kind. When that was is the answer.
     async fn admission(&self, call: Call, started: Instant) -> Result<Instant, Error> {
-        let patience = started.checked_add(self.config().retry.patience);
-        let deadline = || match (self.deadline().map(Deadline::end), patience) {
-            (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
-            (deadline, patience) => deadline.or(patience),
+        let latest = started.checked_add(self.config().retry.max_elapsed);
+        let deadline = || match (self.deadline().map(Deadline::end), latest) {
+            (Some(deadline), Some(latest)) => Some(deadline.min(latest)),
+            (deadline, latest) => deadline.or(latest),
         };
         loop {
             let end = deadline();
-            let waiting = |wait: Duration, why: &str| self.show(call, wait, why);
+            let waiting = |wait: Duration, why: &str| self.announce(call, wait, why);
             let limiter = self.limiter();
             let admitted = limiter.acquire(call, &self.priority, end, waiting).await;
             let TooLate { wait, reason } = match admitted {
@@ -232,13 +232,13 @@ impl CallPolicy {
     }
 
     /// Adds what is known of the token to a refusal, unless the service has said it.
-    fn explained(&self, mut error: Error) -> Error {
+    fn with_token_hint(&self, error: Error) -> Error {
         if let Some(expires) = self.shared.expires
             && error.kind == Kind::Denied
             && Timestamp::now() >= expires
             && !error.names_expiry
         {
-            error.hint = Some(Hint::TokenExpired(Box::new(expires)));
+            return error.hinting(Hint::TokenExpired(expires));
         }
         error
     }
@@ -253,12 +253,12 @@ impl CallPolicy {
             let left = deadline.saturating_duration_since(now);
             return Err(self.no_time_left(call, wait, left, &failed));
         }
-        let _shown = self.show(call, wait, &failed);
+        let _shown = self.announce(call, wait, &failed);
         tokio::time::sleep(wait).await;
         Ok(())
     }
 
-    fn show(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
+    fn announce(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
         tracing::info!(call = call.name(), ?wait, why, "waiting to try again");
         self.config().observer.waiting(call, wait, why)
     }
@@ -322,7 +322,7 @@ impl Attempt {
             request.last_activity = Some(Arc::clone(&policy.limiter().last_activity));
         }
         let limit = TimeLimit::for_attempt(policy.config(), call, self.number);
-        let hint = policy.loses_tls(&request).then_some(Hint::PlainUrl);
+        let loses_tls = policy.loses_tls(&request);
         let origin = request.url.origin();
         let breaker = policy.http().circuit_breaker(&origin);
         let sending = instrumented(policy.http(), &policy.config().span, request, limit);
@@ -332,7 +332,12 @@ impl Attempt {
             let caller = &policy.shared.caller;
             breaker.send(caller, call, &origin, sending).await
         };
-        outcome.map_err(|error| hinting(error, hint))
+        match outcome {
+            Err(error) if loses_tls && is_ambiguous(&error.kind) => {
+                Err(error.hinting(Hint::PlainUrl))
+            }
+            outcome => outcome,
+        }
     }
 }
 
@@ -345,11 +350,11 @@ impl CallPolicy {
     }
 }
 
-/// The error with a hint at its cause, where something else than the service may have answered.
-fn hinting(mut error: Error, hint: Option<Hint>) -> Error {
+/// True for what may have come of an answer by something else than the service.
+fn is_ambiguous(kind: &Kind) -> bool {
     use Kind::{Incomplete, Protocol, Rejected, Timeout, Transport, Unreachable};
-    if let Unreachable(_) | Transport | Timeout | Incomplete | Rejected(_) | Protocol = error.kind {
-        error.hint = hint;
-    }
-    error
+    matches!(
+        kind,
+        Unreachable(_) | Transport | Timeout | Incomplete | Rejected(_) | Protocol
+    )
 }

@@ -1,7 +1,7 @@
 //! Who may call, and when: one budget of requests for each service and token of the process.
 //!
 //! Callers of a kind that is held back wait in one queue, the largest [`Priority`] first. One of
-//! them, the head, sleeps until the next call may be made, and then lets the best go: priorities
+//! them, the head, sleeps until the next call may be made, and then admits the best: priorities
 //! change while their calls wait.
 
 use std::{

@@ -1,5 +1,7 @@
 //! An answer whose body has not been read yet, and the bounded ways to read it.
 
+use std::future::{Ready, ready};
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
@@ -21,7 +23,7 @@ const MAX_JSON_BYTES: usize = 256 << 10;
 
 /// An answer, its head read.
 pub(super) struct Response {
-    response: reqwest::Response,
+    inner: reqwest::Response,
     context: ErrorContext,
     limit: TimeLimit,
     begun: Instant,
@@ -40,7 +42,7 @@ impl Response {
     ) -> Self {
         let (TimeLimit::Total(window) | TimeLimit::NoProgress(window)) = limit;
         Self {
-            response,
+            inner: response,
             context,
             limit,
             begun,
@@ -58,22 +60,22 @@ impl Response {
     }
 
     pub fn status(&self) -> StatusCode {
-        self.response.status()
+        self.inner.status()
     }
 
     pub fn headers(&self) -> &HeaderMap {
-        self.response.headers()
+        self.inner.headers()
     }
 
     /// The length of the body, where the answer says it.
     pub fn content_length(&self) -> Option<u64> {
-        self.response.content_length()
+        self.inner.content_length()
     }
 
     /// The next bytes of the body, `None` at its end. A body may take as long as it moves.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let asked = Instant::now();
-        let chunk = timeout(self.throughput.left(), self.response.chunk())
+        let chunk = timeout(self.throughput.left(), self.inner.chunk())
             .await
             .map_err(|_| {
                 self.context
@@ -155,7 +157,7 @@ impl Response {
                 break;
             }
         }
-        let (status, headers) = (self.response.status(), self.response.headers());
+        let (status, headers) = (self.inner.status(), self.inner.headers());
         read_error(&self.context, endpoint, status, headers, &body)
     }
 
@@ -169,8 +171,9 @@ impl Response {
     }
 
     /// The decoder of calls whose status says it all.
-    pub async fn success(self) -> Result<(), Error> {
-        Ok(())
+    pub fn success(self) -> Ready<Result<(), Error>> {
+        drop(self);
+        ready(Ok(()))
     }
 
     /// The error for an answer that the protocol does not know.

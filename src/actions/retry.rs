@@ -32,7 +32,7 @@ pub(super) struct Failed {
 pub(super) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decision {
     match kind.retryability() {
         // Waiting for the rate limiter costs the service nothing: time ends it, not a count.
-        Retryability::WhenAdmitted if failed.elapsed < policy.patience => {
+        Retryability::WhenAdmitted if failed.elapsed < policy.max_elapsed => {
             return Decision::RetryWhenAdmitted;
         }
         Retryability::AfterBackoff if failed.attempt < policy.attempts => {}
@@ -41,7 +41,7 @@ pub(super) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decis
         }
     }
     let wait = backoff(policy, failed);
-    if failed.elapsed.saturating_add(wait) > policy.patience {
+    if failed.elapsed.saturating_add(wait) > policy.max_elapsed {
         return Decision::GiveUp;
     }
     Decision::Retry(wait)
@@ -65,7 +65,7 @@ mod tests {
         first_wait: Duration::from_secs(1),
         longest_wait: Duration::from_secs(8),
         attempts: 5,
-        patience: Duration::from_mins(10),
+        max_elapsed: Duration::from_mins(10),
     };
 
     fn after(kind: &Kind, attempt: u32, jitter: f64) -> Decision {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_ends_faults_and_patience_ends_throttling() {
+    fn a_count_ends_faults_and_time_ends_throttling() {
         assert_eq!(after(&Kind::Server(503), 5, 0.0), Decision::GiveUp);
         assert_eq!(
             after(&Kind::Throttled(None), 50, 0.0),
@@ -98,7 +98,7 @@ mod tests {
         );
         let late = Failed {
             attempt: 2,
-            elapsed: POLICY.patience,
+            elapsed: POLICY.max_elapsed,
             jitter: 0.0,
         };
         let throttled = Kind::Throttled(None);

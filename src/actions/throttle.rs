@@ -3,7 +3,7 @@
 //! Three things hold calls back. A **budget** is known beforehand: no minute sees more calls than
 //! that, and the last few are kept for what goes first. **Headers** say what the service says is
 //! left of its own budget; once nothing is, calls wait until it is counted anew. A **refusal** (429)
-//! closes the way for as long as the service asks, and after that callers come one by one: each
+//! stops all calls for as long as the service asks, and after that callers come one by one: each
 //! success shortens the interval between them until it is gone.
 
 use std::{collections::VecDeque, time::Duration};
@@ -66,7 +66,7 @@ pub(super) struct Throttle {
     /// How many calls the service will still answer, until when.
     allowed: Option<(u64, Instant)>,
     /// No call before this, because of a refusal.
-    resumes: Instant,
+    resumes_at: Instant,
     /// Between two calls, after a refusal.
     interval: Duration,
     last: Option<Instant>,
@@ -81,7 +81,7 @@ impl Throttle {
             per_minute,
             made: VecDeque::new(),
             allowed: None,
-            resumes: now,
+            resumes_at: now,
             interval: Duration::ZERO,
             last: None,
             refusals: 0,
@@ -92,7 +92,7 @@ impl Throttle {
     /// When the next call may be made; not after `now` if it may be made at once. What goes `first`
     /// may use all of the budget.
     pub fn next(&self, now: Instant, first: bool) -> Instant {
-        let resumes = self.resumes.max(now);
+        let resumes = self.resumes_at.max(now);
         let spaced = self.last.map_or(resumes, |last| last + self.interval);
         let allowed = match self.allowed {
             Some((0, reset)) => reset,
@@ -127,7 +127,7 @@ impl Throttle {
     /// Notes that a call that was made at `made` was refused. Those that were made before the
     /// pause have learnt of the same refusal, so they prolong it at most.
     pub fn refused(&mut self, made: Instant, now: Instant, refusal: Refusal) {
-        let fresh = self.refusals == 0 || made >= self.resumes;
+        let fresh = self.refusals == 0 || made >= self.resumes_at;
         if fresh {
             let doublings = self.refusals.min(16);
             self.refusals += 1;
@@ -142,7 +142,7 @@ impl Throttle {
 
     /// Notes that a call that was made at `made` was not refused.
     pub fn served(&mut self, made: Instant) {
-        if self.refusals == 0 || made < self.resumes {
+        if self.refusals == 0 || made < self.resumes_at {
             return;
         }
         self.interval = self.interval.mul_f64(RECOVERY);
@@ -171,7 +171,7 @@ impl Throttle {
     fn close(&mut self, now: Instant, pause: Duration, jitter: f64) {
         let pause = pause.min(LONGEST_ASKED);
         let stretched = pause + pause.mul_f64(STRETCH * jitter);
-        self.resumes = self.resumes.max(now + stretched);
+        self.resumes_at = self.resumes_at.max(now + stretched);
     }
 
     fn within_budget(&self, now: Instant, first: bool) -> Instant {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_budget_is_one_call_for_whoever_comes() {
+    fn the_smallest_budget_is_one_call_of_any_priority() {
         let start = Instant::now();
         let mut throttle = Throttle::new(Some(1), start);
         assert_eq!(throttle.next(start, false), start);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_without_end_ends_all_the_same() {
+    fn an_endless_pause_is_cut_to_the_longest() {
         let start = Instant::now();
         let mut throttle = Throttle::new(None, start);
         throttle.refused(start, start, refusal(Some(u64::MAX)));

@@ -1,4 +1,4 @@
-//! Whom we trust over TLS: the system's certificates, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+//! Which servers are trusted over TLS: the system's certificates, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 //!
 //! What webpki checks is checked, with one exception that Go programs know too: a server may show
 //! a certificate that is itself one of the trusted ones, byte for byte. A self-signed certificate as

@@ -35,7 +35,7 @@ const IDLE_CONNECTIONS: usize = 64;
 /// The connections could not be set up: no usable root certificates, or a proxy that is no URL.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up TLS connections (see SSL_CERT_FILE and the system's CA certificates): {0}")]
-pub struct HttpError(SetupError);
+pub struct HttpError(#[source] SetupError);
 
 #[derive(Debug, thiserror::Error)]
 enum SetupError {

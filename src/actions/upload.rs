@@ -99,7 +99,7 @@ impl Client {
                 let request = v2::finalize(base, token, reservation, size);
                 attempt.exchange(request, v2::read_finalize).await
             }
-            _ => Err(self.foreign()),
+            _ => Err(self.wrong_version()),
         }
     }
 
@@ -113,7 +113,7 @@ impl Client {
         }
     }
 
-    fn foreign(&self) -> Error {
+    fn wrong_version(&self) -> Error {
         let message = "the reservation was made with a client of the other API version";
         self.error(Call::UploadPart, Kind::Protocol, message)
     }
@@ -148,7 +148,7 @@ impl Upload<'_> {
                 let join = azure::put_block_list(url, plan.count());
                 self.client.policy.call(join, Response::success).await
             }
-            _ => Err(self.client.foreign()),
+            _ => Err(self.client.wrong_version()),
         }
     }
 

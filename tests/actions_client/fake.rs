@@ -10,7 +10,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use buildkit_gha::{
     actions::{
-        Api, Client, ClientConfig, Http, HttpConfig, RestTarget, RetryPolicy, Source, Target, Token,
+        Api, Call, Client, ClientConfig, Http, HttpConfig, Observer, RestClient, RestTarget,
+        RetryPolicy, Source, Target, Token, WaitGuard,
     },
     lifecycle::{TaskGuard, Tasks},
     secret::Secret,
@@ -280,17 +281,26 @@ pub fn client(api: Api, config: ClientConfig) -> Client {
 
 pub fn client_over(http: &HttpConfig, api: Api, config: ClientConfig) -> Client {
     let (Api::V1(base) | Api::V2(base)) = &api;
-    let rest = RestTarget {
-        base: base.clone(),
-        repository: "owner/repo".to_owned(),
-        token: Secret::new(TOKEN_MARK),
-    };
     let target = Target {
         token: token(),
-        rest: Some(rest),
+        rest: Some(rest_target(base)),
         api,
     };
     Client::new(Http::new(http).unwrap(), target, config)
+}
+
+fn rest_target(base: &Url) -> RestTarget {
+    RestTarget {
+        base: base.clone(),
+        repository: "owner/repo".to_owned(),
+        token: Secret::new(TOKEN_MARK),
+    }
+}
+
+/// A client of the REST API there, without a runtime token.
+pub fn rest_client(base: &Url) -> RestClient {
+    let http = Http::new(&HttpConfig::default()).unwrap();
+    RestClient::new(http, rest_target(base), quick())
 }
 
 /// A configuration with small parts and short waits, and limits that no healthy call reaches.
@@ -321,5 +331,16 @@ impl Source for Bytewise {
         let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         let text = self.content.get(range).ok_or(io::ErrorKind::NotFound)?;
         Ok(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+/// The waits that a client tells of.
+#[derive(Default)]
+pub struct Waits(pub Mutex<Vec<(Call, Duration, String)>>);
+
+impl Observer for Waits {
+    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
+        self.0.lock().unwrap().push((call, wait, why.to_owned()));
+        None
     }
 }

@@ -4,14 +4,14 @@ use std::{
     io,
     ops::Range,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use buildkit_gha::actions::{
-    Api, Call, Client, ClientConfig, Http, HttpConfig, Kind, Observer, Source, Target, WaitGuard,
+    Api, Call, Client, ClientConfig, Http, HttpConfig, Kind, Observer, Source, Target,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future::join};
@@ -19,21 +19,12 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     fake::{
-        Bytewise, Fake, Reply, client, client_over, quick, range, say, token, token_until, with,
+        Bytewise, Fake, Reply, Waits, client, client_over, quick, range, say, token, token_until,
+        with,
     },
     v1::reserve,
     v2::{healthy, method},
 };
-
-#[derive(Default)]
-struct Waits(Mutex<Vec<(Call, Duration, String)>>);
-
-impl Observer for Waits {
-    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
-        self.0.lock().unwrap().push((call, wait, why.to_owned()));
-        None
-    }
-}
 
 #[tokio::test]
 async fn passing_faults_are_tried_again_and_seen() {
@@ -66,7 +57,7 @@ async fn passing_faults_are_tried_again_and_seen() {
 }
 
 #[tokio::test]
-async fn one_budget_holds_for_all_clients_of_a_token_and_for_no_stranger() {
+async fn one_budget_holds_for_all_clients_of_a_token_and_for_no_other() {
     let busy = Fake::start(|_, n| match n {
         0 => with(429, &[("retry-after", "60")], r#"{"message":"slow down"}"#),
         _ => say(204, ""),

@@ -1,16 +1,20 @@
 //! Calls that were carried out and whose answers were lost: recognised, and not failures.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use buildkit_gha::actions::{Client, Kind, Reserved};
 use bytes::Bytes;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
-    fake::{Fake, Reply, SIGNATURE, Seen, range, say},
+    fake::{Fake, Reply, SIGNATURE, Seen, quick, range, say},
     v1, v2,
     v2::method,
 };
@@ -181,4 +185,29 @@ async fn keys_are_looked_up_in_their_order_in_one_call() {
     assert!(v1.line.contains("keys=k%23%2Ck&"), "{}", v1.line);
     let expected = json!({"key": "k#", "restore_keys": ["k#", "k"], "version": "v"});
     assert_eq!(v2.json(), expected);
+}
+
+/// A service that takes bytes and loses them again and again does not keep an export alive.
+#[tokio::test]
+async fn only_what_is_sent_for_the_first_time_puts_a_deadline_off() {
+    let arrived = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&arrived);
+    let fake = Fake::start(move |seen, _| {
+        if !seen.is("PATCH") {
+            return healthy_v1(seen);
+        }
+        log.lock().unwrap().push(Instant::now());
+        Reply::Lose
+    })
+    .await;
+    let client = fake.v1();
+    let end = Instant::now();
+    let deadline = client.while_moving(end, Duration::from_hours(1));
+    let reservation = v1::reserve(&client).await;
+    let part = client.upload_bytes(&reservation, Bytes::from_static(b"0123"));
+    assert_eq!(part.await.unwrap_err().kind, Kind::Transport);
+    let arrived = arrived.lock().unwrap();
+    assert_eq!(arrived.len(), 5);
+    assert!(deadline.end() > end);
+    assert!(deadline.end() - quick().no_progress <= arrived[0]);
 }

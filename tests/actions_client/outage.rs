@@ -1,81 +1,46 @@
 //! A service that cannot be reached costs one call its attempts, and all others nothing.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use buildkit_gha::actions::{Api, Call, Client, Http, HttpConfig, Kind, NoConnection, Target};
-use tokio::net::TcpListener;
-use tracing::{
-    Event,
-    field::{Field, Visit},
-    subscriber::DefaultGuard,
+use buildkit_gha::{
+    actions::{Api, Client, ClientConfig, Http, HttpConfig, Kind, NoConnection, Observer, Target},
+    lifecycle::{TaskGuard, Tasks},
 };
-use tracing_subscriber::{
-    Layer,
-    layer::{Context, SubscriberExt as _},
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 use url::Url;
 
-use crate::fake::{Fake, quick, say, token};
+use crate::fake::{Fake, Waits, quick, say, token};
 
 /// Attempts of one call.
 const ATTEMPTS: usize = 5;
 
-/// The requests that were sent, as the log tells: nobody else sees those to a closed port.
-#[derive(Clone, Default)]
-struct Calls(Arc<Mutex<Vec<String>>>);
-
-impl Calls {
-    /// Counts what this thread sends, as long as the guard is kept.
-    fn count(&self) -> DefaultGuard {
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
-    }
-
-    fn sent(&self, call: Call) -> usize {
-        let calls = self.0.lock().unwrap();
-        calls.iter().filter(|name| *name == call.name()).count()
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Calls {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        if fields.message == "call" {
-            self.0.lock().unwrap().push(fields.call);
-        }
-    }
-}
-
-#[derive(Default)]
-struct Fields {
-    message: String,
-    call: String,
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "call" {
-            value.clone_into(&mut self.call);
-        }
-    }
-}
-
 fn client(http: &Http, base: &Url) -> Client {
+    client_with(http, base, quick())
+}
+
+fn client_with(http: &Http, base: &Url, config: ClientConfig) -> Client {
     let target = Target {
         api: Api::V2(base.clone()),
         token: token(),
         rest: None,
     };
-    Client::new(http.clone(), target, quick())
+    Client::new(http.clone(), target, config)
+}
+
+/// A client whose waits between attempts are counted.
+fn observed(http: &Http, base: &Url, waits: &Arc<Waits>) -> Client {
+    let config = ClientConfig {
+        observer: Arc::clone(waits) as Arc<dyn Observer>,
+        ..quick()
+    };
+    client_with(http, base, config)
 }
 
 async fn lookup(client: &Client) -> Result<(), Kind> {
@@ -90,29 +55,69 @@ async fn closed_port() -> Url {
     format!("http://{address}/").parse().unwrap()
 }
 
+/// An https URL of a server that speaks no TLS, and counts the connections that are tried.
+struct PlainServer {
+    url: Url,
+    connections: Arc<AtomicUsize>,
+    _task: TaskGuard,
+}
+
+impl PlainServer {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        let serve = async move {
+            let mut answers = JoinSet::new();
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                answers.spawn(answer_plainly(socket));
+            }
+        };
+        Self {
+            url: url.parse().unwrap(),
+            connections,
+            _task: Tasks::default().spawn_guarded("plain server", serve),
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn answer_plainly(mut socket: TcpStream) -> std::io::Result<()> {
+    let mut hello = [0; 4096];
+    let _ = socket.read(&mut hello).await?;
+    socket.write_all(b"HTTP/1.1 400 no TLS\r\n\r\n").await?;
+    // A connection that is closed with bytes unread is reset, and the answer lost.
+    while socket.read(&mut hello).await? > 0 {}
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_refused_connection_is_remembered_for_all_clients() {
-    let calls = Calls::default();
-    let _counted = calls.count();
     let http = Http::new(&HttpConfig::default()).unwrap();
     let url = closed_port().await;
     let refused = Err(Kind::Unreachable(NoConnection::Refused));
-    let first = client(&http, &url);
-    assert_eq!(lookup(&first).await, refused);
-    assert_eq!(calls.sent(Call::Lookup), ATTEMPTS);
-    // Of all calls of the next build one is sent.
-    let next = client(&http, &url);
+    let waits = Arc::new(Waits::default());
+    let waited = || waits.0.lock().unwrap().len();
+    assert_eq!(lookup(&observed(&http, &url, &waits)).await, refused);
+    assert_eq!(waited(), ATTEMPTS - 1);
+    // No call of the next build is repeated.
+    let next = observed(&http, &url, &waits);
     for _ in 0..10 {
         let error = next.reserve("k", "v").await.unwrap_err();
         assert_eq!(error.kind, Kind::Unreachable(NoConnection::Refused));
         assert!(error.message.contains("Connection refused"), "{error}");
         assert_eq!(lookup(&next).await, refused);
     }
-    assert_eq!(calls.sent(Call::Lookup), ATTEMPTS);
-    assert_eq!(calls.sent(Call::Reserve), 1);
+    assert_eq!(waited(), ATTEMPTS - 1);
     // Bytes that were promised are worth all attempts.
     assert_eq!(lookup(&next.ignoring_outages()).await, refused);
-    assert_eq!(calls.sent(Call::Lookup), 2 * ATTEMPTS);
+    assert_eq!(waited(), 2 * (ATTEMPTS - 1));
     // Another service is another matter.
     let healthy = Fake::start(|_, _| say(200, r#"{"ok":false}"#)).await;
     assert_eq!(lookup(&client(&http, &healthy.base)).await, Ok(()));
@@ -139,28 +144,35 @@ async fn a_service_that_comes_back_is_found_by_the_probe_of_the_next_build() {
 
 #[tokio::test]
 async fn a_host_that_nobody_knows_is_asked_for_once() {
-    let calls = Calls::default();
-    let _counted = calls.count();
     let http = Http::new(&HttpConfig::default()).unwrap();
     let url = "http://cache.invalid/".parse().unwrap();
     let unknown = Err(Kind::Unreachable(NoConnection::UnknownHost));
-    assert_eq!(lookup(&client(&http, &url)).await, unknown);
-    assert_eq!(calls.sent(Call::Lookup), 1);
+    let waits = Arc::new(Waits::default());
+    assert_eq!(lookup(&observed(&http, &url, &waits)).await, unknown);
+    assert_eq!(waits.0.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn tls_that_cannot_be_agreed_on_is_tried_once() {
-    let calls = Calls::default();
-    let _counted = calls.count();
     let http = Http::new(&HttpConfig::default()).unwrap();
-    let plain = Fake::start(|_, _| say(204, "")).await;
-    let mut url = plain.base.clone();
-    url.set_scheme("https").unwrap();
-    let error = client(&http, &url).lookup("k", "v").await.unwrap_err();
+    let plain = PlainServer::start().await;
+    let first = client(&http, &plain.url).lookup("k", "v").await;
+    let error = first.unwrap_err();
     assert_eq!(error.kind, Kind::Unreachable(NoConnection::Tls));
     assert!(
         error.message.contains("should the URL begin with http://?"),
         "{error}"
     );
-    assert_eq!(calls.sent(Call::Lookup), 1);
+    assert_eq!(plain.connections(), 1);
+    // Of all calls of the next build one is sent.
+    let no_tls = Kind::Unreachable(NoConnection::Tls);
+    let next = client(&http, &plain.url);
+    for _ in 0..10 {
+        assert_eq!(next.reserve("k", "v").await.unwrap_err().kind, no_tls);
+        assert_eq!(lookup(&next).await, Err(no_tls.clone()));
+    }
+    assert_eq!(plain.connections(), 2);
+    let promised = next.ignoring_outages();
+    assert_eq!(lookup(&promised).await, Err(no_tls));
+    assert_eq!(plain.connections(), 2 + ATTEMPTS);
 }

@@ -1,4 +1,4 @@
-//! Nothing that opens a door is logged, at any level, by this program or the libraries below it.
+//! No token and no signed URL is logged, at any level, by this program or the libraries below it.
 
 use std::{
     io::{self, Write},

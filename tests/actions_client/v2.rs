@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
-    fake::{Bytewise, Fake, Reply, SIGNATURE, Seen, range, say},
+    fake::{Bytewise, Fake, Reply, SIGNATURE, Seen, range, rest_client, say},
     v1::reserve,
 };
 
@@ -177,7 +177,9 @@ async fn a_listing_takes_all_pages() {
         )
     })
     .await;
-    let caches = fake.v2().list("k-").await.unwrap();
+    // No runtime token is needed for it.
+    let rest = rest_client(&fake.base);
+    let caches = rest.list("k-").await.unwrap();
     assert_eq!(caches.len(), 150);
     assert_eq!(caches[149].key, "k-149");
     let [first, second] = &fake.seen()[..] else {

@@ -141,7 +141,7 @@ async fn a_wait_past_the_deadline_is_not_begun_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_the_line_holds_nobody_up() {
+async fn a_caller_that_gives_up_delays_no_other() {
     let limiter = unlimited();
     limiter.note_refused(Call::Reserve, Instant::now(), refusal(5));
     let priority = Priority::first();
@@ -230,7 +230,7 @@ async fn what_goes_first_passes_those_who_wait() {
     assert_eq!(index, Duration::ZERO);
 }
 
-/// A refusal that comes while callers wait is news for those whose time it takes.
+/// A refusal that comes while callers wait ends the waits that it makes too long.
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_told_when_a_longer_pause_makes_it_too_late() {
     let limiter = unlimited();
