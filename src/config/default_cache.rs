@@ -75,7 +75,7 @@ fn check(attrs: &DefaultCache, url: &Url) -> Result<(), String> {
         ..Overrides::default()
     };
     let parsed = attributes::parse(attrs, &overrides);
-    parsed.spec.map_err(|error| error.to_string())?;
+    parsed.attributes.map_err(|error| error.to_string())?;
     let ignored = parsed.ignored.iter().map(ToString::to_string);
     let unknown = parsed.unknown.iter();
     let unknown = unknown.map(|name| format!("{name} is not an attribute of type=gha"));

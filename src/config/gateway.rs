@@ -231,7 +231,7 @@ fn overrides(env: &Env, mistakes: &mut ConfigErrors) -> Overrides {
     let file = file.map(OperatorToken::File);
     let token = file.or(given.map(OperatorToken::Given));
     Overrides {
-        service: OperatorService::of(mistakes.url("BUILDKIT_GHA_URL", env), token),
+        service: OperatorService::new(mistakes.url("BUILDKIT_GHA_URL", env), token),
         github_api_url: mistakes.url("GITHUB_API_URL", env),
     }
 }
