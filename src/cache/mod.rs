@@ -24,7 +24,7 @@ pub mod attributes;
 mod blob;
 mod content_import;
 mod export;
-mod fetch;
+mod fetch_error;
 pub mod go_duration;
 pub mod graph;
 mod import;
@@ -49,10 +49,11 @@ mod unreachable;
 mod wait_rows;
 
 pub use crate::actions::{Budgets, PerMinute};
-pub use blob::{Blob, FetchError, Repair};
+pub use blob::Blob;
 pub use content_import::ContentImport;
 pub use export::{ExportJob, LayerError, Outcome};
-pub use import::ImportJob;
+pub use fetch_error::{Damage, FetchError, Remedy, Repair};
+pub use import::{ConfirmedLayer, ImportJob};
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
 pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
@@ -67,13 +68,14 @@ use crate::{
 };
 use attributes::Attributes;
 use export::{ExportLimits, ExportResources, IndexKeys, Lookups, Uploads};
+use import::ImportResources;
 use known_blobs::KnownBlobs;
 use spool::{Floor, Spool};
 use wait_rows::WaitRows;
 
 /// The cache of one process. A clone is the same cache.
 #[derive(Clone)]
-pub struct Cache(Arc<Shared>);
+pub struct Cache(Arc<Parts>);
 
 /// Bytes on disk between two sides, in whole pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,8 +86,8 @@ pub struct Usage {
     pub imports: u64,
 }
 
-/// What all jobs share.
-struct Shared {
+/// What all jobs share. Only `Cache` sees it: a job gets what it needs.
+struct Parts {
     settings: Settings,
     http: Http,
     tasks: Tasks,
@@ -103,22 +105,14 @@ struct Shared {
     ranges: AdaptiveConcurrency,
 }
 
-impl Shared {
-    /// A blob was looked for in vain, or cannot be used: nothing that was known before proves it.
-    fn disprove(&self, identity: &Identity, digest: Digest) {
-        self.proofs.revoke(identity, digest);
-        self.listings.forget(identity, digest);
-    }
-}
-
 impl Cache {
     /// Makes the spool directory if it is not there, and tries it.
     pub fn new(settings: Settings, http: Http, tasks: Tasks) -> io::Result<Self> {
         let dir = &settings.spool_dir;
         spool::prepare(dir)?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Parts {
             exports: Spool::new(dir.clone(), settings.export_spool_bytes)
-                .leaving(Floor::of(settings.spool_free)),
+                .leaving(Floor::from_setting(settings.spool_free)),
             imports: Spool::new(dir.clone(), settings.import_spool_bytes),
             proofs: Arc::new(proof::Proofs::new(settings.proof_age)),
             abandoned: Arc::default(),
@@ -157,13 +151,19 @@ impl Cache {
                 scopes: ScopeNames::from_token(client.token()),
             });
         }
-        let cache = Arc::clone(&self.0);
+        let resources = ImportResources {
+            tasks: self.0.tasks.clone(),
+            spool: self.0.imports.clone(),
+            proofs: Arc::clone(&self.0.proofs),
+            delivered: Arc::clone(&self.0.delivered),
+            listings: Arc::clone(&self.0.listings),
+            quarantine: Arc::clone(&self.0.quarantine),
+            downloads: Arc::clone(&self.0.fetches),
+            ranges: self.0.ranges.clone(),
+        };
+        let settings = &self.0.settings;
         Ok(ImportJob::new(
-            cache,
-            client,
-            attributes,
-            key::version(),
-            reporter,
+            resources, settings, client, attributes, reporter,
         ))
     }
 

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 
 use super::endpoint::{Backend, Body, Failure, Found, Object, Readable};
 use crate::{
-    cache::{Blob, FetchError, ImportJob, Relay, RelayError},
-    digest::Digest,
+    cache::{Blob, ConfirmedLayer, FetchError, ImportJob, Relay, RelayError},
     protocol::key,
 };
 
@@ -33,11 +32,7 @@ impl Backend for Import {
 impl Import {
     async fn find(&self, key: &str) -> Option<Found> {
         let object: Arc<dyn Object> = if let Some(digest) = key::blob_digest(key) {
-            self.0.confirm(digest).await?;
-            Arc::new(Layer {
-                job: Arc::clone(&self.0),
-                digest,
-            })
+            Arc::new(self.0.confirm(digest).await?)
         } else if let Some(signature) = self.0.signature(key) {
             Arc::new(signature)
         } else {
@@ -73,16 +68,11 @@ impl Object for Index {
     }
 }
 
-/// A layer that was promised; it is fetched when it is asked for.
-struct Layer {
-    job: Arc<ImportJob>,
-    digest: Digest,
-}
-
+/// A layer is fetched when it is asked for.
 #[async_trait]
-impl Object for Layer {
+impl Object for ConfirmedLayer {
     async fn open(&self) -> Result<Box<dyn Readable>, Failure> {
-        Ok(Box::new(self.job.fetch(self.digest).await?))
+        Ok(Box::new(ConfirmedLayer::open(self).await?))
     }
 }
 

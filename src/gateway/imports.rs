@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cache::{
-        Event, ImportJob, Refused,
+        ContentImport, Event, ImportJob, Refused,
         attributes::{self, Attributes},
     },
     config::ImportTransport,
@@ -99,7 +99,7 @@ impl BuildInterceptor {
     /// must be told the manifest's digest, so the indexes are waited for here.
     async fn over_content(&self, build: &Build, entry: &Entry, job: &Arc<ImportJob>) -> Vec<Entry> {
         self.wait_for_index(build, &[job]).await;
-        let host = job.content_host().await;
+        let host = Arc::new(ContentImport::new(job).await);
         let key = attributes::canonical(&entry.attrs);
         let store = Digest::of(format!("{}-import-{key}", build.reference)).hex();
         let entries = (host.manifests().iter())

@@ -170,7 +170,7 @@ impl IndexWriter {
         let uploading = self.tracker.uploading();
         let layers = if uploading == 1 { "layer" } else { "layers" };
         let name = format!("waiting for {uploading} {layers} to be confirmed");
-        let _shown = (uploading > 0).then(|| WaitRow::begin(&self.reporter, name));
+        let _shown = (uploading > 0).then(|| WaitRow::new(&self.reporter, name));
         self.tracker.settle(&self.schedule.times().uploads).await
     }
 

@@ -33,8 +33,8 @@ pub(in crate::cache) enum Floor {
 }
 
 impl Floor {
-    /// What an operator has said, or the usual one.
-    pub fn of(bytes: Option<u64>) -> Self {
+    /// The floor of this many bytes, or the usual one.
+    pub fn from_setting(bytes: Option<u64>) -> Self {
         bytes.map_or(Self::Usual, Self::Bytes)
     }
 
