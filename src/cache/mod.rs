@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `attributes`, `index_format`, `manifest`, `graph` | formats, without I/O: attributes, the index, its graph |
 //! | `export` | a layer on its way out: `layer`, `upload`, `layer_tracker`; `index_writer` writes the index |
-//! | `import` | `load` the indexes, `confirm` layers; `fetch` and verify them into a `blob` |
+//! | `import` | load the indexes, confirm layers; download and verify them into a `blob`, or a `fetch_error` |
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
 //! | `proof`, `listing`, `quarantine`, `known_blobs` | what is known to be there, and what must not be used |
 //! | `repair` | what is done about damaged entries |
@@ -52,7 +52,7 @@ pub use crate::actions::{Budgets, PerMinute};
 pub use blob::Blob;
 pub use content_import::ContentImport;
 pub use export::{ExportJob, LayerError, Outcome};
-pub use fetch_error::{Damage, FetchError, Remedy, Repair};
+pub use fetch_error::{FetchError, Repair};
 pub use import::{ConfirmedLayer, ImportJob};
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
@@ -112,7 +112,7 @@ impl Cache {
         spool::prepare(dir)?;
         Ok(Self(Arc::new(Parts {
             exports: Spool::new(dir.clone(), settings.export_spool_bytes)
-                .leaving(Floor::from_setting(settings.spool_free)),
+                .with_floor(Floor::from_setting(settings.spool_free)),
             imports: Spool::new(dir.clone(), settings.import_spool_bytes),
             proofs: Arc::new(proof::Proofs::new(settings.proof_age)),
             abandoned: Arc::default(),

@@ -15,7 +15,7 @@ use crate::{
     lossy::Fault,
 };
 
-/// Larger than what a promise reads at once.
+/// Larger than what is read to confirm a layer.
 const LAYER: usize = 300 << 10;
 
 const API: &str = "POST /twirp";
@@ -102,7 +102,7 @@ async fn an_old_listing_is_no_proof() {
     assert!(calls >= 10, "{calls}");
 }
 
-/// What was listed may have been deleted since, and a build fails over a layer that was promised.
+/// What was listed may have been deleted since, and a build fails over a layer that was confirmed.
 #[tokio::test]
 async fn an_import_looks_every_layer_up_whatever_was_listed() {
     let mut bed = Bed::new(Speaks::V2).await;

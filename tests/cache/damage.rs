@@ -33,15 +33,15 @@ async fn damaged(speaks: Speaks) -> (Bed, Build) {
 }
 
 async fn found_damaged(job: &ImportJob, digest: Digest) -> (String, Repair, String) {
-    assert_eq!(size(&job, digest).await, Some(LARGE as u64));
-    let Err(error) = fetch(&job, digest).await else {
+    assert_eq!(size(job, digest).await, Some(LARGE as u64));
+    let Err(error) = fetch(job, digest).await else {
         panic!("damaged bytes were served")
     };
     let text = error.to_string();
     let FetchError::Damaged { key, repair, .. } = error else {
         panic!("{error}")
     };
-    assert_eq!(size(&job, digest).await, None, "denied from then on");
+    assert_eq!(size(job, digest).await, None, "denied from then on");
     (key, repair, text)
 }
 
@@ -320,7 +320,7 @@ async fn a_layer_without_room_to_keep_it_is_probed_and_said_so() {
 }
 
 #[tokio::test]
-async fn small_damage_is_found_before_the_promise() {
+async fn small_damage_is_found_before_a_layer_is_confirmed() {
     let mut bed = Bed::new(Speaks::V1).await;
     let build = build();
     build.export(&bed.export("a")).await;

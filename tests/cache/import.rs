@@ -1,4 +1,4 @@
-//! What an import promises and serves, and what it never does.
+//! What an import confirms and serves, and what it never does.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ async fn an_import_gives_back_what_was_exported_over_v2() {
 }
 
 #[tokio::test]
-async fn a_promise_proves_the_layer_for_the_next_export() {
+async fn a_confirmed_layer_is_proven_for_the_next_export() {
     let mut bed = Bed::new(Speaks::V2).await;
     let build = build();
     build.export(&bed.export("a")).await;
@@ -113,7 +113,7 @@ async fn an_ended_build_keeps_no_content_and_still_serves_its_layers() {
     assert!(bed.way.count("GET /blobs/") > reads + 2);
 }
 
-/// `timeout` is for calls that fail. A layer that was promised is fetched for as long as it moves:
+/// `timeout` is for calls that fail. A layer that was confirmed is fetched for as long as it moves:
 /// BuildKit fails the build that does not get it.
 #[tokio::test]
 async fn a_fetch_may_take_longer_than_the_timeout() {
