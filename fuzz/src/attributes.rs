@@ -25,26 +25,26 @@ pub fn body(data: &[u8]) {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let parsed = attributes::parse(&attrs, &Overrides::default());
-    match parsed.spec {
-        Ok(spec) => is_safe_to_send_on(&spec),
+    match parsed.attributes {
+        Ok(attributes) => is_safe_to_send_on(&attributes),
         Err(error) => assert!(!error.mistakes.is_empty() && !error.to_string().is_empty()),
     }
 }
 
-fn is_safe_to_send_on(spec: &attributes::Attributes) {
-    let index = IndexKey::new(&spec.scope, "refs/heads/main", true);
+fn is_safe_to_send_on(entry: &attributes::Attributes) {
+    let index = IndexKey::new(&entry.scope, "refs/heads/main", true);
     let longest = index.entry(u64::MAX);
     assert!(longest.chars().count() <= MAX_KEY_CHARS, "{longest}");
     assert!(!longest.contains(','), "v1 sends keys as a list");
 
     let url = Url::parse("http://127.0.0.1:1/handle/").expect("a URL");
     let token = Secret::new("the gateway's own");
-    let sent = attributes::loopback_import_attrs(spec, &url, &token);
+    let sent = attributes::loopback_import_attrs(entry, &url, &token);
     assert_eq!(
         sent.get(name::TOKEN).map(String::as_str),
         Some(token.expose())
     );
     for form in [ManifestForm::Image, ManifestForm::DockerList] {
-        assert!(!attributes::local_export_attrs(spec, "dest", form).contains_key(name::TOKEN));
+        assert!(!attributes::local_export_attrs(entry, "dest", form).contains_key(name::TOKEN));
     }
 }

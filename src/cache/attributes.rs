@@ -11,12 +11,11 @@ mod attrs;
 mod operator;
 mod read;
 
-pub use attrs::{
-    ManifestForm, STORE_PREFIX, canonical, local_export_attrs, local_import_attrs,
-    loopback_export_attrs, loopback_import_attrs, store_id,
-};
-pub use operator::{OperatorService, OperatorToken, Overrides, TokenFileError};
-pub use read::{go_bool, parse};
+pub use attrs::{ManifestForm, local_export_attrs, loopback_import_attrs};
+pub(crate) use attrs::{canonical, local_import_attrs, loopback_export_attrs, store_id};
+pub use operator::{OperatorService, OperatorToken, Overrides};
+pub(crate) use read::go_bool;
+pub use read::parse;
 
 use crate::{
     actions::{Api, RestTarget},
@@ -45,13 +44,13 @@ pub mod name {
 }
 
 /// BuildKit's default `scope`.
-pub const DEFAULT_SCOPE: &str = "buildkit";
+const DEFAULT_SCOPE: &str = "buildkit";
 
 /// BuildKit's default `timeout`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Where GitHub's REST API is when nothing else is said.
-pub const DEFAULT_GITHUB_API_URL: &str = "https://api.github.com/";
+const DEFAULT_GITHUB_API_URL: &str = "https://api.github.com/";
 
 /// Which results an export holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,7 +72,7 @@ impl Mode {
     }
 }
 
-/// How much of a layer an import looks at before it promises it.
+/// How much of a layer an import looks at before it confirms it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verify {
     /// That it is there, can be read and has the right size.
@@ -102,7 +101,7 @@ pub struct Attributes {
     pub github_api_url: Url,
     /// The time that a whole export or import may take.
     pub timeout: Duration,
-    /// How layers are checked before an import promises them; an attribute of our own.
+    /// How layers are checked before an import confirms them; an attribute of our own.
     pub import_verify: Verify,
     /// What the user wrote, if anything: only an explicit `false` makes a fault fatal.
     pub ignore_error: Option<bool>,
@@ -130,7 +129,7 @@ impl Attributes {
 #[derive(Debug)]
 pub struct Parsed {
     /// The entry, or every mistake in it.
-    pub spec: Result<Attributes, AttributesError>,
+    pub attributes: Result<Attributes, AttributesError>,
     /// Attributes that nobody here knows, in order. BuildKit ignores them silently.
     pub unknown: Vec<String>,
     /// Values that cannot be used and that BuildKit overlooks: the entry is used with the default instead.

@@ -116,14 +116,13 @@ async fn confirm_all(job: &ImportJob) -> (HashMap<Digest, ConfirmedLayer>, HashS
 #[async_trait]
 impl Host for ContentImport {
     async fn info(&self, digest: Digest) -> Result<ContentInfo, Error> {
-        let size = match self.documents.get(&digest) {
-            Some(document) => Some(document.len() as u64),
-            None => {
-                let layer = self.layers.get(&digest);
-                let layer = layer.filter(|layer| layer.is_usable());
-                layer.map(ConfirmedLayer::size)
-            }
-        };
+        let document = self.documents.get(&digest);
+        let size = document.map(|document| document.len() as u64);
+        let size = size.or_else(|| {
+            let layer = self.layers.get(&digest);
+            let layer = layer.filter(|layer| layer.is_usable());
+            layer.map(ConfirmedLayer::size)
+        });
         Ok(ContentInfo {
             digest,
             size: size.ok_or_else(|| Error::NotFound(digest.to_string()))?,

@@ -115,7 +115,7 @@ pub enum Damage {
     OtherContent(Digest),
     /// The service answers for the entry, and not with its bytes.
     #[error(transparent)]
-    NoContent(actions::Error),
+    NoContent(Box<actions::Error>),
 }
 
 /// What a user can do so that no build relies on a layer that cannot be had.

@@ -72,10 +72,13 @@ pub fn without(
 
 /// What it saves to have a blob: its size and that of all layers upon it, which are worth nothing
 /// without it. So a layer is worth more than those upon it.
-pub fn savings(config: &CacheConfig) -> Result<HashMap<Digest, u64>, IndexError> {
+pub(super) fn savings(config: &CacheConfig) -> Result<HashMap<Digest, u64>, IndexError> {
     config.check()?;
     let size = |layer: &Layer| {
-        let size = layer.annotations.as_ref().map_or(0, |known| known.size);
+        let size = layer
+            .annotations
+            .as_ref()
+            .map_or(0, |annotations| annotations.size);
         u64::try_from(size).unwrap_or(0)
     };
     let mut saved: Vec<u64> = config.layers.iter().map(size).collect();

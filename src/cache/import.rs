@@ -81,10 +81,10 @@ impl ImportJob {
         let confirmer = assembly.confirmer(&downloader);
         let prefetcher = Arc::new(assembly.prefetcher(&downloader));
         let fetcher = assembly.fetcher(downloader, Arc::clone(&prefetcher));
-        let (loader, catalog) = (assembly.loader(), Arc::clone(&assembly.catalog));
+        let (index_loader, catalog) = (assembly.loader(), Arc::clone(&assembly.catalog));
         let (done, loaded) = watch::channel(false);
         let task = tasks.spawn_guarded("load indexes", async move {
-            loader.load(&catalog).await;
+            index_loader.load(&catalog).await;
             done.send_replace(true);
         });
         Arc::new(Self {
@@ -108,12 +108,12 @@ impl ImportJob {
     }
 
     /// The token of the import.
-    pub fn token(&self) -> &Token {
+    pub(crate) fn token(&self) -> &Token {
         self.client.token()
     }
 
     /// The scopes of the token, in its order.
-    pub fn scopes(&self) -> &[Scope] {
+    pub(crate) fn scopes(&self) -> &[Scope] {
         self.client.token().scopes()
     }
 
@@ -134,7 +134,7 @@ impl ImportJob {
         Some(ConfirmedLayer::new(layer, Arc::clone(&self.fetcher)))
     }
 
-    /// Tells people that something was lost.
+    /// Warns people of something that is not used.
     pub(super) fn warn(&self, short: &str, detail: String) {
         self.reporter.report(Event::warning(short, detail));
     }

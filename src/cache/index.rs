@@ -38,14 +38,14 @@ pub(super) struct Newest {
 }
 
 impl Newest {
-    /// The index, for whom only its bytes are of use.
-    pub fn readable(self) -> Result<LoadedIndex, actions::Error> {
+    /// The index, for callers to whom only its bytes are of use.
+    pub fn into_index(self) -> Result<LoadedIndex, actions::Error> {
         let Self { key, body } = self;
         Ok(LoadedIndex { key, raw: body? })
     }
 }
 
-/// The newest index under `key`. One whose bytes cannot be had still tells the next number.
+/// The newest index under `key`. One whose bytes cannot be had still shows the next number.
 pub(super) async fn newest(
     client: &Client,
     key: &IndexKey,

@@ -43,16 +43,16 @@ mod check;
 mod time;
 mod usable;
 
-pub use check::{IndexError, MAX_BYTES, MAX_ELEMENTS, MAX_LAYERS, MAX_LINKS, MAX_RECORDS, parse};
+pub(crate) use check::MAX_BYTES;
+pub use check::{IndexError, parse};
 pub(super) use check::{layer_order, record_order};
 pub use time::{InvalidTime, Time};
-pub use usable::MAX_COST;
 
 /// The parent of a layer that has none.
 pub const NO_PARENT: i64 = -1;
 
 /// The media type of a cache-config record.
-pub const MEDIA_TYPE: &str = "application/vnd.buildkit.cacheconfig.v0";
+pub(crate) const MEDIA_TYPE: &str = "application/vnd.buildkit.cacheconfig.v0";
 
 /// All that one index holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,13 +27,13 @@ use super::index_format::{self, Annotations, CacheConfig, IndexError, Time};
 use crate::digest::Digest;
 
 /// The media type of the manifest that we ask BuildKit for and write ourselves.
-pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// One descriptor has about 350 bytes, so this is room for as many layers as an index may have.
-pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
+const MAX_MANIFEST_BYTES: usize = 64 << 20;
 
 /// BuildKit's `local` importer reads no manifest and no config larger than this.
-pub const LOCAL_IMPORT_LIMIT: usize = 1 << 20;
+pub(super) const LOCAL_IMPORT_LIMIT: usize = 1 << 20;
 
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 const CREATED_AT: &str = "buildkit/createdat";
@@ -158,7 +158,7 @@ impl Manifest {
                 let (configs, mut layers): (Vec<_>, Vec<_>) =
                     document.manifests.into_iter().partition(is_config);
                 if document.media_type == LIST_TYPE {
-                    layers.iter_mut().for_each(name_as_oci_does);
+                    layers.iter_mut().for_each(use_oci_media_type);
                 }
                 (configs.into_iter().next_back(), layers)
             }
@@ -253,7 +253,7 @@ impl LocalCache {
     }
 
     /// False if BuildKit would refuse to read one of the two.
-    pub fn fits_local_import(&self) -> bool {
+    pub(super) fn fits_local_import(&self) -> bool {
         self.manifest.len().max(self.config.len()) <= LOCAL_IMPORT_LIMIT
     }
 }
@@ -262,7 +262,7 @@ fn media_type(what: String, media_type: String) -> ManifestError {
     ManifestError::MediaType { what, media_type }
 }
 
-fn name_as_oci_does(layer: &mut Descriptor) {
+fn use_oci_media_type(layer: &mut Descriptor) {
     for (docker, oci) in DOCKER_LAYERS {
         match layer.media_type.strip_prefix(docker) {
             Some("") => oci.clone_into(&mut layer.media_type),
@@ -298,21 +298,24 @@ fn annotations(descriptor: &Descriptor) -> Result<Annotations, ManifestError> {
     })
 }
 
-fn descriptor(blob: Digest, known: Option<Annotations>) -> Result<Descriptor, ManifestError> {
+fn descriptor(blob: Digest, described: Option<Annotations>) -> Result<Descriptor, ManifestError> {
     let unusable = |annotation| ManifestError::Annotation {
         layer: blob,
         annotation,
     };
-    let known = known.ok_or(unusable("annotations"))?;
-    let diff_id = known.diff_id.ok_or(unusable("diffID"))?;
+    let described = described.ok_or(unusable("annotations"))?;
+    let diff_id = described.diff_id.ok_or(unusable("diffID"))?;
     let mut annotations = BTreeMap::from([(UNCOMPRESSED.to_owned(), diff_id.to_string())]);
-    if !known.created_at.is_zero() {
-        annotations.insert(CREATED_AT.to_owned(), known.created_at.as_str().to_owned());
+    if !described.created_at.is_zero() {
+        annotations.insert(
+            CREATED_AT.to_owned(),
+            described.created_at.as_str().to_owned(),
+        );
     }
     Ok(Descriptor {
-        media_type: known.media_type,
+        media_type: described.media_type,
         digest: blob,
-        size: known.size,
+        size: described.size,
         annotations,
     })
 }

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `attributes`, `index_format`, `manifest`, `graph` | formats, without I/O: attributes, the index, its graph |
 //! | `export` | a layer on its way out: `layer`, `upload`, `layer_tracker`; `index_writer` writes the index |
-//! | `import` | `load` the indexes, `confirm` layers; `fetch` and verify them into a `blob` |
+//! | `import` | load the indexes, confirm layers; download and verify them into a `blob`, or a `fetch_error` |
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
 //! | `proof`, `listing`, `quarantine`, `known_blobs` | what is known to be there, and what must not be used |
 //! | `repair` | what is done about damaged entries |
@@ -53,7 +53,7 @@ pub use blob::Blob;
 pub use config::Config;
 pub use content_import::ContentImport;
 pub use export::{ExportJob, LayerError, Outcome};
-pub use fetch_error::{Damage, FetchError, Remedy, Repair};
+pub use fetch_error::{FetchError, Repair};
 pub use import::{ConfirmedLayer, ImportJob};
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
@@ -75,7 +75,7 @@ use wait_rows::WaitRows;
 
 /// The cache of one process. A clone is the same cache.
 #[derive(Clone)]
-pub struct Cache(Arc<Shared>);
+pub struct Cache(Arc<Parts>);
 
 /// Bytes on disk between two sides, in whole pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,8 +86,8 @@ pub struct Usage {
     pub imports: u64,
 }
 
-/// What all jobs share.
-struct Shared {
+/// What all jobs share. Only `Cache` sees it: a job gets what it needs.
+struct Parts {
     settings: Config,
     http: Http,
     tasks: Tasks,
@@ -110,9 +110,9 @@ impl Cache {
     /// nothing is left even after a crash.
     pub fn new(spool_dir: PathBuf, settings: Config, http: Http, tasks: Tasks) -> io::Result<Self> {
         spool::prepare(&spool_dir)?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Parts {
             exports: Spool::new(spool_dir.clone(), settings.export_spool_bytes)
-                .leaving(Floor::from_setting(settings.spool_free)),
+                .with_floor(Floor::from_setting(settings.spool_free)),
             imports: Spool::new(spool_dir, settings.import_spool_bytes),
             proofs: Arc::new(proof::Proofs::new(settings.proof_age)),
             abandoned: Arc::default(),

@@ -14,7 +14,7 @@ use crate::{actions::Identity, digest::Digest};
 /// Entries that are kept at once; each was a failed build or a warning.
 const MAX_ENTRIES: usize = 10_000;
 
-/// How long an entry that could not be read is not promised again. It may be whole and its
+/// How long an entry that could not be read is not used again. It may be whole and its
 /// service down, so this ends by itself; long enough that the build which failed over it can be
 /// run again.
 const UNREADABLE_FOR: Duration = Duration::from_mins(10);

@@ -50,12 +50,10 @@ impl Event {
     }
 }
 
-/// The state of one transfer. The first event of an `id` begins it.
+/// The state of one transfer. The first event of a `name` begins it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// The same in all events of one transfer.
-    pub id: String,
-    /// What is transferred, for people: "uploading sha256:…".
+    /// What is transferred, for people: "uploading sha256:…". The same in all events of one transfer.
     pub name: String,
     /// Bytes that the remote has confirmed.
     pub current: u64,
@@ -109,7 +107,7 @@ pub struct ScopeNames(Vec<String>);
 
 impl ScopeNames {
     /// The scopes of a token.
-    pub fn from_token(token: &Token) -> Self {
+    pub(super) fn from_token(token: &Token) -> Self {
         let named = token.scopes().iter().map(|scope| {
             let may = match (scope.permission.readable(), scope.permission.writable()) {
                 (true, true) => "read and write",
@@ -143,7 +141,6 @@ impl TransferProgress {
     /// Begins to show a transfer of `total` bytes: "`doing` `digest`".
     pub fn new(reporter: &Arc<dyn Reporter>, doing: &str, digest: Digest, total: u64) -> Arc<Self> {
         let now = Transfer {
-            id: digest.to_string(),
             name: format!("{doing} {digest}"),
             current: 0,
             total,

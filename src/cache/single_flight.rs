@@ -23,16 +23,16 @@ impl<K, T: Clone> Default for SingleFlight<K, T> {
 impl<K: Eq + Hash, T: Clone> SingleFlight<K, T> {
     /// The future of `key`: the one that somebody holds, else the one that `start` makes.
     pub fn join(&self, key: K, start: impl FnOnce() -> BoxFuture<'static, T>) -> SharedFuture<T> {
-        let mut flights = self.0.lock();
-        if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
-            return flight;
+        let mut futures = self.0.lock();
+        if let Some(future) = futures.get(&key).and_then(WeakShared::upgrade) {
+            return future;
         }
-        flights.retain(|_, flight| flight.upgrade().is_some());
-        let flight = start().shared();
-        if let Some(weak) = flight.downgrade() {
-            flights.insert(key, weak);
+        futures.retain(|_, future| future.upgrade().is_some());
+        let future = start().shared();
+        if let Some(weak) = future.downgrade() {
+            futures.insert(key, weak);
         }
-        flight
+        future
     }
 }
 
@@ -47,36 +47,36 @@ mod tests {
 
     #[tokio::test]
     async fn holders_share_and_the_last_one_ends_it() {
-        let flights = SingleFlight::<u8, u32>::default();
+        let futures = SingleFlight::<u8, u32>::default();
         let started = Arc::new(AtomicU32::new(0));
         let start = || {
             let started = Arc::clone(&started);
             async move { started.fetch_add(1, Ordering::Relaxed) + 1 }.boxed()
         };
-        let first = flights.join(1, start);
-        let second = flights.join(1, start);
+        let first = futures.join(1, start);
+        let second = futures.join(1, start);
         assert_eq!((first.clone().await, second.await), (1, 1));
         // Done, but still held: shared as it is.
-        assert_eq!(flights.join(1, start).await, 1);
+        assert_eq!(futures.join(1, start).await, 1);
         drop(first);
-        assert_eq!(flights.join(1, start).await, 2);
+        assert_eq!(futures.join(1, start).await, 2);
     }
 
     #[tokio::test]
     async fn what_nobody_awaits_is_dropped() {
-        let flights = SingleFlight::<u8, ()>::default();
+        let futures = SingleFlight::<u8, ()>::default();
         let held = Arc::new(());
         let inside = Arc::clone(&held);
-        let mut flight = flights.join(1, || {
+        let mut future = futures.join(1, || {
             async move {
                 std::future::pending::<()>().await;
                 drop(inside);
             }
             .boxed()
         });
-        assert!((&mut flight).now_or_never().is_none());
+        assert!((&mut future).now_or_never().is_none());
         assert_eq!(Arc::strong_count(&held), 2);
-        drop(flight);
+        drop(future);
         assert_eq!(Arc::strong_count(&held), 1);
     }
 }

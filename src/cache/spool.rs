@@ -105,7 +105,7 @@ struct Shared {
     stuck: AtomicBool,
     released: Notify,
     /// How often bytes came or went, or room was given back.
-    moved: AtomicU64,
+    activity: AtomicU64,
 }
 
 impl Spool {
@@ -123,12 +123,12 @@ impl Spool {
             reclaimable: reclaim::ReclaimableFiles::default(),
             stuck: AtomicBool::new(false),
             released: Notify::new(),
-            moved: AtomicU64::new(0),
+            activity: AtomicU64::new(0),
         }))
     }
 
     /// The same spool, which leaves this much free on its disk.
-    pub fn leaving(self, floor: Floor) -> Self {
+    pub fn with_floor(self, floor: Floor) -> Self {
         *self.0.floor.lock() = floor;
         self
     }
@@ -139,8 +139,8 @@ impl Spool {
     }
 
     /// A number that changes whenever something moves in the spool.
-    pub fn moved(&self) -> u64 {
-        self.0.moved.load(Ordering::Relaxed)
+    pub fn activity(&self) -> u64 {
+        self.0.activity.load(Ordering::Relaxed)
     }
 
     /// Bytes that are in use, in whole pages.
@@ -169,24 +169,23 @@ impl Spool {
     pub async fn create(&self, size: u64) -> Result<SpoolFile, SpoolError> {
         loop {
             let released = self.0.released.notified();
-            let room = self.room(size).await?;
-            match self.file(room, size).await {
+            let pages = self.acquire(size).await?;
+            match self.file(pages, size).await {
                 Err(SpoolError::Io(error)) if disk::is_full(&error) => {
                     // Either way it is time to look again.
-                    let _ = tokio::time::timeout(LOOK_AGAIN, released).await;
+                    let _ = timeout(LOOK_AGAIN, released).await;
                 }
                 done => return done,
             }
         }
     }
 
-    /// As [`Spool::create`], but waits for room no longer than `wait`, and not for a full disk.
-    /// Where somebody has waited in vain the next ones do not wait at all, until room is given
-    /// back: each wait holds up builds that have nothing to do with it.
-    /// Before that, what uploads have confirmed is given back.
+    /// As [`Spool::create`], but takes back what uploads have confirmed, waits for room no longer than
+    /// `wait`, and not for a full disk. Where somebody has waited in vain the next ones do not wait at
+    /// all, until room is given back: each wait holds up builds that have nothing to do with it.
     pub async fn create_within(&self, size: u64, wait: Duration) -> Result<SpoolFile, SpoolError> {
-        if let Ok(Ok(room)) = timeout(Duration::ZERO, self.room(size)).await {
-            match self.file(room, size).await {
+        if let Ok(Ok(pages)) = timeout(Duration::ZERO, self.acquire(size)).await {
+            match self.file(pages, size).await {
                 Err(SpoolError::Floor { .. }) if self.reclaim().await => {}
                 Err(SpoolError::Io(error)) if disk::is_full(&error) && self.reclaim().await => {}
                 done => return done,
@@ -200,20 +199,20 @@ impl Spool {
         } else {
             wait
         };
-        let Ok(room) = tokio::time::timeout(wait, self.room(size)).await else {
+        let Ok(pages) = timeout(wait, self.acquire(size)).await else {
             stuck.store(true, Ordering::Relaxed);
             return Err(self.full());
         };
-        self.file(room?, size).await
+        self.file(pages?, size).await
     }
 
-    async fn room(&self, size: u64) -> Result<OwnedSemaphorePermit, SpoolError> {
+    async fn acquire(&self, size: u64) -> Result<OwnedSemaphorePermit, SpoolError> {
         let pages = self.pages_of(size)?;
-        let room = Arc::clone(&self.0.pages).acquire_many_owned(pages).await;
-        Ok(room.expect("the semaphore is never closed"))
+        let pages = Arc::clone(&self.0.pages).acquire_many_owned(pages).await;
+        Ok(pages.expect("the semaphore is never closed"))
     }
 
-    async fn file(&self, room: OwnedSemaphorePermit, size: u64) -> Result<SpoolFile, SpoolError> {
+    async fn file(&self, pages: OwnedSemaphorePermit, size: u64) -> Result<SpoolFile, SpoolError> {
         let spool = Arc::clone(&self.0);
         let file = run_blocking(move || {
             let floor = spool.floor.lock();
@@ -223,7 +222,7 @@ impl Spool {
         let file = file.await?;
         Ok(SpoolFile {
             file: Arc::new(file),
-            room: Mutex::new(room),
+            pages: Mutex::new(pages),
             confirmed_ranges: Mutex::default(),
             release: Release(self.clone()),
         })
@@ -238,11 +237,11 @@ impl Spool {
         u32::try_from(size.div_ceil(PAGE)).map_err(|_| too_large)
     }
 
-    fn touch(&self) {
-        self.0.moved.fetch_add(1, Ordering::Relaxed);
+    fn note_activity(&self) {
+        self.0.activity.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The error of who found no room.
+    /// The error where others have all the room.
     pub fn full(&self) -> SpoolError {
         SpoolError::Full {
             capacity: self.0.capacity,
@@ -256,7 +255,7 @@ impl Shared {
         if matches!(floor, Floor::Bytes(0)) {
             return Ok(());
         }
-        let (free, floor) = floor.look(&self.dir)?;
+        let (free, floor) = floor.measure(&self.dir)?;
         if free.saturating_sub(size) < floor {
             let dir = self.dir.clone();
             return Err(SpoolError::Floor {
@@ -274,7 +273,8 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct SpoolFile {
     file: Arc<File>,
-    room: Mutex<OwnedSemaphorePermit>,
+    /// Its share of the budget.
+    pages: Mutex<OwnedSemaphorePermit>,
     confirmed_ranges: Mutex<reclaim::ConfirmedRanges>,
     /// Declared last: it says that the room is free, which it must be by then.
     release: Release,
@@ -287,7 +287,7 @@ struct Release(Spool);
 impl Drop for Release {
     fn drop(&mut self) {
         let Spool(spool) = &self.0;
-        self.0.touch();
+        self.0.note_activity();
         spool.stuck.store(false, Ordering::Relaxed);
         spool.released.notify_waiters();
     }
@@ -297,7 +297,7 @@ impl SpoolFile {
     /// Writes `data` at `offset`. Room that was not asked for at creation is taken now, or the
     /// spool is full: a writer in the middle of a file does not wait.
     pub async fn write_at(&self, offset: u64, data: Bytes) -> Result<(), SpoolError> {
-        let grows = self.make_room(offset.saturating_add(data.len() as u64))?;
+        let grows = self.grow_to(offset.saturating_add(data.len() as u64))?;
         let file = Arc::clone(&self.file);
         let spool = Arc::clone(&self.release.0.0);
         run_blocking(move || {
@@ -312,7 +312,7 @@ impl SpoolFile {
 
     /// Reads `range`, which must have been written.
     pub async fn read_at(&self, range: Range<u64>) -> io::Result<Bytes> {
-        self.release.0.touch();
+        self.release.0.note_activity();
         let file = Arc::clone(&self.file);
         let len = usize::try_from(range.end.saturating_sub(range.start))
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -323,8 +323,8 @@ impl SpoolFile {
             // Read into memory as it comes: zeroing it first would cost as much as the reading.
             while buffer.len() < len {
                 let at = range.start + buffer.len() as u64;
-                let room = || rustix::io::pread(&*file, spare_capacity(&mut buffer), at);
-                if rustix::io::retry_on_intr(room)? == 0 {
+                let read = || rustix::io::pread(&*file, spare_capacity(&mut buffer), at);
+                if rustix::io::retry_on_intr(read)? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
@@ -342,8 +342,8 @@ impl SpoolFile {
         mut hasher: Hasher,
     ) -> Result<Hasher, SpoolError> {
         let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        self.release.0.touch();
-        self.make_room(offset.saturating_add(length))?;
+        self.release.0.note_activity();
+        self.grow_to(offset.saturating_add(length))?;
         let file = Arc::clone(&self.file);
         run_blocking(move || {
             let mut at = offset;
@@ -358,18 +358,18 @@ impl SpoolFile {
     }
 
     /// Takes the room that is missing for `size` bytes, and says how much that was.
-    fn make_room(&self, size: u64) -> Result<u64, SpoolError> {
+    fn grow_to(&self, size: u64) -> Result<u64, SpoolError> {
         let Release(spool) = &self.release;
         let wanted = spool.pages_of(size)? as usize;
         let given = self.confirmed_ranges().pages;
-        let mut room = self.room.lock();
-        let missing = wanted.saturating_sub(room.num_permits() + given);
+        let mut pages = self.pages.lock();
+        let missing = wanted.saturating_sub(pages.num_permits() + given);
         if missing > 0 {
             let missing = u32::try_from(missing).expect("no more than the pages of `size`");
             let more = Arc::clone(&spool.0.pages)
                 .try_acquire_many_owned(missing)
                 .map_err(|_| spool.full())?;
-            room.merge(more);
+            pages.merge(more);
         }
         Ok(missing as u64 * PAGE)
     }

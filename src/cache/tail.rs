@@ -141,7 +141,7 @@ impl TailWriter {
         before: Hasher,
         data: Bytes,
     ) -> io::Result<(Hasher, Result<(), TailError>)> {
-        let mut hashed = self.tail.hasher.lock().await;
+        let mut file_hash = self.tail.hasher.lock().await;
         let written = self.tail.progress.borrow().written;
         let ahead = usize::try_from(written - self.offset).unwrap_or(usize::MAX);
         self.offset += data.len() as u64;
@@ -151,7 +151,7 @@ impl TailWriter {
         if new.is_empty() {
             return Ok((hasher, Ok(())));
         }
-        if hasher.clone().finish() != hashed.clone().finish() {
+        if hasher.clone().finish() != file_hash.clone().finish() {
             return Ok((hash(hasher, new).await?, Err(TailError::Diverged)));
         }
         // The writer waits for the answer before it sends more, so both run at once.
@@ -163,7 +163,7 @@ impl TailWriter {
         if let Err(error) = appended {
             return Ok((hasher, Err(error.into())));
         }
-        *hashed = hasher.clone();
+        *file_hash = hasher.clone();
         let end = written + new.len() as u64;
         (self.tail.progress).send_modify(|progress| progress.written = end);
         Ok((hasher, Ok(())))
@@ -172,8 +172,8 @@ impl TailWriter {
     /// The writer has brought the whole, whose hash is `digest`. An error if the file holds
     /// something else.
     pub async fn finish(self, digest: Digest) -> Result<(), TailError> {
-        let hashed = self.tail.hasher.lock().await;
-        if hashed.clone().finish() != digest {
+        let file_hash = self.tail.hasher.lock().await;
+        if file_hash.clone().finish() != digest {
             return Err(TailError::Diverged);
         }
         self.tail.verified.store(true, Ordering::Release);

@@ -18,7 +18,7 @@ const MAX_RATIO: u64 = 1100;
 /// Read at once while it is unpacked.
 const CHUNK: usize = 128 << 10;
 
-/// BuildKit tells the compression by these first bytes, whatever the media type says.
+/// BuildKit knows the compression by these first bytes, whatever the media type says.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// A zstd frame to be skipped, with which chunked layers may begin: 0x184D2A50 to 0x184D2A5F.

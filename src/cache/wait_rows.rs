@@ -86,7 +86,6 @@ impl WaitRow {
 
     fn report(&self, state: TransferState) {
         self.reporter.report(Event::Transfer(Transfer {
-            id: self.name.clone(),
             name: self.name.clone(),
             current: 0,
             total: 0,

@@ -113,7 +113,7 @@ fn check(attrs: &DefaultCache, url: &Url) -> Result<(), EntryError> {
         ..Overrides::default()
     };
     let parsed = attributes::parse(attrs, &overrides);
-    parsed.spec?;
+    parsed.attributes?;
     if let Some(name) = parsed.unknown.into_iter().next() {
         return Err(EntryError::Unknown(name));
     }

@@ -175,7 +175,7 @@ fn overrides(env: &Env, errors: &mut ConfigErrors) -> Overrides {
     let file = file.map(OperatorToken::File);
     let token = file.or(given.map(OperatorToken::Given));
     Overrides {
-        service: OperatorService::of(urls::read(env, "BUILDKIT_GHA_URL", errors), token),
+        service: OperatorService::new(urls::read(env, "BUILDKIT_GHA_URL", errors), token),
         github_api_url: urls::read(env, "GITHUB_API_URL", errors),
     }
 }

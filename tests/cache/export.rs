@@ -11,19 +11,23 @@ use buildkit_gha::{
 };
 use futures_util::FutureExt as _;
 
-use crate::bed::{Bed, Build, SOON, Speaks, index_key, layer, layer_ref, open};
+use crate::fixture::{ApiVersion, Build, Fixture, SOON, index_key, layer, layer_ref, open};
 
 fn build() -> Build {
     // Two parts, one part, and a small one.
     Build::chain([layer(1, 9 << 20), layer(2, 300 << 10), layer(3, 100)])
 }
 
-async fn writes_layers_and_the_index(speaks: Speaks) {
-    let bed = Bed::new(speaks).await;
+async fn writes_layers_and_the_index(api_version: ApiVersion) {
+    let fixture = Fixture::new(api_version).await;
     let build = build();
-    let outcome = build.export(&bed.export("a")).await;
+    let outcome = build.export(&fixture.export("a")).await;
     let first = index_key("a").entry(1);
-    assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
+    assert!(
+        fixture.messages.warnings().is_empty(),
+        "{:?}",
+        fixture.messages.warnings()
+    );
     assert_eq!(
         outcome,
         Outcome::Written {
@@ -32,33 +36,33 @@ async fn writes_layers_and_the_index(speaks: Speaks) {
             left_out: 0
         }
     );
-    let (key, raw) = bed.index("a").await.unwrap();
+    let (key, raw) = fixture.index("a").await.unwrap();
     assert_eq!(key, first);
     assert_eq!(raw, build.index.to_json());
-    let client = bed.client();
+    let client = fixture.client();
     for content in &build.layers {
         let key = key::blob(&buildkit_gha::digest::Digest::of(content));
         let entry = client.lookup(&key, &key::version()).await.unwrap().unwrap();
         assert_eq!(client.read_all(&entry, 16 << 20).await.unwrap(), content);
     }
-    assert!(bed.said.warnings().is_empty());
-    bed.is_at_rest().await;
+    assert!(fixture.messages.warnings().is_empty());
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test]
 async fn layers_and_index_are_there_over_v1() {
-    writes_layers_and_the_index(Speaks::V1).await;
+    writes_layers_and_the_index(ApiVersion::V1).await;
 }
 
 #[tokio::test]
 async fn layers_and_index_are_there_over_v2() {
-    writes_layers_and_the_index(Speaks::V2).await;
+    writes_layers_and_the_index(ApiVersion::V2).await;
 }
 
 #[tokio::test]
 async fn the_time_of_an_export_begins_with_its_first_write() {
-    let bed = Bed::new(Speaks::V2).await;
-    let job = bed.export("a");
+    let fixture = Fixture::new(ApiVersion::V2).await;
+    let job = fixture.export("a");
     // The build's steps take longer than an export may.
     tokio::time::pause();
     tokio::time::advance(SOON * 2).await;
@@ -69,36 +73,40 @@ async fn the_time_of_an_export_begins_with_its_first_write() {
 
 #[tokio::test]
 async fn an_unchanged_graph_writes_no_index_and_a_changed_one_the_next() {
-    let mut bed = Bed::new(Speaks::V2).await;
+    let mut fixture = Fixture::new(ApiVersion::V2).await;
     let build = build();
-    build.export(&bed.export("a")).await;
+    build.export(&fixture.export("a")).await;
     // The layers are known in this process, and another one finds what the index names.
     for restart in [false, true] {
         if restart {
-            bed.restart();
+            fixture.restart();
         }
-        let job = bed.export("a");
+        let job = fixture.export("a");
         let known = open(&job, &layer_ref(&build.layers[0]), build.layers[0].len())
             .await
             .unwrap();
         assert!(known.is_none());
         drop(known);
-        assert_eq!(build.export(&bed.export("a")).await, Outcome::Unchanged);
+        assert_eq!(build.export(&fixture.export("a")).await, Outcome::Unchanged);
     }
-    assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(1));
+    assert_eq!(fixture.index("a").await.unwrap().0, index_key("a").entry(1));
 
     let more = Build::chain(build.layers.iter().cloned().chain([layer(4, 10)]));
-    more.export(&bed.export("a")).await;
-    let (key, raw) = bed.index("a").await.unwrap();
+    more.export(&fixture.export("a")).await;
+    let (key, raw) = fixture.index("a").await.unwrap();
     assert_eq!(key, index_key("a").entry(2));
     assert_eq!(raw, more.index.to_json());
-    assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
+    assert!(
+        fixture.messages.warnings().is_empty(),
+        "{:?}",
+        fixture.messages.warnings()
+    );
 }
 
-async fn take_all_keys(bed: &Bed, digest: Digest) {
+async fn take_all_keys(fixture: &Fixture, digest: Digest) {
     for number in 0..12 {
         let taken = key::BlobKey::new(digest).entry(number);
-        let reserved = bed.client().reserve(&taken, &key::version()).await;
+        let reserved = fixture.client().reserve(&taken, &key::version()).await;
         assert!(matches!(reserved, Ok(Reserved::Created(_))));
     }
 }
@@ -109,11 +117,11 @@ fn impatient(settings: &mut Config) {
 
 #[tokio::test]
 async fn a_layer_that_fails_is_left_out_with_those_above() {
-    let bed = Bed::with(Speaks::V2, impatient).await;
+    let fixture = Fixture::with(ApiVersion::V2, impatient).await;
     let build = build();
     // Reservations that are never finished, of all keys that the layer may have.
-    take_all_keys(&bed, build.digest(1)).await;
-    let outcome = build.export(&bed.export("a")).await;
+    take_all_keys(&fixture, build.digest(1)).await;
+    let outcome = build.export(&fixture.export("a")).await;
     assert!(
         matches!(
             outcome,
@@ -125,7 +133,7 @@ async fn a_layer_that_fails_is_left_out_with_those_above() {
         ),
         "{outcome:?}"
     );
-    let written = index_format::parse(&bed.index("a").await.unwrap().1).unwrap();
+    let written = index_format::parse(&fixture.index("a").await.unwrap().1).unwrap();
     assert_eq!(written.layers.len(), 1);
     assert_eq!(written.layers[0].blob, build.digest(0));
     assert_eq!(
@@ -133,25 +141,25 @@ async fn a_layer_that_fails_is_left_out_with_those_above() {
         3,
         "records stay without their results"
     );
-    let warnings = bed.said.warnings();
+    let warnings = fixture.messages.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
         warnings[0].contains(&build.digest(1).to_string()),
         "{warnings:?}"
     );
-    bed.is_at_rest().await;
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test]
 async fn what_is_left_out_is_an_error_for_who_asks_for_errors() {
-    let bed = Bed::with(Speaks::V2, impatient).await;
+    let fixture = Fixture::with(ApiVersion::V2, impatient).await;
     let spec = Attributes {
         ignore_error: Some(false),
-        ..bed.spec("a")
+        ..fixture.attributes("a")
     };
-    let export = || bed.cache.export(&spec, bed.reporter()).unwrap();
+    let export = || fixture.cache.export(&spec, fixture.reporter()).unwrap();
     let build = build();
-    take_all_keys(&bed, build.digest(1)).await;
+    take_all_keys(&fixture, build.digest(1)).await;
     let job = export();
     build.write_layers(&job).await;
     let error = build.write_documents(&job).await.unwrap_err().to_string();
@@ -178,12 +186,12 @@ async fn what_is_left_out_is_an_error_for_who_asks_for_errors() {
 
 #[tokio::test]
 async fn nothing_left_keeps_the_older_index() {
-    let bed = Bed::with(Speaks::V2, impatient).await;
-    build().export(&bed.export("a")).await;
+    let fixture = Fixture::with(ApiVersion::V2, impatient).await;
+    build().export(&fixture.export("a")).await;
     let other = Build::chain([layer(7, 50)]);
-    take_all_keys(&bed, other.digest(0)).await;
-    assert_eq!(other.export(&bed.export("a")).await, Outcome::Nothing);
-    let (key, raw) = bed.index("a").await.unwrap();
+    take_all_keys(&fixture, other.digest(0)).await;
+    assert_eq!(other.export(&fixture.export("a")).await, Outcome::Nothing);
+    let (key, raw) = fixture.index("a").await.unwrap();
     assert_eq!(key, index_key("a").entry(1));
     let graph = Graph::from_index(&index_format::parse(&raw).unwrap()).unwrap();
     assert_eq!(graph, Graph::from_index(&build().index).unwrap());
@@ -191,36 +199,36 @@ async fn nothing_left_keeps_the_older_index() {
 
 #[tokio::test]
 async fn a_number_that_is_taken_is_passed_over() {
-    let bed = Bed::new(Speaks::V1).await;
+    let fixture = Fixture::new(ApiVersion::V1).await;
     let key = index_key("a");
-    let _reservation = bed
+    let _reservation = fixture
         .client()
         .reserve(&key.entry(1), &key::version())
         .await
         .unwrap();
-    build().export(&bed.export("a")).await;
-    assert_eq!(bed.index("a").await.unwrap().0, key.entry(2));
+    build().export(&fixture.export("a")).await;
+    assert_eq!(fixture.index("a").await.unwrap().0, key.entry(2));
 }
 
 #[tokio::test]
 async fn a_cancelled_job_leaves_no_index() {
-    let bed = Bed::new(Speaks::V2).await;
+    let fixture = Fixture::new(ApiVersion::V2).await;
     let build = build();
-    let job = bed.export("a");
+    let job = fixture.export("a");
     build.write_layers(&job).await;
     job.cancel();
     let refused = build.write_documents(&job).await;
     assert!(matches!(refused, Err(Error::Aborted(_))), "{refused:?}");
     assert_eq!(job.outcome(), Outcome::Cancelled);
-    bed.is_at_rest().await;
-    assert_eq!(bed.index("a").await, None);
+    fixture.is_at_rest().await;
+    assert_eq!(fixture.index("a").await, None);
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_at_the_manifest_leaves_no_index() {
-    let bed = Bed::new(Speaks::V2).await;
+    let fixture = Fixture::new(ApiVersion::V2).await;
     let build = build();
-    let job = bed.export("a");
+    let job = fixture.export("a");
     // This layer never ends, so the manifest's COMMIT waits for it.
     let mut stuck = open(&job, &layer_ref(&build.layers[0]), build.layers[0].len())
         .await
@@ -235,16 +243,16 @@ async fn a_client_that_leaves_at_the_manifest_leaves_no_index() {
         }
     }
     drop((stuck, job));
-    bed.is_at_rest().await;
-    assert_eq!(bed.index("a").await, None);
-    assert!(!bed.has(&key::blob(&build.digest(0))).await);
+    fixture.is_at_rest().await;
+    assert_eq!(fixture.index("a").await, None);
+    assert!(!fixture.has(&key::blob(&build.digest(0))).await);
 }
 
 #[tokio::test]
 async fn bytes_that_are_not_what_their_ref_says_are_never_saved() {
-    let bed = Bed::new(Speaks::V1).await;
+    let fixture = Fixture::new(ApiVersion::V1).await;
     let build = Build::chain([layer(1, 9 << 20)]);
-    let job = bed.export("a");
+    let job = fixture.export("a");
     let content = &build.layers[0];
     let mut ingest = open(&job, &layer_ref(content), content.len())
         .await
@@ -261,18 +269,18 @@ async fn bytes_that_are_not_what_their_ref_says_are_never_saved() {
     drop(ingest);
     build.write_documents(&job).await.unwrap();
     assert_eq!(job.outcome(), Outcome::Nothing);
-    assert!(!bed.has(&key::blob(&build.digest(0))).await);
-    bed.is_at_rest().await;
+    assert!(!fixture.has(&key::blob(&build.digest(0))).await);
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test]
 async fn a_layer_without_room_in_the_spool_is_given_up_and_swallowed() {
-    let bed = Bed::with(Speaks::V2, |settings| {
+    let fixture = Fixture::with(ApiVersion::V2, |settings| {
         settings.export_spool_bytes = 64 << 10;
     })
     .await;
     let build = Build::chain([layer(1, 100), layer(2, 3 << 20)]);
-    let outcome = build.export(&bed.export("a")).await;
+    let outcome = build.export(&fixture.export("a")).await;
     assert!(
         matches!(
             outcome,
@@ -285,18 +293,18 @@ async fn a_layer_without_room_in_the_spool_is_given_up_and_swallowed() {
         "{outcome:?}"
     );
     assert!(
-        bed.said.warnings()[0].contains("spool"),
+        fixture.messages.warnings()[0].contains("spool"),
         "{:?}",
-        bed.said.warnings()
+        fixture.messages.warnings()
     );
-    bed.is_at_rest().await;
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test]
 async fn refs_of_other_kinds_are_refused() {
     use buildkit_gha::content::{Host as _, IngestSpec};
-    let bed = Bed::new(Speaks::V2).await;
-    let job = bed.export("a");
+    let fixture = Fixture::new(ApiVersion::V2).await;
+    let job = fixture.export("a");
     for reference in ["", "layer-sha256:12", "sha512:00", "layer"] {
         let spec = IngestSpec {
             reference: reference.into(),

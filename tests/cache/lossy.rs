@@ -98,7 +98,7 @@ impl Lossy {
     }
 
     /// Requests go well again.
-    pub fn heal(&self) {
+    pub fn repair(&self) {
         self.shared.faults.lock().unwrap().clear();
     }
 

@@ -6,7 +6,7 @@ use buildkit_gha::{cache::Outcome, protocol::key};
 use http::StatusCode;
 
 use crate::{
-    bed::{Bed, Build, Speaks, index_key, layer},
+    fixture::{ApiVersion, Build, Fixture, index_key, layer},
     import::{bytes, fetch},
     lossy::Fault,
 };
@@ -19,33 +19,37 @@ fn build() -> Build {
 const CREATE: &str = "/CreateCacheEntry";
 
 /// Exports with these faults on the way; everything must be there in the end.
-async fn survives(speaks: Speaks, faults: &[(&[&str], Fault)]) -> Bed {
+async fn survives(api_version: ApiVersion, faults: &[(&[&str], Fault)]) -> Fixture {
     // Nobody may be waited for, so a wait for ourselves would show.
-    let mut bed = Bed::with(speaks, |settings| {
+    let mut fixture = Fixture::with(api_version, |settings| {
         settings.unfinished_grace = Duration::from_hours(1);
     })
     .await;
     for (mark, fault) in faults {
-        bed.way.fail(mark, *fault);
+        fixture.proxy.fail(mark, *fault);
     }
     let build = build();
-    let outcome = build.export(&bed.export("a")).await;
-    assert_eq!(bed.way.left(), 0, "all faults have happened");
+    let outcome = build.export(&fixture.export("a")).await;
+    assert_eq!(fixture.proxy.left(), 0, "all faults have happened");
     assert!(
         matches!(outcome, Outcome::Written { left_out: 0, .. }),
         "{faults:?}: {outcome:?} {:?}",
-        bed.said.warnings()
+        fixture.messages.warnings()
     );
-    assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
-    bed.restart();
-    let job = bed.import("a").await;
+    assert!(
+        fixture.messages.warnings().is_empty(),
+        "{:?}",
+        fixture.messages.warnings()
+    );
+    fixture.restart();
+    let job = fixture.import("a").await;
     for (at, content) in build.layers.iter().enumerate() {
         let blob = fetch(&job, build.digest(at)).await.unwrap();
         assert_eq!(bytes(&blob).await, content);
     }
     drop(job);
-    bed.is_at_rest().await;
-    bed
+    fixture.is_at_rest().await;
+    fixture
 }
 
 #[tokio::test]
@@ -57,11 +61,11 @@ async fn over_v1_every_answer_of_an_export_may_be_lost() {
         (&["POST ", "{\"size\":9437184}"], Fault::Lost),
         (&["POST ", "{\"key\"", "\"index-"], Fault::Lost),
     ];
-    let bed = survives(Speaks::V1, &faults).await;
+    let fixture = survives(ApiVersion::V1, &faults).await;
     // Stepped over: nobody can fill what we do not know the id of.
     let keys = key::BlobKey::new(build().digest(0));
-    assert!(bed.has(&keys.entry(1)).await && !bed.has(&keys.entry(0)).await);
-    assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(2));
+    assert!(fixture.has(&keys.entry(1)).await && !fixture.has(&keys.entry(0)).await);
+    assert_eq!(fixture.index("a").await.unwrap().0, index_key("a").entry(2));
 }
 
 #[tokio::test]
@@ -75,21 +79,21 @@ async fn over_v2_every_answer_of_an_export_may_be_lost() {
         (&[CREATE, "\"index-"], Fault::Lost),
         (&["/FinalizeCacheEntryUpload", "\"index-"], Fault::Lost),
     ];
-    let bed = survives(Speaks::V2, &faults).await;
+    let fixture = survives(ApiVersion::V2, &faults).await;
     let keys = key::BlobKey::new(build().digest(0));
-    assert!(bed.has(&keys.entry(1)).await && !bed.has(&keys.entry(0)).await);
-    assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(2));
+    assert!(fixture.has(&keys.entry(1)).await && !fixture.has(&keys.entry(0)).await);
+    assert_eq!(fixture.index("a").await.unwrap().0, index_key("a").entry(2));
 }
 
 #[tokio::test]
 async fn an_upload_url_that_expires_in_the_middle_is_another_key() {
     let refused = Fault::Refused(StatusCode::FORBIDDEN);
     let faults: [(&[&str], Fault); 1] = [(&["comp=blocklist"], refused)];
-    let bed = survives(Speaks::V2, &faults).await;
+    let fixture = survives(ApiVersion::V2, &faults).await;
     let mut moved = 0;
     for at in 0..2 {
         let key = key::BlobKey::new(build().digest(at)).entry(1);
-        moved += u32::from(bed.has(&key).await);
+        moved += u32::from(fixture.has(&key).await);
     }
     assert_eq!(moved, 1);
 }

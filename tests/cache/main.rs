@@ -2,10 +2,10 @@
 //! leaves behind, and what an import gives back.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod bed;
 mod calls;
 mod damage;
 mod export;
+mod fixture;
 mod hostile;
 mod import;
 mod lossy;

@@ -7,15 +7,15 @@ use buildkit_gha::{
 use tokio::time::timeout;
 
 use crate::{
-    bed::{Bed, Build, SOON, Speaks, layer, layer_ref, open, write},
+    fixture::{ApiVersion, Build, Fixture, SOON, layer, layer_ref, open, write},
     import::{bytes, fetch},
 };
 
 const MIB: usize = 1 << 20;
 
 /// What the service has confirmed of a layer is given back before all of it has come.
-async fn confirmed_parts_make_room(speaks: Speaks) {
-    let mut bed = Bed::with(speaks, |settings| {
+async fn confirmed_parts_make_room(api_version: ApiVersion) {
+    let mut fixture = Fixture::with(api_version, |settings| {
         settings.export_spool_bytes = 24 << 20;
     })
     .await;
@@ -23,7 +23,7 @@ async fn confirmed_parts_make_room(speaks: Speaks) {
     let [large, other] = &build.layers[..] else {
         panic!("two layers")
     };
-    let job = bed.export("a");
+    let job = fixture.export("a");
     let mut writer = open(&job, &layer_ref(large), large.len())
         .await
         .unwrap()
@@ -31,7 +31,7 @@ async fn confirmed_parts_make_room(speaks: Speaks) {
     writer.write(large.slice(..17 * MIB)).await.unwrap();
     let confirmed = async {
         let sent = |event: &Event| matches!(event, Event::Transfer(now) if now.current >= 16 << 20);
-        while !bed.said.events().iter().any(sent) {
+        while !fixture.messages.events().iter().any(sent) {
             tokio::task::yield_now().await;
         }
     };
@@ -44,12 +44,12 @@ async fn confirmed_parts_make_room(speaks: Speaks) {
     assert!(
         matches!(outcome, Outcome::Written { left_out: 0, .. }),
         "{outcome:?} {:?}",
-        bed.said.warnings()
+        fixture.messages.warnings()
     );
     drop((writer, job));
-    bed.is_at_rest().await;
-    bed.restart();
-    let job = bed.import("a").await;
+    fixture.is_at_rest().await;
+    fixture.restart();
+    let job = fixture.import("a").await;
     for at in 0..2 {
         let blob = fetch(&job, build.digest(at)).await.unwrap();
         assert_eq!(bytes(&blob).await, build.layers[at]);
@@ -58,10 +58,10 @@ async fn confirmed_parts_make_room(speaks: Speaks) {
 
 #[tokio::test]
 async fn confirmed_parts_make_room_over_v1() {
-    confirmed_parts_make_room(Speaks::V1).await;
+    confirmed_parts_make_room(ApiVersion::V1).await;
 }
 
 #[tokio::test]
 async fn confirmed_parts_make_room_over_v2() {
-    confirmed_parts_make_room(Speaks::V2).await;
+    confirmed_parts_make_room(ApiVersion::V2).await;
 }

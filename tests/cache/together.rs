@@ -10,16 +10,16 @@ use buildkit_gha::{
 use bytes::Bytes;
 
 use crate::{
-    bed::{Bed, Build, Speaks, layer, layer_ref, open, write},
+    fixture::{ApiVersion, Build, Fixture, layer, layer_ref, open, write},
     lossy::Fault,
 };
 
 #[tokio::test]
 async fn two_exports_share_the_upload_of_one_layer() {
-    let bed = Bed::new(Speaks::V2).await;
+    let fixture = Fixture::new(ApiVersion::V2).await;
     let build = Build::chain([layer(1, 9 << 20)]);
     let content = &build.layers[0];
-    let (one, two) = (bed.export("a"), bed.export("b"));
+    let (one, two) = (fixture.export("a"), fixture.export("b"));
     let mut first = open(&one, &layer_ref(content), content.len())
         .await
         .unwrap()
@@ -42,18 +42,18 @@ async fn two_exports_share_the_upload_of_one_layer() {
             }
         ));
     }
-    assert!(bed.said.warnings().is_empty());
-    bed.is_at_rest().await;
+    assert!(fixture.messages.warnings().is_empty());
+    fixture.is_at_rest().await;
 }
 
 /// The first client is killed in the middle of a layer that the second one writes too.
 #[tokio::test]
 async fn a_layer_goes_on_when_its_first_writer_leaves() {
     for second_is_ahead in [false, true] {
-        let bed = Bed::new(Speaks::V2).await;
+        let fixture = Fixture::new(ApiVersion::V2).await;
         let build = Build::chain([layer(1, 9 << 20), layer(2, 300)]);
         let content = &build.layers[0];
-        let (one, two) = (bed.export("a"), bed.export("b"));
+        let (one, two) = (fixture.export("a"), fixture.export("b"));
         let reference = layer_ref(content);
         let mut first = open(&one, &reference, content.len())
             .await
@@ -78,20 +78,27 @@ async fn a_layer_goes_on_when_its_first_writer_leaves() {
             "{:?}",
             two.outcome()
         );
-        assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
-        assert_eq!(stored(&bed, &key::blob(&build.digest(0))).await, content);
+        assert!(
+            fixture.messages.warnings().is_empty(),
+            "{:?}",
+            fixture.messages.warnings()
+        );
+        assert_eq!(
+            stored(&fixture, &key::blob(&build.digest(0))).await,
+            content
+        );
         drop((second, two));
-        bed.is_at_rest().await;
+        fixture.is_at_rest().await;
     }
 }
 
 /// One of two writers has other bytes: it fails, and nothing wrong is saved.
 #[tokio::test]
 async fn a_writer_with_other_bytes_fails_alone() {
-    let bed = Bed::new(Speaks::V1).await;
+    let fixture = Fixture::new(ApiVersion::V1).await;
     let build = Build::chain([layer(1, 2 << 20)]);
     let content = &build.layers[0];
-    let (one, two) = (bed.export("a"), bed.export("b"));
+    let (one, two) = (fixture.export("a"), fixture.export("b"));
     let reference = layer_ref(content);
     let mut first = open(&one, &reference, content.len())
         .await
@@ -108,17 +115,20 @@ async fn a_writer_with_other_bytes_fails_alone() {
         one.outcome(),
         Outcome::Written { left_out: 0, .. }
     ));
-    assert_eq!(stored(&bed, &key::blob(&build.digest(0))).await, content);
+    assert_eq!(
+        stored(&fixture, &key::blob(&build.digest(0))).await,
+        content
+    );
     drop((first, one, two));
-    bed.is_at_rest().await;
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test]
 async fn two_exports_to_one_scope_both_write_a_whole_index() {
-    let bed = Bed::new(Speaks::V2).await;
+    let fixture = Fixture::new(ApiVersion::V2).await;
     let shared = layer(1, 300 << 10);
     let builds = [2, 3].map(|seed| Build::chain([shared.clone(), layer(seed, 100)]));
-    let (one, two) = (bed.export("a"), bed.export("a"));
+    let (one, two) = (fixture.export("a"), fixture.export("a"));
     let both = tokio::join!(builds[0].export(&one), builds[1].export(&two));
     let mut written = Vec::new();
     for outcome in [both.0, both.1] {
@@ -128,14 +138,14 @@ async fn two_exports_to_one_scope_both_write_a_whole_index() {
         else {
             panic!("{outcome:?}")
         };
-        let index = index_format::parse(&stored(&bed, &key).await).unwrap();
+        let index = index_format::parse(&stored(&fixture, &key).await).unwrap();
         for layer in &index.layers {
-            assert!(bed.has(&key::blob(&layer.blob)).await);
+            assert!(fixture.has(&key::blob(&layer.blob)).await);
         }
         written.push(key);
     }
     assert_ne!(written[0], written[1]);
-    let warnings = bed.said.warnings();
+    let warnings = fixture.messages.warnings();
     let replaces = |warning: &String| warning.contains("replaces the index");
     assert!(warnings.iter().all(replaces), "{warnings:?}");
 }
@@ -143,15 +153,15 @@ async fn two_exports_to_one_scope_both_write_a_whole_index() {
 /// The first export has little time, and the second one enough for the layer that both write.
 #[tokio::test]
 async fn a_shared_upload_has_the_time_of_the_export_that_has_most() {
-    let bed = Bed::new(Speaks::V2).await;
+    let fixture = Fixture::new(ApiVersion::V2).await;
     let build = Build::chain([layer(1, 300 << 10)]);
     let content = &build.layers[0];
     let [one, two] = [6, 600].map(|seconds| {
         let spec = Attributes {
             timeout: Duration::from_secs(seconds),
-            ..bed.spec(&format!("{seconds}"))
+            ..fixture.attributes(&format!("{seconds}"))
         };
-        bed.cache.export(&spec, bed.reporter()).unwrap()
+        fixture.cache.export(&spec, fixture.reporter()).unwrap()
     });
     let reference = layer_ref(content);
     let mut first = open(&one, &reference, content.len())
@@ -177,32 +187,34 @@ async fn a_shared_upload_has_the_time_of_the_export_that_has_most() {
     assert!(
         matches!(outcome, Outcome::Written { left_out: 0, .. }),
         "{outcome:?} {:?}",
-        bed.said.warnings()
+        fixture.messages.warnings()
     );
     drop((first, one));
 }
 
 #[tokio::test]
 async fn a_layer_that_comes_too_late_is_told_with_its_limit() {
-    let bed = Bed::new(Speaks::V2).await;
-    bed.way.fail_always(&["CreateCacheEntry"], Fault::Hung);
+    let fixture = Fixture::new(ApiVersion::V2).await;
+    fixture
+        .proxy
+        .fail_always(&["CreateCacheEntry"], Fault::Hung);
     let spec = Attributes {
         timeout: Duration::from_secs(1),
-        ..bed.spec("late")
+        ..fixture.attributes("late")
     };
-    let export = bed.cache.export(&spec, bed.reporter()).unwrap();
+    let export = fixture.cache.export(&spec, fixture.reporter()).unwrap();
     let build = Build::chain([layer(1, 300)]);
     assert_eq!(build.export(&export).await, Outcome::Nothing);
-    let [warning] = &bed.said.warnings()[..] else {
-        panic!("{:?}", bed.said.warnings())
+    let [warning] = &fixture.messages.warnings()[..] else {
+        panic!("{:?}", fixture.messages.warnings())
     };
     for words in ["time was over", "a longer timeout=", "this export is 1s"] {
         assert!(warning.contains(words), "{words}: {warning}");
     }
 }
 
-async fn stored(bed: &Bed, key: &str) -> Bytes {
-    let client = bed.client();
+async fn stored(fixture: &Fixture, key: &str) -> Bytes {
+    let client = fixture.client();
     let entry = client.lookup(key, &key::version()).await.unwrap().unwrap();
     assert_eq!(entry.key, key);
     client.read_all(&entry, 16 << 20).await.unwrap()

@@ -1,7 +1,7 @@
 //! What the operator set for the whole gateway, and what wins over an entry's attributes.
 //!
-//! A service is a URL and the token for it, and both come from one side (ADR 35): a build that named
-//! the URL for the operator's token would have it sent wherever it likes.
+//! A service is a URL and the token for it. Both come from the operator or both from the entry (ADR
+//! 35): a build that named the URL for the operator's token would have it sent wherever it likes.
 
 use std::{io, path::PathBuf};
 
@@ -51,7 +51,7 @@ pub enum OperatorService {
 pub enum OperatorToken {
     /// `BUILDKIT_GHA_TOKEN`.
     Given(Secret),
-    /// `BUILDKIT_GHA_TOKEN_FILE`, which [`Overrides::of_this_build`] reads.
+    /// `BUILDKIT_GHA_TOKEN_FILE`, which [`Overrides::with_current_token`] reads.
     File(PathBuf),
 }
 
@@ -63,7 +63,7 @@ const TOKEN_FILE: &str = "BUILDKIT_GHA_TOKEN_FILE";
 /// Why the file gives no token. Nothing of what it holds is shown.
 #[derive(Debug, thiserror::Error)]
 #[error("{TOKEN_FILE}: {path}: {why}; it is read again for the next build")]
-pub struct TokenFileError {
+pub(crate) struct TokenFileError {
     path: PathBuf,
     why: TokenFileReason,
 }
@@ -90,8 +90,8 @@ impl OperatorToken {
 }
 
 impl OperatorService {
-    /// Puts together what was set.
-    pub fn of(url: Option<Url>, token: Option<OperatorToken>) -> Self {
+    /// What was set: all of a service, one half of it, or nothing.
+    pub fn new(url: Option<Url>, token: Option<OperatorToken>) -> Self {
         match (url, token) {
             (None, None) => Self::Unset,
             (Some(_), None) => Self::Half {
@@ -129,7 +129,7 @@ impl OperatorService {
 
 impl Overrides {
     /// These, with the token that the file holds now.
-    pub async fn of_this_build(&self) -> Result<Self, TokenFileError> {
+    pub(crate) async fn with_current_token(&self) -> Result<Self, TokenFileError> {
         let mut overrides = self.clone();
         if let OperatorService::Set { token, .. } = &mut overrides.service
             && let OperatorToken::File(path) = token
@@ -179,10 +179,10 @@ mod tests {
         let path = folder.path().join("token");
         let url = Url::parse("http://cache.example/").unwrap();
         let overrides = Overrides {
-            service: OperatorService::of(Some(url), Some(OperatorToken::File(path.clone()))),
+            service: OperatorService::new(Some(url), Some(OperatorToken::File(path.clone()))),
             ..Overrides::default()
         };
-        let read = async || overrides.of_this_build().await;
+        let read = async || overrides.with_current_token().await;
         let missing = read().await.unwrap_err().to_string();
         assert!(missing.contains(path.to_str().unwrap()), "{missing}");
         for (content, expected) in [("one\n", "one"), ("  two", "two")] {
@@ -225,13 +225,13 @@ mod tests {
                 "BUILDKIT_GHA_TOKEN_FILE is set without BUILDKIT_GHA_URL",
             ),
         ] {
-            let said = OperatorService::of(url, token).warning().unwrap();
+            let said = OperatorService::new(url, token).warning().unwrap();
             assert!(said.starts_with(words), "{said}");
             assert!(!said.contains("hunter2"), "{said}");
         }
-        assert!(OperatorService::of(None, None).warning().is_none());
+        assert!(OperatorService::new(None, None).warning().is_none());
         assert!(
-            OperatorService::of(url(), Some(given()))
+            OperatorService::new(url(), Some(given()))
                 .warning()
                 .is_none()
         );

@@ -1,4 +1,4 @@
-//! Attributes -> [`Spec`], with every mistake collected.
+//! From the text of attributes to [`Attributes`], with every mistake collected.
 
 use std::collections::BTreeMap;
 
@@ -50,10 +50,10 @@ pub fn parse(attrs: &BTreeMap<String, String>, overrides: &Overrides) -> Parsed 
         ignored: Vec::new(),
     };
     let ignore_error = reader.ignore_error();
-    let spec = reader.spec(overrides, ignore_error);
+    let attributes = reader.attributes(overrides, ignore_error);
     Parsed {
-        spec: match spec {
-            Some(spec) if reader.mistakes.is_empty() => Ok(spec),
+        attributes: match attributes {
+            Some(attributes) if reader.mistakes.is_empty() => Ok(attributes),
             _ => Err(AttributesError {
                 mistakes: reader.mistakes,
             }),
@@ -78,7 +78,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// None only if a mistake has been noted, or a token is still in its file.
-    fn spec(&mut self, overrides: &Overrides, ignore_error: Option<bool>) -> Option<Attributes> {
+    fn attributes(
+        &mut self,
+        overrides: &Overrides,
+        ignore_error: Option<bool>,
+    ) -> Option<Attributes> {
         let scope = self.scope();
         let mode = self.mode();
         let timeout = self.timeout();
@@ -86,7 +90,7 @@ impl Reader<'_> {
         let passthrough = self.passthrough();
         // From one side both, or a build could name the URL for the operator's token.
         let (api, token) = match &overrides.service {
-            OperatorService::Set { url, token } => self.operators(url, token),
+            OperatorService::Set { url, token } => self.operator_service(url, token),
             OperatorService::Half { .. } | OperatorService::Unset => (self.api(), self.token()),
         };
         Some(Attributes {
@@ -196,7 +200,11 @@ impl Reader<'_> {
 
     /// `BUILDKIT_GHA_URL` stands for a service of today: v2 unless the entry says `version=1`. A
     /// token that is still in its file was not read, which is the caller's to say.
-    fn operators(&mut self, url: &Url, token: &OperatorToken) -> (Option<Api>, Option<Secret>) {
+    fn operator_service(
+        &mut self,
+        url: &Url,
+        token: &OperatorToken,
+    ) -> (Option<Api>, Option<Secret>) {
         let api = self.version().map(|version| match version {
             Some(1) => Api::V1(url.clone()),
             _ => Api::V2(url.clone()),
@@ -247,8 +255,9 @@ impl Reader<'_> {
         };
         let url = match http_url(text) {
             Ok(url) => url,
-            Err(reason) => {
+            Err(error) => {
                 // Such URLs carry what opens the cache on some servers, so it is not shown.
+                let reason = error.to_string();
                 self.mistakes.push(Mistake::Hidden { name, reason });
                 return None;
             }
@@ -311,17 +320,25 @@ impl Reader<'_> {
     }
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+#[derive(Debug, thiserror::Error)]
+enum UrlError {
+    #[error("not a URL: {0}")]
+    Syntax(#[from] url::ParseError),
+    #[error("an http:// or https:// URL was expected")]
+    Scheme,
+}
+
+fn http_url(text: &str) -> Result<Url, UrlError> {
+    let url = Url::parse(text)?;
     if matches!(url.scheme(), "http" | "https") && url.has_host() {
         Ok(url)
     } else {
-        Err("an http:// or https:// URL was expected".to_owned())
+        Err(UrlError::Scheme)
     }
 }
 
 /// Go's `strconv.ParseBool`.
-pub fn go_bool(text: &str) -> Option<bool> {
+pub(crate) fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

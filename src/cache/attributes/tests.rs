@@ -22,15 +22,15 @@ fn url(text: &str) -> Url {
 #[test]
 fn the_defaults_are_buildkits() {
     let parsed = read(&[("url", "http://cache.example/x/")]);
-    let spec = parsed.spec.unwrap();
-    assert_eq!(spec.scope, "buildkit");
-    assert_eq!(spec.mode, Mode::Min);
-    assert_eq!(spec.timeout, Duration::from_mins(10));
-    assert_eq!(spec.api, Api::V1(url("http://cache.example/x/")));
-    assert_eq!(spec.ignore_error, None);
-    assert!(spec.ignores_errors() && parsed.ignore_error);
-    assert!(spec.rest().is_none());
-    assert_eq!(spec.github_api_url.as_str(), DEFAULT_GITHUB_API_URL);
+    let attributes = parsed.attributes.unwrap();
+    assert_eq!(attributes.scope, "buildkit");
+    assert_eq!(attributes.mode, Mode::Min);
+    assert_eq!(attributes.timeout, Duration::from_mins(10));
+    assert_eq!(attributes.api, Api::V1(url("http://cache.example/x/")));
+    assert_eq!(attributes.ignore_error, None);
+    assert!(attributes.ignores_errors() && parsed.ignore_error);
+    assert!(attributes.rest().is_none());
+    assert_eq!(attributes.github_api_url.as_str(), DEFAULT_GITHUB_API_URL);
     assert!(parsed.unknown.is_empty());
 }
 
@@ -57,14 +57,14 @@ fn the_api_is_chosen_as_buildkit_chooses_it() {
         (vec![("url", hosted), ("version", "1")], v1(hosted)),
         (vec![("url", one), ("url_v2", "")], v2(one)),
     ] {
-        assert_eq!(read(&pairs).spec.unwrap().api, api, "{pairs:?}");
+        assert_eq!(read(&pairs).attributes.unwrap().api, api, "{pairs:?}");
     }
 }
 
 #[test]
 fn the_operators_service_wins() {
     let overrides = Overrides {
-        service: OperatorService::of(
+        service: OperatorService::new(
             Some(url("http://ours.example/")),
             Some(OperatorToken::Given(Secret::new("ours"))),
         ),
@@ -76,14 +76,16 @@ fn the_operators_service_wins() {
         ("repository", "o/r"),
         ("ghtoken", "g"),
     ]);
-    let spec = parse(&written, &overrides).spec.unwrap();
-    assert_eq!(spec.api, Api::V2(url("http://ours.example/")));
-    assert_eq!(spec.token.expose(), "ours");
-    let rest = spec.rest().unwrap();
+    let attributes = parse(&written, &overrides).attributes.unwrap();
+    assert_eq!(attributes.api, Api::V2(url("http://ours.example/")));
+    assert_eq!(attributes.token.expose(), "ours");
+    let rest = attributes.rest().unwrap();
     assert_eq!(rest.base.as_str(), "https://ghes.example/api/v3/");
     assert_eq!(rest.repository, "o/r");
 
-    let v1 = parse(&attrs(&[("version", "1")]), &overrides).spec.unwrap();
+    let v1 = parse(&attrs(&[("version", "1")]), &overrides)
+        .attributes
+        .unwrap();
     assert_eq!(v1.api, Api::V1(url("http://ours.example/")));
 }
 
@@ -93,20 +95,20 @@ fn one_half_of_the_operators_service_goes_with_no_half_of_an_entrys() {
     let ours = Some(url("http://ours.example/"));
     let token = Some(OperatorToken::Given(Secret::new("ours")));
     for half in [
-        OperatorService::of(ours, None),
-        OperatorService::of(None, token),
+        OperatorService::new(ours, None),
+        OperatorService::new(None, token),
     ] {
         let overrides = Overrides {
             service: half,
             ..Overrides::default()
         };
-        let spec = parse(&written, &overrides).spec.unwrap();
-        assert_eq!(spec.api, Api::V2(url("http://theirs.example/")));
-        assert_eq!(spec.token.expose(), TOKEN);
+        let attributes = parse(&written, &overrides).attributes.unwrap();
+        assert_eq!(attributes.api, Api::V2(url("http://theirs.example/")));
+        assert_eq!(attributes.token.expose(), TOKEN);
         for missing in ["url_v2", "token"] {
             let mut half = written.clone();
             half.remove(missing);
-            let error = parse(&half, &overrides).spec.unwrap_err();
+            let error = parse(&half, &overrides).attributes.unwrap_err();
             assert_eq!(error.mistakes.len(), 1, "{error}");
         }
     }
@@ -121,7 +123,7 @@ fn all_mistakes_are_in_one_report_and_no_secret_is() {
         ("scope", "a,b"),
         ("ghtoken", "hunter2"),
     ]);
-    let error = parsed.spec.unwrap_err();
+    let error = parsed.attributes.unwrap_err();
     let text = error.to_string();
     assert_eq!(error.mistakes.len(), 3, "{text}");
     for part in ["timeout=\"10\"", "version=\"two\"", "scope=\"a,b\""] {
@@ -131,10 +133,10 @@ fn all_mistakes_are_in_one_report_and_no_secret_is() {
     assert!(parsed.ignore_error);
 
     let missing = parse(&BTreeMap::new(), &Overrides::default());
-    assert_eq!(missing.spec.unwrap_err().mistakes.len(), 2);
+    assert_eq!(missing.attributes.unwrap_err().mistakes.len(), 2);
     assert!(
         read(&[("url", "http://a/"), ("version", "two")])
-            .spec
+            .attributes
             .is_err()
     );
 }
@@ -154,10 +156,13 @@ fn what_buildkit_overlooks_is_said_and_the_default_is_used() {
     assert_eq!(said.len(), 6, "{said:?}");
     let mode = "mode=\"most\": min or max was expected, so min is used";
     assert!(said.contains(&mode.to_owned()), "{said:?}");
-    let spec = parsed.spec.unwrap();
-    assert_eq!((spec.mode, spec.ignore_error), (Mode::Min, None));
-    assert_eq!(spec.import_verify, Verify::Probe);
-    assert!(spec.passthrough.is_empty() && parsed.ignore_error);
+    let attributes = parsed.attributes.unwrap();
+    assert_eq!(
+        (attributes.mode, attributes.ignore_error),
+        (Mode::Min, None)
+    );
+    assert_eq!(attributes.import_verify, Verify::Probe);
+    assert!(attributes.passthrough.is_empty() && parsed.ignore_error);
 }
 
 #[test]
@@ -169,19 +174,19 @@ fn an_explicit_false_survives_other_mistakes() {
 fn unknown_attributes_are_listed() {
     let parsed = read(&[("url", "http://a.example/"), ("scoop", "x"), ("ref", "y")]);
     assert_eq!(parsed.unknown, ["ref", "scoop"]);
-    assert!(parsed.spec.is_ok());
+    assert!(parsed.attributes.is_ok());
 }
 
 #[test]
 fn the_local_export_says_all_that_versions_disagree_on() {
-    let spec = read(&[
+    let attributes = read(&[
         ("url", "http://a.example/"),
         ("mode", "max"),
         ("compression", "zstd"),
         ("force-compression", ""),
         ("ignore-error", "false"),
     ])
-    .spec
+    .attributes
     .unwrap();
     let expected = attrs(&[
         ("compression", "zstd"),
@@ -192,9 +197,9 @@ fn the_local_export_says_all_that_versions_disagree_on() {
         ("mode", "max"),
         ("oci-mediatypes", "true"),
     ]);
-    let image = local_export_attrs(&spec, "store", ManifestForm::Image);
+    let image = local_export_attrs(&attributes, "store", ManifestForm::Image);
     assert_eq!(image, expected);
-    let list = local_export_attrs(&spec, "store", ManifestForm::DockerList);
+    let list = local_export_attrs(&attributes, "store", ManifestForm::DockerList);
     for name in ["image-manifest", "oci-mediatypes"] {
         assert_eq!(list[name], "false");
     }
@@ -202,11 +207,11 @@ fn the_local_export_says_all_that_versions_disagree_on() {
 
 #[test]
 fn the_loopback_entries_hold_nothing_of_the_real_service() {
-    let spec = read(&[("url_v2", "http://real.example/"), ("timeout", "1m30s")])
-        .spec
+    let attributes = read(&[("url_v2", "http://real.example/"), ("timeout", "1m30s")])
+        .attributes
         .unwrap();
     let at = url("http://127.0.0.1:1/handle/");
-    let import = loopback_import_attrs(&spec, &at, &Secret::new("ours"));
+    let import = loopback_import_attrs(&attributes, &at, &Secret::new("ours"));
     let expected = attrs(&[
         ("scope", "buildkit"),
         ("timeout", "90s"),
@@ -214,7 +219,7 @@ fn the_loopback_entries_hold_nothing_of_the_real_service() {
         ("url", at.as_str()),
     ]);
     assert_eq!(import, expected);
-    let export = loopback_export_attrs(&spec, &at, &Secret::new("ours"));
+    let export = loopback_export_attrs(&attributes, &at, &Secret::new("ours"));
     assert_eq!(export["mode"], "min");
     assert_eq!(export["ignore-error"], "true");
     assert!(!format!("{import:?}{export:?}").contains("real.example"));

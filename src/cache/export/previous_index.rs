@@ -103,6 +103,9 @@ impl IndexReader {
 }
 
 fn size(layer: &Layer) -> (Digest, u64) {
-    let size = layer.annotations.as_ref().map_or(0, |known| known.size);
+    let size = layer
+        .annotations
+        .as_ref()
+        .map_or(0, |annotations| annotations.size);
     (layer.blob, u64::try_from(size).unwrap_or(0))
 }

@@ -21,8 +21,8 @@ use crate::{
     lifecycle::Tasks,
 };
 
-/// What belongs to one export, and what it shares with all jobs of the process. Only constructors see
-/// this: each part takes out of it what it needs.
+/// What belongs to one export, and what it shares with all jobs of the process. Each part takes out of
+/// it what it needs when it is made; those of a relay are made with its first call.
 pub(in crate::cache) struct ExportResources {
     /// Without a deadline.
     pub client: Client,

@@ -108,7 +108,7 @@ impl LayerCatalog {
         self.indexes().filter_map(Index::document)
     }
 
-    /// Drops what only buildkitd's importer reads. What is said of layers stays.
+    /// Drops the documents, which only buildkitd's importer reads. What they say of layers stays.
     pub fn drop_documents(&self) {
         for index in self.indexes() {
             index.document.lock().take();

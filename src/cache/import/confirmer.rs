@@ -99,7 +99,9 @@ impl LayerConfirmer {
             let deadline = waiting.deadline();
             self.inspector.locate(digest, indexed_size, deadline).await
         });
-        let late = || Err(Unavailable::Late(waiting.total()));
-        located.await.unwrap_or_else(late)
+        match located.await {
+            Some(located) => located,
+            None => Err(Unavailable::Late(waiting.total())),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Downloads of layers: parallel ranges into the spool, verified before a byte is served.
 //!
 //! BuildKit fails a build whose layer was confirmed and cannot be read, so trouble is worked
-//! around for as long as there is a way, and said within a minute when there is none.
+//! around for as long as there is a way, and people are told within a minute when there is none.
 
 use std::{ops::Range, pin::pin, sync::Arc, time::Duration};
 
@@ -46,7 +46,7 @@ const ROOM_SOON: Duration = Duration::from_secs(1);
 /// is cut off after two minutes, which gives room back.
 const ROOM_STALL: Duration = Duration::from_secs(150);
 
-/// How long the two calls may take that tell whether the entry or its service fails: no longer than
+/// How long the two calls may take that show whether the entry or its service fails: no longer than
 /// a build can be kept waiting for its error.
 const CLASSIFY_TIME: Duration = Duration::from_secs(6);
 
@@ -149,10 +149,10 @@ impl DownloadTask {
         );
         let _row = WaitRow::new(&self.context.reporter, name);
         loop {
-            let moved = spool.moved();
+            let before = spool.activity();
             match timeout(ROOM_STALL, &mut created).await {
                 Ok(file) => return file,
-                Err(_) if spool.moved() == moved => return Err(spool.full()),
+                Err(_) if spool.activity() == before => return Err(spool.full()),
                 Err(_) => {}
             }
         }
@@ -166,7 +166,7 @@ impl DownloadTask {
                 Ok(written) => Damage::OtherContent(written),
                 // Something answered that is not what the entry was when it was confirmed.
                 Err(DownloadError::Remote(error)) if is_about_the_entry(&error.kind) => {
-                    Damage::NoContent(error)
+                    Damage::NoContent(Box::new(error))
                 }
                 Err(error) => return Err(error),
             };
@@ -204,7 +204,7 @@ impl DownloadTask {
         }
         DownloadError::Damaged {
             key: entry.key,
-            reason: Damage::NoContent(error),
+            reason: Damage::NoContent(Box::new(error)),
         }
     }
 
@@ -281,8 +281,7 @@ impl DownloadTask {
     }
 }
 
-/// True for an answer that tells of something else than what was confirmed: the service works, and
-/// the entry is not what it was.
+/// True where the service works, and the entry is not what it was when it was confirmed.
 fn is_about_the_entry(kind: &Kind) -> bool {
     matches!(kind, Kind::Protocol | Kind::NotFound | Kind::Rejected(_))
 }

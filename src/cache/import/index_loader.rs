@@ -71,7 +71,7 @@ impl IndexLoader {
         let Some(newest) = index::newest(client, key, &self.version).await? else {
             return Ok(None);
         };
-        let mut stored = newest.readable()?;
+        let mut stored = newest.into_index()?;
         let raw = stored.raw.clone();
         let parsed = run_blocking(move || parse(&raw)).await;
         let (config, layers) = parsed.map_err(|reason| LoadError::Invalid {

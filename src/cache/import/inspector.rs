@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     actions::{Client, Entry, Probe},
-    cache::{lookup, spool::Spool},
+    cache::{layer_size, lookup, spool::Spool},
     digest::Digest,
 };
 
@@ -96,7 +96,7 @@ struct Inspection {
 /// What the first bytes tell: the size, and of small content everything.
 fn mismatch(digest: Digest, indexed_size: Option<u64>, probe: &Probe) -> Option<Mismatch> {
     let actual = probe.total;
-    if let Some(indexed) = indexed_size.filter(|size| *size != actual) {
+    if let Some(indexed) = layer_size::mismatch(indexed_size, actual) {
         return Some(Mismatch::Size { actual, indexed });
     }
     let is_whole = probe.head.len() as u64 == actual;

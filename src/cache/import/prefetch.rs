@@ -134,7 +134,7 @@ impl Prefetcher {
         let (running, state) = (download.clone(), Arc::downgrade(&self.state));
         let digest = layer.digest;
         let task = self.tasks.spawn_guarded("read ahead", async move {
-            // A failure is kept too: who asks for the layer is told.
+            // A failure is kept too, for whoever asks for the layer.
             let _ = running.finish().await;
             tokio::time::sleep(UNCLAIMED).await;
             if let Some(state) = state.upgrade() {
@@ -150,8 +150,8 @@ impl Prefetcher {
     }
 }
 
-/// The layers below `digest` in the order in which BuildKit asks for them, as far as that can be
-/// told: only if those above it have been asked for too.
+/// The layers below `digest` in the order in which BuildKit asks for them, as far as that is
+/// known: only if those above it have been asked for too.
 fn next(config: &CacheConfig, asked: &HashSet<Digest>, digest: Digest) -> Vec<Digest> {
     let layers = &config.layers;
     let places = layers.iter().enumerate();

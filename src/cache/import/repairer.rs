@@ -48,7 +48,7 @@ impl Repairer {
         if !self.evidence.begin_repair(digest) {
             return Repair::Denied;
         }
-        let (done, repaired) = oneshot::channel();
+        let (done, outcome) = oneshot::channel();
         let (repairer, key) = (Arc::clone(self), key.to_owned());
         self.tasks.spawn("repair", async move {
             let repair =
@@ -58,7 +58,7 @@ impl Repairer {
             // The build may have left.
             let _ = done.send(repair);
         });
-        repaired.await.unwrap_or(Repair::Denied)
+        outcome.await.unwrap_or(Repair::Denied)
     }
 
     async fn delete_or_rewrite(&self, digest: Digest, key: &str) -> Repair {
@@ -96,7 +96,7 @@ impl Repairer {
         let client = self.client.with_deadline(Instant::now() + REPAIR_TIME);
         // The newest one: another build may have written since this import has loaded it.
         let newest = index::newest(&client, index, &self.version).await?;
-        let newest = newest.map(index::Newest::readable).transpose()?;
+        let newest = newest.map(index::Newest::into_index).transpose()?;
         let mut rest = match &newest {
             Some(newest) => {
                 let raw = newest.raw.clone();

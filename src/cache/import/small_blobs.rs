@@ -58,9 +58,9 @@ impl SmallMemory {
             return None;
         }
         let bytes = content.len() as u64;
-        let room = |used: u64| Some(used + bytes).filter(|used| *used <= SMALL_MEMORY);
+        let add = |used: u64| Some(used + bytes).filter(|used| *used <= SMALL_MEMORY);
         let order = Ordering::Relaxed;
-        self.used.fetch_update(order, order, room).ok()?;
+        self.used.fetch_update(order, order, add).ok()?;
         let share = Share {
             used: Arc::clone(&self.used),
             bytes,

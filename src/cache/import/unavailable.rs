@@ -1,4 +1,4 @@
-//! Why a layer is not confirmed, and how people are told.
+//! Why a layer is not confirmed, and the warnings of it.
 
 use std::{
     sync::{
@@ -47,7 +47,7 @@ pub(super) enum Unavailable {
     #[error("its entry {0} could not be had before, so it is not relied on")]
     Quarantined(String),
     #[error("it was fetched to be verified, and {0}")]
-    Unverified(#[source] FetchError),
+    Unverified(#[source] Box<FetchError>),
     #[error("it was fetched to be verified, and {0}")]
     Misdescribed(#[from] Misdescription),
 }
@@ -84,7 +84,7 @@ pub(super) enum Misdescription {
     DiffId { actual: Digest, indexed: Digest },
 }
 
-/// Tells people why layers are not used, without flooding them.
+/// Warns why layers are not used, of a few one by one.
 pub(super) struct UnavailableWarnings {
     reporter: Arc<dyn Reporter>,
     count: AtomicUsize,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_once_that_the_time_to_wait_is_over_and_of_few_layers() {
+    fn the_end_of_waiting_is_reported_once_and_few_layers_one_by_one() {
         let events = Arc::new(Events::default());
         let warnings = UnavailableWarnings::new(Arc::clone(&events) as Arc<dyn Reporter>);
         for _ in 0..2 {

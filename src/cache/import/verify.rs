@@ -33,7 +33,7 @@ pub(super) struct Verifier {
     downloader: Downloader,
     spool: Spool,
     reporter: Arc<dyn Reporter>,
-    told_of_full_spool: AtomicBool,
+    reported_full_spool: AtomicBool,
 }
 
 impl Verifier {
@@ -48,7 +48,7 @@ impl Verifier {
             downloader,
             spool,
             reporter,
-            told_of_full_spool: AtomicBool::new(false),
+            reported_full_spool: AtomicBool::new(false),
         }
     }
 
@@ -59,13 +59,13 @@ impl Verifier {
         }
         let most = self.spool.capacity() / VERIFIED_SHARE;
         if self.spool.used().saturating_add(layer.size) > most {
-            self.tell_of_full_spool(layer);
+            self.report_full_spool(layer);
             return Ok(());
         }
         let blob = self.downloader.start(layer).finish().await;
         let blob = blob.map_err(|error| {
             let error = FetchError::new(layer.digest, error, Repair::Denied, Remedy::Nothing);
-            Unavailable::Unverified(error)
+            Unavailable::Unverified(Box::new(error))
         })?;
         self.check_diff_id(layer.digest, &blob).await?;
         layer.content.put(blob);
@@ -83,8 +83,8 @@ impl Verifier {
         }
     }
 
-    fn tell_of_full_spool(&self, layer: &LocatedLayer) {
-        if !self.told_of_full_spool.swap(true, Ordering::Relaxed) {
+    fn report_full_spool(&self, layer: &LocatedLayer) {
+        if !self.reported_full_spool.swap(true, Ordering::Relaxed) {
             self.reporter.report(Event::Note(format!(
                 "import-verify=full: no room in the import spool to keep {} ({} bytes) and maybe \
                  others; they are probed instead",

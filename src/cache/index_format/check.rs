@@ -3,20 +3,20 @@
 use super::{CacheConfig, NO_PARENT};
 
 /// An index of 50,000 records and 10,000 layers has about 16 MiB.
-pub const MAX_BYTES: usize = 64 << 20;
+pub(crate) const MAX_BYTES: usize = 64 << 20;
 
 /// The most layers; a build of thousands of steps has thousands.
-pub const MAX_LAYERS: usize = 100_000;
+pub(super) const MAX_LAYERS: usize = 100_000;
 
 /// The most records.
-pub const MAX_RECORDS: usize = 400_000;
+pub(super) const MAX_RECORDS: usize = 400_000;
 
 /// The most links between records.
-pub const MAX_LINKS: usize = 1_000_000;
+pub(super) const MAX_LINKS: usize = 1_000_000;
 
 /// The most marks `{`, `[` and `,` in the text. Each one may cost about 100 bytes of memory, and
 /// counting them costs nothing, so they are counted before anything is parsed.
-pub const MAX_ELEMENTS: usize = 2_000_000;
+pub(super) const MAX_ELEMENTS: usize = 2_000_000;
 
 /// Why an index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum IndexError {
     Json(#[from] serde_json::Error),
     /// A place that does not exist.
     #[error("{at} of the cache index names {what} {place}, which does not exist")]
-    Place {
+    Reference {
         /// Where it is named.
         at: String,
         /// `layer` or `record`.
@@ -114,7 +114,7 @@ impl CacheConfig {
                 .chain(chained);
             for layer in layers {
                 if layer as usize >= self.layers.len() {
-                    return Err(place("record", at, "layer", i64::from(layer)));
+                    return Err(bad_reference("record", at, "layer", i64::from(layer)));
                 }
             }
         }
@@ -133,8 +133,8 @@ fn bound(what: &'static str, actual: usize, limit: usize) -> Result<(), IndexErr
     Ok(())
 }
 
-fn place(what: &str, at: usize, named: &'static str, place: i64) -> IndexError {
-    IndexError::Place {
+fn bad_reference(what: &str, at: usize, named: &'static str, place: i64) -> IndexError {
+    IndexError::Reference {
         at: format!("{what} {at}"),
         what: named,
         place,
@@ -150,7 +150,7 @@ pub(in crate::cache) fn layer_order(config: &CacheConfig) -> Result<Vec<usize>, 
             NO_PARENT => None,
             parent => match usize::try_from(parent) {
                 Ok(parent) if parent < count => Some(parent),
-                _ => return Err(place("layer", at, "layer", parent)),
+                _ => return Err(bad_reference("layer", at, "layer", parent)),
             },
         });
     }
@@ -163,7 +163,7 @@ pub(in crate::cache) fn record_order(config: &CacheConfig) -> Result<Vec<usize>,
     for (at, record) in config.records.iter().enumerate() {
         for link in record.inputs.iter().flatten() {
             if link.link as usize >= count {
-                return Err(place("record", at, "record", i64::from(link.link)));
+                return Err(bad_reference("record", at, "record", i64::from(link.link)));
             }
         }
     }

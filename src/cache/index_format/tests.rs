@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    check::{MAX_ELEMENTS, MAX_LAYERS, MAX_RECORDS},
+    *,
+};
 
 const STOCK: &[u8] = include_bytes!("../../../tests/fixtures/local-export/config.json");
 

@@ -26,7 +26,7 @@ impl Time {
 
     /// The same moment in UTC, in the form that Go gives it.
     #[must_use]
-    pub fn to_utc(&self) -> Self {
+    pub(crate) fn to_utc(&self) -> Self {
         self.0
             .parse::<Timestamp>()
             .map_or_else(|_| self.clone(), |moment| Self(moment.to_string().into()))

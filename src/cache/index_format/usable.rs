@@ -10,7 +10,7 @@ use super::{CacheConfig, IndexError, Record, layer_order};
 
 /// The most memory that buildkitd may need for an index, by the estimates below: 10,000 results that stand
 /// on 50 layers each are just below it, and a builder survives a few such indexes at once.
-pub const MAX_COST: u64 = 512 << 20;
+const MAX_COST: u64 = 512 << 20;
 
 /// Bytes that BuildKit allocates for each part, measured on v0.34.2 with `ParseConfig` and
 /// `NewCacheKeyStorage` over 100,000 to 300,000 parts of a kind, and chains of 1,000 and 3,000 layers.
@@ -58,7 +58,7 @@ impl CacheConfig {
     }
 
     /// An error if buildkitd would need too much memory for it.
-    pub fn check_cost(&self) -> Result<(), IndexError> {
+    pub(crate) fn check_cost(&self) -> Result<(), IndexError> {
         let cost = self.cost()?;
         if cost > MAX_COST {
             return Err(IndexError::TooCostly {

@@ -46,7 +46,7 @@ impl Floor {
     }
 
     /// How many bytes the disk of `dir` has free, and how many of these must stay so.
-    pub fn look(self, dir: &Path) -> io::Result<(u64, u64)> {
+    pub fn measure(self, dir: &Path) -> io::Result<(u64, u64)> {
         let disk = in_dir(dir, || statvfs(dir).map_err(io::Error::from))?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         Ok((bytes(disk.f_bavail), self.bytes(bytes(disk.f_blocks))))
@@ -55,7 +55,7 @@ impl Floor {
 
 /// How many bytes the disk of `dir` has free for us.
 pub(super) fn free(dir: &Path) -> io::Result<u64> {
-    Ok(Floor::Bytes(0).look(dir)?.0)
+    Ok(Floor::Bytes(0).measure(dir)?.0)
 }
 
 /// True if the disk, or our share of it, is full.

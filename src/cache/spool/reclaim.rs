@@ -74,9 +74,9 @@ impl SpoolFile {
         }
         confirmed.pages += pages;
         drop(confirmed);
-        let mut room = self.room.lock();
-        let pages = pages.min(room.num_permits());
-        drop(room.split(pages));
+        let mut held = self.pages.lock();
+        let pages = pages.min(held.num_permits());
+        drop(held.split(pages));
         pages > 0
     }
 }

@@ -104,10 +104,10 @@ fn a_full_disk_is_told_from_other_faults() {
 #[tokio::test]
 async fn what_must_stay_free_is_left_at_creation_and_growth() {
     let dir = std::env::temp_dir();
-    let (free, usual) = Floor::Usual.look(&dir).unwrap();
+    let (free, usual) = Floor::Usual.measure(&dir).unwrap();
     assert!(usual >= 1 << 30);
     // More than others can free meanwhile.
-    let scarce = spool(4).leaving(Floor::Bytes(free.saturating_mul(2)));
+    let scarce = spool(4).with_floor(Floor::Bytes(free.saturating_mul(2)));
     let refused = scarce.create_within(PAGE, WAIT).await.unwrap_err();
     assert!(
         refused.to_string().contains("BUILDKIT_GHA_SPOOL_FREE"),
@@ -115,10 +115,10 @@ async fn what_must_stay_free_is_left_at_creation_and_growth() {
     );
     assert_eq!(scarce.used(), 0);
 
-    let spool = spool(4).leaving(Floor::Bytes(1));
+    let spool = spool(4).with_floor(Floor::Bytes(1));
     let file = spool.create(0).await.unwrap();
     file.write_at(0, Bytes::from_static(b"abc")).await.unwrap();
-    let spool = spool.leaving(Floor::Bytes(free.saturating_mul(2)));
+    let spool = spool.with_floor(Floor::Bytes(free.saturating_mul(2)));
     file.write_at(3, Bytes::from_static(b"def")).await.unwrap();
     let grown = file.write_at(PAGE, Bytes::from_static(b"ghi")).await;
     assert!(matches!(grown, Err(SpoolError::Floor { .. })), "{grown:?}");

@@ -14,7 +14,7 @@ pub async fn read(
     overrides: &Overrides,
     what: &str,
 ) -> Result<Option<Attributes>, GrpcStatus> {
-    let overrides = match overrides.of_this_build().await {
+    let overrides = match overrides.with_current_token().await {
         Ok(overrides) => overrides,
         Err(error) => {
             let ignore_error = attributes::parse(&entry.attrs, overrides).ignore_error;
@@ -35,8 +35,8 @@ pub async fn read(
             build.progress.warn(format!("type=gha: {text}"), Vec::new());
         }
     }
-    match parsed.spec {
-        Ok(spec) => Ok(Some(spec)),
+    match parsed.attributes {
+        Ok(attributes) => Ok(Some(attributes)),
         Err(error) => skip(build, what, &error.to_string(), parsed.ignore_error).map(|()| None),
     }
 }

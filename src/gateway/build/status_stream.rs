@@ -179,7 +179,6 @@ mod tests {
 
     fn transfer(current: u64) -> Event {
         Event::Transfer(Transfer {
-            id: "a".into(),
             name: "uploading a".into(),
             current,
             total: 10,

@@ -399,7 +399,7 @@ async fn an_unknown_attribute_is_one_warning_for_the_whole_build() {
 #[tokio::test]
 async fn the_operators_url_and_token_win() {
     let overrides = Overrides {
-        service: OperatorService::of(
+        service: OperatorService::new(
             Url::parse("http://127.0.0.1:10/").ok(),
             Some(OperatorToken::Given(token(Permission::READ).into())),
         ),

@@ -44,18 +44,18 @@ const PULL_REQUEST: &str = "refs/pull/7/merge";
 
 /// Which API the client speaks.
 #[derive(Debug, Clone, Copy)]
-pub enum Speaks {
+pub enum ApiVersion {
     V1,
     V2,
 }
 
-pub struct Bed {
+pub struct Fixture {
     pub cache: Cache,
     pub tasks: Tasks,
-    pub said: Arc<Said>,
-    /// The way to the service.
-    pub way: Lossy,
-    speaks: Speaks,
+    pub messages: Arc<Messages>,
+    /// The way to the service: it can lose and hold up answers.
+    pub proxy: Lossy,
+    api_version: ApiVersion,
     settings: Config,
     token: Secret,
     /// A token for the same scope that may only read.
@@ -71,16 +71,20 @@ pub struct Bed {
     _serving: buildkit_gha::lifecycle::TaskGuard,
 }
 
-impl Bed {
-    pub async fn new(speaks: Speaks) -> Self {
-        Self::with(speaks, |_| {}).await
+impl Fixture {
+    pub async fn new(api_version: ApiVersion) -> Self {
+        Self::with(api_version, |_| {}).await
     }
 
-    pub async fn with(speaks: Speaks, adjust: impl FnOnce(&mut Config)) -> Self {
-        Self::over(speaks, &HttpConfig::default(), adjust).await
+    pub async fn with(api_version: ApiVersion, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::over(api_version, &HttpConfig::default(), adjust).await
     }
 
-    pub async fn over(speaks: Speaks, http: &HttpConfig, adjust: impl FnOnce(&mut Config)) -> Self {
+    pub async fn over(
+        api_version: ApiVersion,
+        http: &HttpConfig,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
         let dir = TempDir::new().unwrap();
         let config = service::Config::new(dir.path().join("service"));
         let service = Service::open(config, service::system_clock()).unwrap();
@@ -126,9 +130,9 @@ impl Bed {
             )
             .unwrap(),
             tasks,
-            said: Arc::default(),
-            way: Lossy::before(url).await,
-            speaks,
+            messages: Arc::default(),
+            proxy: Lossy::before(url).await,
+            api_version,
             settings,
             token,
             reading,
@@ -153,13 +157,13 @@ impl Bed {
     }
 
     fn api(&self) -> Api {
-        match self.speaks {
-            Speaks::V1 => Api::V1(self.way.url.clone()),
-            Speaks::V2 => Api::V2(self.way.url.clone()),
+        match self.api_version {
+            ApiVersion::V1 => Api::V1(self.proxy.url.clone()),
+            ApiVersion::V2 => Api::V2(self.proxy.url.clone()),
         }
     }
 
-    pub fn spec(&self, scope: &str) -> Attributes {
+    pub fn attributes(&self, scope: &str) -> Attributes {
         Attributes {
             scope: scope.into(),
             mode: Mode::Max,
@@ -175,36 +179,36 @@ impl Bed {
         }
     }
 
-    /// As [`Bed::spec`], with what the REST API needs.
-    pub fn spec_with_rest(&self, scope: &str) -> Attributes {
+    /// As [`Fixture::spec`], with what the REST API needs.
+    pub fn attributes_with_rest(&self, scope: &str) -> Attributes {
         Attributes {
             repository: Some(service::DEFAULT_REPOSITORY.into()),
             ghtoken: Some(self.token.clone()),
-            github_api_url: self.way.url.clone(),
-            ..self.spec(scope)
+            github_api_url: self.proxy.url.clone(),
+            ..self.attributes(scope)
         }
     }
 
     pub fn reporter(&self) -> Arc<dyn Reporter> {
-        self.said.clone()
+        self.messages.clone()
     }
 
     pub fn export(&self, scope: &str) -> Arc<ExportJob> {
         self.cache
-            .export(&self.spec(scope), self.reporter())
+            .export(&self.attributes(scope), self.reporter())
             .unwrap()
     }
 
     pub fn export_as(&self, scope: &str, token: &Secret) -> Arc<ExportJob> {
         let spec = Attributes {
             token: token.clone(),
-            ..self.spec(scope)
+            ..self.attributes(scope)
         };
         self.cache.export(&spec, self.reporter()).unwrap()
     }
 
     pub async fn import(&self, scope: &str) -> Arc<ImportJob> {
-        self.import_as(&self.spec(scope)).await
+        self.import_as(&self.attributes(scope)).await
     }
 
     pub async fn import_as(&self, spec: &Attributes) -> Arc<ImportJob> {
@@ -242,7 +246,7 @@ impl Bed {
 
     /// Deletes the entry with this key.
     pub async fn delete(&self, key: &str) {
-        let spec = self.spec_with_rest("");
+        let spec = self.attributes_with_rest("");
         let target = Target {
             api: self.api(),
             token: Token::parse(self.token.clone()).unwrap(),
@@ -318,15 +322,15 @@ pub fn index_key(scope: &str) -> key::IndexKey {
 
 /// Remembers all that jobs report.
 #[derive(Default)]
-pub struct Said(Mutex<Vec<Event>>);
+pub struct Messages(Mutex<Vec<Event>>);
 
-impl Reporter for Said {
+impl Reporter for Messages {
     fn report(&self, event: Event) {
         self.0.lock().unwrap().push(event);
     }
 }
 
-impl Said {
+impl Messages {
     pub fn events(&self) -> Vec<Event> {
         self.0.lock().unwrap().clone()
     }
@@ -381,15 +385,15 @@ pub fn layer(seed: u8, size: usize) -> Bytes {
 impl Build {
     /// Each layer stands upon the one before it, and each has a record.
     pub fn chain(layers: impl IntoIterator<Item = Bytes>) -> Self {
-        Self::of(layers, |at| i64::try_from(at).unwrap() - 1)
+        Self::new(layers, |at| i64::try_from(at).unwrap() - 1)
     }
 
     /// Each layer stands alone, and each has a record.
     pub fn apart(layers: impl IntoIterator<Item = Bytes>) -> Self {
-        Self::of(layers, |_| -1)
+        Self::new(layers, |_| -1)
     }
 
-    fn of(layers: impl IntoIterator<Item = Bytes>, parent: impl Fn(usize) -> i64) -> Self {
+    fn new(layers: impl IntoIterator<Item = Bytes>, parent: impl Fn(usize) -> i64) -> Self {
         let layers: Vec<Bytes> = layers.into_iter().collect();
         let described = layers.iter().enumerate().map(|(at, layer)| {
             serde_json::json!({
