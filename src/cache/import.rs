@@ -41,10 +41,10 @@ use self::{
 };
 use super::{
     attributes::Attributes,
+    config::Config,
     index::LoadedIndex,
     index_format::CacheConfig,
     report::{Event, Reporter},
-    settings::Settings,
 };
 use crate::{
     actions::{Client, Token},
@@ -70,7 +70,7 @@ impl ImportJob {
     /// A job that begins to load at once. Its parts are made here, and none knows the job.
     pub(super) fn new(
         resources: ImportResources,
-        settings: &Settings,
+        settings: &Config,
         client: Client,
         spec: &Attributes,
         reporter: Arc<dyn Reporter>,

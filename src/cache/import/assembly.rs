@@ -21,12 +21,12 @@ use crate::{
     cache::{
         attributes::{Attributes, Verify},
         blob::Fetched,
+        config::Config,
         fetch_error::Remedy,
         listing::Listings,
         proof::{Delivered, Proofs},
         quarantine::Quarantine,
         report::Reporter,
-        settings::Settings,
         single_flight::SingleFlight,
         spool::Spool,
     },
@@ -54,7 +54,7 @@ pub(in crate::cache) struct ImportResources {
 /// One import that is being put together: what its parts have in common.
 pub(super) struct Assembly<'a> {
     resources: ImportResources,
-    settings: &'a Settings,
+    settings: &'a Config,
     spec: &'a Attributes,
     client: &'a Client,
     reporter: &'a Arc<dyn Reporter>,
@@ -67,7 +67,7 @@ pub(super) struct Assembly<'a> {
 impl<'a> Assembly<'a> {
     pub fn new(
         resources: ImportResources,
-        settings: &'a Settings,
+        settings: &'a Config,
         spec: &'a Attributes,
         client: &'a Client,
         reporter: &'a Arc<dyn Reporter>,
@@ -106,7 +106,7 @@ impl<'a> Assembly<'a> {
 
     pub fn downloader(&self) -> Downloader {
         Downloader {
-            client: self.client.insisting(),
+            client: self.client.ignoring_outages(),
             reporter: Arc::clone(self.reporter),
             evidence: Arc::clone(&self.evidence),
             spool: self.resources.spool.clone(),
@@ -117,7 +117,7 @@ impl<'a> Assembly<'a> {
     }
 
     pub fn confirmer(&self, downloader: &Downloader) -> LayerConfirmer {
-        let waiting = self.settings.promise_wait.min(self.spec.timeout);
+        let waiting = self.settings.lookup_wait.min(self.spec.timeout);
         let verifies = self.spec.import_verify == Verify::Full;
         LayerConfirmer {
             catalog: Arc::clone(&self.catalog),
@@ -192,6 +192,6 @@ impl<'a> Assembly<'a> {
     }
 }
 
-fn index_key(spec: &Attributes, settings: &Settings, scope: &Scope) -> IndexKey {
+fn index_key(spec: &Attributes, settings: &Config, scope: &Scope) -> IndexKey {
     IndexKey::new(&spec.scope, &scope.name, settings.signed)
 }

@@ -78,7 +78,7 @@ impl IndexLoader {
             key: stored.key.clone(),
             reason,
         })?;
-        repair::learn(&self.quarantine, self.client.identity(), &config);
+        repair::quarantine_named(&self.quarantine, self.client.identity(), &config);
         let signature = if self.signed {
             self.load_signature(client, &stored.raw).await?
         } else {
