@@ -72,11 +72,11 @@ impl ImportJob {
         resources: ImportResources,
         settings: &Config,
         client: Client,
-        spec: &Attributes,
+        attributes: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Arc<Self> {
         let tasks = resources.tasks.clone();
-        let assembly = Assembly::new(resources, settings, spec, &client, &reporter);
+        let assembly = Assembly::new(resources, settings, attributes, &client, &reporter);
         let downloader = assembly.downloader();
         let confirmer = assembly.confirmer(&downloader);
         let prefetcher = Arc::new(assembly.prefetcher(&downloader));

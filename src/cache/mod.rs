@@ -154,10 +154,12 @@ impl Cache {
         let resources = ImportResources {
             tasks: self.0.tasks.clone(),
             spool: self.0.imports.clone(),
-            proofs: Arc::clone(&self.0.proofs),
+            blobs: KnownBlobs {
+                proofs: Arc::clone(&self.0.proofs),
+                listings: Arc::clone(&self.0.listings),
+                quarantine: Arc::clone(&self.0.quarantine),
+            },
             delivered: Arc::clone(&self.0.delivered),
-            listings: Arc::clone(&self.0.listings),
-            quarantine: Arc::clone(&self.0.quarantine),
             downloads: Arc::clone(&self.0.fetches),
             ranges: self.0.ranges.clone(),
         };
