@@ -24,18 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy)]
-pub struct Capacity {
+pub(crate) struct Capacity {
     /// In all.
-    pub total: usize,
+    pub(crate) total: usize,
     /// For one peer.
-    pub per_peer: usize,
+    pub(crate) per_peer: usize,
     /// Beyond those, for probes.
-    pub probe_only: usize,
+    pub(crate) probe_only: usize,
 }
 
 /// The connections of one listener and who may open more.
 #[derive(Debug)]
-pub struct PeerLimiter {
+pub(crate) struct PeerLimiter {
     capacity: Capacity,
     begun: Instant,
     connections: Mutex<Connections>,
@@ -68,14 +68,14 @@ struct ConnectionState {
 
 /// The place of one connection, given back when it is dropped.
 #[derive(Debug)]
-pub struct PeerPermit {
+pub(crate) struct PeerPermit {
     limiter: Arc<PeerLimiter>,
     connection: Arc<ConnectionState>,
 }
 
 impl PeerLimiter {
     /// No connections yet.
-    pub fn new(capacity: Capacity) -> Self {
+    pub(crate) fn new(capacity: Capacity) -> Self {
         Self {
             capacity,
             begun: Instant::now(),
@@ -85,7 +85,7 @@ impl PeerLimiter {
 
     /// A place for a connection from `peer`, which counts for the limit of its peer unless it is
     /// `exempt`. `None` when even the places for probes are busy.
-    pub fn acquire(self: &Arc<Self>, peer: IpAddr, exempt: bool) -> Option<PeerPermit> {
+    pub(crate) fn acquire(self: &Arc<Self>, peer: IpAddr, exempt: bool) -> Option<PeerPermit> {
         let peer = (!exempt).then(|| network_of(peer));
         let mut connections = self.lock();
         let ordinary = connections.make_room(self.capacity, peer);
@@ -112,7 +112,7 @@ impl PeerLimiter {
 
     /// Frees the place of whoever has been idle for longest, if anybody is: the system has no more
     /// files for connections.
-    pub fn evict_idle(&self) {
+    pub(crate) fn evict_idle(&self) {
         let mut connections = self.lock();
         let idlest = connections.idlest(|_| true);
         connections.evict(idlest);
@@ -127,7 +127,7 @@ impl PeerLimiter {
 impl PeerPermit {
     /// True if a request other than a probe may be answered here: where it could not be when the
     /// connection came, a place may be free by now.
-    pub fn may_serve(&self) -> bool {
+    pub(crate) fn may_serve(&self) -> bool {
         if !self.connection.probe_only.load(Ordering::Relaxed) {
             return true;
         }
@@ -144,20 +144,20 @@ impl PeerPermit {
     }
 
     /// An authorised request has begun: the place is safe until [`Self::idle`].
-    pub fn authorized(&self) {
+    pub(crate) fn authorized(&self) {
         self.connection.busy.store(true, Ordering::Relaxed);
         self.connection.trusted.store(true, Ordering::Relaxed);
     }
 
     /// The request is over.
-    pub fn idle(&self) {
+    pub(crate) fn idle(&self) {
         let now = millis(self.connection.begun);
         self.connection.idle_since.store(now, Ordering::Relaxed);
         self.connection.busy.store(false, Ordering::Relaxed);
     }
 
     /// Returns when the place was given to somebody else.
-    pub async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.connection.evicted.cancelled().await;
     }
 }
