@@ -60,7 +60,7 @@ struct ConnectionState {
     /// An authorised request is under way.
     busy: AtomicBool,
     /// It has carried an authorised request.
-    trusted: AtomicBool,
+    was_authorized: AtomicBool,
     probe_only: AtomicBool,
     evicted: CancellationToken,
     begun: Instant,
@@ -98,7 +98,7 @@ impl PeerLimiter {
             peer,
             idle_since: AtomicU64::new(millis(self.begun)),
             busy: AtomicBool::new(false),
-            trusted: AtomicBool::new(false),
+            was_authorized: AtomicBool::new(false),
             probe_only: AtomicBool::new(!ordinary),
             evicted: CancellationToken::new(),
             begun: self.begun,
@@ -146,7 +146,9 @@ impl PeerPermit {
     /// An authorised request has begun: the place is safe until [`Self::idle`].
     pub(crate) fn authorized(&self) {
         self.connection.busy.store(true, Ordering::Relaxed);
-        self.connection.trusted.store(true, Ordering::Relaxed);
+        self.connection
+            .was_authorized
+            .store(true, Ordering::Relaxed);
     }
 
     /// The request is over.
@@ -192,17 +194,17 @@ impl Connections {
         self.evict(idlest)
     }
 
-    /// The one that has been idle for longest; those that nobody has vouched for come first. Looking
-    /// at each takes some microseconds, and is done only when limiter are short.
+    /// The one that has been idle for longest; those that never carried an authorised request come first. Looking
+    /// at each takes some microseconds, and is done only when places are short.
     fn idlest(&self, among: impl Fn(&ConnectionState) -> bool) -> Option<Arc<ConnectionState>> {
         let idle = self
             .by_id
             .values()
             .filter(|connection| among(connection) && !connection.busy.load(Ordering::Relaxed));
         let order = |connection: &&Arc<ConnectionState>| {
-            let trusted = connection.trusted.load(Ordering::Relaxed);
+            let was_authorized = connection.was_authorized.load(Ordering::Relaxed);
             (
-                trusted,
+                was_authorized,
                 connection.idle_since.load(Ordering::Relaxed),
                 connection.id,
             )
@@ -292,14 +294,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_idlest_that_nobody_vouched_for_makes_room() {
+    async fn the_idlest_that_was_never_authorized_makes_room() {
         let limiter = limiter();
         let mut all = Vec::new();
         for n in 1..=4 {
             all.push(limiter.acquire(peer(n), false).unwrap());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        // The first has done honest work and rests, the second is at it.
+        // The first has had an authorised request and is idle, the second has one.
         all[0].authorized();
         all[0].idle();
         all[1].authorized();
@@ -314,7 +316,7 @@ mod tests {
         assert!(is_evicted(&all[3]));
         sixth.authorized();
         let _seventh = limiter.acquire(peer(7), false).unwrap();
-        assert!(is_evicted(&all[0]), "idle, though trusted");
+        assert!(is_evicted(&all[0]), "idle, though once authorized");
         assert!(!is_evicted(&all[1]));
     }
 
@@ -348,10 +350,7 @@ mod tests {
         let probe = limiter.acquire(peer(9), false).unwrap();
         assert!(!probe.may_serve());
         let next = limiter.acquire(peer(9), false).unwrap();
-        assert!(
-            is_evicted(&probe),
-            "the probe_only limiter are no place to stay"
-        );
+        assert!(is_evicted(&probe), "a place for probes is no place to stay");
         busy[0].idle();
         assert!(next.may_serve(), "somebody is idle by now");
         assert!(is_evicted(&busy[0]));

@@ -141,7 +141,7 @@ impl Service {
         &self.0.signer
     }
 
-    /// What makes TLS connections, if the service speaks TLS.
+    /// The acceptor of TLS connections, if the service speaks TLS.
     pub(super) fn tls(&self) -> Option<&TlsAcceptor> {
         self.0.tls.as_ref()
     }
