@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::lifecycle::Tasks;
-pub use connection_limiter::{ConnectionLimiter, ConnectionPermit};
-pub use peer_limiter::{Capacity, PeerLimiter, PeerPermit};
+pub(crate) use connection_limiter::{ConnectionLimiter, ConnectionPermit};
+pub(crate) use peer_limiter::{Capacity, PeerLimiter, PeerPermit};
 use stall_timeout::StallTimeoutBody;
 
 /// How long to wait when the system has no file descriptor for a connection.
@@ -35,26 +35,26 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// Who has sent a request: one of its extensions.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+pub(crate) struct Peer(pub SocketAddr);
 
 /// What clients may have.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Connections at once. More take the places of those that have had no success yet, the oldest first; where
     /// there is none of these, they wait in the listen queue.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// How long a connection may take to send the head of a request, or to send none at all.
-    pub head_time: Duration,
+    pub(crate) head_time: Duration,
     /// Longest head of a request.
-    pub head_bytes: usize,
+    pub(crate) head_bytes: usize,
     /// How long a reader may take nothing of an answer before its connection is cut: what it was
     /// sent keeps memory, disk or a place among the connections.
-    pub stall: Duration,
+    pub(crate) stall: Duration,
 }
 
 /// Serves on `listener`, with TLS if there is `tls`, until `tasks` are asked to end; then takes no more
 /// connections. The requests that are in flight belong to `tasks` and finish while those drain. `open` counts the connections.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
@@ -125,9 +125,9 @@ async fn open_and_serve(
     match tls {
         None => serve_connection(stream, mark, answered, router, limits, tasks).await?,
         Some(tls) => {
-            let greeted = timeout(HANDSHAKE, tls.accept(stream));
+            let handshake = timeout(HANDSHAKE, tls.accept(stream));
             let stream = tokio::select! {
-                greeted = greeted => greeted??,
+                handshake = handshake => handshake??,
                 () = tasks.shutdown().cancelled() => return Ok(()),
             };
             serve_connection(stream, mark, answered, router, limits, tasks).await?;
@@ -138,7 +138,7 @@ async fn open_and_serve(
 
 /// Serves one connection to its end. Each of its requests gets the extensions that `mark` gives it, and
 /// `answered` is told of each answer.
-pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
+pub(crate) async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
     stream: S,
     mark: impl Fn(&mut Extensions),
     answered: impl Fn(&Response) + Copy,
@@ -147,8 +147,8 @@ pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
     tasks: Tasks,
 ) -> Result<(), hyper::Error> {
     let shutdown = tasks.shutdown().clone();
-    let mut patient = TimeoutStream::new(stream);
-    patient.set_write_timeout(Some(limits.stall));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.stall));
     let respond = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(|body| Body::new(StallTimeoutBody::new(body, &tasks)));
         mark(request.extensions_mut());
@@ -162,7 +162,7 @@ pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_buf_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(Box::pin(patient)), respond);
+        .serve_connection(TokioIo::new(Box::pin(stream)), respond);
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => ended,

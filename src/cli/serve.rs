@@ -111,7 +111,9 @@ impl Serve {
             url_ttl: self.url_ttl.unwrap_or(DEFAULT_URL_TTL),
             reservation_age: self.reservation_age.unwrap_or(DEFAULT_RESERVATION_AGE),
         };
-        let service = Service::open(config, service::system_clock()).map_err(io::Error::other)?;
+        let service = Service::open(config, service::system_clock())
+            .await
+            .map_err(io::Error::other)?;
         let listener = (listen.bind().await)
             .map_err(|error| io::Error::other(format!("cannot listen on {listen}: {error}")))?;
         let mut signals = Signals::listen(&ENDING)?;

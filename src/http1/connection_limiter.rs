@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The places of one listener.
 #[derive(Debug)]
-pub struct ConnectionLimiter {
+pub(crate) struct ConnectionLimiter {
     capacity: usize,
     state: Mutex<State>,
     freed: Notify,
@@ -27,7 +27,7 @@ struct State {
 
 /// The place of one connection, as long as it has it.
 #[derive(Debug)]
-pub struct ConnectionPermit {
+pub(crate) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     left: CancellationToken,
@@ -35,7 +35,7 @@ pub struct ConnectionPermit {
 
 impl ConnectionLimiter {
     /// So many places.
-    pub fn new(capacity: usize) -> Arc<Self> {
+    pub(crate) fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self {
             capacity,
             state: Mutex::default(),
@@ -44,7 +44,7 @@ impl ConnectionLimiter {
     }
 
     /// Waits until a place is free, or can be made free.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         loop {
             let freed = self.freed.notified();
             {
@@ -58,7 +58,7 @@ impl ConnectionLimiter {
     }
 
     /// Takes a place, if need be that of the oldest idle connection. The new one is idle.
-    pub fn acquire(self: &Arc<Self>) -> ConnectionPermit {
+    pub(crate) fn acquire(self: &Arc<Self>) -> ConnectionPermit {
         let mut state = self.state();
         if state.taken >= self.capacity {
             state.evict();
@@ -75,7 +75,7 @@ impl ConnectionLimiter {
     }
 
     /// The system has no room for another connection, whatever was planned: one goes.
-    pub fn evict_oldest(&self) {
+    pub(crate) fn evict_oldest(&self) {
         self.state().evict();
     }
 
@@ -94,12 +94,12 @@ impl State {
 
 impl ConnectionPermit {
     /// The connection is in use: its place is its own.
-    pub fn in_use(&self) {
+    pub(crate) fn in_use(&self) {
         self.limiter.state().idle.remove(&self.number);
     }
 
     /// The connection is in use no more, and may be asked to leave.
-    pub fn idle(&self) {
+    pub(crate) fn idle(&self) {
         if !self.left.is_cancelled() {
             let mut state = self.limiter.state();
             // It keeps its age: a connection that comes and goes is no younger than it is.
@@ -110,7 +110,7 @@ impl ConnectionPermit {
     }
 
     /// Ready when the place is somebody else's.
-    pub async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.left.cancelled().await;
     }
 }

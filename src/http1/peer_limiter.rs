@@ -24,18 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy)]
-pub struct Capacity {
+pub(crate) struct Capacity {
     /// In all.
-    pub total: usize,
+    pub(crate) total: usize,
     /// For one peer.
-    pub per_peer: usize,
+    pub(crate) per_peer: usize,
     /// Beyond those, for probes.
-    pub probe_only: usize,
+    pub(crate) probe_only: usize,
 }
 
 /// The connections of one listener and who may open more.
 #[derive(Debug)]
-pub struct PeerLimiter {
+pub(crate) struct PeerLimiter {
     capacity: Capacity,
     begun: Instant,
     connections: Mutex<Connections>,
@@ -60,7 +60,7 @@ struct ConnectionState {
     /// An authorised request is under way.
     busy: AtomicBool,
     /// It has carried an authorised request.
-    trusted: AtomicBool,
+    was_authorized: AtomicBool,
     probe_only: AtomicBool,
     evicted: CancellationToken,
     begun: Instant,
@@ -68,14 +68,14 @@ struct ConnectionState {
 
 /// The place of one connection, given back when it is dropped.
 #[derive(Debug)]
-pub struct PeerPermit {
+pub(crate) struct PeerPermit {
     limiter: Arc<PeerLimiter>,
     connection: Arc<ConnectionState>,
 }
 
 impl PeerLimiter {
     /// No connections yet.
-    pub fn new(capacity: Capacity) -> Self {
+    pub(crate) fn new(capacity: Capacity) -> Self {
         Self {
             capacity,
             begun: Instant::now(),
@@ -85,7 +85,7 @@ impl PeerLimiter {
 
     /// A place for a connection from `peer`, which counts for the limit of its peer unless it is
     /// `exempt`. `None` when even the places for probes are busy.
-    pub fn acquire(self: &Arc<Self>, peer: IpAddr, exempt: bool) -> Option<PeerPermit> {
+    pub(crate) fn acquire(self: &Arc<Self>, peer: IpAddr, exempt: bool) -> Option<PeerPermit> {
         let peer = (!exempt).then(|| network_of(peer));
         let mut connections = self.lock();
         let ordinary = connections.make_room(self.capacity, peer);
@@ -98,7 +98,7 @@ impl PeerLimiter {
             peer,
             idle_since: AtomicU64::new(millis(self.begun)),
             busy: AtomicBool::new(false),
-            trusted: AtomicBool::new(false),
+            was_authorized: AtomicBool::new(false),
             probe_only: AtomicBool::new(!ordinary),
             evicted: CancellationToken::new(),
             begun: self.begun,
@@ -112,7 +112,7 @@ impl PeerLimiter {
 
     /// Frees the place of whoever has been idle for longest, if anybody is: the system has no more
     /// files for connections.
-    pub fn evict_idle(&self) {
+    pub(crate) fn evict_idle(&self) {
         let mut connections = self.lock();
         let idlest = connections.idlest(|_| true);
         connections.evict(idlest);
@@ -127,7 +127,7 @@ impl PeerLimiter {
 impl PeerPermit {
     /// True if a request other than a probe may be answered here: where it could not be when the
     /// connection came, a place may be free by now.
-    pub fn may_serve(&self) -> bool {
+    pub(crate) fn may_serve(&self) -> bool {
         if !self.connection.probe_only.load(Ordering::Relaxed) {
             return true;
         }
@@ -144,20 +144,22 @@ impl PeerPermit {
     }
 
     /// An authorised request has begun: the place is safe until [`Self::idle`].
-    pub fn authorized(&self) {
+    pub(crate) fn authorized(&self) {
         self.connection.busy.store(true, Ordering::Relaxed);
-        self.connection.trusted.store(true, Ordering::Relaxed);
+        self.connection
+            .was_authorized
+            .store(true, Ordering::Relaxed);
     }
 
     /// The request is over.
-    pub fn idle(&self) {
+    pub(crate) fn idle(&self) {
         let now = millis(self.connection.begun);
         self.connection.idle_since.store(now, Ordering::Relaxed);
         self.connection.busy.store(false, Ordering::Relaxed);
     }
 
     /// Returns when the place was given to somebody else.
-    pub async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.connection.evicted.cancelled().await;
     }
 }
@@ -192,17 +194,17 @@ impl Connections {
         self.evict(idlest)
     }
 
-    /// The one that has been idle for longest; those that nobody has vouched for come first. Looking
-    /// at each takes some microseconds, and is done only when limiter are short.
+    /// The one that has been idle for longest; those that never carried an authorised request come first. Looking
+    /// at each takes some microseconds, and is done only when places are short.
     fn idlest(&self, among: impl Fn(&ConnectionState) -> bool) -> Option<Arc<ConnectionState>> {
         let idle = self
             .by_id
             .values()
             .filter(|connection| among(connection) && !connection.busy.load(Ordering::Relaxed));
         let order = |connection: &&Arc<ConnectionState>| {
-            let trusted = connection.trusted.load(Ordering::Relaxed);
+            let was_authorized = connection.was_authorized.load(Ordering::Relaxed);
             (
-                trusted,
+                was_authorized,
                 connection.idle_since.load(Ordering::Relaxed),
                 connection.id,
             )
@@ -292,14 +294,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_idlest_that_nobody_vouched_for_makes_room() {
+    async fn the_idlest_that_was_never_authorized_makes_room() {
         let limiter = limiter();
         let mut all = Vec::new();
         for n in 1..=4 {
             all.push(limiter.acquire(peer(n), false).unwrap());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        // The first has done honest work and rests, the second is at it.
+        // The first has had an authorised request and is idle, the second has one.
         all[0].authorized();
         all[0].idle();
         all[1].authorized();
@@ -314,7 +316,7 @@ mod tests {
         assert!(is_evicted(&all[3]));
         sixth.authorized();
         let _seventh = limiter.acquire(peer(7), false).unwrap();
-        assert!(is_evicted(&all[0]), "idle, though trusted");
+        assert!(is_evicted(&all[0]), "idle, though once authorized");
         assert!(!is_evicted(&all[1]));
     }
 
@@ -348,10 +350,7 @@ mod tests {
         let probe = limiter.acquire(peer(9), false).unwrap();
         assert!(!probe.may_serve());
         let next = limiter.acquire(peer(9), false).unwrap();
-        assert!(
-            is_evicted(&probe),
-            "the probe_only limiter are no place to stay"
-        );
+        assert!(is_evicted(&probe), "a place for probes is no place to stay");
         busy[0].idle();
         assert!(next.may_serve(), "somebody is idle by now");
         assert!(is_evicted(&busy[0]));

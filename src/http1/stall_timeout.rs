@@ -18,42 +18,45 @@ use crate::lifecycle::Tasks;
 /// connection meanwhile, of which there are not many.
 const STALL: Duration = Duration::from_mins(1);
 
-/// Bytes that buy a second of waiting. A body that brings less over a minute is cut off like one that
+/// Bytes for which a client may wait another second. A body that brings less over a minute is cut off like one that
 /// stands still; even a share of a slow uplink brings more.
 const LEAST_PER_SECOND: u64 = 1 << 10;
 
 /// How long the rest of a body is read that was refused. To hang up on a client that is still sending
 /// resets the connection, and with it goes the answer that says why; then the client tries again.
-const LINGER: Duration = Duration::from_secs(10);
+const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// A body that fails once it has stalled, and whose rest is thrown away when it is dropped.
 ///
-/// It begins with the patience of a [`STALL`], which waiting uses up and bytes bring back. Only waiting
+/// It begins with a budget of [`STALL`] to wait, which waiting uses up and bytes bring back. Only waiting
 /// for the client counts: a disk of ours that is slow is not its fault.
-pub struct StallTimeoutBody<B: DrainBody> {
+pub(crate) struct StallTimeoutBody<B: DrainBody> {
     body: Option<B>,
-    /// Ends when patience does; `waiting` tells since when it runs.
-    stalls: Pin<Box<Sleep>>,
+    /// Passes when the budget is used up; `waiting` tells since when it runs.
+    deadline: Pin<Box<Sleep>>,
     waiting: Option<Instant>,
-    patience: Duration,
+    wait_budget: Duration,
     tasks: Tasks,
 }
 
 impl<B: DrainBody> StallTimeoutBody<B> {
     /// Watches over `body`.
-    pub fn new(body: B, tasks: &Tasks) -> Self {
+    pub(crate) fn new(body: B, tasks: &Tasks) -> Self {
         Self {
             body: Some(body),
-            stalls: Box::pin(tokio::time::sleep(STALL)),
+            deadline: Box::pin(tokio::time::sleep(STALL)),
             waiting: None,
-            patience: STALL,
+            wait_budget: STALL,
             tasks: tasks.clone(),
         }
     }
 }
 
 /// What a body must be so that its rest can be left to a task.
-pub trait DrainBody: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static {}
+pub(crate) trait DrainBody:
+    Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static
+{
+}
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static> DrainBody for B {}
 
@@ -66,7 +69,7 @@ impl<B: DrainBody> Drop for StallTimeoutBody<B> {
         self.tasks.spawn("unwanted body", async move {
             let rest = async { while let Some(Ok(_)) = body.frame().await {} };
             tokio::select! {
-                _ = timeout(LINGER, rest) => {}
+                _ = timeout(DRAIN_TIME, rest) => {}
                 () = shutdown.cancelled() => {}
             }
         });
@@ -87,11 +90,11 @@ impl<B: DrainBody> Body for StallTimeoutBody<B> {
         let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
             if self.waiting.is_none() {
                 let now = Instant::now();
-                let patience = self.patience;
-                self.stalls.as_mut().reset(now + patience);
+                let wait_budget = self.wait_budget;
+                self.deadline.as_mut().reset(now + wait_budget);
                 self.waiting = Some(now);
             }
-            ready!(self.stalls.as_mut().poll(context));
+            ready!(self.deadline.as_mut().poll(context));
             let stalled = format!(
                 "it came with less than {LEAST_PER_SECOND} bytes a second for {} seconds",
                 STALL.as_secs()
@@ -99,12 +102,12 @@ impl<B: DrainBody> Body for StallTimeoutBody<B> {
             return Poll::Ready(Some(Err(stalled.into())));
         };
         let waited = self.waiting.take().map(|since| since.elapsed());
-        self.patience = self.patience.saturating_sub(waited.unwrap_or_default());
+        self.wait_budget = self.wait_budget.saturating_sub(waited.unwrap_or_default());
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                let bought = Duration::from_millis(bytes * 1_000 / LEAST_PER_SECOND);
-                self.patience = (self.patience + bought).min(STALL);
+                let earned = Duration::from_millis(bytes * 1_000 / LEAST_PER_SECOND);
+                self.wait_budget = (self.wait_budget + earned).min(STALL);
             }
             _ => self.body = None,
         }
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_nobody_wants_is_read_for_a_while() {
+    async fn an_unwanted_body_is_drained_for_a_while() {
         let (read, mut reads) = tokio::sync::mpsc::channel(1);
         let frames = stream::repeat(()).then(move |()| {
             let read = read.clone();
@@ -199,6 +202,6 @@ mod tests {
         while reads.recv().await.is_some() {
             read += 1;
         }
-        assert_eq!(Duration::from_secs(read), LINGER);
+        assert_eq!(Duration::from_secs(read), DRAIN_TIME);
     }
 }

@@ -1,90 +1,66 @@
-//! The uploads in progress, by id and by name.
-//!
-//! They live in memory only: bytes that were not yet synced cannot be trusted after a crash, so an
-//! upload that outlived its process would be a trap. A restart frees its key instead.
+//! The uploads of which this process takes the bytes.
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{
-    api_error::ApiError,
-    upload::{EntryName, Upload},
-};
+use super::{api_error::ApiError, upload::Upload};
 
-/// All uploads in progress.
+/// All uploads in progress, of which there is a largest number.
 #[derive(Debug)]
-pub struct ActiveUploads {
-    maps: Mutex<Maps>,
-    most: usize,
+pub(super) struct ActiveUploads {
+    by_id: Mutex<HashMap<i64, (Arc<Upload>, UploadSlot)>>,
+    slots: Arc<Semaphore>,
 }
 
-#[derive(Debug, Default)]
-struct Maps {
-    by_id: HashMap<i64, Arc<Upload>>,
-    by_name: HashMap<EntryName, i64>,
-}
+/// Room for one upload.
+#[derive(Debug)]
+pub(super) struct UploadSlot(
+    #[expect(dead_code, reason = "it is given back by its drop")] OwnedSemaphorePermit,
+);
 
 impl ActiveUploads {
-    /// None, of at most `most`.
-    pub fn new(most: usize) -> Self {
+    /// No uploads yet, and at most `most` of them ever.
+    pub(super) fn new(most: usize) -> Self {
         Self {
-            maps: Mutex::default(),
-            most,
+            by_id: Mutex::default(),
+            slots: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
         }
     }
 
-    /// Adds what `make` gives, if the name is free. Callers with the same name wait for each other,
-    /// so exactly one of them gets it; a `make` that looks for a committed entry misses none, since
-    /// an upload leaves the registry only after its entry is there.
-    pub fn insert(
-        &self,
-        name: &EntryName,
-        make: impl FnOnce() -> Result<Upload, ApiError>,
-    ) -> Result<Arc<Upload>, ApiError> {
-        let mut maps = self.lock();
-        if maps.by_name.contains_key(name) {
-            return Err(ApiError::already_exists());
-        }
-        if maps.by_id.len() >= self.most {
-            return Err(ApiError::too_many_uploads());
-        }
-        let upload = Arc::new(make()?);
-        maps.by_name.insert(name.clone(), upload.id);
-        maps.by_id.insert(upload.id, Arc::clone(&upload));
-        Ok(upload)
+    /// Room for another one, if there is any.
+    pub(super) fn slot(&self) -> Result<UploadSlot, ApiError> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned();
+        slot.map(UploadSlot)
+            .map_err(|_| ApiError::too_many_uploads())
+    }
+
+    /// Adds an upload.
+    pub(super) fn insert(&self, upload: &Arc<Upload>, slot: UploadSlot) {
+        let mut by_id = self.by_id.lock();
+        by_id.insert(upload.id, (Arc::clone(upload), slot));
     }
 
     /// The upload with this id.
-    pub fn by_id(&self, id: i64) -> Option<Arc<Upload>> {
-        self.lock().by_id.get(&id).cloned()
+    pub(super) fn by_id(&self, id: i64) -> Option<Arc<Upload>> {
+        let by_id = self.by_id.lock();
+        by_id.get(&id).map(|(upload, _)| Arc::clone(upload))
     }
 
-    /// The upload with this name.
-    pub fn by_name(&self, name: &EntryName) -> Option<Arc<Upload>> {
-        let maps = self.lock();
-        maps.by_name
-            .get(name)
-            .and_then(|id| maps.by_id.get(id))
-            .cloned()
-    }
-
-    /// Forgets an upload; its name is free again.
-    pub fn remove(&self, upload: &Upload) {
-        let mut maps = self.lock();
-        // A second removal must not free a name that somebody else has taken meanwhile.
-        if maps.by_id.remove(&upload.id).is_some() {
-            maps.by_name.remove(&upload.name);
-        }
+    /// Forgets an upload.
+    pub(super) fn remove(&self, id: i64) {
+        // What was forgotten may be large: it is dropped outside of the lock.
+        let removed = self.by_id.lock().remove(&id);
+        drop(removed);
     }
 
     /// All uploads.
-    pub fn all(&self) -> Vec<Arc<Upload>> {
-        self.lock().by_id.values().cloned().collect()
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, Maps> {
-        // Both maps are changed together and without a panic in between.
-        self.maps.lock()
+    pub(super) fn all(&self) -> Vec<Arc<Upload>> {
+        let by_id = self.by_id.lock();
+        by_id
+            .values()
+            .map(|(upload, _)| Arc::clone(upload))
+            .collect()
     }
 }

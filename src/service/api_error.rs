@@ -1,9 +1,12 @@
 //! The one error of the service. The rules and the surfaces make it; each protocol has one function that
 //! words it as its clients expect (`error_response` in `surface/v1`, `v2`, `azure` and `rest`).
 
-use std::{borrow::Cow, error::Error as StdError};
+use std::borrow::Cow;
 
-use super::config::{MAX_LOOKUP_KEYS, MAX_PARTS};
+use super::{
+    config::{MAX_LOOKUP_KEYS, MAX_PARTS},
+    store::{Origin, StoreError, StoreErrorKind},
+};
 use crate::protocol::key::MAX_KEY_CHARS;
 
 /// What kind of failure it is: all that a protocol's answer depends on, besides the message.
@@ -72,7 +75,7 @@ pub enum ErrorKind {
 pub struct ApiError {
     kind: ErrorKind,
     message: Cow<'static, str>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<StoreError>,
 }
 
 impl ApiError {
@@ -207,63 +210,48 @@ impl ApiError {
     }
 }
 
-/// The failures of what the service stands on.
-impl ApiError {
-    pub(super) fn upload_too_large() -> Self {
-        Self::new(ErrorKind::UploadTooLarge, "the upload is too large")
-    }
-
-    /// An error of a sync, after which nobody can tell which bytes are on the disk.
-    pub(super) fn unsynced(error: std::io::Error) -> Self {
-        let error = Self::from(error);
-        match error.source {
-            Some(source) if error.kind == ErrorKind::Internal => Self {
-                message: format!(
-                    "the disk of the cache service lost bytes of the upload, which is given up: {source}"
-                )
-                .into(),
-                kind: ErrorKind::DataLost,
-                source: Some(source),
-            },
-            source => Self { source, ..error },
+/// A failure of a store that the rules have no other answer to.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        use StoreErrorKind as Store;
+        let (kind, message) = match error.kind() {
+            Store::Closed => return Self::sealed(),
+            Store::TooLarge => (
+                ErrorKind::UploadTooLarge,
+                "the upload is too large".to_owned(),
+            ),
+            Store::Full => (
+                ErrorKind::StorageFull,
+                "the disk of the cache service is full; delete entries or give it more space"
+                    .to_owned(),
+            ),
+            Store::Lost => (
+                ErrorKind::DataLost,
+                format!(
+                    "the disk of the cache service lost bytes of the upload, which is given up: \
+                     {error}"
+                ),
+            ),
+            Store::NotFound | Store::Truncated { .. } | Store::Conflict | Store::Unavailable => {
+                let origin = match error.origin() {
+                    Origin::Database => "database",
+                    Origin::Storage => "storage",
+                };
+                let message = format!("the service's {origin} failed: {error}");
+                (ErrorKind::Internal, message)
+            }
+        };
+        Self {
+            kind,
+            message: message.into(),
+            source: Some(error),
         }
-    }
-
-    fn full() -> Self {
-        let message = "the disk of the cache service is full; delete entries or give it more space";
-        Self::new(ErrorKind::StorageFull, message)
     }
 }
 
+/// A failure of the machine, outside of any store.
 impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
-        use std::io::ErrorKind as Io;
-        match error.kind() {
-            Io::StorageFull | Io::QuotaExceeded => Self::full(),
-            Io::FileTooLarge => Self::upload_too_large(),
-            _ => Self {
-                message: format!("the service's storage failed: {error}").into(),
-                kind: ErrorKind::Internal,
-                source: Some(error.into()),
-            },
-        }
-    }
-}
-
-impl From<rusqlite::Error> for ApiError {
-    fn from(error: rusqlite::Error) -> Self {
-        let failure = error.sqlite_error();
-        let full = failure.is_some_and(|failure| {
-            failure.code == rusqlite::ErrorCode::DiskFull
-                || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
-        });
-        if full {
-            return Self::full();
-        }
-        Self {
-            message: format!("the service's database failed: {error}").into(),
-            kind: ErrorKind::Internal,
-            source: Some(error.into()),
-        }
+        StoreError::from(error).into()
     }
 }

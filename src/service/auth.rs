@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::key::MasterKey;
+use super::{api_error::ApiError, key::MasterKey};
 use crate::{
     protocol::scope::{self, Scope},
     secret::Secret,
@@ -21,7 +21,7 @@ const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
 /// Longest life of a token. Nothing but a new secret, and with it new tokens for all, ends one before
 /// its time; a year is what people renew certificates by.
-pub const MAX_TTL: Duration = Duration::from_secs(366 * SECONDS_OF_A_DAY);
+pub(super) const MAX_TTL: Duration = Duration::from_secs(366 * SECONDS_OF_A_DAY);
 
 /// The repository of tokens that name none.
 pub const DEFAULT_REPOSITORY: &str = "local/cache";
@@ -31,35 +31,43 @@ const MAX_REPOSITORY_CHARS: usize = 140;
 
 /// Who calls, as its verified token says.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub(super) struct Caller {
     /// `owner/repo`: entries of other repositories do not exist for this caller.
-    pub repository: String,
+    pub(super) repository: String,
     /// What it may read and write, in order.
-    pub scopes: Vec<Scope>,
+    pub(super) scopes: Vec<Scope>,
     /// When its token ends. What it is given ends no later.
-    pub expires: Timestamp,
+    pub(super) expires: Timestamp,
 }
 
 impl Caller {
+    /// Refuses another repository than its own; as on GitHub, it learns nothing of it.
+    pub(super) fn check_repository(&self, repository: &str) -> Result<(), ApiError> {
+        if !self.repository.eq_ignore_ascii_case(repository) {
+            return Err(ApiError::not_found());
+        }
+        Ok(())
+    }
+
     /// The scopes whose entries it may read, in the token's order.
-    pub fn readable(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn readable(&self) -> impl Iterator<Item = &str> {
         let readable = self.scopes.iter().filter(|s| s.permission.readable());
         readable.map(|scope| scope.name.as_str())
     }
 
     /// True if it may read the entries of `scope`.
-    pub fn may_read(&self, scope: &str) -> bool {
+    pub(super) fn may_read(&self, scope: &str) -> bool {
         self.readable().any(|readable| readable == scope)
     }
 
     /// The scopes whose entries it may delete.
-    pub fn deletable(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn deletable(&self) -> impl Iterator<Item = &str> {
         let deletable = self.scopes.iter().filter(|s| s.permission.deletable());
         deletable.map(|scope| scope.name.as_str())
     }
 
     /// The one scope in which it creates entries: the first that is writable.
-    pub fn write_scope(&self) -> Option<&str> {
+    pub(super) fn write_scope(&self) -> Option<&str> {
         let writable = self.scopes.iter().find(|s| s.permission.writable());
         writable.map(|scope| scope.name.as_str())
     }
@@ -67,7 +75,7 @@ impl Caller {
 
 /// Why a caller is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
+pub(super) enum AuthError {
     /// No `Authorization: Bearer …`.
     #[error("the request has no bearer token")]
     Missing,
@@ -119,7 +127,7 @@ struct Claims {
 }
 
 /// Mints and verifies tokens.
-pub struct Tokens {
+pub(super) struct Tokens {
     encode: EncodingKey,
     decode: DecodingKey,
     validation: Validation,
@@ -127,7 +135,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// Tokens signed with a key derived from the service's secret.
-    pub fn new(master: &MasterKey) -> Self {
+    pub(super) fn new(master: &MasterKey) -> Self {
         let key = master.derive("runtime token");
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
@@ -142,7 +150,7 @@ impl Tokens {
     }
 
     /// A token for `scopes` of `repository`, valid from `now` on for `ttl`.
-    pub fn mint(
+    pub(super) fn mint(
         &self,
         repository: &str,
         scopes: &[Scope],
@@ -175,7 +183,7 @@ impl Tokens {
     }
 
     /// Reads the value of an `Authorization` header.
-    pub fn verify(&self, header: Option<&str>, now: Timestamp) -> Result<Caller, AuthError> {
+    pub(super) fn verify(&self, header: Option<&str>, now: Timestamp) -> Result<Caller, AuthError> {
         let token = header.and_then(bearer).ok_or(AuthError::Missing)?;
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decode, &self.validation)
             .map_err(|_| AuthError::Invalid)?

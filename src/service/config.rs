@@ -19,54 +19,54 @@ pub const DEFAULT_URL_TTL: Duration = Duration::from_hours(1);
 pub const DEFAULT_RESERVATION_AGE: Duration = Duration::from_mins(15);
 
 /// How often abandoned reservations and stray files are collected.
-pub const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
+pub(super) const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Most reservations that are open at once: they live in memory, and each holds a file, until they
 /// are finished.
-pub const MAX_OPEN_UPLOADS: usize = 10_000;
+pub(super) const MAX_OPEN_UPLOADS: usize = 10_000;
 
 /// Most of them for one repository: an image of a thousand layers can be exported from two branches at
 /// once.
-pub const MAX_UPLOADS: u64 = 2_000;
+pub(super) const MAX_UPLOADS: u64 = 2_000;
 
 /// What one scope may have of a repository's uploads, their bytes and parts: a half. A pull request
 /// leaves the rest to others.
-pub const SCOPES_SHARE: u64 = 2;
+pub(super) const SCOPES_SHARE: u64 = 2;
 
 /// Most requests of one repository that are answered at once: a quarter of all connections. A build has
 /// a few dozen.
-pub const MAX_REQUESTS: u64 = 512;
+pub(super) const MAX_REQUESTS: u64 = 512;
 
 /// Most bytes of one repository that lie on the disk and belong to no entry yet. GitHub's whole cache
 /// of a repository has 10 GB.
-pub const MAX_UPLOAD_BYTES: u64 = 64 << 30;
+pub(super) const MAX_UPLOAD_BYTES: u64 = 64 << 30;
 
 /// Most parts of which they may consist. Each costs some 150 bytes of memory; clients send parts of
 /// megabytes.
-pub const MAX_UPLOAD_PARTS: u64 = 200_000;
+pub(super) const MAX_UPLOAD_PARTS: u64 = 200_000;
 
 /// Most lookups and listings of one repository that read the database at once. One that goes through
 /// many keys takes milliseconds, and others must find a connection meanwhile.
-pub const MAX_READS: usize = 4;
+pub(super) const MAX_READS: usize = 4;
 
 /// Most bytes of messages and block lists of one repository that wait in memory to become whole: one
 /// block list of the largest kind and thousands of usual messages.
-pub const MAX_HELD_BYTES: u64 = 16 << 20;
+pub(super) const MAX_HELD_BYTES: u64 = 16 << 20;
 
 /// Most parts of one upload: what Azure allows in a block list.
-pub const MAX_PARTS: usize = MAX_BLOCKS;
+pub(super) const MAX_PARTS: usize = MAX_BLOCKS;
 
 /// Largest part of an upload: what Azure allows for one block (4000 MiB).
-pub const MAX_PART_BYTES: u64 = 4000 << 20;
+pub(super) const MAX_PART_BYTES: u64 = 4000 << 20;
 
 /// Largest blob that is put in one request: what Azure allows (5000 MiB).
-pub const MAX_PUT_BYTES: u64 = 5000 << 20;
+pub(super) const MAX_PUT_BYTES: u64 = 5000 << 20;
 
-pub use crate::protocol::key::MAX_LOOKUP_KEYS;
+pub(super) use crate::protocol::key::MAX_LOOKUP_KEYS;
 
 /// As many as `most` if the process may open so many files that each can have `files`: the smaller
 /// the limit of the system, the fewer there are.
-pub fn affordable(most: usize, files: u64) -> usize {
+pub(super) fn affordable(most: usize, files: u64) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit / files).map_or(most, |affordable| affordable.min(most))
 }
@@ -96,9 +96,23 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // None that is good for all: whoever opens a service says where.
+            data_dir: PathBuf::new(),
+            // What a client has reached us by is what it can reach us by again.
             base_url: None,
+            // A certificate is somebody's choice; `warn_if_in_clear` says when one is missed.
             tls: None,
+            // Anybody can write the headers of a proxy.
             trusted_proxies: Vec::new(),
+            // What people ask for first when a build misses its cache.
             access_log: true,
             url_ttl: DEFAULT_URL_TTL,
             reservation_age: DEFAULT_RESERVATION_AGE,

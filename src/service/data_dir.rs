@@ -26,14 +26,14 @@ const OTHERS: u32 = 0o077;
 
 /// A data directory that was looked at.
 #[derive(Debug, Clone)]
-pub struct DataDir {
+pub(super) struct DataDir {
     path: PathBuf,
     owner: u32,
 }
 
 impl DataDir {
     /// Opens or creates the directory of a service that runs as this user.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let own = geteuid().as_raw();
         check_link(path, own)?;
         DirBuilder::new()
@@ -45,7 +45,7 @@ impl DataDir {
 
     /// The directory of a service that may run as another user, if this one is root: whoever mints
     /// tokens need not be the service.
-    pub fn open_existing(path: &Path) -> io::Result<Self> {
+    pub(super) fn open_existing(path: &Path) -> io::Result<Self> {
         let own = geteuid().as_raw();
         let owner = fs::metadata(path)?.uid();
         Self::inspect(path, if own == 0 { owner } else { own })
@@ -82,17 +82,17 @@ impl DataDir {
     }
 
     /// Where it is, without links.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// True if it is this user's.
-    pub fn is_own(&self) -> bool {
+    pub(super) fn is_own(&self) -> bool {
         self.owner == geteuid().as_raw()
     }
 
     /// A directory in it, which is made if it is not there.
-    pub fn subdir(&self, name: &str) -> io::Result<PathBuf> {
+    pub(super) fn subdir(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         match DirBuilder::new().mode(DIR_MODE).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -111,7 +111,7 @@ impl DataDir {
     }
 
     /// A file in it that may be made. One that others could read so far is made private.
-    pub fn file(&self, name: &str) -> io::Result<File> {
+    pub(super) fn file(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true);
         let (path, file, found) = self.open_file(name, &mut options)?;
@@ -124,7 +124,7 @@ impl DataDir {
 
     /// Looks at a file that somebody else opens: one that is there must be the service's, and is made
     /// private.
-    pub fn secure_if_present(&self, name: &str) -> io::Result<()> {
+    pub(super) fn secure_if_present(&self, name: &str) -> io::Result<()> {
         match fs::symlink_metadata(self.path.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             _ => self.file(name).map(drop),
@@ -132,7 +132,7 @@ impl DataDir {
     }
 
     /// A file in it that nobody else could ever read, if it is there.
-    pub fn secret(&self, name: &str) -> io::Result<Option<File>> {
+    pub(super) fn secret(&self, name: &str) -> io::Result<Option<File>> {
         match self.open_file(name, OpenOptions::new().read(true)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Service, api_error::ApiError, config::COLLECT_INTERVAL};
+use super::{api_error::ApiError, config::COLLECT_INTERVAL, instance::Service};
 
 impl Service {
     /// Collects once.
@@ -15,10 +15,11 @@ impl Service {
             .checked_sub(self.config().reservation_age)
             .unwrap_or(Timestamp::MIN);
         let (uploads, files) = self
-            .blocking(move |entries| {
-                entries.note_accesses();
-                entries.drop_all_damaged()?;
-                Ok((entries.expire_uploads(before)?, entries.collect_files()?))
+            .run(async move |entries| {
+                entries.note_accesses().await;
+                entries.drop_all_damaged().await?;
+                let uploads = entries.expire_uploads(before).await?;
+                Ok((uploads, entries.collect_blobs().await?))
             })
             .await?;
         if uploads + files > 0 {

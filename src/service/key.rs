@@ -20,11 +20,11 @@ const BYTES: usize = 32;
 const MAX_FILE_BYTES: u64 = 1 << 10;
 
 /// The secret from which the keys of tokens and of signed URLs are derived.
-pub struct MasterKey(hmac::Key);
+pub(super) struct MasterKey(hmac::Key);
 
 impl MasterKey {
     /// Reads the secret of `data_dir`, which must be there, or makes one.
-    pub fn load_or_create(data_dir: &DataDir) -> io::Result<Self> {
+    pub(super) fn load_or_create(data_dir: &DataDir) -> io::Result<Self> {
         let path = data_dir.path().join(FILE);
         let secret = match data_dir.secret(FILE)? {
             Some(secret) => secret,
@@ -51,7 +51,7 @@ impl MasterKey {
     }
 
     /// A key for one purpose: knowing it tells nothing of the others.
-    pub fn derive(&self, purpose: &str) -> [u8; BYTES] {
+    pub(super) fn derive(&self, purpose: &str) -> [u8; BYTES] {
         let tag = hmac::sign(&self.0, purpose.as_bytes());
         let mut key = [0; BYTES];
         key.copy_from_slice(tag.as_ref());

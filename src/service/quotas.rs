@@ -21,38 +21,38 @@ use super::{
         MAX_HELD_BYTES, MAX_READS, MAX_REQUESTS, MAX_UPLOAD_BYTES, MAX_UPLOAD_PARTS, MAX_UPLOADS,
         SCOPES_SHARE,
     },
-    upload::EntryName,
+    store::EntryName,
 };
 
 /// The quotas that anybody has asked for so far.
 #[derive(Debug, Default)]
-pub struct Quotas(RwLock<HashMap<String, Arc<Quota>>>);
+pub(super) struct Quotas(RwLock<HashMap<String, Arc<Quota>>>);
 
 /// The quota of a repository, or of one scope of it.
 #[derive(Debug)]
-pub struct Quota {
+pub(super) struct Quota {
     /// Requests that are being answered.
-    pub requests: Arc<LimitedCounter>,
+    pub(super) requests: Arc<LimitedCounter>,
     /// Reservations that are open.
-    pub uploads: Arc<LimitedCounter>,
+    pub(super) uploads: Arc<LimitedCounter>,
     /// Bytes on the disk that no entry has yet.
-    pub bytes: Arc<LimitedCounter>,
+    pub(super) bytes: Arc<LimitedCounter>,
     /// Parts of which those bytes consist: each is an element of a map in memory.
-    pub parts: Arc<LimitedCounter>,
+    pub(super) parts: Arc<LimitedCounter>,
     /// Searches of the database.
-    pub reads: Semaphore,
+    pub(super) reads: Semaphore,
     /// Bytes of messages and block lists that are held in memory until they are whole.
-    pub held: Arc<LimitedCounter>,
+    pub(super) held: Arc<LimitedCounter>,
 }
 
 impl Quotas {
     /// The quota of a repository.
-    pub fn repository(&self, repository: &str) -> Arc<Quota> {
+    pub(super) fn repository(&self, repository: &str) -> Arc<Quota> {
         self.get(repository, || Quota::new(1))
     }
 
     /// The quota of one scope: a pull request cannot take the share of the default branch.
-    pub fn scope(&self, repository: &str, scope: &str) -> Arc<Quota> {
+    pub(super) fn scope(&self, repository: &str, scope: &str) -> Arc<Quota> {
         // No repository has this character in its name.
         let name = format!("{repository}\n{scope}");
         self.get(&name, || Quota::new(SCOPES_SHARE))
@@ -86,7 +86,7 @@ impl Quota {
 
 /// What an upload uses of the quotas of its repository and its scope.
 #[derive(Debug)]
-pub struct UploadUsage {
+pub(super) struct UploadUsage {
     _uploads: [Usage; 2],
     bytes: [Usage; 2],
     parts: [Usage; 2],
@@ -94,7 +94,7 @@ pub struct UploadUsage {
 
 impl UploadUsage {
     /// That of a new upload, if there may be another one.
-    pub fn new(quotas: &Quotas, name: &EntryName) -> Result<Self, ApiError> {
+    pub(super) fn new(quotas: &Quotas, name: &EntryName) -> Result<Self, ApiError> {
         let repository = quotas.repository(&name.repository);
         let scope = quotas.scope(&name.repository, &name.scope);
         Ok(Self {
@@ -105,13 +105,13 @@ impl UploadUsage {
     }
 
     /// Counts a part of `len` bytes.
-    pub fn grow(&mut self, len: u64) -> Result<(), ApiError> {
+    pub(super) fn grow(&mut self, len: u64) -> Result<(), ApiError> {
         grow(&mut self.bytes, len)?;
         grow(&mut self.parts, 1).inspect_err(|_| shrink(&mut self.bytes, len))
     }
 
     /// The part of `len` bytes is gone.
-    pub fn shrink(&mut self, len: u64) {
+    pub(super) fn shrink(&mut self, len: u64) {
         shrink(&mut self.bytes, len);
         shrink(&mut self.parts, 1);
     }
@@ -130,7 +130,7 @@ fn shrink(usages: &mut [Usage; 2], amount: u64) {
 
 /// Counts something up to a limit.
 #[derive(Debug)]
-pub struct LimitedCounter {
+pub(super) struct LimitedCounter {
     what: &'static str,
     limit: u64,
     used: AtomicU64,
@@ -138,14 +138,14 @@ pub struct LimitedCounter {
 
 /// A part of what a counter counts, given back when it is dropped.
 #[derive(Debug)]
-pub struct Usage {
+pub(super) struct Usage {
     counter: Arc<LimitedCounter>,
     amount: u64,
 }
 
 impl LimitedCounter {
     /// Nothing of `what`, of which there may be `limit`.
-    pub fn new(what: &'static str, limit: u64) -> Arc<Self> {
+    pub(super) fn new(what: &'static str, limit: u64) -> Arc<Self> {
         Arc::new(Self {
             what,
             limit,
@@ -154,7 +154,7 @@ impl LimitedCounter {
     }
 
     /// So much of it, if there is so much left.
-    pub fn acquire(self: &Arc<Self>, amount: u64) -> Result<Usage, ApiError> {
+    pub(super) fn acquire(self: &Arc<Self>, amount: u64) -> Result<Usage, ApiError> {
         let mut share = Usage {
             counter: Arc::clone(self),
             amount: 0,
@@ -166,7 +166,7 @@ impl LimitedCounter {
 
 impl Usage {
     /// Takes more, if there is so much left.
-    pub fn grow(&mut self, amount: u64) -> Result<(), ApiError> {
+    pub(super) fn grow(&mut self, amount: u64) -> Result<(), ApiError> {
         let LimitedCounter { what, limit, used } = &*self.counter;
         let more = |used: u64| used.checked_add(amount).filter(|sum| sum <= limit);
         used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
@@ -176,7 +176,7 @@ impl Usage {
     }
 
     /// Gives some of it back.
-    pub fn shrink(&mut self, amount: u64) {
+    pub(super) fn shrink(&mut self, amount: u64) {
         let amount = amount.min(self.amount);
         self.counter.used.fetch_sub(amount, Ordering::Relaxed);
         self.amount -= amount;

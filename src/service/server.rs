@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Service, config::affordable, surface};
+use super::{config::affordable, instance::Service, surface};
 use crate::{
     http1::{self, Capacity, Limits, Peer, PeerLimiter, PeerPermit},
     lifecycle::Tasks,

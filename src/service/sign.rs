@@ -16,11 +16,11 @@ use super::key::MasterKey;
 use crate::secret::SecretUrl;
 
 /// The path of all blobs; the id follows.
-pub const BLOB_PATH: &str = "/blobs/actions-cache/";
+pub(super) const BLOB_PATH: &str = "/blobs/actions-cache/";
 
 /// What a signed URL allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Permission {
+pub(super) enum Permission {
     /// Reading a committed entry.
     #[serde(rename = "r")]
     Read,
@@ -40,7 +40,7 @@ impl Permission {
 
 /// The part of a blob URL's query that grants access.
 #[derive(Deserialize)]
-pub struct Grant {
+pub(super) struct Grant {
     #[serde(rename = "se")]
     expires: i64,
     #[serde(rename = "sp")]
@@ -51,7 +51,7 @@ pub struct Grant {
 
 /// Why a blob URL opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SignatureError {
+pub(super) enum SignatureError {
     /// Altered, or not ours.
     #[error("the URL's signature does not match")]
     Mismatch,
@@ -64,17 +64,17 @@ pub enum SignatureError {
 }
 
 /// Signs and checks blob URLs.
-pub struct Signer(hmac::Key);
+pub(super) struct Signer(hmac::Key);
 
 impl Signer {
     /// A signer whose key is derived from the service's secret.
-    pub fn new(master: &MasterKey) -> Self {
+    pub(super) fn new(master: &MasterKey) -> Self {
         let key = master.derive("blob url");
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 
     /// A URL below `base` for the blob `id`, good until `expires`.
-    pub fn sign(
+    pub(super) fn sign(
         &self,
         base: &Url,
         id: i64,
@@ -97,7 +97,7 @@ impl Signer {
     }
 
     /// Checks that `grant` allows `wanted` on the blob `id` at `now`.
-    pub fn check(
+    pub(super) fn check(
         &self,
         id: i64,
         wanted: Permission,

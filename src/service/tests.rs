@@ -13,7 +13,9 @@ const A_MOMENT: Duration = Duration::from_millis(50);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn searches_of_one_repository_wait_for_one_another_only() {
     let dir = tempfile::tempdir().unwrap();
-    let service = Service::open(Config::new(dir.path()), system_clock()).unwrap();
+    let service = Service::open(Config::new(dir.path()), system_clock())
+        .await
+        .unwrap();
     let (began, begins) = tokio::sync::mpsc::channel(16);
     let mut begins = begins;
     let mut ends = Vec::new();
@@ -23,8 +25,8 @@ async fn searches_of_one_repository_wait_for_one_another_only() {
         let (service, began) = (service.clone(), began.clone());
         ends.push(end);
         searches.spawn(async move {
-            let search = move |_: &_| {
-                began.blocking_send(()).unwrap();
+            let search = move |_| async move {
+                began.send(()).await.unwrap();
                 // Goes on until its end is dropped.
                 let _ = ended.recv();
                 Ok(())
@@ -37,7 +39,7 @@ async fn searches_of_one_repository_wait_for_one_another_only() {
     }
     let more = tokio::time::timeout(A_MOMENT, begins.recv()).await;
     assert!(more.is_err(), "one more than it may");
-    service.search("o/other", |_| Ok(())).await.unwrap();
+    service.search("o/other", async |_| Ok(())).await.unwrap();
     // A search that waits holds nothing but its turn.
     drop(ends);
     begins.recv().await.unwrap();

@@ -53,7 +53,7 @@ pub enum TlsError {
 }
 
 /// What makes TLS connections, as the files say now.
-pub fn acceptor(identity: Identity) -> Result<TlsAcceptor, TlsError> {
+pub(super) fn acceptor(identity: Identity) -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let stamp = identity.stamp();
     let current = identity.load(&provider)?;

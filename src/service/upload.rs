@@ -1,15 +1,13 @@
-//! One upload in progress: which bytes have arrived and where in its file they lie.
+//! One upload in progress: which parts have arrived and where they lie.
 //!
-//! Every part gets a extent of its own at the end of the file, whatever its order: parts may come
-//! in parallel, out of order and twice, and none ever overwrites another. What the entry's content
-//! is in the end is a list of extents, merged where they touch.
+//! Parts may come in parallel, out of order and twice; the blob store gives each a place of its own. What the
+//! entry's content is in the end is a list of extents, merged where they touch.
 
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs::File,
     ops::Range,
     sync::Arc,
 };
@@ -20,34 +18,20 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{
     api_error::ApiError,
     config::MAX_PARTS,
-    extent::{Extent, merge},
     quotas::UploadUsage,
-    upload_file::UploadFile,
+    store::{EntryName, Extent, StagedBlob, merge},
 };
-
-/// What makes an entry unique.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct EntryName {
-    /// `owner/repo`.
-    pub repository: String,
-    /// The ref.
-    pub scope: String,
-    /// The key.
-    pub key: String,
-    /// The version.
-    pub version: String,
-}
 
 /// A reservation and what was uploaded for it.
 #[derive(Debug)]
-pub struct Upload {
+pub(super) struct Upload {
     /// The id of the entry to be.
-    pub id: i64,
+    pub(super) id: i64,
     /// Its name.
-    pub name: EntryName,
-    file: Arc<UploadFile>,
-    state: Mutex<State>,
-    commits: Mutex<()>,
+    pub(super) name: EntryName,
+    blob: Arc<dyn StagedBlob>,
+    parts: Mutex<Parts>,
+    commits: tokio::sync::Mutex<()>,
 }
 
 /// Who may still do what with an upload.
@@ -62,9 +46,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct State {
-    /// Where the next extent begins.
-    tail: u64,
+struct Parts {
     /// v1: parts by the position of their first byte in the content.
     chunks: BTreeMap<u64, Extent>,
     /// v2: staged blocks by id.
@@ -78,38 +60,47 @@ struct State {
 
 /// A part that is on its way. What has come of it is thrown away unless it is kept.
 #[derive(Debug)]
-pub struct PendingPart {
+pub(super) struct PendingPart {
     upload: Arc<Upload>,
-    extent: Extent,
+    len: u64,
+    /// Where it lies, once it has come.
+    extent: Option<Extent>,
     kept: bool,
 }
 
 impl PendingPart {
-    /// A place for a part of `len` bytes.
-    pub fn begin(upload: &Arc<Upload>, len: u64, now: Timestamp) -> Result<Self, ApiError> {
+    /// A part of `len` bytes that may come now.
+    pub(super) fn begin(upload: &Arc<Upload>, len: u64, now: Timestamp) -> Result<Self, ApiError> {
+        let mut parts = upload.open()?;
+        parts.usage.grow(len)?;
+        parts.last_active = now;
+        drop(parts);
         Ok(Self {
-            extent: upload.allocate(len, now)?,
             upload: Arc::clone(upload),
+            len,
+            extent: None,
             kept: false,
         })
     }
 
     /// What it is a part of.
-    pub fn upload(&self) -> &Arc<Upload> {
+    pub(super) fn upload(&self) -> &Arc<Upload> {
         &self.upload
     }
 
-    /// Where it goes.
-    pub fn extent(&self) -> Extent {
-        self.extent
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> u64 {
+        self.len
     }
 
-    /// Says that it has come: `add` notes it.
-    pub fn keep(
+    /// Says that it has come and lies in `extent`: `add` notes it.
+    pub(super) fn keep(
         mut self,
+        extent: Extent,
         add: impl FnOnce(&Upload, Extent) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
-        add(&self.upload, self.extent)?;
+        self.extent = Some(extent);
+        add(&self.upload, extent)?;
         self.kept = true;
         Ok(())
     }
@@ -117,17 +108,26 @@ impl PendingPart {
 
 impl Drop for PendingPart {
     fn drop(&mut self) {
-        if !self.kept {
-            self.upload.lock().release(&self.upload.file, self.extent);
+        if self.kept {
+            return;
         }
+        if let Some(extent) = self.extent {
+            self.upload.blob.release(extent);
+        }
+        self.upload.parts.lock().usage.shrink(self.len);
     }
 }
 
 impl Upload {
     /// A reservation without any bytes, which counts for `usage`.
-    pub fn new(id: i64, name: EntryName, file: File, now: Timestamp, usage: UploadUsage) -> Self {
-        let state = State {
-            tail: 0,
+    pub(super) fn new(
+        id: i64,
+        name: EntryName,
+        blob: Arc<dyn StagedBlob>,
+        now: Timestamp,
+        usage: UploadUsage,
+    ) -> Self {
+        let parts = Parts {
             chunks: BTreeMap::new(),
             blocks: HashMap::new(),
             content: None,
@@ -138,155 +138,131 @@ impl Upload {
         Self {
             id,
             name,
-            file: Arc::new(UploadFile::new(file)),
-            state: Mutex::new(state),
-            commits: Mutex::default(),
+            blob,
+            parts: Mutex::new(parts),
+            commits: tokio::sync::Mutex::default(),
         }
     }
 
-    /// The file that takes the bytes.
-    pub fn file(&self) -> &Arc<UploadFile> {
-        &self.file
+    /// What takes the bytes.
+    pub(super) fn blob(&self) -> &dyn StagedBlob {
+        &*self.blob
     }
 
     /// Waits for the commit that is under way, if there is one, and for the next one holds back
     /// all others until the guard goes.
-    pub fn commit_lock(&self) -> MutexGuard<'_, ()> {
-        self.commits.lock()
+    pub(super) async fn commit_lock(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.commits.lock().await
     }
 
     /// Gives the upload up unless something has happened to it since `before`, or it is being
     /// committed: true if that was done.
-    pub fn abandon_if_idle(&self, before: Timestamp) -> bool {
-        let mut state = self.lock();
-        let idle = state.phase == Phase::Open && state.last_active < before;
+    pub(super) fn abandon_if_idle(&self, before: Timestamp) -> bool {
+        let mut parts = self.parts.lock();
+        let idle = parts.phase == Phase::Open && parts.last_active < before;
         if idle {
-            state.phase = Phase::Abandoned;
+            parts.phase = Phase::Abandoned;
         }
         idle
     }
 
     /// Gives the upload up unless it is being committed: true if that was done.
-    pub fn abandon(&self) -> bool {
+    pub(super) fn abandon(&self) -> bool {
         self.abandon_if_idle(Timestamp::MAX)
     }
 
-    fn allocate(&self, len: u64, now: Timestamp) -> Result<Extent, ApiError> {
-        let mut state = self.open()?;
-        let offset = state.tail;
-        let tail = offset
-            .checked_add(len)
-            .ok_or_else(ApiError::upload_too_large)?;
-        state.usage.grow(len)?;
-        state.tail = tail;
-        state.last_active = now;
-        Ok(Extent { offset, len })
-    }
-
     /// Refuses a v1 part that no later call of [`Self::add_chunk`] could take.
-    pub fn check_chunk(&self, range: &Range<u64>) -> Result<(), ApiError> {
+    pub(super) fn check_chunk(&self, range: &Range<u64>) -> Result<(), ApiError> {
         self.open()?.check_chunk(range)
     }
 
     /// Takes a v1 part. The same range again replaces it, so that a part may be repeated whose
     /// answer was lost; any other overlap is refused.
-    pub fn add_chunk(&self, range: &Range<u64>, extent: Extent) -> Result<(), ApiError> {
-        let mut state = self.open()?;
-        state.check_chunk(range)?;
-        let replaced = state.chunks.insert(range.start, extent);
-        state.replace(&self.file, replaced);
+    pub(super) fn add_chunk(&self, range: &Range<u64>, extent: Extent) -> Result<(), ApiError> {
+        let mut parts = self.open()?;
+        parts.check_chunk(range)?;
+        let replaced = parts.chunks.insert(range.start, extent);
+        parts.replace(&*self.blob, replaced);
         Ok(())
     }
 
     /// Takes a v2 block; the same id again replaces it.
-    pub fn add_block(&self, id: String, extent: Extent) -> Result<(), ApiError> {
-        let mut state = self.open()?;
-        if state.blocks.len() >= MAX_PARTS && !state.blocks.contains_key(&id) {
+    pub(super) fn add_block(&self, id: String, extent: Extent) -> Result<(), ApiError> {
+        let mut parts = self.open()?;
+        if parts.blocks.len() >= MAX_PARTS && !parts.blocks.contains_key(&id) {
             return Err(ApiError::too_many_parts());
         }
-        let replaced = state.blocks.insert(id, extent);
-        state.replace(&self.file, replaced);
+        let replaced = parts.blocks.insert(id, extent);
+        parts.replace(&*self.blob, replaced);
         Ok(())
     }
 
     /// Declares the blocks `ids`, in this order, to be the content. None may be named twice: a few
     /// bytes could be an entry of any size.
-    pub fn set_blocks(&self, ids: &[&str]) -> Result<(), ApiError> {
-        let mut state = self.open()?;
+    pub(super) fn set_blocks(&self, ids: &[&str]) -> Result<(), ApiError> {
+        let mut parts = self.open()?;
         let mut named = HashSet::with_capacity(ids.len());
         let mut extents = Vec::with_capacity(ids.len());
         for id in ids {
-            extents.push(*state.blocks.get(*id).ok_or_else(ApiError::unknown_block)?);
+            extents.push(*parts.blocks.get(*id).ok_or_else(ApiError::unknown_block)?);
             if !named.insert(id) {
                 return Err(ApiError::repeated_block());
             }
         }
-        state.content = Some(merge(extents));
+        parts.content = Some(merge(extents));
         Ok(())
     }
 
     /// Declares one extent to be the content.
-    pub fn set_content(&self, extent: Extent) -> Result<(), ApiError> {
+    pub(super) fn set_content(&self, extent: Extent) -> Result<(), ApiError> {
         self.open()?.content = Some(merge([extent]));
         Ok(())
     }
 
-    /// Lets no byte more into the file, whoever is still sending some: what is committed does not grow,
-    /// and what is given up takes no room. Waits for those that are being written.
-    pub fn close(&self) {
-        self.file.close();
-    }
-
     /// Ends the upload if its content has exactly `size` bytes: answers where they lie. Nothing
     /// more is taken until [`Self::unseal`].
-    pub fn seal(&self, size: u64) -> Result<Vec<Extent>, ApiError> {
-        let mut state = self.open()?;
-        let content = match &state.content {
+    pub(super) fn seal(&self, size: u64) -> Result<Vec<Extent>, ApiError> {
+        let mut parts = self.open()?;
+        let content = match &parts.content {
             Some(content) => content.clone(),
-            None => state.contiguous_chunks()?,
+            None => parts.contiguous_chunks()?,
         };
         let uploaded = content.iter().map(|extent| extent.len).sum();
         if uploaded != size {
             return Err(ApiError::size_mismatch(size, uploaded));
         }
-        state.phase = Phase::Sealed;
+        parts.phase = Phase::Sealed;
         Ok(content)
     }
 
     /// Opens the upload again after its commit has failed.
-    pub fn unseal(&self) {
-        self.file.reopen();
-        self.lock().phase = Phase::Open;
+    pub(super) fn unseal(&self) {
+        self.parts.lock().phase = Phase::Open;
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, State>, ApiError> {
-        let state = self.lock();
-        match state.phase {
-            Phase::Open => Ok(state),
+    fn open(&self) -> Result<MutexGuard<'_, Parts>, ApiError> {
+        let parts = self.parts.lock();
+        match parts.phase {
+            Phase::Open => Ok(parts),
             Phase::Sealed => Err(ApiError::sealed()),
             Phase::Abandoned => Err(ApiError::not_found()),
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No method panics while it holds the lock.
-        self.state.lock()
-    }
 }
 
-impl State {
+impl Parts {
     /// Throws away what a part of the same place or name has come before, if nothing needs it.
-    fn replace(&mut self, file: &UploadFile, replaced: Option<Extent>) {
+    fn replace(&mut self, blob: &dyn StagedBlob, replaced: Option<Extent>) {
         // A declared content may consist of it.
         if self.content.is_none()
             && let Some(extent) = replaced
         {
-            self.release(file, extent);
+            self.release(blob, extent);
         }
     }
 
-    fn release(&mut self, file: &UploadFile, extent: Extent) {
-        file.punch(extent);
+    fn release(&mut self, blob: &dyn StagedBlob, extent: Extent) {
+        blob.release(extent);
         self.usage.shrink(extent.len);
     }
 

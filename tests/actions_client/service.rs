@@ -38,7 +38,9 @@ struct Running {
 
 async fn start() -> Running {
     let dir = TempDir::new().unwrap();
-    let service = Service::open(Config::new(dir.path()), system_clock()).unwrap();
+    let service = Service::open(Config::new(dir.path()), system_clock())
+        .await
+        .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/", listener.local_addr().unwrap());
     let tasks = Tasks::default();

@@ -87,7 +87,9 @@ impl Fixture {
     ) -> Self {
         let dir = TempDir::new().unwrap();
         let config = service::Config::new(dir.path().join("service"));
-        let service = Service::open(config, service::system_clock()).unwrap();
+        let service = Service::open(config, service::system_clock())
+            .await
+            .unwrap();
         let mint = |scopes: &[Scope], time| {
             let token = service.mint_token(service::DEFAULT_REPOSITORY, scopes, time);
             token.unwrap()

@@ -42,8 +42,9 @@ async fn an_unfinished_upload_dies_with_its_process_and_frees_its_key() {
 async fn a_data_directory_serves_one_process() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
-    let second = Service::open(Config::new(dir.path()), system_clock());
+    let second = Service::open(Config::new(dir.path()), system_clock()).await;
     assert!(matches!(second, Err(OpenError::InUse(_))));
     server.stop().await;
-    assert!(Service::open(Config::new(dir.path()), system_clock()).is_ok());
+    let third = Service::open(Config::new(dir.path()), system_clock()).await;
+    assert!(third.is_ok());
 }

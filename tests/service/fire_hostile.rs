@@ -18,7 +18,7 @@ use crate::{
 const REQUESTS: u64 = 4000;
 
 /// How many at once.
-const LANES: u64 = 16;
+const WORKERS: u64 = 16;
 
 /// Distinguishes an answer that is late from one that never comes.
 const HANG: Duration = Duration::from_secs(30);
@@ -32,8 +32,8 @@ async fn malformed_requests_are_refused() {
     let remote = program.client(&data);
     let target = aim(&remote, &program).await;
     let address = program.url.strip_prefix("http://").unwrap();
-    let lanes = (0..LANES).map(|lane| fire(&target, address, seed.wrapping_add(lane)));
-    join_all(lanes).await;
+    let workers = (0..WORKERS).map(|worker| fire(&target, address, seed.wrapping_add(worker)));
+    join_all(workers).await;
     program.is_sound();
     assert_eq!(remote.read("there").await.unwrap().unwrap(), b"content");
 }
@@ -60,7 +60,7 @@ async fn aim(remote: &Remote, program: &Program) -> Target {
 
 async fn fire(target: &Target, address: &str, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
-    for _ in 0..REQUESTS / LANES {
+    for _ in 0..REQUESTS / WORKERS {
         let must_fail = rng.random_bool(0.7);
         let request = if must_fail {
             target.refused(&mut rng)

@@ -24,7 +24,7 @@ use crate::program::{Answer, Gone, Program, Remote, audit, names, seed};
 const UPLOADS: u64 = 1000;
 
 /// Uploads in flight at once.
-const LANES: usize = 8;
+const WORKERS: usize = 8;
 
 /// How many calls a program lives for.
 const LIFE: Range<i64> = 10..250;
@@ -49,8 +49,8 @@ async fn a_thousand_uploads_under_sigkill() {
         uploads.extend(ledger.settle(&remote, &mut rng).await);
         let fuse = Fuse::new(program.pid(), rng.random_range(LIFE));
         let waiting = Mutex::new(std::mem::take(&mut uploads));
-        let lanes = (0..LANES).map(|_| lane(&remote, &fuse, &waiting));
-        let ended: Vec<Vec<Upload>> = join_all(lanes).await;
+        let workers = (0..WORKERS).map(|_| worker(&remote, &fuse, &waiting));
+        let ended: Vec<Vec<Upload>> = join_all(workers).await;
         uploads = waiting.into_inner().unwrap();
         ledger.note(ended.into_iter().flatten());
         if fuse.burnt() {
@@ -80,7 +80,7 @@ fn names_nothing_else(data: &Path) {
 }
 
 /// Uploads one after another until none is left or the program is gone.
-async fn lane(remote: &Remote, fuse: &Fuse, waiting: &Mutex<VecDeque<Upload>>) -> Vec<Upload> {
+async fn worker(remote: &Remote, fuse: &Fuse, waiting: &Mutex<VecDeque<Upload>>) -> Vec<Upload> {
     let mut ended = Vec::new();
     loop {
         let next = waiting.lock().unwrap().pop_front();

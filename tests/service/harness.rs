@@ -39,7 +39,7 @@ impl Server {
             let now = Arc::clone(&now);
             Arc::new(move || Timestamp::from_second(now.load(Ordering::SeqCst)).unwrap())
         };
-        let service = Service::open(Config::new(data_dir), clock).unwrap();
+        let service = Service::open(Config::new(data_dir), clock).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let tasks = Tasks::default();

@@ -113,7 +113,7 @@ impl Drop for Program {
     }
 }
 
-/// The far side is gone, in the middle of a call or before.
+/// The server is gone, in the middle of a call or before.
 #[derive(Debug)]
 pub struct Gone;
 

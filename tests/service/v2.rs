@@ -5,6 +5,10 @@ use buildkit_gha::{proto::actions as pb, protocol::scope::Permission};
 use prost::Message;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::harness::{MAIN, Server, VERSION, body};
 
@@ -173,4 +177,43 @@ async fn refusals_are_twirp_s() {
         .await;
     assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(body(stranger).await["code"], "unauthenticated");
+}
+
+/// The bytes of small blocks are copied together by the commit, to where the part would have been.
+#[tokio::test]
+async fn a_part_that_ends_after_the_commit_harms_no_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let client = server.main();
+    let url = client.create("key").await;
+    let query = |id| format!("&comp=block&blockid={}", block(id).replace('=', "%3D"));
+    for (id, content) in [("1", "world"), ("2", "hello "), ("unused", "xxx")] {
+        let put = server.put(&url, &query(id), content).await;
+        assert_eq!(put.status(), StatusCode::CREATED);
+    }
+    let address = server.url.strip_prefix("http://").unwrap();
+    let path = url.strip_prefix(&server.url).unwrap();
+    let head = format!(
+        "PUT {path}{} HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n",
+        query("late")
+    );
+    let mut late = TcpStream::connect(address).await.unwrap();
+    late.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    late.read_exact(&mut answer).await.unwrap();
+    assert_eq!(
+        answer, *b"HTTP/1.1 100",
+        "it has a place and waits for its bytes"
+    );
+
+    let listed = server
+        .put(&url, "&comp=blocklist", block_list(["2", "1"]))
+        .await;
+    assert_eq!(listed.status(), StatusCode::CREATED);
+    assert_eq!(client.finalize("key", 11).await.status(), StatusCode::OK);
+    drop(late);
+    server.stop().await;
+    let server = Server::start(dir.path()).await;
+    let (_, url) = server.main().found("key").await.unwrap();
+    assert_eq!(server.get(&url).await.text().await.unwrap(), "hello world");
 }

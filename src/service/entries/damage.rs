@@ -2,33 +2,41 @@
 //! commit that was answered with an error, and people tidy up by hand. Such an entry is dropped
 //! where it is seen, since its key would stay taken and every build that finds it would fail.
 
-use std::fs::File;
-
-use super::{ApiError, Entries, Entry};
+use super::Entries;
+use crate::service::{
+    api_error::ApiError,
+    store::{Entry, StoreError, StoreErrorKind},
+};
 
 impl Entries {
     /// True if the content of an entry is all there; else the entry is dropped.
-    pub(super) fn is_intact(&self, entry: &Entry) -> Result<bool, ApiError> {
-        self.is_intact_with(entry, self.blobs.len(entry.id)?)
+    pub(super) async fn is_intact(&self, entry: &Entry) -> Result<bool, ApiError> {
+        let checked = self.blobs.check(entry.id, entry.stored).await;
+        Ok(self.found_intact(entry, checked).await?.is_some())
     }
 
-    /// The same for a file that is open already: what it answers with cannot be cut short.
-    pub(super) fn is_intact_in(&self, entry: &Entry, file: &File) -> Result<bool, ApiError> {
-        self.is_intact_with(entry, Some(file.metadata()?.len()))
+    /// What was found of the content of an entry, unless it is not all there: then the entry is dropped.
+    pub(super) async fn found_intact<T>(
+        &self,
+        entry: &Entry,
+        found: Result<T, StoreError>,
+    ) -> Result<Option<T>, ApiError> {
+        let stored = match found {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => match error.kind() {
+                StoreErrorKind::NotFound => None,
+                StoreErrorKind::Truncated { stored } => Some(stored),
+                _ => return Err(error.into()),
+            },
+        };
+        self.drop_damaged(entry, stored).await?;
+        Ok(None)
     }
 
-    fn is_intact_with(&self, entry: &Entry, stored: Option<u64>) -> Result<bool, ApiError> {
-        let intact = stored.is_some_and(|stored| stored >= entry.stored);
-        if !intact {
-            self.drop_damaged(entry, stored)?;
-        }
-        Ok(intact)
-    }
-
-    /// Drops the entry of a content file that has `stored` bytes, or is not there.
-    pub(super) fn drop_damaged(&self, entry: &Entry, stored: Option<u64>) -> Result<(), ApiError> {
+    /// Drops the entry of a content of which `stored` bytes are there, or nothing.
+    async fn drop_damaged(&self, entry: &Entry, stored: Option<u64>) -> Result<(), ApiError> {
         // One that was deleted meanwhile is no damage.
-        if !self.delete_row(entry.id)? {
+        if !self.store.delete(entry.id).await? {
             return Ok(());
         }
         let name = &entry.name;
@@ -51,20 +59,26 @@ impl Entries {
                 "an entry is dropped: its content is shorter than recorded"
             ),
         }
-        Ok(self.blobs.remove(entry.id)?)
+        Ok(self.blobs.remove(entry.id).await?)
     }
 
     /// Drops all entries whose content is not all there. Answers how many.
-    pub fn drop_all_damaged(&self) -> Result<usize, ApiError> {
-        let mut dropped = 0;
-        for (id, stored_bytes) in self.db.lengths()? {
-            if self.blobs.len(id)?.is_none_or(|len| len < stored_bytes)
-                && let Some(entry) = self.db.by_id(id)?
-                && !self.is_intact(&entry)?
-            {
-                dropped += 1;
+    pub(crate) async fn drop_all_damaged(&self) -> Result<usize, ApiError> {
+        let (mut dropped, mut last) = (0, i64::MIN);
+        loop {
+            let ids = self.store.ids(last).await?;
+            let Some((end, _)) = ids.last() else {
+                return Ok(dropped);
+            };
+            last = *end;
+            for (id, stored) in ids {
+                if self.blobs.check(id, stored).await.is_err()
+                    && let Some(entry) = self.store.by_id(id).await?
+                    && !self.is_intact(&entry).await?
+                {
+                    dropped += 1;
+                }
             }
         }
-        Ok(dropped)
     }
 }

@@ -21,12 +21,12 @@ use tokio::time::Instant;
 
 use crate::{
     http1::PeerPermit,
-    service::{auth::Caller, metrics::Operation, quotas::Usage, upload::EntryName},
+    service::{auth::Caller, metrics::Operation, quotas::Usage, store::EntryName},
 };
 
 /// What a request is about, as far as its handler has come to know.
 #[derive(Debug, Clone, Default)]
-pub struct Access(Arc<Mutex<Subject>>);
+pub(super) struct Access(Arc<Mutex<Subject>>);
 
 #[derive(Debug, Default)]
 struct Subject {
@@ -40,19 +40,19 @@ struct Subject {
 
 impl Access {
     /// Who calls.
-    pub fn caller(&self, caller: &Caller) {
+    pub(super) fn caller(&self, caller: &Caller) {
         self.lock().repository = Some(caller.repository.clone());
     }
 
     /// The key that is asked for, and the scope if there is only one.
-    pub fn key(&self, key: &str, scope: Option<&str>) {
+    pub(super) fn key(&self, key: &str, scope: Option<&str>) {
         let mut subject = self.lock();
         subject.key = Some(key.to_owned());
         subject.scope = scope.map(str::to_owned);
     }
 
     /// The entry that was found or is written.
-    pub fn entry(&self, name: &EntryName) {
+    pub(super) fn entry(&self, name: &EntryName) {
         let mut subject = self.lock();
         subject.repository = Some(name.repository.clone());
         subject.scope = Some(name.scope.clone());
@@ -60,12 +60,12 @@ impl Access {
     }
 
     /// How large the whole entry is.
-    pub fn size(&self, size: u64) {
+    pub(super) fn size(&self, size: u64) {
         self.lock().size = Some(size);
     }
 
     /// Keeps a share of the quota of its repository until the answer has left.
-    pub fn hold(&self, usage: Usage) {
+    pub(super) fn hold(&self, usage: Usage) {
         drop(self.lock().counted.replace(usage));
     }
 
@@ -77,11 +77,11 @@ impl Access {
 
 /// Why a request was refused, on the answer that says so.
 #[derive(Debug, Clone)]
-pub struct Reason(pub String);
+pub(super) struct Reason(pub String);
 
 /// The line of one request; written when it is dropped.
 #[derive(Debug)]
-pub struct AccessRecord {
+pub(super) struct AccessRecord {
     access: Access,
     client: Option<IpAddr>,
     /// Nobody wants a line each time that somebody looks whether the service is alive.
@@ -106,7 +106,7 @@ struct Outcome {
 
 impl AccessRecord {
     /// The line of a request that begins now; with `on` false it is not written.
-    pub fn new(
+    pub(super) fn new(
         access: Access,
         client: Option<IpAddr>,
         probe: bool,
@@ -127,12 +127,12 @@ impl AccessRecord {
     }
 
     /// What counts the bytes of the request's body.
-    pub fn received(&self) -> Arc<AtomicU64> {
+    pub(super) fn received(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
     }
 
     /// Notes the head of the answer, whose body keeps the line from then on.
-    pub fn answered(
+    pub(super) fn answered(
         mut self,
         operation: Operation,
         response: axum::response::Response,

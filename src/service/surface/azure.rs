@@ -25,7 +25,7 @@ const X_MS_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-
 const X_MS_ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 
 /// The headers that stand on every answer, good or bad.
-pub fn identify(response: &mut Response, request: &HeaderMap) {
+pub(super) fn identify(response: &mut Response, request: &HeaderMap) {
     let id = format!("{:032x}", rand::random::<u128>());
     let headers = response.headers_mut();
     headers.insert(X_MS_VERSION, VERSION);
@@ -38,7 +38,7 @@ pub fn identify(response: &mut Response, request: &HeaderMap) {
 }
 
 /// The headers that describe a blob: entity tag and time.
-pub fn describe(id: i64, modified: Timestamp) -> [(HeaderName, String); 2] {
+pub(super) fn describe(id: i64, modified: Timestamp) -> [(HeaderName, String); 2] {
     let modified = modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     [
         (header::ETAG, format!("\"0x{id:X}\"")),
@@ -68,7 +68,7 @@ impl From<BlockListError> for ApiError {
 }
 
 /// Errors as Azure words them.
-pub fn error_response(error: &ApiError) -> Response {
+pub(super) fn error_response(error: &ApiError) -> Response {
     let (status, code) = classify(error.kind());
     let message = if error.is_internal() {
         "the service's storage failed".to_owned()

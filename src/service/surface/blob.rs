@@ -14,9 +14,9 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    AppState, Context,
     azure::{self, error_response},
-    respond,
+    context::{AppState, Context},
+    response::respond,
 };
 use crate::{
     protocol::{
@@ -61,9 +61,9 @@ async fn read(
 ) -> Response {
     let found = async {
         check(&context, id, Permission::Read, grant)?;
-        let (entry, extents, file) = context
+        let (entry, reader) = context
             .service
-            .blocking(move |entries| entries.content(id))
+            .run(async move |entries| entries.content(id).await)
             .await?;
         context.access.entry(&entry.name);
         context.access.size(entry.size);
@@ -92,7 +92,7 @@ async fn read(
             set(map, header::CONTENT_RANGE, &content_range.to_string());
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
-        *response.body_mut() = context.service.send(file, &extents, range);
+        *response.body_mut() = context.stream(reader, range);
         Ok::<_, ApiError>(response)
     };
     let mut response = respond(Operation::Download, found.await, error_response);
@@ -116,10 +116,7 @@ async fn write(
     };
     let written = async {
         check(&context, id, Permission::Write, grant)?;
-        let upload = context
-            .service
-            .blocking(move |entries| entries.upload(id))
-            .await?;
+        let upload = context.service.entries().upload(id)?;
         context.access.entry(&upload.name);
         context.admit(&upload.name.repository)?;
         match operation {
@@ -146,8 +143,8 @@ async fn put_blob(
 ) -> Result<(), ApiError> {
     let len = content_length(headers, MAX_PUT_BYTES)?;
     let part = PendingPart::begin(upload, len, context.service.now())?;
-    context.service.receive(body, &part).await?;
-    Ok(part.keep(Upload::set_content)?)
+    let extent = context.service.receive(body, &part).await?;
+    part.keep(extent, Upload::set_content)
 }
 
 async fn put_block(
@@ -163,8 +160,8 @@ async fn put_block(
     block_list::check_id(&block_id)?;
     let len = content_length(headers, MAX_PART_BYTES)?;
     let part = PendingPart::begin(upload, len, context.service.now())?;
-    context.service.receive(body, &part).await?;
-    Ok(part.keep(|upload, extent| upload.add_block(block_id, extent))?)
+    let extent = context.service.receive(body, &part).await?;
+    part.keep(extent, |upload, extent| upload.add_block(block_id, extent))
 }
 
 async fn put_block_list(context: &Context, upload: &Upload, body: Body) -> Result<(), ApiError> {
@@ -174,7 +171,7 @@ async fn put_block_list(context: &Context, upload: &Upload, body: Body) -> Resul
         .await?;
     let xml = str::from_utf8(&body)
         .map_err(|_| ApiError::new(ErrorKind::InvalidBlockList, "the body is not UTF-8 text"))?;
-    Ok(upload.set_blocks(&block_list::parse(xml)?)?)
+    upload.set_blocks(&block_list::parse(xml)?)
 }
 
 fn check(context: &Context, id: i64, wanted: Permission, grant: Granted) -> Result<(), ApiError> {

@@ -1,7 +1,12 @@
 //! What the handler of a request needs: who calls, whether there is room for it, its message, and URLs
 //! for its answer.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use axum::{
     body::Body,
@@ -9,18 +14,20 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{AppState, access::Access, forwarded::ProxyTrust};
+use super::{access::Access, forwarded::ProxyTrust};
 use crate::{
     http1::{Peer, PeerPermit},
     secret::SecretUrl,
     service::{
-        Service,
         api_error::{ApiError, ErrorKind},
         auth::{AuthError, Caller},
+        instance::Service,
         sign::Permission,
+        store::BlobReader,
         transfer::next_frame,
     },
 };
@@ -35,12 +42,22 @@ impl From<AuthError> for ApiError {
     }
 }
 
+/// What all requests share.
+#[derive(Clone)]
+pub(super) struct AppState {
+    pub(super) service: Service,
+    /// Named in URLs when a client sends no usable `Host`.
+    pub(super) local: SocketAddr,
+    /// Whether people were told of a proxy that they have not named.
+    pub(super) told_of_proxy: Arc<AtomicBool>,
+}
+
 /// What the handler of a request needs.
-pub struct Context {
+pub(super) struct Context {
     /// The service.
-    pub service: Service,
+    pub(super) service: Service,
     /// The line of the request.
-    pub access: Access,
+    pub(super) access: Access,
     state: AppState,
     peer: Option<IpAddr>,
     permit: Option<Arc<PeerPermit>>,
@@ -63,7 +80,7 @@ impl FromRequestParts<AppState> for Context {
 
 impl Context {
     /// Who calls, as its token says. The body comes after this.
-    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         let header = headers.get(header::AUTHORIZATION);
         let header = header.and_then(|value| value.to_str().ok());
         let caller = self.service.tokens().verify(header, self.service.now())?;
@@ -73,7 +90,7 @@ impl Context {
     }
 
     /// Counts a request that a token or a signed URL has opened, until its answer has left.
-    pub fn admit(&self, repository: &str) -> Result<(), ApiError> {
+    pub(super) fn admit(&self, repository: &str) -> Result<(), ApiError> {
         let quota = self.service.quotas().repository(repository);
         self.access.hold(quota.requests.acquire(1)?);
         self.authorized();
@@ -82,20 +99,20 @@ impl Context {
 
     /// Says that a token or a signature is good: the connection keeps its place until the answer has
     /// left.
-    pub fn authorized(&self) {
+    pub(super) fn authorized(&self) {
         if let Some(permit) = &self.permit {
             permit.authorized();
         }
     }
 
     /// The whole body of a call that is no upload.
-    pub async fn message(&self, caller: &Caller, body: Body) -> Result<Bytes, ApiError> {
+    pub(super) async fn message(&self, caller: &Caller, body: Body) -> Result<Bytes, ApiError> {
         self.collect(&caller.repository, body, MAX_MESSAGE_BYTES)
             .await
     }
 
     /// A whole body of at most `limit` bytes. What waits in memory for its end is counted.
-    pub async fn collect(
+    pub(super) async fn collect(
         &self,
         repository: &str,
         mut body: Body,
@@ -114,9 +131,21 @@ impl Context {
         Ok(whole.freeze())
     }
 
+    /// A body with the bytes of `range` of a content.
+    pub(super) fn stream(&self, reader: Box<dyn BlobReader>, range: Range<u64>) -> Body {
+        let service = self.service.clone();
+        let pieces = reader.stream(range);
+        Body::from_stream(pieces.inspect(move |piece| match piece {
+            Ok(piece) => service.metrics().sent(piece.len() as u64),
+            Err(error) => {
+                tracing::warn!(%error, "content cannot be read; its download is cut off");
+            }
+        }))
+    }
+
     /// A signed URL under which this client reaches the blob `id`, until `expires` at the latest: no
     /// longer than its token would open it.
-    pub fn signed_url(
+    pub(super) fn signed_url(
         &self,
         headers: &HeaderMap,
         expires: Timestamp,

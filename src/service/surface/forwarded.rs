@@ -13,13 +13,13 @@ use crate::service::network::Network;
 
 /// What a request came by.
 #[derive(Debug, Clone, Copy)]
-pub struct ProxyTrust<'a> {
+pub(super) struct ProxyTrust<'a> {
     /// Who has sent it to us.
-    pub peer: Option<IpAddr>,
+    pub(super) peer: Option<IpAddr>,
     /// The proxies that are believed.
-    pub trusted: &'a [Network],
+    pub(super) trusted: &'a [Network],
     /// Whether it came over TLS.
-    pub tls: bool,
+    pub(super) tls: bool,
 }
 
 impl ProxyTrust<'_> {
@@ -32,7 +32,7 @@ impl ProxyTrust<'_> {
     }
 
     /// Who has made the request: the last one in the chain that is no proxy of ours.
-    pub fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+    pub(super) fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let peer = self.peer?.to_canonical();
         if !self.is_trusted() {
             return Some(peer);
@@ -49,7 +49,7 @@ impl ProxyTrust<'_> {
     }
 
     /// Where the client has sent its request, if a `Host` says so.
-    pub fn base(&self, headers: &HeaderMap) -> Option<Url> {
+    pub(super) fn base(&self, headers: &HeaderMap) -> Option<Url> {
         let forwarded = |name| first(headers, name).filter(|_| self.is_trusted());
         let scheme = match forwarded("x-forwarded-proto") {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
@@ -63,7 +63,7 @@ impl ProxyTrust<'_> {
 
     /// Warns, once for each `told`, of a proxy with TLS that nobody has named: the URLs that its
     /// clients get begin with `http://`, and so lead nowhere.
-    pub fn warn_if_unnamed(&self, headers: &HeaderMap, told: &AtomicBool) {
+    pub(super) fn warn_if_unnamed(&self, headers: &HeaderMap, told: &AtomicBool) {
         let https = first(headers, "x-forwarded-proto")
             .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
         let Some(proxy) = self

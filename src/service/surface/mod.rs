@@ -5,16 +5,14 @@ mod azure;
 mod blob;
 mod context;
 mod forwarded;
+mod response;
 mod rest;
 mod v1;
 mod v2;
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use axum::{
@@ -29,32 +27,19 @@ use axum::{
 use http_body_util::BodyExt as _;
 
 use self::{
-    access::{Access, AccessRecord, Reason},
-    context::Context,
+    access::{Access, AccessRecord},
+    context::{AppState, Context},
     forwarded::ProxyTrust,
+    response::{log_failure, refusal},
 };
-use super::{
-    Service,
-    api_error::{ApiError, ErrorKind},
-    entries::Entries,
-    metrics::Operation,
-};
+use super::{api_error::ApiError, instance::Service, metrics::Operation};
 use crate::http1::{Peer, PeerPermit};
 
 /// Who asks whether the service is alive.
 const PROBES: [&str; 2] = ["/healthz", "/metrics"];
 
-/// What all requests share.
-#[derive(Clone)]
-struct AppState {
-    service: Service,
-    local: SocketAddr,
-    /// Whether people were told of a proxy that they have not named.
-    told_of_proxy: Arc<AtomicBool>,
-}
-
 /// The whole service as routes. `local` is named in URLs when a client sends no usable `Host`.
-pub fn router(service: Service, local: SocketAddr) -> Router {
+pub(super) fn router(service: Service, local: SocketAddr) -> Router {
     let state = AppState {
         service,
         local,
@@ -69,31 +54,6 @@ pub fn router(service: Service, local: SocketAddr) -> Router {
         .route("/metrics", get(metrics))
         .layer(middleware::from_fn_with_state(state.clone(), count))
         .with_state(state)
-}
-
-/// The answer to a request, worded by `error_response` if it failed, and marked with what it was an answer
-/// to, for [`count`].
-fn respond<T: IntoResponse>(
-    operation: Operation,
-    result: Result<T, ApiError>,
-    error_response: fn(&ApiError) -> Response,
-) -> Response {
-    let mut response = match result {
-        Ok(answer) => answer.into_response(),
-        Err(error) => refusal(&error, error_response),
-    };
-    response.extensions_mut().insert(operation);
-    response
-}
-
-/// The answer to a request that failed. What its client reads stands in the access log, too.
-fn refusal(error: &ApiError, error_response: fn(&ApiError) -> Response) -> Response {
-    log_failure(error);
-    let mut response = error_response(error);
-    if response.extensions().get::<Reason>().is_none() {
-        response.extensions_mut().insert(Reason(error.to_string()));
-    }
-    response
 }
 
 /// Counts requests and writes their lines. The operation is known to the handler only.
@@ -141,19 +101,12 @@ fn too_many_connections(error: &ApiError) -> Response {
     (status, headers, format!("{error}\n")).into_response()
 }
 
-/// Logs a failure of the service itself. All others are the client's to hear, but a full disk is the
-/// operator's, too.
-fn log_failure(error: &ApiError) {
-    if error.kind() == ErrorKind::StorageFull {
-        tracing::warn!(%error, "an upload is refused");
-    }
-    if error.is_internal() {
-        tracing::error!(%error, "a request failed inside the service");
-    }
-}
-
 async fn health(context: Context) -> Response {
-    match context.service.blocking(Entries::ping).await {
+    match context
+        .service
+        .run(async |entries| entries.ping().await)
+        .await
+    {
         Ok(()) => "ok\n".into_response(),
         Err(error) => {
             log_failure(&error);

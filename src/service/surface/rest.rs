@@ -2,6 +2,8 @@
 //! repository is accepted in place of a GitHub token: it lists what it may read, and deletes where it
 //! may write and delete.
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     extract::{Path, Query, rejection::QueryRejection},
@@ -10,15 +12,19 @@ use axum::{
     routing::{self, get},
 };
 
-use super::{AppState, Context, access::Reason, respond};
+use super::{
+    access::Reason,
+    context::{AppState, Context},
+    response::respond,
+};
 use crate::{
     protocol::rest::{Cache, DeleteQuery, List, ListQuery},
     service::{
         api_error::{ApiError, ErrorKind},
         auth::Caller,
-        db::{Entry, Filter, Page},
         entries::Entries,
         metrics::Operation,
+        store::{Entry, Page},
     },
 };
 
@@ -45,16 +51,12 @@ async fn list(
             skip: query.skip(),
             take: query.take(),
         };
-        let filter = Filter {
-            scopes: only(query.git_ref.as_deref(), caller.readable()),
-            repository: caller.repository,
-            key_prefix: query.key,
+        let repository = caller.repository.clone();
+        let list = async move |entries: Arc<Entries>| {
+            let scope = query.git_ref.as_deref();
+            entries.list(&caller, scope, query.key, page).await
         };
-        let repository = filter.repository.clone();
-        let (total_count, entries) = context
-            .service
-            .search(&repository, move |entries| entries.list(&filter, page))
-            .await?;
+        let (total_count, entries) = context.service.search(&repository, list).await?;
         Ok::<_, ApiError>(Json(to_list(total_count, entries)))
     };
     respond(Operation::List, listed.await, error_response)
@@ -70,23 +72,12 @@ async fn delete_key(
         let caller = caller(&context, &headers, &owner, &repo)?;
         let Query(query) = query.map_err(|error| invalid_query(&error))?;
         context.access.key(&query.key, query.git_ref.as_deref());
-        let scopes = only(query.git_ref.as_deref(), caller.deletable());
-        if scopes.is_empty() {
-            return Err(ApiError::deletion_denied());
-        }
-        let filter = Filter {
-            scopes,
-            repository: caller.repository,
-            key_prefix: query.key,
+        let delete = async move |entries: Arc<Entries>| {
+            let scope = query.git_ref.as_deref();
+            entries.delete_key(&caller, scope, &query.key).await
         };
-        let entries = context
-            .service
-            .blocking(move |entries| entries.delete_key(&filter))
-            .await?;
-        if entries.is_empty() {
-            return Err(ApiError::not_found());
-        }
-        Ok(Json(to_list(entries.len() as u64, entries)))
+        let entries = context.service.run(delete).await?;
+        Ok::<_, ApiError>(Json(to_list(entries.len() as u64, entries)))
     };
     respond(Operation::Delete, deleted.await, error_response)
 }
@@ -98,8 +89,8 @@ async fn delete(
 ) -> Response {
     let deleted = async {
         let caller = caller(&context, &headers, &owner, &repo)?;
-        let delete = move |entries: &Entries| entries.delete(&caller, id);
-        context.service.blocking(delete).await?;
+        let delete = async move |entries: Arc<Entries>| entries.delete(&caller, id).await;
+        context.service.run(delete).await?;
         Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     };
     respond(Operation::Delete, deleted.await, error_response)
@@ -121,7 +112,7 @@ fn to_list(total_count: u64, entries: Vec<Entry>) -> List {
     }
 }
 
-/// The caller, if its token is for this repository; as on GitHub, others learn nothing of it.
+/// The caller, if its token is for this repository.
 fn caller(
     context: &Context,
     headers: &HeaderMap,
@@ -129,19 +120,8 @@ fn caller(
     repo: &str,
 ) -> Result<Caller, ApiError> {
     let caller = context.caller(headers)?;
-    if !caller
-        .repository
-        .eq_ignore_ascii_case(&format!("{owner}/{repo}"))
-    {
-        return Err(ApiError::not_found());
-    }
+    caller.check_repository(&format!("{owner}/{repo}"))?;
     Ok(caller)
-}
-
-/// Those of `scopes` that are meant: all, or the one that is named.
-fn only<'a>(named: Option<&str>, scopes: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let meant = scopes.filter(|scope| named.is_none_or(|named| named == *scope));
-    meant.map(str::to_owned).collect()
 }
 
 fn invalid_query(error: &QueryRejection) -> ApiError {

@@ -1,5 +1,7 @@
 //! Version 1, see [`crate::protocol::v1`]. Errors are JSON with `message` and `typeKey`.
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     body::{Body, Bytes},
@@ -10,7 +12,10 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{AppState, Context, respond};
+use super::{
+    context::{AppState, Context},
+    response::respond,
+};
 use crate::{
     protocol::{
         range::ContentRange,
@@ -53,7 +58,8 @@ async fn lookup(
         context.access.key(&query.keys, None);
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
         let (repository, expires) = (caller.repository.clone(), caller.expires);
-        let find = move |entries: &Entries| entries.lookup(&caller, &keys, &query.version);
+        let find =
+            async move |entries: Arc<Entries>| entries.lookup(&caller, keys, query.version).await;
         let Some(entry) = context.service.search(&repository, find).await? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
@@ -77,7 +83,11 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
         context.access.key(&request.key, caller.write_scope());
         let upload = context
             .service
-            .blocking(move |entries| entries.reserve(&caller, &request.key, &request.version))
+            .run(async move |entries| {
+                entries
+                    .reserve(&caller, &request.key, &request.version)
+                    .await
+            })
             .await?;
         let reserved = ReserveResponse {
             cache_id: upload.id,
@@ -90,16 +100,13 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
 async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
     let uploaded = async {
         let caller = context.caller(&headers)?;
-        let upload = context
-            .service
-            .blocking(move |entries| entries.upload_of(&caller, id))
-            .await?;
+        let upload = context.service.entries().upload_of(&caller, id)?;
         context.access.entry(&upload.name);
         let range = content_range(&headers)?;
         upload.check_chunk(&range)?;
         let part = PendingPart::begin(&upload, range.end - range.start, context.service.now())?;
-        context.service.receive(body, &part).await?;
-        part.keep(|upload, extent| upload.add_chunk(&range, extent))?;
+        let extent = context.service.receive(body, &part).await?;
+        part.keep(extent, |upload, extent| upload.add_chunk(&range, extent))?;
         Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     };
     respond(Operation::UploadPart, uploaded.await, error_response)
@@ -109,15 +116,14 @@ async fn commit(context: Context, Path(id): Path<i64>, headers: HeaderMap, body:
     let committed = async {
         let caller = context.caller(&headers)?;
         let request: CommitRequest = parse(&context.message(&caller, body).await?)?;
-        let access = context.access.clone();
-        access.size(request.size);
-        let commit = move |entries: &Entries| {
-            if let Ok(upload) = entries.upload_of(&caller, id) {
-                access.entry(&upload.name);
-            }
-            entries.commit(&caller, id, request.size)
-        };
-        context.service.blocking(commit).await?;
+        context.access.size(request.size);
+        if let Ok(upload) = context.service.entries().upload_of(&caller, id) {
+            context.access.entry(&upload.name);
+        }
+        context
+            .service
+            .run(async move |entries| entries.commit(&caller, id, request.size).await)
+            .await?;
         Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     };
     respond(Operation::Commit, committed.await, error_response)

@@ -1,5 +1,7 @@
 //! Version 2, see [`crate::protocol::v2`]: Twirp, as JSON or protobuf, whichever the request is.
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     body::{Body, Bytes},
@@ -10,7 +12,10 @@ use axum::{
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{AppState, Context, respond};
+use super::{
+    context::{AppState, Context},
+    response::respond,
+};
 use crate::{
     proto::actions as pb,
     protocol::v2::{
@@ -43,7 +48,11 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
         let expires = caller.expires;
         let reserved = context
             .service
-            .blocking(move |entries| entries.reserve(&caller, &request.key, &request.version))
+            .run(async move |entries| {
+                entries
+                    .reserve(&caller, &request.key, &request.version)
+                    .await
+            })
             .await;
         let response = match reserved {
             Ok(upload) => CreateResponse {
@@ -79,8 +88,9 @@ async fn finalize(context: Context, headers: HeaderMap, body: Body) -> Response 
         context.access.size(size);
         let committed = context
             .service
-            .blocking(move |entries| {
-                entries.commit_key(&caller, &request.key, &request.version, size)
+            .run(async move |entries| {
+                let (key, version) = (&request.key, &request.version);
+                entries.commit_key(&caller, key, version, size).await
             })
             .await;
         let response = match committed {
@@ -111,7 +121,8 @@ async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
         keys.extend(request.restore_keys);
         context.access.key(&keys.join(","), None);
         let (repository, expires) = (caller.repository.clone(), caller.expires);
-        let find = move |entries: &Entries| entries.lookup(&caller, &keys, &request.version);
+        let find =
+            async move |entries: Arc<Entries>| entries.lookup(&caller, keys, request.version).await;
         let found = context.service.search(&repository, find).await?;
         if let Some(entry) = &found {
             context.access.entry(&entry.name);

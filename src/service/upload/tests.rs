@@ -1,7 +1,14 @@
 //! Uploads, part by part.
 
+use async_trait::async_trait;
+
 use super::*;
-use crate::service::{api_error::ErrorKind, config::MAX_UPLOAD_BYTES, quotas::Quotas};
+use crate::service::{
+    api_error::ErrorKind,
+    config::MAX_UPLOAD_BYTES,
+    quotas::Quotas,
+    store::{PartStream, Published, PutError, StoreError},
+};
 
 /// It failed, and just so.
 #[track_caller]
@@ -23,13 +30,47 @@ fn upload_of(quotas: &Quotas) -> Arc<Upload> {
         version: "v".into(),
     };
     let usage = UploadUsage::new(quotas, &name).unwrap();
-    let file = tempfile::tempfile().unwrap();
-    Upload::new(1, name, file, Timestamp::UNIX_EPOCH, usage).into()
+    Upload::new(1, name, Arc::new(Nowhere), Timestamp::UNIX_EPOCH, usage).into()
 }
 
+/// Where nothing is ever put: these tests say where the parts lie.
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait]
+impl StagedBlob for Nowhere {
+    async fn put(&self, _: u64, _: &mut PartStream<'_>) -> Result<Extent, PutError> {
+        unreachable!("no test puts anything")
+    }
+
+    fn release(&self, _: Extent) {}
+
+    async fn publish(&self, _: Vec<Extent>) -> Result<Published, StoreError> {
+        unreachable!("no test publishes anything")
+    }
+
+    async fn unpublish(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn trim(&self, _: &Published) {}
+
+    async fn discard(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn begin(upload: &Arc<Upload>, len: u64) -> Result<PendingPart, ApiError> {
+    PendingPart::begin(upload, len, Timestamp::UNIX_EPOCH)
+}
+
+/// A part that lies somewhere else than its neighbours: the later in the content, the earlier in the store.
 fn chunk(upload: &Arc<Upload>, range: Range<u64>) -> Result<(), ApiError> {
-    let part = PendingPart::begin(upload, range.end - range.start, Timestamp::UNIX_EPOCH)?;
-    part.keep(|upload, extent| upload.add_chunk(&range, extent))
+    let len = range.end - range.start;
+    let at = 1_000 - range.start;
+    begin(upload, len)?.keep(Extent::from((at, len)), |upload, extent| {
+        upload.add_chunk(&range, extent)
+    })
 }
 
 #[test]
@@ -39,7 +80,7 @@ fn chunks_in_any_order_cover_the_content() {
     assert_refused(upload.seal(10), &ApiError::gap(0));
     chunk(&upload, 0..5).unwrap();
     assert_refused(upload.seal(9), &ApiError::size_mismatch(9, 10));
-    let extents = [(5, 5), (0, 5)].map(Extent::from);
+    let extents = [(1_000, 5), (995, 5)].map(Extent::from);
     assert_eq!(upload.seal(10).unwrap(), extents);
     assert_refused(chunk(&upload, 10..11), &ApiError::sealed());
 }
@@ -78,9 +119,10 @@ fn only_the_same_range_may_come_again() {
 #[test]
 fn the_block_list_decides_the_order() {
     let upload = upload();
-    for (id, len) in [("b", 3), ("a", 2), ("unused", 9), ("b", 4)] {
-        let part = PendingPart::begin(&upload, len, Timestamp::UNIX_EPOCH).unwrap();
-        part.keep(|upload, extent| upload.add_block(id.into(), extent))
+    for (id, at, len) in [("b", 0, 3), ("a", 3, 2), ("unused", 5, 9), ("b", 14, 4)] {
+        let part = begin(&upload, len).unwrap();
+        let extent = Extent::from((at, len));
+        part.keep(extent, |upload, extent| upload.add_block(id.into(), extent))
             .unwrap();
     }
     let unknown = upload.set_blocks(&["a", "c"]);
@@ -97,7 +139,6 @@ fn the_block_list_decides_the_order() {
 fn only_what_lies_there_counts() {
     let quotas = Quotas::default();
     let most = MAX_UPLOAD_BYTES / 2;
-    let begin = |upload: &Arc<Upload>, len| PendingPart::begin(upload, len, Timestamp::UNIX_EPOCH);
     let upload = upload_of(&quotas);
     let broken = begin(&upload, most).unwrap();
     let refused = begin(&upload, 1).unwrap_err();

@@ -2,7 +2,7 @@
 //! left to wait for.
 //!
 //! A kernel that could not write bytes says so once, and a later sync succeeds without them. So an
-//! error of a sync is final ([`ErrorKind::DataLost`]): the file remembers it, and whoever sees it gives the
+//! error of a sync is final ([`StoreErrorKind::Lost`]): the file remembers it, and whoever sees it gives the
 //! upload up.
 
 use std::{
@@ -15,7 +15,10 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::{api_error::ApiError, extent::Extent};
+use crate::service::store::{
+    error::{Origin, StoreError, StoreErrorKind},
+    extent::{Extent, ObjectId},
+};
 
 /// Bytes that may wait for the disk before they are sent there: enough that a sync's own cost does
 /// not count, and a moment's work for any disk.
@@ -29,8 +32,11 @@ const COPY_BYTES: usize = 1 << 20;
 
 /// Takes bytes at any place, from several threads.
 #[derive(Debug)]
-pub struct UploadFile {
+pub(super) struct UploadFile {
     file: File,
+    object: ObjectId,
+    /// Where the next extent begins.
+    tail: Mutex<u64>,
     /// Bytes that have come since the last sync began.
     unsynced: AtomicU64,
     /// Whether a sync has failed. Locked while one runs.
@@ -40,21 +46,37 @@ pub struct UploadFile {
 }
 
 impl UploadFile {
-    /// A file that is empty.
-    pub fn new(file: File) -> Self {
+    /// A file that is empty, and will be the object `id`.
+    pub(super) fn new(file: File, id: i64) -> Self {
         Self {
             file,
+            object: ObjectId(id),
+            tail: Mutex::new(0),
             unsynced: AtomicU64::new(0),
             lost: Mutex::default(),
             closed: RwLock::default(),
         }
     }
 
+    /// A place of `len` bytes that nobody else has had.
+    pub(super) fn allocate(&self, len: u64) -> Result<Extent, StoreError> {
+        let mut tail = self.tail.lock();
+        let offset = *tail;
+        *tail = offset
+            .checked_add(len)
+            .ok_or_else(|| StoreError::new(Origin::Storage, StoreErrorKind::TooLarge))?;
+        Ok(Extent {
+            object: self.object,
+            offset,
+            len,
+        })
+    }
+
     /// Writes all of `data`. One of several writers sees to the disk, and the others go on.
-    pub fn write_at(&self, data: &[u8], offset: u64) -> Result<(), ApiError> {
+    pub(super) fn write_at(&self, data: &[u8], offset: u64) -> Result<(), StoreError> {
         let closed = self.closed.read();
         if *closed {
-            return Err(ApiError::sealed());
+            return Err(StoreError::new(Origin::Storage, StoreErrorKind::Closed));
         }
         self.file.write_all_at(data, offset)?;
         drop(closed);
@@ -70,60 +92,72 @@ impl UploadFile {
     }
 
     /// Takes nothing more; waits for what is being written.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         *self.closed.write() = true;
     }
 
     /// Takes bytes again.
-    pub fn reopen(&self) {
+    pub(super) fn reopen(&self) {
         *self.closed.write() = false;
     }
 
+    /// Gives the room of an extent back to the disk. One that is closed gives nothing back but in
+    /// [`Self::trim`]: what it holds by then may be an entry's.
+    pub(super) fn release(&self, extent: Extent) {
+        // Whoever has the lock is about to close it.
+        if let Some(closed) = self.closed.try_read()
+            && !*closed
+        {
+            self.punch(extent.offset, extent.len);
+        }
+    }
+
     /// Gives the room of some bytes back to the disk, where its file system can do that.
-    pub fn punch(&self, extent: Extent) {
-        if extent.len == 0 {
+    fn punch(&self, offset: u64, len: u64) {
+        if len == 0 {
             return;
         }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if let Err(error) = fallocate(&self.file, flags, extent.offset, extent.len) {
+        if let Err(error) = fallocate(&self.file, flags, offset, len) {
             tracing::debug!(%error, "bytes that nobody needs stay on the disk");
         }
     }
 
-    /// Leaves nothing in the file but the content that lies in `extents`, and answers where it lies
-    /// then. Parts that were replaced or never named would take room for as long as the entry lives.
-    pub fn trim(&self, extents: Vec<Extent>) -> Result<Vec<Extent>, ApiError> {
-        let stored = self.file.metadata()?.len();
+    /// Leaves nothing in the file but the content that lies in `extents`. Parts that were replaced or never
+    /// named would take room for as long as the entry lives. Nothing else can be had of it after this.
+    pub(super) fn trim(&self, extents: Vec<Extent>) -> io::Result<()> {
         let content: u64 = extents.iter().map(|extent| extent.len).sum();
-        if stored == content {
-            return Ok(extents);
+        if self.file.metadata()?.len() == content {
+            return Ok(());
         }
-        if extents.len() > 1 && extents.len() as u64 * BLOCKS_OF_AN_EXTENT > content {
-            return self.gather(&extents, stored, content);
-        }
-        let mut used: Vec<Extent> = extents.clone();
+        let mut used = extents;
         used.sort_unstable_by_key(|extent| extent.offset);
         let mut end = 0;
         for extent in used {
-            let len = extent.offset.saturating_sub(end);
-            self.punch(Extent { offset: end, len });
-            end = extent.offset + extent.len;
+            self.punch(end, extent.offset.saturating_sub(end));
+            end = extent.end();
         }
-        self.file.set_len(end)?;
-        Ok(extents)
+        self.file.set_len(end)
     }
 
-    /// Copies a content of crumbs behind all that is there, which goes: each of them would keep blocks
-    /// that hold little else.
-    fn gather(
-        &self,
-        extents: &[Extent],
-        stored: u64,
-        content: u64,
-    ) -> Result<Vec<Extent>, ApiError> {
+    /// Where a content lies that is easy to keep: one of crumbs among other things is copied to a place of its
+    /// own, since each of them would keep blocks that hold little else. The originals stay.
+    pub(super) fn gather_crumbs(&self, extents: Vec<Extent>) -> Result<Vec<Extent>, StoreError> {
+        let content: u64 = extents.iter().map(|extent| extent.len).sum();
+        let are_crumbs = extents.len() > 1 && extents.len() as u64 * BLOCKS_OF_AN_EXTENT > content;
+        if !are_crumbs || self.file.metadata()?.len() == content {
+            return Ok(extents);
+        }
+        let place = self.allocate(content)?;
+        self.gather(&extents, place.offset)?;
+        Ok(vec![place])
+    }
+
+    /// Copies a content to `offset`, where nothing is yet.
+    fn gather(&self, extents: &[Extent], offset: u64) -> Result<(), StoreError> {
         let mut buffer = Vec::with_capacity(COPY_BYTES);
-        let mut end = stored;
-        let mut write = |buffer: &mut Vec<u8>| -> Result<(), ApiError> {
+        let mut end = offset;
+        let mut write = |buffer: &mut Vec<u8>| -> io::Result<()> {
             self.file.write_all_at(buffer, end)?;
             end += buffer.len() as u64;
             buffer.clear();
@@ -144,31 +178,25 @@ impl UploadFile {
                 }
             }
         }
-        write(&mut buffer)?;
-        self.punch(Extent {
-            offset: 0,
-            len: stored,
-        });
-        Ok(vec![Extent {
-            offset: stored,
-            len: content,
-        }])
+        Ok(write(&mut buffer)?)
     }
 
     /// Brings everything to the disk.
-    pub fn sync(&self) -> Result<(), ApiError> {
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
         let mut lost = self.lost.lock();
         check(self.file.sync_all(), &mut lost)
     }
 }
 
-fn check(synced: io::Result<()>, lost: &mut bool) -> Result<(), ApiError> {
+fn check(synced: io::Result<()>, lost: &mut bool) -> Result<(), StoreError> {
     let before = std::mem::replace(lost, *lost || synced.is_err());
     match synced {
-        Err(error) => Err(ApiError::unsynced(error)),
-        Ok(()) if before => Err(ApiError::unsynced(io::Error::other(
+        Err(error) => Err(StoreError::from(error).into_lost()),
+        Ok(()) if before => Err(StoreError::with_source(
+            Origin::Storage,
+            StoreErrorKind::Lost,
             "a sync has failed before",
-        ))),
+        )),
         Ok(()) => Ok(()),
     }
 }
@@ -178,15 +206,19 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
-    use crate::service::api_error::ErrorKind;
 
     const PIECE: usize = 1 << 20;
 
-    fn write(file: &UploadFile, pieces: std::ops::Range<u64>) -> Result<(), ApiError> {
+    fn write(file: &UploadFile, pieces: std::ops::Range<u64>) -> Result<(), StoreError> {
         let piece = vec![7; PIECE];
-        pieces
-            .map(|at| at * PIECE as u64)
-            .try_for_each(|offset| file.write_at(&piece, offset))
+        pieces.into_iter().try_for_each(|_| {
+            let place = file.allocate(PIECE as u64)?;
+            file.write_at(&piece, place.offset)
+        })
+    }
+
+    fn new_file() -> UploadFile {
+        UploadFile::new(tempfile::tempfile().unwrap(), 1)
     }
 
     fn content(file: &UploadFile, extents: &[Extent]) -> Vec<u8> {
@@ -205,22 +237,25 @@ mod tests {
 
     #[test]
     fn a_file_keeps_nothing_but_its_content() {
-        let file = UploadFile::new(tempfile::tempfile().unwrap());
+        let file = new_file();
         write(&file, 0..16).unwrap();
         file.write_at(b"first", 4 << 20).unwrap();
         file.write_at(b"second", (9 << 20) - 6).unwrap();
         // Two pieces of a megabyte each, the later one first.
         let large = [((8 << 20), 1 << 20), (4 << 20, 1 << 20)].map(Extent::from);
         let before = content(&file, &large);
-        let trimmed = file.trim(large.to_vec()).unwrap();
-        assert_eq!(trimmed, large);
-        assert_eq!(content(&file, &trimmed), before);
+        assert_eq!(file.gather_crumbs(large.to_vec()).unwrap(), large);
+        file.trim(large.to_vec()).unwrap();
+        assert_eq!(content(&file, &large), before);
         assert!(blocks_of(&file) <= 3 << 20, "{}", blocks_of(&file));
         // Two crumbs of it.
         let crumbs = [((9 << 20) - 6, 6), (4 << 20, 5)].map(Extent::from);
-        let trimmed = file.trim(crumbs.to_vec()).unwrap();
-        assert_eq!(content(&file, &trimmed), b"secondfirst");
-        assert_eq!(trimmed.len(), 1);
+        let gathered = file.gather_crumbs(crumbs.to_vec()).unwrap();
+        assert_eq!(content(&file, &gathered), b"secondfirst");
+        assert_eq!(content(&file, &large), before, "as if nothing had been");
+        assert_eq!(gathered.len(), 1);
+        file.trim(gathered.clone()).unwrap();
+        assert_eq!(content(&file, &gathered), b"secondfirst");
         assert!(
             blocks_of(&file) <= BLOCKS_OF_AN_EXTENT,
             "{}",
@@ -230,12 +265,33 @@ mod tests {
         assert_eq!(file.file.metadata().unwrap().len(), 0);
     }
 
+    /// A part that ends late, of an upload that is an entry by now.
+    #[test]
+    fn what_is_released_late_takes_nothing_of_a_content() {
+        let file = new_file();
+        write(&file, 0..1).unwrap();
+        let late = file.allocate(PIECE as u64).unwrap();
+        let crumbs = [(5, 5), (0, 5)].map(Extent::from);
+        file.close();
+        let gathered = file.gather_crumbs(crumbs.to_vec()).unwrap();
+        assert!(
+            gathered[0].offset >= late.end(),
+            "a place that nobody has had"
+        );
+        file.release(late);
+        file.release(gathered[0]);
+        assert_eq!(content(&file, &gathered), vec![7; 10]);
+        file.reopen();
+        file.release(gathered[0]);
+        assert_eq!(content(&file, &gathered), vec![0; 10]);
+    }
+
     #[test]
     fn a_closed_file_takes_nothing() {
-        let file = UploadFile::new(tempfile::tempfile().unwrap());
+        let file = new_file();
         file.close();
         let refused = write(&file, 0..1).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Sealed);
+        assert_eq!(refused.kind(), StoreErrorKind::Closed);
         assert_eq!(file.file.metadata().unwrap().len(), 0);
         file.reopen();
         write(&file, 0..1).unwrap();
@@ -243,7 +299,7 @@ mod tests {
 
     #[test]
     fn bytes_are_synced_as_they_come() {
-        let file = UploadFile::new(tempfile::tempfile().unwrap());
+        let file = new_file();
         let many = UNSYNCED_BYTES / PIECE as u64;
         write(&file, 0..many - 1).unwrap();
         assert_eq!(
@@ -259,12 +315,12 @@ mod tests {
     #[test]
     fn a_sync_that_fails_is_an_error_of_its_own() {
         let null = File::options().write(true).open("/dev/null").unwrap();
-        let file = UploadFile::new(null);
+        let file = UploadFile::new(null, 1);
         let many = UNSYNCED_BYTES / PIECE as u64;
         write(&file, 0..many - 1).unwrap();
         let failed = write(&file, many - 1..many);
-        assert_eq!(failed.unwrap_err().kind(), ErrorKind::DataLost);
-        assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::DataLost);
+        assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Lost);
+        assert_eq!(file.sync().unwrap_err().kind(), StoreErrorKind::Lost);
     }
 
     #[test]
@@ -273,6 +329,6 @@ mod tests {
         check(Ok(()), &mut lost).unwrap();
         check(Err(io::ErrorKind::Other.into()), &mut lost).unwrap_err();
         let after = check(Ok(()), &mut lost);
-        assert_eq!(after.unwrap_err().kind(), ErrorKind::DataLost);
+        assert_eq!(after.unwrap_err().kind(), StoreErrorKind::Lost);
     }
 }

@@ -1,41 +1,55 @@
-//! Which bytes of a content file an entry consists of.
+//! Which bytes of which objects an entry consists of.
 
 use std::{collections::VecDeque, ops::Range};
 
-/// Some bytes in a content file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
-pub struct Extent {
-    /// Where they begin.
-    pub offset: u64,
+/// What a blob store keeps as one thing: a file, or an object of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ObjectId(pub(crate) i64);
+
+/// Some bytes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The object.
+    pub(crate) object: ObjectId,
+    /// Where they begin in it.
+    pub(crate) offset: u64,
     /// How many there are.
-    pub len: u64,
+    pub(crate) len: u64,
 }
 
+impl Extent {
+    /// Where they end in their object.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.len
+    }
+}
+
+/// Some bytes of object 1.
+#[cfg(test)]
 impl From<(u64, u64)> for Extent {
     fn from((offset, len): (u64, u64)) -> Self {
-        Self { offset, len }
+        let object = ObjectId(1);
+        Self {
+            object,
+            offset,
+            len,
+        }
     }
 }
 
-impl From<Extent> for (u64, u64) {
-    fn from(extent: Extent) -> Self {
-        (extent.offset, extent.len)
-    }
-}
-
-/// How long a content file must be at least.
-pub fn stored_bytes(extents: &[Extent]) -> u64 {
-    let ends = extents.iter().map(|extent| extent.offset + extent.len);
-    ends.max().unwrap_or(0)
+/// How long an object must be at least that holds all of these.
+pub(super) fn end_of_all(extents: &[Extent]) -> u64 {
+    extents.iter().map(Extent::end).max().unwrap_or(0)
 }
 
 /// Joins extents that touch and leaves empty ones out.
-pub fn merge(extents: impl IntoIterator<Item = Extent>) -> Vec<Extent> {
+pub(crate) fn merge(extents: impl IntoIterator<Item = Extent>) -> Vec<Extent> {
     let mut merged: Vec<Extent> = Vec::new();
     for extent in extents.into_iter().filter(|extent| extent.len > 0) {
         match merged.last_mut() {
-            Some(last) if last.offset + last.len == extent.offset => last.len += extent.len,
+            Some(last) if last.object == extent.object && last.end() == extent.offset => {
+                last.len += extent.len;
+            }
             _ => merged.push(extent),
         }
     }
@@ -43,7 +57,7 @@ pub fn merge(extents: impl IntoIterator<Item = Extent>) -> Vec<Extent> {
 }
 
 /// The extents that hold `range` of the content in `extents`.
-pub fn select(extents: &[Extent], range: Range<u64>) -> Vec<Extent> {
+pub(super) fn select(extents: &[Extent], range: Range<u64>) -> Vec<Extent> {
     let mut selected = Vec::new();
     let mut position = 0;
     for extent in extents {
@@ -53,6 +67,7 @@ pub fn select(extents: &[Extent], range: Range<u64>) -> Vec<Extent> {
             selected.push(Extent {
                 offset: extent.offset + (start - position),
                 len: end - start,
+                ..*extent
             });
         }
         position += extent.len;
@@ -61,7 +76,7 @@ pub fn select(extents: &[Extent], range: Range<u64>) -> Vec<Extent> {
 }
 
 /// Takes the first extents, with at most `most` bytes in all, from `rest`.
-pub fn take(rest: &mut VecDeque<Extent>, most: u64) -> Vec<Extent> {
+pub(super) fn take(rest: &mut VecDeque<Extent>, most: u64) -> Vec<Extent> {
     let mut taken = Vec::new();
     let mut room = most;
     while room > 0
@@ -84,9 +99,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn regions_that_touch_are_one() {
+    fn extents_that_touch_are_one() {
         let extents = [(0, 5), (5, 5), (10, 0), (10, 1), (20, 1)].map(Extent::from);
         assert_eq!(merge(extents), [(0, 11), (20, 1)].map(Extent::from));
+        let other = Extent {
+            object: ObjectId(2),
+            ..Extent::from((5, 5))
+        };
+        let apart = [(0, 5).into(), other];
+        assert_eq!(merge(apart), apart, "of two objects");
     }
 
     #[test]
@@ -101,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn crumbs_are_taken_together_and_a_large_region_in_pieces() {
+    fn crumbs_are_taken_together_and_a_large_extent_in_pieces() {
         let mut rest = VecDeque::from([(7, 1), (3, 2), (100, 9)].map(Extent::from));
         assert_eq!(
             take(&mut rest, 5),

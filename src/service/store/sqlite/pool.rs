@@ -10,17 +10,17 @@ const CONNECTIONS: usize = 16;
 
 /// How many of them searches may use at once, which may take long: there is always one soon for a query
 /// that does not.
-pub const SEARCHES: usize = 12;
+pub(super) const SEARCHES: usize = 12;
 
 /// Connections that nobody uses.
 #[derive(Debug)]
-pub struct Pool {
+pub(super) struct Pool {
     free: Mutex<Vec<Connection>>,
     returned: Condvar,
 }
 
 /// A connection, until it is dropped.
-pub struct Borrowed<'a> {
+pub(super) struct Borrowed<'a> {
     pool: &'a Pool,
     /// Some until the drop.
     connection: Option<Connection>,
@@ -28,7 +28,9 @@ pub struct Borrowed<'a> {
 
 impl Pool {
     /// All connections, as `connect` makes them.
-    pub fn open(connect: impl Fn() -> rusqlite::Result<Connection>) -> rusqlite::Result<Self> {
+    pub(super) fn open(
+        connect: impl Fn() -> rusqlite::Result<Connection>,
+    ) -> rusqlite::Result<Self> {
         let free = (0..CONNECTIONS)
             .map(|_| connect())
             .collect::<Result<_, _>>()?;
@@ -39,7 +41,7 @@ impl Pool {
     }
 
     /// A connection; waits for one if there is none.
-    pub fn get(&self) -> Borrowed<'_> {
+    pub(super) fn get(&self) -> Borrowed<'_> {
         let mut free = self.free.lock();
         self.returned.wait_while(&mut free, |free| free.is_empty());
         Borrowed {

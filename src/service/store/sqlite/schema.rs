@@ -2,8 +2,7 @@
 
 use rusqlite::{Connection, Transaction};
 
-use super::encode;
-use crate::service::extent::{Extent, stored_bytes};
+use super::rows::encode;
 
 /// Counts up when the schema changes.
 const VERSION: i64 = 2;
@@ -39,7 +38,7 @@ END;";
 
 /// Brings the tables of a database to this version. Only what is new is written: a database on a full
 /// disk must open.
-pub fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == VERSION {
         return Ok(());
@@ -72,12 +71,13 @@ fn from_version_1(all: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut update = all.prepare("UPDATE entries SET stored = ?2 WHERE id = ?1")?;
     for id in ids {
         let text: String = read.query_row([id], |row| row.get(0))?;
-        let extents: Option<Vec<Extent>> = serde_json::from_str(&text).ok();
+        let extents: Option<Vec<(u64, u64)>> = serde_json::from_str(&text).ok();
         // What cannot be read needs more than any file has, and so is dropped as damaged.
-        let stored = extents
-            .as_deref()
-            .map_or(i64::MAX, |extents| stored_bytes(extents).cast_signed());
-        insert.execute((id, encode(&extents.unwrap_or_default())))?;
+        let stored = extents.as_ref().map_or(i64::MAX, |extents| {
+            let ends = extents.iter().map(|(offset, len)| offset + len);
+            ends.max().unwrap_or(0).cast_signed()
+        });
+        insert.execute((id, encode(extents.unwrap_or_default())))?;
         update.execute((id, stored))?;
     }
     all.execute_batch("ALTER TABLE entries DROP COLUMN extents;")

@@ -1,4 +1,4 @@
-//! A file that does nothing but take space, for the day when there is none left.
+//! A ballast file: it does nothing but take space, for the day when there is none left.
 //!
 //! Deleting an entry and opening the database both write to the disk before they can free any of it.
 //! On a disk that is full to its last block neither would work, and nobody could make room through
@@ -22,20 +22,20 @@ const FILE: &str = "ballast";
 
 /// The space that is set aside in one data directory.
 #[derive(Debug)]
-pub struct Ballast {
+pub(super) struct Ballast {
     path: PathBuf,
 }
 
 impl Ballast {
     /// The ballast of a data directory, whether it is there or not.
-    pub fn new(data_dir: &Path) -> Self {
+    pub(super) fn new(data_dir: &Path) -> Self {
         Self {
             path: data_dir.join(FILE),
         }
     }
 
     /// Gives the space up.
-    pub fn release(&self) {
+    pub(super) fn release(&self) {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, "the space that is set aside cannot be given up");
@@ -45,7 +45,7 @@ impl Ballast {
     }
 
     /// Sets the space aside again if it is not, and if there is any.
-    pub fn restore(&self) {
+    pub(super) fn restore(&self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|file| file.len() == BYTES) {
             return;
         }

@@ -1,0 +1,111 @@
+//! How an upload becomes an entry, or nothing.
+
+use super::{Entries, check_name, may_write, written_name};
+use crate::service::{
+    api_error::ApiError,
+    auth::Caller,
+    store::{Entry, Extent},
+    upload::Upload,
+};
+
+impl Entries {
+    /// Commits the upload `id`. Answers the entry's id.
+    pub(crate) async fn commit(
+        &self,
+        caller: &Caller,
+        id: i64,
+        size: u64,
+    ) -> Result<i64, ApiError> {
+        match self.uploads.by_id(id) {
+            Some(upload) if may_write(caller, &upload.name) => {
+                self.finish(caller, &upload, size).await
+            }
+            Some(_) => Err(ApiError::not_found()),
+            None => committed(caller, self.store.by_id(id).await?, size),
+        }
+    }
+
+    /// Commits the upload of a key. Answers the entry's id.
+    pub(crate) async fn commit_key(
+        &self,
+        caller: &Caller,
+        key: &str,
+        version: &str,
+        size: u64,
+    ) -> Result<i64, ApiError> {
+        check_name(key, version)?;
+        let name = written_name(caller, key, version)?;
+        let id = self.store.reserved_by(&name).await?;
+        match id.and_then(|id| self.uploads.by_id(id)) {
+            Some(upload) => self.finish(caller, &upload, size).await,
+            None => committed(caller, self.store.by_name(&name).await?, size),
+        }
+    }
+
+    async fn finish(&self, caller: &Caller, upload: &Upload, size: u64) -> Result<i64, ApiError> {
+        let _turn = upload.commit_lock().await;
+        if self.uploads.by_id(upload.id).is_none() {
+            // A commit that was repeated while the first was still under way: as if it came after.
+            return committed(caller, self.store.by_id(upload.id).await?, size);
+        }
+        let content = upload.seal(size)?;
+        if let Err(error) = self.persist(upload, size, content).await {
+            upload.unseal();
+            if error.ends_upload() {
+                self.give_up(upload).await;
+            }
+            return Err(error);
+        }
+        self.uploads.remove(upload.id);
+        Ok(upload.id)
+    }
+
+    async fn persist(
+        &self,
+        upload: &Upload,
+        size: u64,
+        content: Vec<Extent>,
+    ) -> Result<(), ApiError> {
+        let published = upload.blob().publish(content).await?;
+        let now = (self.clock)();
+        let entry = Entry {
+            id: upload.id,
+            name: upload.name.clone(),
+            size,
+            stored: published.stored,
+            created: now,
+            accessed: now,
+        };
+        if let Err(error) = self.store.insert(&entry, &published.extents).await {
+            upload.blob().unpublish().await?;
+            return Err(error.into());
+        }
+        upload.blob().trim(&published).await;
+        Ok(())
+    }
+
+    /// Gives up an upload that can come to nothing any more. Where the disk has no room for it, its
+    /// bytes would keep the disk full until somebody misses it.
+    pub(crate) async fn give_up(&self, upload: &Upload) {
+        if upload.abandon()
+            && let Err(error) = self.discard(upload).await
+        {
+            tracing::warn!(%error, "the bytes of an upload that was given up stay until the next start");
+        }
+    }
+
+    pub(super) async fn discard(&self, upload: &Upload) -> Result<(), ApiError> {
+        self.uploads.remove(upload.id);
+        self.store.release(upload.id).await?;
+        Ok(upload.blob().discard().await?)
+    }
+}
+
+/// A commit that is repeated, since its answer was lost, is a success.
+fn committed(caller: &Caller, entry: Option<Entry>, size: u64) -> Result<i64, ApiError> {
+    match entry {
+        Some(entry) if may_write(caller, &entry.name) && entry.size == size => Ok(entry.id),
+        Some(entry) if may_write(caller, &entry.name) => Err(ApiError::already_exists()),
+        _ => Err(ApiError::not_found()),
+    }
+}

@@ -1,0 +1,143 @@
+//! What the rules expect of every pair of stores. A new one is a line at the end.
+
+mod blobs;
+mod entries;
+
+use std::{any::Any, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::{
+    blob_store::{BlobStore, BodyError, Published, StagedBlob},
+    entry_store::{Entry, EntryName, EntryStore},
+    error::{StoreError, StoreErrorKind},
+    extent::Extent,
+    files::FileStore,
+    sqlite::SqliteStore,
+};
+use crate::service::data_dir::DataDir;
+
+/// A fresh pair of stores, and what they stand on.
+struct Stores {
+    entries: Arc<dyn EntryStore>,
+    blobs: Arc<dyn BlobStore>,
+    _ground: Box<dyn Any>,
+}
+
+fn sqlite_and_files() -> Stores {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::open(dir.path()).unwrap();
+    Stores {
+        entries: Arc::new(SqliteStore::open(&data_dir).unwrap()),
+        blobs: Arc::new(FileStore::open(&data_dir).unwrap()),
+        _ground: Box::new(dir),
+    }
+}
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn name(scope: &str, key: &str) -> EntryName {
+    EntryName {
+        repository: "o/r".to_owned(),
+        scope: scope.to_owned(),
+        key: key.to_owned(),
+        version: "v".to_owned(),
+    }
+}
+
+#[track_caller]
+fn assert_kind<T>(result: Result<T, StoreError>, expected: StoreErrorKind) {
+    assert_eq!(result.err().map(|error| error.kind()), Some(expected));
+}
+
+fn body(pieces: &[&'static [u8]]) -> impl Stream<Item = Result<Bytes, BodyError>> + use<> {
+    let pieces: Vec<_> = pieces
+        .iter()
+        .map(|piece| Ok(Bytes::from_static(piece)))
+        .collect();
+    stream::iter(pieces)
+}
+
+async fn put(blob: &dyn StagedBlob, bytes: &'static [u8]) -> Extent {
+    let extent = blob.put(bytes.len() as u64, &mut body(&[bytes])).await;
+    extent.unwrap()
+}
+
+impl Stores {
+    /// Makes an entry of an upload.
+    async fn commit(&self, id: i64, name: EntryName, content: &[Extent], blob: &dyn StagedBlob) {
+        let published = blob.publish(content.to_vec()).await.unwrap();
+        self.insert(id, name, &published).await.unwrap();
+        blob.trim(&published).await;
+    }
+
+    async fn insert(&self, id: i64, name: EntryName, at: &Published) -> Result<(), StoreError> {
+        let entry = Entry {
+            id,
+            name,
+            size: at.extents.iter().map(|extent| extent.len).sum(),
+            stored: at.stored,
+            created: time(id),
+            accessed: time(id),
+        };
+        self.entries.insert(&entry, &at.extents).await
+    }
+
+    /// Reserves, uploads and commits.
+    async fn save(&self, id: i64, name: EntryName, bytes: &'static [u8]) {
+        self.entries.reserve(&name, id).await.unwrap();
+        let blob = self.blobs.stage(id).await.unwrap();
+        let extent = put(&*blob, bytes).await;
+        self.commit(id, name, &[extent], &*blob).await;
+    }
+
+    async fn read(&self, id: i64, range: std::ops::Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let (entry, extents) = self.entries.content(id).await?.unwrap();
+        let reader = self.blobs.open(id, entry.stored, extents).await?;
+        let pieces: Vec<Bytes> = reader.stream(range).try_collect().await?;
+        Ok(pieces.concat())
+    }
+
+    async fn blob_ids(&self) -> Vec<i64> {
+        let mut ids: Vec<_> = self.blobs.ids().try_collect().await.unwrap();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+/// All tests of the contract, for each pair of stores.
+macro_rules! contract {
+    ($($stores:ident),*) => {
+        $(mod $stores {
+            contract! { @ $stores entries
+                a_name_is_taken_from_its_reservation_until_its_entry_goes
+                of_many_who_reserve_at_once_one_wins
+                scopes_come_before_keys_and_exact_before_newest
+                entries_are_listed_by_what_they_are_sorted_by
+                who_was_found_last_is_the_last_to_go
+                the_store_answers_and_keeps_room
+            }
+            contract! { @ $stores blobs
+                parts_in_any_order_are_the_content_that_is_named
+                parts_come_in_parallel
+                a_part_that_does_not_come_leaves_the_others_alone
+                an_empty_content_is_one
+                what_was_taken_back_is_as_it_was
+                what_is_thrown_away_is_gone
+                a_large_content_comes_in_pieces
+            }
+        })*
+    };
+    (@ $stores:ident $group:ident $($test:ident)*) => {
+        $(#[tokio::test]
+        async fn $test() {
+            super::$group::$test(&super::$stores()).await;
+        })*
+    };
+}
+
+contract!(sqlite_and_files);

@@ -1,0 +1,172 @@
+//! A [`BlobStore`] in files: `uploads/<id>` while bytes arrive, `blobs/<id>` from the commit on.
+//!
+//! The order of a commit is what makes a crash harmless: the file is synced, renamed, its directory
+//! synced, and only then the entry is put into the database. A file without an entry is garbage, and
+//! a crash cannot make an entry without its file.
+
+mod reader;
+mod staged_file;
+mod upload_file;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+
+use self::{reader::FileReader, staged_file::StagedFile, upload_file::UploadFile};
+use super::{
+    blob_store::{BlobReader, BlobStore, StagedBlob},
+    error::{Origin, StoreError, StoreErrorKind},
+    extent::Extent,
+};
+use crate::service::{blocking::run_blocking, data_dir::DataDir};
+
+/// How much of a body is held in memory on its way to or from the disk: large enough that the switch
+/// to a blocking thread does not count, small enough for a thousand transfers at once.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// The content files of one data directory.
+#[derive(Debug)]
+pub(crate) struct FileStore(Arc<Folders>);
+
+#[derive(Debug)]
+struct Folders {
+    uploads: PathBuf,
+    blobs: PathBuf,
+}
+
+impl FileStore {
+    /// Opens the directories. Whatever was being uploaded when the last process ended is removed:
+    /// nobody can finish it any more. Blocks.
+    pub(crate) fn open(data_dir: &DataDir) -> io::Result<Self> {
+        let folders = Folders {
+            uploads: data_dir.subdir("uploads")?,
+            blobs: data_dir.subdir("blobs")?,
+        };
+        for file in fs::read_dir(&folders.uploads)? {
+            fs::remove_file(file?.path())?;
+        }
+        Ok(Self(Arc::new(folders)))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Folders) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let folders = Arc::clone(&self.0);
+        run_blocking(move || work(&folders)).await
+    }
+}
+
+#[async_trait]
+impl BlobStore for FileStore {
+    async fn stage(&self, id: i64) -> Result<Arc<dyn StagedBlob>, StoreError> {
+        let folders = Arc::clone(&self.0);
+        run_blocking(move || {
+            let file = UploadFile::new(folders.create(id)?, id);
+            Ok(Arc::new(StagedFile::new(id, file, folders)) as Arc<dyn StagedBlob>)
+        })
+        .await
+    }
+
+    async fn check(&self, id: i64, stored: u64) -> Result<(), StoreError> {
+        self.run(move |folders| is_long_enough(&fs::metadata(folders.blob(id))?, stored))
+            .await
+    }
+
+    async fn open(
+        &self,
+        id: i64,
+        stored: u64,
+        extents: Vec<Extent>,
+    ) -> Result<Box<dyn BlobReader>, StoreError> {
+        self.run(move |folders| {
+            let file = File::open(folders.blob(id))?;
+            // What it answers with cannot be cut short any more.
+            is_long_enough(&file.metadata()?, stored)?;
+            Ok(Box::new(FileReader::new(file, extents)) as Box<dyn BlobReader>)
+        })
+        .await
+    }
+
+    async fn remove(&self, id: i64) -> Result<(), StoreError> {
+        self.run(move |folders| Ok(gone_is_fine(fs::remove_file(folders.blob(id)))?))
+            .await
+    }
+
+    fn ids(&self) -> BoxStream<'_, Result<i64, StoreError>> {
+        let ids = self.run(|folders| Ok(folders.ids()?));
+        let ids = ids.map(|ids| ids.map(|ids| stream::iter(ids.into_iter().map(Ok))));
+        ids.into_stream().try_flatten().boxed()
+    }
+}
+
+impl Folders {
+    /// A new file that takes the bytes of an upload.
+    fn create(&self, id: i64) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.upload(id))
+    }
+
+    /// Makes an uploaded file permanent. After this it survives a loss of power.
+    fn publish(&self, id: i64) -> io::Result<()> {
+        fs::rename(self.upload(id), self.blob(id))?;
+        File::open(&self.blobs)?.sync_all()
+    }
+
+    /// Takes a published file back.
+    fn unpublish(&self, id: i64) -> io::Result<()> {
+        fs::rename(self.blob(id), self.upload(id))
+    }
+
+    /// Removes the file of an upload, if it is there.
+    fn discard(&self, id: i64) -> io::Result<()> {
+        gone_is_fine(fs::remove_file(self.upload(id)))
+    }
+
+    fn ids(&self) -> io::Result<Vec<i64>> {
+        let id = |file: io::Result<fs::DirEntry>| {
+            let file = file.map(|file| file.file_name());
+            file.map(|name| name.to_str().and_then(|name| name.parse().ok()))
+        };
+        fs::read_dir(&self.blobs)?
+            .map(id)
+            .filter_map(Result::transpose)
+            .collect()
+    }
+
+    fn blob(&self, id: i64) -> PathBuf {
+        self.blobs.join(id.to_string())
+    }
+
+    fn upload(&self, id: i64) -> PathBuf {
+        self.uploads.join(id.to_string())
+    }
+}
+
+fn is_long_enough(file: &fs::Metadata, expected: u64) -> Result<(), StoreError> {
+    let stored = file.len();
+    if stored < expected {
+        let kind = StoreErrorKind::Truncated { stored };
+        return Err(StoreError::new(Origin::Storage, kind));
+    }
+    Ok(())
+}
+
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,199 @@
+//! An [`EntryStore`] in one SQLite database, for one process: the reservations are in its memory.
+
+mod ballast;
+mod database;
+mod pool;
+mod reservations;
+mod rows;
+mod schema;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use self::{ballast::Ballast, database::Database, reservations::Reservations};
+use super::{
+    entry_store::{Entry, EntryName, EntryStore, Filter, Page, Search},
+    error::{Origin, StoreError, StoreErrorKind},
+    extent::{Extent, ObjectId},
+};
+use crate::service::{blocking::run_blocking, data_dir::DataDir};
+
+/// The database's file in the data directory, and those that SQLite keeps beside it.
+const FILE: &str = "entries.db";
+const WAL: &str = "entries.db-wal";
+const SHARED: &str = "entries.db-shm";
+
+/// The database of one data directory. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct SqliteStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    ballast: Ballast,
+    reservations: Mutex<Reservations>,
+}
+
+impl SqliteStore {
+    /// Opens the database of a data directory, or makes it. Blocks.
+    pub(crate) fn open(data_dir: &DataDir) -> Result<Self, StoreError> {
+        let ballast = Ballast::new(data_dir.path());
+        // Opening a database writes, and a full disk must not keep its entries from being read.
+        ballast.release();
+        // SQLite gives its other files the mode of this one.
+        for name in [FILE, WAL, SHARED] {
+            data_dir.secure_if_present(name)?;
+        }
+        data_dir.file(FILE)?;
+        Ok(Self(Arc::new(Inner {
+            database: Database::open(&data_dir.path().join(FILE))?,
+            ballast,
+            reservations: Mutex::default(),
+        })))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let inner = Arc::clone(&self.0);
+        run_blocking(move || work(&inner)).await
+    }
+
+    async fn query<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(|inner| Ok(work(&inner.database)?)).await
+    }
+}
+
+impl Inner {
+    fn reserve(&self, name: &EntryName, id: i64) -> Result<(), StoreError> {
+        // Held until it is known that no entry has the name: an entry is there before its reservation ends.
+        let mut reservations = self.reservations.lock();
+        let taken = reservations.by_name(name).is_some() || self.database.by_name(name)?.is_some();
+        if taken {
+            return Err(StoreError::new(Origin::Database, StoreErrorKind::Conflict));
+        }
+        reservations.insert(name, id);
+        Ok(())
+    }
+
+    fn delete(&self, id: i64) -> Result<bool, StoreError> {
+        match self.database.delete(id).map_err(StoreError::from) {
+            Err(error) if error.kind() == StoreErrorKind::Full => {
+                self.ballast.release();
+                let deleted = self.database.delete(id);
+                self.ballast.restore();
+                Ok(deleted?)
+            }
+            other => other,
+        }
+    }
+}
+
+#[async_trait]
+impl EntryStore for SqliteStore {
+    fn max_searches(&self) -> usize {
+        pool::SEARCHES
+    }
+
+    async fn find(&self, search: &Search) -> Result<Option<Entry>, StoreError> {
+        let search = search.clone();
+        self.query(move |database| database.find(&search)).await
+    }
+
+    async fn by_name(&self, name: &EntryName) -> Result<Option<Entry>, StoreError> {
+        let name = name.clone();
+        self.query(move |database| database.by_name(&name)).await
+    }
+
+    async fn by_id(&self, id: i64) -> Result<Option<Entry>, StoreError> {
+        self.query(move |database| database.by_id(id)).await
+    }
+
+    async fn content(&self, id: i64) -> Result<Option<(Entry, Vec<Extent>)>, StoreError> {
+        self.query(move |database| database.content(id)).await
+    }
+
+    async fn ids(&self, after: i64) -> Result<Vec<(i64, u64)>, StoreError> {
+        self.query(move |database| database.ids(after)).await
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<u64, StoreError> {
+        let filter = filter.clone();
+        self.query(move |database| database.count(&filter)).await
+    }
+
+    async fn list(&self, filter: &Filter, page: Page) -> Result<Vec<Entry>, StoreError> {
+        let filter = filter.clone();
+        self.query(move |database| database.list(&filter, page))
+            .await
+    }
+
+    async fn reserve(&self, name: &EntryName, id: i64) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.run(move |inner| inner.reserve(&name, id)).await
+    }
+
+    async fn reserved_by(&self, name: &EntryName) -> Result<Option<i64>, StoreError> {
+        let name = name.clone();
+        self.run(move |inner| Ok(inner.reservations.lock().by_name(&name)))
+            .await
+    }
+
+    async fn release(&self, id: i64) -> Result<(), StoreError> {
+        self.run(move |inner| {
+            inner.reservations.lock().remove(id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn insert(&self, entry: &Entry, extents: &[Extent]) -> Result<(), StoreError> {
+        // The tables have no column for another object than the file with the entry's id.
+        if extents
+            .iter()
+            .any(|extent| extent.object != ObjectId(entry.id))
+        {
+            let kind = StoreErrorKind::Unavailable;
+            let reason = "an entry of this database has one file";
+            return Err(StoreError::with_source(Origin::Database, kind, reason));
+        }
+        let (entry, extents) = (entry.clone(), extents.to_vec());
+        self.run(move |inner| {
+            inner.database.insert(&entry, &extents)?;
+            inner.reservations.lock().remove(entry.id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn touch(&self, id: i64, now: Timestamp) -> Result<(), StoreError> {
+        self.query(move |database| database.touch(id, now)).await
+    }
+
+    async fn delete(&self, id: i64) -> Result<bool, StoreError> {
+        self.run(move |inner| inner.delete(id)).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.query(Database::flush).await
+    }
+
+    async fn keep_room(&self) -> Result<(), StoreError> {
+        self.run(|inner| {
+            inner.ballast.restore();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.query(Database::ping).await
+    }
+}

@@ -1,0 +1,64 @@
+//! Rows and columns as values, and back.
+
+use jiff::Timestamp;
+use rusqlite::Row;
+
+use crate::service::store::{
+    entry_store::{AFTER_ALL_KEYS, Entry, EntryName},
+    extent::{Extent, ObjectId},
+};
+
+/// Bytes of an extent in the database.
+const EXTENT_BYTES: usize = 16;
+
+/// The columns that [`entry`] reads, in its order.
+macro_rules! columns {
+    () => {
+        "id, repository, scope, version, key, size, stored, created_at, accessed_at"
+    };
+}
+pub(super) use columns;
+
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let time = |column| {
+        let millisecond = row.get(column)?;
+        Timestamp::from_millisecond(millisecond)
+            .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, millisecond))
+    };
+    Ok(Entry {
+        id: row.get(0)?,
+        name: EntryName {
+            repository: row.get(1)?,
+            scope: row.get(2)?,
+            version: row.get(3)?,
+            key: row.get(4)?,
+        },
+        size: row.get::<_, i64>(5)?.cast_unsigned(),
+        stored: row.get::<_, i64>(6)?.cast_unsigned(),
+        created: time(7)?,
+        accessed: time(8)?,
+    })
+}
+
+/// Where the range of keys with a prefix ends.
+pub(super) fn end_of(prefix: &str) -> String {
+    format!("{prefix}{AFTER_ALL_KEYS}")
+}
+
+/// Offsets and lengths as the database has them.
+pub(super) fn encode(extents: impl IntoIterator<Item = (u64, u64)>) -> Vec<u8> {
+    let both = extents.into_iter().flat_map(|(offset, len)| [offset, len]);
+    both.flat_map(u64::to_le_bytes).collect()
+}
+
+/// The extents of the content that lies in `object`.
+pub(super) fn decode(object: ObjectId, extents: &[u8]) -> Vec<Extent> {
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    let (extents, _) = extents.as_chunks::<EXTENT_BYTES>();
+    let extent = |extent: &[u8; EXTENT_BYTES]| Extent {
+        object,
+        offset: number(&extent[..8]),
+        len: number(&extent[8..]),
+    };
+    extents.iter().map(extent).collect()
+}

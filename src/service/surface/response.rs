@@ -1,0 +1,45 @@
+//! Answers: marked with what they are an answer to, and failures worded by their protocol.
+
+use axum::response::{IntoResponse, Response};
+
+use super::access::Reason;
+use crate::service::{
+    api_error::{ApiError, ErrorKind},
+    metrics::Operation,
+};
+
+/// The answer to a request, worded by `error_response` if it failed, and marked with what it was an answer
+/// to, for the metrics and the access log.
+pub(super) fn respond<T: IntoResponse>(
+    operation: Operation,
+    result: Result<T, ApiError>,
+    error_response: fn(&ApiError) -> Response,
+) -> Response {
+    let mut response = match result {
+        Ok(answer) => answer.into_response(),
+        Err(error) => refusal(&error, error_response),
+    };
+    response.extensions_mut().insert(operation);
+    response
+}
+
+/// The answer to a request that failed. What its client reads stands in the access log, too.
+pub(super) fn refusal(error: &ApiError, error_response: fn(&ApiError) -> Response) -> Response {
+    log_failure(error);
+    let mut response = error_response(error);
+    if response.extensions().get::<Reason>().is_none() {
+        response.extensions_mut().insert(Reason(error.to_string()));
+    }
+    response
+}
+
+/// Logs a failure of the service itself. All others are the client's to hear, but a full disk is the
+/// operator's, too.
+pub(super) fn log_failure(error: &ApiError) {
+    if error.kind() == ErrorKind::StorageFull {
+        tracing::warn!(%error, "an upload is refused");
+    }
+    if error.is_internal() {
+        tracing::error!(%error, "a request failed inside the service");
+    }
+}
