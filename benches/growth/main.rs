@@ -2,10 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `bed` | the service, a builder whose steps are done, gateways before it |
+//! | `fixture` | the service, a builder whose steps are done, gateways before it |
 //! | `layers` | one build of 10, 100 and 1,000 layers |
 //! | `together` | 1, 10 and 50 builds at once |
-//! | `index` | an import and an export beside an index of 10,000 layers and 50,000 records |
+//! | `index` | an import and an export beside an index of 10,000 layers and 10,000 records |
 //! | `table` | the table |
 
 #[path = "../figures.rs"]
@@ -20,28 +20,30 @@ mod vertex;
 #[path = "../link/vitals.rs"]
 mod vitals;
 
-mod bed;
+mod fixture;
 mod index;
 mod layers;
 mod table;
 mod together;
 
-use crate::{bed::Bed, table::Row};
+use crate::{fixture::Fixture, table::Row};
 
 fn main() {
-    let bed = Bed::new();
+    let fixture = Fixture::new();
     let mut rows: Vec<Row> = Vec::new();
     let mut add = |row: Row| {
         eprintln!("{}", row.line());
         rows.push(row);
     };
     for count in [10, 100, 1_000] {
-        layers::measure(&bed, count).into_iter().for_each(&mut add);
+        layers::measure(&fixture, count)
+            .into_iter()
+            .for_each(&mut add);
     }
     for count in [1, 10, 50] {
-        add(together::measure(&bed, count));
+        add(together::measure(&fixture, count));
     }
-    add(index::measure(&bed));
+    add(index::measure(&fixture));
     println!("{}", table::table(&rows));
 
     figures::save("growth.json", &rows);

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use buildkit_gha::gateway::session::bytes_message::{Decoder, HEADROOM, seal};
+use buildkit_gha::gateway::internals::bytes_message::{Decoder, HEADROOM, seal};
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput};
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, hint::black_box};
 
 use buildkit_gha::{
-    gateway::rewrite::{Edit, Entry, rewrite_solve},
+    gateway::internals::rewrite::{Edit, Entry, rewrite_solve},
     wire::{append, map_entry},
 };
 use criterion::{Criterion, Throughput};

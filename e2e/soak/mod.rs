@@ -83,7 +83,7 @@ fn soak() {
     let builder = Builder::buildctl(&daemon);
     // All that is made once and kept is made now.
     soak.run(&builder, &daemon, 0..2 * parallel, parallel);
-    let first = Vitals::of(&mut daemon.process).come_back(&mut daemon.process);
+    let first = Vitals::ask(&mut daemon.process).come_back(&mut daemon.process);
     let begun = Instant::now();
     let (start, half) = (2 * parallel, 2 * parallel + builds / 2);
     soak.run(&builder, &daemon, start..half, parallel);

@@ -62,7 +62,7 @@ impl Project {
         let result = lab.path(format!("result-{number}"));
         let name = &self.name;
         Turn {
-            build: Build::of(&self.context)
+            build: Build::new(&self.context)
                 .arg(format!("--opt=build-arg:VERSION={version}"))
                 .arg(format!("--output=type=local,dest={}", result.display())),
             result,

@@ -1,8 +1,8 @@
 //! gRPC's framing, and the byte stream of a session in it: any split of a body gives the same.
 
-use buildkit_gha::gateway::{
+use buildkit_gha::gateway::internals::{
+    bytes_message::{DecodeError, Decoder},
     frame::{FrameError, Messages, encode},
-    session::bytes_message::{DecodeError, Decoder},
 };
 use bytes::Bytes;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use buildkit_gha::gateway::rewrite::{
+use buildkit_gha::gateway::internals::rewrite::{
     Edit, Entry, read_llb_imports, read_solve, rewrite_llb_solve, rewrite_solve,
     strip_cache_manifest,
 };

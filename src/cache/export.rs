@@ -68,7 +68,7 @@ use self::{
 };
 use super::attributes::Attributes;
 use crate::{
-    content::{Error, Host, IngestSpec, Opened},
+    content::{Error, Host, IngestSpec, OpenedIngest},
     digest::Digest,
 };
 
@@ -164,14 +164,14 @@ impl Drop for ExportJob {
 
 #[async_trait]
 impl Host for ExportJob {
-    async fn open(&self, spec: IngestSpec) -> Result<Opened, Error> {
+    async fn open(&self, spec: IngestSpec) -> Result<OpenedIngest, Error> {
         self.state.check_open()?;
         self.finisher.begin();
         match Target::from_spec(&spec)? {
             Target::Layer(digest) => self.layers.open(digest, spec).await,
             Target::Document(digest) => {
                 let ingest = DocumentIngest::open(Arc::clone(&self.finisher), digest, spec)?;
-                Ok(Opened::Ingest(Box::new(ingest)))
+                Ok(OpenedIngest::Writer(Box::new(ingest)))
             }
         }
     }

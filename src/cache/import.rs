@@ -41,10 +41,10 @@ use self::{
 };
 use super::{
     attributes::Attributes,
+    config::Config,
     index::LoadedIndex,
     index_format::CacheConfig,
     report::{Event, Reporter},
-    settings::Settings,
 };
 use crate::{
     actions::{Client, Token},
@@ -70,13 +70,13 @@ impl ImportJob {
     /// A job that begins to load at once. Its parts are made here, and none knows the job.
     pub(super) fn new(
         resources: ImportResources,
-        settings: &Settings,
+        settings: &Config,
         client: Client,
-        spec: &Attributes,
+        attributes: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Arc<Self> {
         let tasks = resources.tasks.clone();
-        let assembly = Assembly::new(resources, settings, spec, &client, &reporter);
+        let assembly = Assembly::new(resources, settings, attributes, &client, &reporter);
         let downloader = assembly.downloader();
         let confirmer = assembly.confirmer(&downloader);
         let prefetcher = Arc::new(assembly.prefetcher(&downloader));

@@ -170,7 +170,7 @@ fn readable(listed: Vec<rest::Cache>, version: &str, scopes: &HashSet<&str>) -> 
         let usable = row.version == version
             && scopes.contains(row.git_ref.as_str())
             && row.last_accessed_at >= oldest;
-        let Some(digest) = BlobKey::of(&row.key).filter(|_| usable) else {
+        let Some(digest) = BlobKey::parse_digest(&row.key).filter(|_| usable) else {
             continue;
         };
         let number = |key: &str| BlobKey::new(digest).number(key);

@@ -16,16 +16,16 @@
 //! | `report`, `wait_rows`, `unreachable` | what people are told |
 //! | `lookup`, `layer_size`, `spool`, `tail`, `single_flight` | what both directions stand on |
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
 pub mod attributes;
 mod blob;
+mod config;
 mod content_import;
 mod export;
 mod fetch_error;
-pub mod go_duration;
 pub mod graph;
 mod import;
 mod index;
@@ -40,7 +40,6 @@ mod quarantine;
 mod relay;
 mod repair;
 mod report;
-mod settings;
 mod single_flight;
 mod spool;
 mod tail;
@@ -50,6 +49,7 @@ mod wait_rows;
 
 pub use crate::actions::{Budgets, PerMinute};
 pub use blob::Blob;
+pub use config::Config;
 pub use content_import::ContentImport;
 pub use export::{ExportJob, LayerError, Outcome};
 pub use fetch_error::{FetchError, Repair};
@@ -57,7 +57,6 @@ pub use import::{ConfirmedLayer, ImportJob};
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
 pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
-pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{
@@ -88,7 +87,7 @@ pub struct Usage {
 
 /// What all jobs share. Only `Cache` sees it: a job gets what it needs.
 struct Parts {
-    settings: Settings,
+    settings: Config,
     http: Http,
     tasks: Tasks,
     exports: Spool,
@@ -106,14 +105,14 @@ struct Parts {
 }
 
 impl Cache {
-    /// Makes the spool directory if it is not there, and tries it.
-    pub fn new(settings: Settings, http: Http, tasks: Tasks) -> io::Result<Self> {
-        let dir = &settings.spool_dir;
-        spool::prepare(dir)?;
+    /// Makes the spool directory if it is not there, and tries it. Spool files have no name there, so
+    /// nothing is left even after a crash.
+    pub fn new(spool_dir: PathBuf, settings: Config, http: Http, tasks: Tasks) -> io::Result<Self> {
+        spool::prepare(&spool_dir)?;
         Ok(Self(Arc::new(Parts {
-            exports: Spool::new(dir.clone(), settings.export_spool_bytes)
+            exports: Spool::new(spool_dir.clone(), settings.export_spool_bytes)
                 .with_floor(Floor::from_setting(settings.spool_free)),
-            imports: Spool::new(dir.clone(), settings.import_spool_bytes),
+            imports: Spool::new(spool_dir, settings.import_spool_bytes),
             proofs: Arc::new(proof::Proofs::new(settings.proof_age)),
             abandoned: Arc::default(),
             delivered: Arc::default(),
@@ -154,10 +153,12 @@ impl Cache {
         let resources = ImportResources {
             tasks: self.0.tasks.clone(),
             spool: self.0.imports.clone(),
-            proofs: Arc::clone(&self.0.proofs),
+            blobs: KnownBlobs {
+                proofs: Arc::clone(&self.0.proofs),
+                listings: Arc::clone(&self.0.listings),
+                quarantine: Arc::clone(&self.0.quarantine),
+            },
             delivered: Arc::clone(&self.0.delivered),
-            listings: Arc::clone(&self.0.listings),
-            quarantine: Arc::clone(&self.0.quarantine),
             downloads: Arc::clone(&self.0.fetches),
             ranges: self.0.ranges.clone(),
         };

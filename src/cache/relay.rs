@@ -300,7 +300,7 @@ impl Relay {
 
 /// The layer that a key is of. The key of a signature is of none.
 fn layer(key: &str) -> Option<Digest> {
-    BlobKey::of(key).filter(|digest| BlobKey::new(*digest).number(key) == Some(0))
+    BlobKey::parse_digest(key).filter(|digest| BlobKey::new(*digest).number(key) == Some(0))
 }
 
 #[async_trait]

@@ -23,7 +23,7 @@ pub(super) const DELETE_TIME: Duration = Duration::from_secs(4);
 /// Quarantines the entries that an index names as damaged.
 pub(super) fn quarantine_named(quarantine: &Quarantine, identity: &Identity, index: &CacheConfig) {
     for key in index.damaged.iter().take(MAX_NAMED) {
-        if let Some(digest) = BlobKey::of(key)
+        if let Some(digest) = BlobKey::parse_digest(key)
             && quarantine.damaged_key(identity, digest).is_none()
         {
             quarantine.add(identity, digest, key);
@@ -40,7 +40,7 @@ pub(super) fn still_damaged(
 ) -> Vec<String> {
     let named = named.iter().take(MAX_NAMED);
     let left = named.filter(|key| {
-        let digest = BlobKey::of(key);
+        let digest = BlobKey::parse_digest(key);
         digest.is_some_and(|digest| quarantine.damaged_key(identity, digest).as_ref() == Some(key))
     });
     left.cloned().collect()

@@ -39,7 +39,7 @@ impl Observer for WaitRows {
             format!(
                 "waiting {:.1} s to {}: {why}",
                 wait.as_secs_f64(),
-                call.words()
+                call.name()
             )
         };
         let row = rows.entry(call).or_default().show(&self.reporter, name);

@@ -3,12 +3,15 @@
 //! The transport knows HTTP/2, gRPC frames and sessions, and none of BuildKit's messages; an
 //! [`Interceptor`] knows the messages, and none of HTTP/2.
 
+mod grpc_status;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::grpc::GrpcStatus;
+pub use grpc_status::{Code, GrpcStatus};
+
 use crate::content;
 
 /// Changes the few calls that carry cache options; everything else never reaches it.
@@ -28,8 +31,8 @@ pub trait Interceptor: Send + Sync + 'static {
     /// A whole request message of `TraceService.Export`: what a client says of itself.
     fn trace(&self, request: Bytes) -> Bytes;
 
-    /// A `Control.Status` stream of the build `build_ref` begins.
-    fn status(&self, build_ref: &str) -> Box<dyn StatusEditor>;
+    /// A whole request message of `Control.Status`: a status stream of a build begins.
+    fn status(&self, request: &Bytes) -> Result<Box<dyn StatusEditor>, GrpcStatus>;
 
     /// The content host behind a store id (the metadata `buildkit-attachable-store-id` of a
     /// Content call inside a session). None: not one of ours, the call goes to the client.

@@ -1,60 +1,49 @@
 //! The gateway on buildkitd's socket: clients in front, stock buildkitd behind.
 //!
-//! A call comes in at a [`listener`], [`connection`] asks [`routes`] what becomes of it: [`proxy`]
-//! passes it as it is, [`intercept`] lets the [`Interceptor`] change it, [`session`] splices it.
-//! [`pump`] moves the bytes of all of them. [`supervise`] runs buildkitd as a child.
+//! | module | what |
+//! |---|---|
+//! | `transport` | HTTP/2 and gRPC's framing between a client and buildkitd |
+//! | `interceptor` | where transport and build meet: the traits of whoever changes calls |
+//! | `session` | `Control.Session`, so that calls inside of it can be answered |
+//! | `build` | what becomes of a build's cache options, and what its log says |
+//! | `endpoint` | the loopback endpoint that buildkitd imports from |
+//! | `supervise` | buildkitd as a child |
+//! | `dispatch` | which of them carries a call |
 
-mod backends;
-mod board;
-mod builds;
-mod connection;
-mod default_cache;
-mod edit;
-pub mod endpoint;
-mod entry;
-mod exports;
-pub mod frame;
-pub mod front;
-pub mod grpc;
-mod head;
-mod http2;
-mod import_name;
-mod imports;
-mod intake;
-mod intercept;
-pub mod interceptor;
-mod io;
-mod listener;
-mod own_manifest;
-mod proxy;
-mod pump;
-mod resets;
-pub mod rewrite;
-mod routes;
-mod scrub;
-mod serve;
-pub mod session;
-mod sessions;
-mod state;
-mod status;
-pub mod supervise;
-mod upstream;
+mod build;
+mod config;
+mod dispatch;
+pub(crate) mod endpoint;
+mod interceptor;
+mod session;
+pub(crate) mod supervise;
+mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-use connection::Shared;
-pub use front::{BuildInterceptor, INDEX_WAIT, InterceptorConfig};
-pub use grpc::{Code, GrpcStatus};
-pub use interceptor::{Finish, Interceptor, Solve, StatusEditor};
-pub use listener::BindError;
-use listener::Listener;
-pub use state::State;
+pub use build::{BuildInterceptor, State};
+pub use config::{
+    CONFIG_VARIABLE, Config, DefaultCache, ImportTransport, InterceptorConfig, SECRET_VARIABLES,
+};
+use dispatch::Client;
+pub use interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor};
+pub use transport::listener::BindError;
+use transport::{
+    connection,
+    listener::{self, Listener},
+    upstream::Upstream,
+};
 
 use crate::{
-    config::{Address, Owner, Tls},
     http1::ConnectionLimiter,
     lifecycle::{Tasks, share_of_files},
+    net::Address,
 };
+
+/// What fuzz targets and benches reach of the inside.
+pub mod internals {
+    pub use super::{build::rewrite, session::bytes_message, transport::frame};
+}
 
 /// How long to wait after the system refused a connection, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -66,23 +55,18 @@ const MAX_CLIENTS: usize = 4096;
 /// buildkitd, and layers need theirs.
 const FILES: u64 = 4;
 
-/// Where clients come in, and where buildkitd is.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where to listen.
-    pub listen: Vec<Address>,
-    /// Who owns the unix sockets.
-    pub owner: Owner,
-    /// TLS on the TCP addresses.
-    pub tls: Option<Tls>,
-    /// Where buildkitd answers.
-    pub upstream: Address,
-}
-
 /// A gateway whose addresses are bound.
 pub struct Gateway {
     listeners: Vec<Listener>,
     shared: Shared,
+}
+
+/// What all connections share.
+struct Shared {
+    upstream: Address,
+    interceptor: Arc<dyn Interceptor>,
+    connections: connection::Shared,
+    tasks: Tasks,
 }
 
 impl Gateway {
@@ -100,7 +84,10 @@ impl Gateway {
         let shared = Shared {
             upstream: config.upstream,
             interceptor,
-            resets: Arc::default(),
+            connections: connection::Shared {
+                resets: Arc::default(),
+                drain: tasks.shutdown().clone(),
+            },
             tasks,
         };
         Ok(Self { listeners, shared })
@@ -130,16 +117,23 @@ impl Gateway {
 async fn accept(listener: &Listener, seats: &Arc<ConnectionLimiter>, shared: &Shared) {
     loop {
         let accepted = listener.accept().await;
-        seats.room().await;
+        seats.ready().await;
         match accepted {
             Ok((incoming, peer)) => {
-                let seat = seats.take();
-                let serve = connection::serve(incoming.open(), peer, seat, shared.clone());
+                let seat = seats.acquire();
+                let client = Arc::new(Client {
+                    upstream: Upstream::new(shared.upstream.clone(), shared.tasks.clone()),
+                    interceptor: Arc::clone(&shared.interceptor),
+                    tasks: shared.tasks.clone(),
+                });
+                let call = move |request, respond| Arc::clone(&client).call(request, respond);
+                let connections = shared.connections.clone();
+                let serve = connection::serve(incoming.open(), peer, seat, connections, call);
                 shared.tasks.spawn("client connection", serve);
             }
             Err(error) => {
                 tracing::warn!(address = %listener.address(), %error, "cannot accept a client");
-                seats.shed();
+                seats.evict_oldest();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

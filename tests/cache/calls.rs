@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buildkit_gha::{
-    cache::{ImportJob, Outcome, Settings, attributes::Attributes},
+    cache::{Config, ImportJob, Outcome, attributes::Attributes},
     protocol::key,
 };
 use http::StatusCode;
@@ -97,7 +97,7 @@ async fn one_listing_stands_for_all_lookups_of_an_export() {
 /// A listing is no newer than its request.
 #[tokio::test]
 async fn an_old_listing_is_no_proof() {
-    let adjust = |settings: &mut Settings| settings.proof_age = Duration::ZERO;
+    let adjust = |settings: &mut Config| settings.proof_age = Duration::ZERO;
     let mut fixture = Fixture::with(ApiVersion::V2, adjust).await;
     let build = build(10);
     build.export(&fixture.export("a")).await;

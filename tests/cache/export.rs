@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     actions::Reserved,
-    cache::{Outcome, Settings, attributes::Attributes, graph::Graph, index_format},
+    cache::{Config, Outcome, attributes::Attributes, graph::Graph, index_format},
     content::{Commit, Error},
     digest::Digest,
     protocol::key,
@@ -111,7 +111,7 @@ async fn take_all_keys(fixture: &Fixture, digest: Digest) {
     }
 }
 
-fn impatient(settings: &mut Settings) {
+fn impatient(settings: &mut Config) {
     settings.unfinished_grace = Duration::ZERO;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     actions::Reserved,
-    cache::{Event, Outcome, Settings},
+    cache::{Config, Event, Outcome},
     protocol::key,
 };
 use bytes::Bytes;
@@ -22,7 +22,7 @@ fn build() -> Build {
     Build::chain([layer(1, 300 << 10), layer(2, 100)])
 }
 
-fn graceful(settings: &mut Settings) {
+fn graceful(settings: &mut Config) {
     settings.unfinished_grace = GRACE;
 }
 

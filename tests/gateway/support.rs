@@ -7,14 +7,16 @@ use std::{
 
 use async_trait::async_trait;
 use buildkit_gha::{
-    config::{Address, Owner},
     content,
     gateway::{Config, Finish, Gateway, GrpcStatus, Interceptor, Solve, StatusEditor},
     lifecycle::{TaskGuard, Tasks},
+    net::{Address, Owner},
+    proto::control::StatusRequest,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::{RecvStream, SendStream, client::SendRequest, server::SendResponse};
 use http::Request;
+use prost::Message as _;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::mpsc,
@@ -206,10 +208,11 @@ impl Interceptor for Probe {
         request
     }
 
-    fn status(&self, build_ref: &str) -> Box<dyn StatusEditor> {
-        self.tell(format!("status of {build_ref}"));
+    fn status(&self, request: &Bytes) -> Result<Box<dyn StatusEditor>, GrpcStatus> {
+        let request = StatusRequest::decode(request.as_ref()).unwrap();
+        self.tell(format!("status of {}", request.r#ref));
         let injected = self.injected.lock().unwrap().take();
-        Box::new(Editor(injected.expect("one status stream")))
+        Ok(Box::new(Editor(injected.expect("one status stream"))))
     }
 
     fn content_host(&self, _: &str) -> Option<Arc<dyn content::Host>> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use url::Url;
 
 use super::{Attributes, name};
-use crate::{cache::go_duration, digest::Digest, secret::Secret};
+use crate::{digest::Digest, secret::Secret, units::duration};
 
 /// BuildKit's `local` exporter asks for the store `local:<dest>`.
 const STORE_PREFIX: &str = "local:";
@@ -74,7 +74,7 @@ pub fn loopback_import_attrs(
         (name::SCOPE.to_owned(), attributes.scope.clone()),
         (
             name::TIMEOUT.to_owned(),
-            go_duration::format(attributes.timeout),
+            duration::format(attributes.timeout),
         ),
     ])
 }

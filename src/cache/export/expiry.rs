@@ -6,10 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     actions::Token,
-    cache::{
-        go_duration,
-        report::{Event, Reporter},
-    },
+    cache::report::{Event, Reporter},
+    units::duration,
 };
 
 /// Warns if the token ends before an export that begins now has to. It goes on: most exports need a
@@ -28,7 +26,7 @@ fn warning(expires: Timestamp, now: Timestamp, timeout: Duration) -> Option<Stri
             "cache export: the token expires at {expires}, in {} s, and the export may take up to {} \
              (timeout=); what is not saved by then is left out",
             left.as_secs(),
-            go_duration::format(timeout),
+            duration::format(timeout),
         )
     })
 }

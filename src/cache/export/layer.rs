@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cache::{proof::Delivered, spool::hash, tail::TailWriter},
-    content::{Commit, Error, Ingest, IngestSpec, IngestStatus, Opened},
+    content::{Commit, Error, Ingest, IngestSpec, IngestStatus, OpenedIngest},
     digest::{Digest, Hasher},
 };
 
@@ -30,10 +30,14 @@ pub(super) struct LayerReceiver {
 
 impl LayerReceiver {
     /// Answers what BuildKit asks first: is it there, or is it to be written.
-    pub async fn open(self: &Arc<Self>, digest: Digest, spec: IngestSpec) -> Result<Opened, Error> {
+    pub async fn open(
+        self: &Arc<Self>,
+        digest: Digest,
+        spec: IngestSpec,
+    ) -> Result<OpenedIngest, Error> {
         if self.presence.has(digest, spec.total).await {
             self.tracker.record(digest, LayerState::Proven);
-            return Ok(Opened::Exists(digest));
+            return Ok(OpenedIngest::Exists(digest));
         }
         let writer = match self.uploader.share(digest, spec.total).await {
             Ok(share) => {
@@ -53,7 +57,7 @@ impl LayerReceiver {
             started_at: now,
             updated_at: now,
         };
-        Ok(Opened::Ingest(Box::new(LayerIngest {
+        Ok(OpenedIngest::Writer(Box::new(LayerIngest {
             receiver: Arc::clone(self),
             digest,
             status,

@@ -126,7 +126,7 @@ impl Upload {
     /// Says how much it is worth: until the whole build is known, that is its size.
     pub fn raise_priority(&self, priority: u64) {
         // Another export may have more use for it.
-        self.priority.set(priority.max(self.priority.get()));
+        self.priority.raise(priority);
     }
 
     /// A share in it, unless it came to nothing or is about to, so that another must begin. It goes on

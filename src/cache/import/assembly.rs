@@ -21,12 +21,11 @@ use crate::{
     cache::{
         attributes::{Attributes, Verify},
         blob::Fetched,
+        config::Config,
         fetch_error::Remedy,
-        listing::Listings,
-        proof::{Delivered, Proofs},
-        quarantine::Quarantine,
+        known_blobs::KnownBlobs,
+        proof::Delivered,
         report::Reporter,
-        settings::Settings,
         single_flight::SingleFlight,
         spool::Spool,
     },
@@ -42,10 +41,8 @@ use crate::{
 pub(in crate::cache) struct ImportResources {
     pub tasks: Tasks,
     pub spool: Spool,
-    pub proofs: Arc<Proofs>,
+    pub blobs: KnownBlobs,
     pub delivered: Arc<Delivered>,
-    pub listings: Arc<Listings>,
-    pub quarantine: Arc<Quarantine>,
     pub downloads: Arc<SingleFlight<(Identity, Digest), Fetched>>,
     /// Ranged reads in flight.
     pub ranges: AdaptiveConcurrency,
@@ -54,8 +51,8 @@ pub(in crate::cache) struct ImportResources {
 /// One import that is being put together: what its parts have in common.
 pub(super) struct Assembly<'a> {
     resources: ImportResources,
-    settings: &'a Settings,
-    spec: &'a Attributes,
+    settings: &'a Config,
+    attributes: &'a Attributes,
     client: &'a Client,
     reporter: &'a Arc<dyn Reporter>,
     version: String,
@@ -67,19 +64,17 @@ pub(super) struct Assembly<'a> {
 impl<'a> Assembly<'a> {
     pub fn new(
         resources: ImportResources,
-        settings: &'a Settings,
-        spec: &'a Attributes,
+        settings: &'a Config,
+        attributes: &'a Attributes,
         client: &'a Client,
         reporter: &'a Arc<dyn Reporter>,
     ) -> Self {
         let evidence = Evidence {
             identity: client.identity().clone(),
-            proofs: Arc::clone(&resources.proofs),
-            listings: Arc::clone(&resources.listings),
-            quarantine: Arc::clone(&resources.quarantine),
+            blobs: resources.blobs.clone(),
         };
         let scopes = client.token().readable();
-        let keys = scopes.map(|scope| index_key(spec, settings, scope));
+        let keys = scopes.map(|scope| index_key(attributes, settings, scope));
         Self {
             catalog: Arc::new(LayerCatalog::new(keys)),
             confirmations: Arc::default(),
@@ -87,7 +82,7 @@ impl<'a> Assembly<'a> {
             version: key::version(),
             resources,
             settings,
-            spec,
+            attributes,
             client,
             reporter,
         }
@@ -97,16 +92,16 @@ impl<'a> Assembly<'a> {
         IndexLoader {
             client: self.client.clone(),
             version: self.version.clone(),
-            timeout: self.spec.timeout,
+            timeout: self.attributes.timeout,
             signed: self.settings.signed,
-            quarantine: Arc::clone(&self.resources.quarantine),
+            quarantine: Arc::clone(&self.resources.blobs.quarantine),
             reporter: Arc::clone(self.reporter),
         }
     }
 
     pub fn downloader(&self) -> Downloader {
         Downloader {
-            client: self.client.insisting(),
+            client: self.client.ignoring_outages(),
             reporter: Arc::clone(self.reporter),
             evidence: Arc::clone(&self.evidence),
             spool: self.resources.spool.clone(),
@@ -117,8 +112,8 @@ impl<'a> Assembly<'a> {
     }
 
     pub fn confirmer(&self, downloader: &Downloader) -> LayerConfirmer {
-        let waiting = self.settings.promise_wait.min(self.spec.timeout);
-        let verifies = self.spec.import_verify == Verify::Full;
+        let waiting = self.settings.lookup_wait.min(self.attributes.timeout);
+        let verifies = self.attributes.import_verify == Verify::Full;
         LayerConfirmer {
             catalog: Arc::clone(&self.catalog),
             confirmations: Arc::clone(&self.confirmations),
@@ -169,7 +164,7 @@ impl<'a> Assembly<'a> {
             evidence: Arc::clone(&self.evidence),
             delivered: Arc::clone(&self.resources.delivered),
             reporter: Arc::clone(self.reporter),
-            remedy: match self.spec.import_verify {
+            remedy: match self.attributes.import_verify {
                 Verify::Full => Remedy::Nothing,
                 Verify::Probe => Remedy::Verify,
             },
@@ -183,7 +178,7 @@ impl<'a> Assembly<'a> {
         Repairer {
             client: self.client.clone(),
             version: self.version.clone(),
-            writable: scope.map(|scope| index_key(self.spec, self.settings, scope)),
+            writable: scope.map(|scope| index_key(self.attributes, self.settings, scope)),
             catalog: Arc::clone(&self.catalog),
             confirmations: Arc::clone(&self.confirmations),
             evidence: Arc::clone(&self.evidence),
@@ -192,6 +187,6 @@ impl<'a> Assembly<'a> {
     }
 }
 
-fn index_key(spec: &Attributes, settings: &Settings, scope: &Scope) -> IndexKey {
-    IndexKey::new(&spec.scope, &scope.name, settings.signed)
+fn index_key(attributes: &Attributes, settings: &Config, scope: &Scope) -> IndexKey {
+    IndexKey::new(&attributes.scope, &scope.name, settings.signed)
 }

@@ -221,7 +221,7 @@ impl DownloadTask {
         let progress = TransferProgress::new(&context.reporter, "fetching", self.digest, self.size);
         let mut ranges = stream::iter(pieces(0..self.size, context.range_bytes))
             .map(|range| self.range(range))
-            .buffered(context.ranges.most());
+            .buffered(context.ranges.max());
         let mut hasher = Hasher::default();
         let mut offset = 0;
         while let Some((chunks, _permit)) = ranges.try_next().await? {

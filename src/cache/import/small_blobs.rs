@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::cache::{blob::Blob, settings::SMALL_MEMORY};
+use crate::cache::{blob::Blob, config::SMALL_MEMORY};
 
 /// A verified layer, for the first who takes it. What was pulled, or is dropped with its build, is
 /// fetched again by whoever still asks.

@@ -11,7 +11,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use crate::gateway::frame::{MAX_MESSAGE, PREFIX};
+use crate::gateway::transport::frame::{MAX_MESSAGE, PREFIX};
 
 /// Field 1, length-delimited.
 const TAG: u8 = 0x0a;

@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use tower_service::Service;
 
-use crate::gateway::{
+use crate::gateway::transport::{
     head,
     proxy::Respond,
     pump::{self, Broken},

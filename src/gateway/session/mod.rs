@@ -2,6 +2,7 @@
 //! stream of `BytesMessage`, ended here on both sides so that calls inside it can be answered.
 
 pub mod bytes_message;
+mod content_calls;
 mod local;
 mod splice;
 mod tunnel;
@@ -13,10 +14,11 @@ use h2::{RecvStream, client::SendRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use super::{
-    head,
     interceptor::Interceptor,
-    proxy::{self, Outcome, Respond},
-    routes,
+    transport::{
+        head,
+        proxy::{self, Outcome, Respond},
+    },
 };
 use crate::lifecycle::Tasks;
 
@@ -67,7 +69,7 @@ pub(super) async fn carry(
 
 /// Adds the methods of a content store to those that the client has.
 fn expose_content(headers: &mut HeaderMap) {
-    for path in routes::content_paths() {
+    for path in content_calls::paths() {
         let known = headers.get_all(SESSION_METHOD);
         // buildkitd compares them in lower case.
         let same = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(path.as_bytes());

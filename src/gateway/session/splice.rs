@@ -9,15 +9,20 @@ use http::{HeaderMap, Request};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::tunnel::{self, Rest, Sender, Tunnel};
+use super::{
+    content_calls,
+    tunnel::{self, Rest, Sender, Tunnel},
+};
 use crate::{
     content,
     gateway::{
-        http2,
         interceptor::Interceptor,
-        proxy::{self, Outcome, Respond},
-        pump::{self, Broken},
-        routes, serve,
+        transport::{
+            http2,
+            proxy::{self, Outcome, Respond},
+            pump::{self, Broken},
+            serve,
+        },
     },
     lifecycle::Tasks,
 };
@@ -94,7 +99,7 @@ fn own_store(
     request: &Request<RecvStream>,
     interceptor: &dyn Interceptor,
 ) -> Option<Arc<dyn content::Host>> {
-    if !routes::is_content(request.uri().path()) {
+    if !content_calls::is_content_call(request.uri().path()) {
         return None;
     }
     let store = request.headers().get(STORE_ID)?.to_str().ok()?;

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::bytes_message::{self, Decoder, HEADROOM};
-use crate::gateway::pump::{self, Broken};
+use crate::gateway::transport::pump::{self, Broken};
 
 /// What may wait in an outbox: several of h2's frames, little of memory.
 const OUTBOX: usize = 256 << 10;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::call;
 use crate::{
-    config::Address,
-    gateway::frame::Messages,
+    gateway::transport::frame::Messages,
+    net::Address,
     wire::{Fields, WireError, map_get},
 };
 

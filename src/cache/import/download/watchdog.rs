@@ -22,7 +22,7 @@ struct Progress {
 
 impl Watchdog {
     /// A watchdog for a transfer that may stand still for `limit`. A few bytes are no movement:
-    /// [`actions::owed`] says how many are.
+    /// [`actions::min_bytes`] says how many are.
     pub fn new(limit: Duration) -> Self {
         let at = Instant::now();
         Self {
@@ -35,7 +35,7 @@ impl Watchdog {
     pub fn record(&self, bytes: usize) {
         let mut last = self.last.lock();
         last.bytes = last.bytes.saturating_add(bytes as u64);
-        if last.bytes >= actions::owed(self.limit) {
+        if last.bytes >= actions::min_bytes(self.limit) {
             let at = Instant::now();
             *last = Progress { at, bytes: 0 };
         }
@@ -64,7 +64,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_enough_bytes_put_a_stall_off() {
         let watchdog = Watchdog::new(LIMIT);
-        let enough = usize::try_from(actions::owed(LIMIT)).unwrap();
+        let enough = usize::try_from(actions::min_bytes(LIMIT)).unwrap();
         let half = Duration::from_secs(25);
         tokio::time::advance(half).await;
         watchdog.record(enough);

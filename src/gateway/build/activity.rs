@@ -1,0 +1,62 @@
+//! What the gateway has in hand: counted for its log, and waited for when it is to end.
+
+use std::fmt;
+
+use super::interceptor::BuildInterceptor;
+use crate::cache::Usage;
+
+/// What the gateway has in hand at a moment. All but `connections` is 0 when no client is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Builds in flight.
+    pub builds: usize,
+    /// Their cache exports that have begun and are not done.
+    pub exports: usize,
+    /// Sessions of clients.
+    pub sessions: usize,
+    /// Connections of buildkitd to the loopback endpoint, which it keeps for a while when idle.
+    pub connections: usize,
+    /// Handles of the loopback endpoint.
+    pub handles: usize,
+    /// Bytes in the spools.
+    pub spool: Usage,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        let (builds, exports) = (
+            count(self.builds, "build"),
+            count(self.exports, "cache export"),
+        );
+        write!(f, "{builds}, {exports}")
+    }
+}
+
+impl BuildInterceptor {
+    /// Refuses builds from now on. Those in flight go on.
+    pub fn close(&self) {
+        self.builds.close();
+    }
+
+    /// Returns when no build is in flight.
+    pub async fn idle(&self) {
+        self.builds.idle().await;
+    }
+
+    /// What there is now.
+    pub fn state(&self) -> State {
+        let (builds, exports) = self.builds.count();
+        State {
+            builds,
+            exports,
+            sessions: self.sessions.count(),
+            connections: self.builds.endpoint().connections(),
+            handles: self.builds.endpoint().handles(),
+            spool: self.cache.usage(),
+        }
+    }
+}

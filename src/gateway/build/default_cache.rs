@@ -1,0 +1,74 @@
+//! The cache that a build gets which names none of type gha.
+
+use bytes::Bytes;
+
+use super::{
+    builds::Build,
+    entry,
+    interceptor::BuildInterceptor,
+    rewrite::{self, Entry, SolveRequest},
+};
+use crate::{cache::Event, wire::WireError};
+
+impl BuildInterceptor {
+    /// The request and what it says, with the default cache in both if it is a build that names no
+    /// `gha` cache.
+    pub(super) fn with_default_cache(
+        &self,
+        build: &Build,
+        request: Bytes,
+        read: SolveRequest,
+    ) -> Result<(Bytes, SolveRequest), WireError> {
+        if read.is_internal || read.names_gha() {
+            return Ok((request, read));
+        }
+        let Some(attrs) = &self.settings.default_cache else {
+            self.say_that_no_cache_came(build);
+            return Ok((request, read));
+        };
+        let entry = Entry {
+            kind: entry::GHA.into(),
+            attrs: attrs.clone(),
+        };
+        let request = rewrite::add_to_solve(&request, &entry)?;
+        let named: Vec<_> = attrs.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        let note = format!(
+            "this build names no cache of type=gha: BUILDKIT_GHA_DEFAULT_CACHE is used ({})",
+            named.join(",")
+        );
+        build.board.reporter().report(Event::Note(note));
+        build.set_default_cache(entry);
+        let read = rewrite::read_solve(&request)?;
+        Ok((request.into(), read))
+    }
+
+    /// The operator has set a cache up and the build names none: buildx may have left its entry out.
+    fn say_that_no_cache_came(&self, build: &Build) {
+        if self.settings.overrides.service.url().is_none() {
+            return;
+        }
+        let note = "no cache entry of type=gha came with this build, though BUILDKIT_GHA_URL and \
+                    BUILDKIT_GHA_TOKEN are set; buildx leaves one out that has no url and no token: \
+                    any will do, as in type=gha,url=http://cache/,token=any; \
+                    BUILDKIT_GHA_DEFAULT_CACHE on the builder gives such builds a cache";
+        build.board.reporter().report(Event::Note(note.to_owned()));
+    }
+}
+
+/// An `LLBBridge.Solve` of a build that has the default cache, and its imports, with that one among
+/// them. Others stay as they are.
+pub(super) fn add_import(
+    build: &Build,
+    request: Bytes,
+    mut imports: Vec<Entry>,
+) -> Result<(Bytes, Vec<Entry>), WireError> {
+    let Some(entry) = build.default_cache() else {
+        return Ok((request, imports));
+    };
+    if imports.iter().any(Entry::is_gha) {
+        return Ok((request, imports));
+    }
+    let request = rewrite::add_to_llb_solve(&request, entry)?;
+    imports.push(entry.clone());
+    Ok((request.into(), imports))
+}

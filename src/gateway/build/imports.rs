@@ -1,0 +1,143 @@
+//! What becomes of each `gha` import of a build.
+//!
+//! BuildKit recognises an import by its type and attributes, and the same import comes in
+//! Control.Solve and again in every LLBBridge.Solve: it is decided once per build, and every
+//! later place gets the same answer.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::{
+    backends,
+    builds::{Build, Import},
+    entry::{self, Refusal},
+    import_name,
+    interceptor::BuildInterceptor,
+    rewrite::{Edit, Entry},
+};
+use crate::{
+    cache::{
+        ContentImport, Event, ImportJob, Refused,
+        attributes::{self, Attributes},
+    },
+    digest::Digest,
+    gateway::ImportTransport,
+};
+
+impl BuildInterceptor {
+    /// Decides about the imports among `entries`, or recalls what was decided.
+    pub(super) async fn plan_imports(
+        &self,
+        build: &Build,
+        entries: &[Entry],
+    ) -> Result<BTreeMap<String, Import>, Refusal> {
+        let mut decided = build.imports.lock().await;
+        let mut wanted = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| entry.is_gha()) {
+            let key = attributes::canonical(&entry.attrs);
+            let import = match decided.get(&key) {
+                Some(import) => import.clone(),
+                None => self.plan_import(build, entry).await?,
+            };
+            decided.insert(key.clone(), import.clone());
+            wanted.insert(key, import);
+        }
+        Ok(wanted)
+    }
+
+    async fn plan_import(&self, build: &Build, entry: &Entry) -> Result<Import, Refusal> {
+        let Some(spec) = entry::read(build, entry, &self.settings.overrides, "import").await?
+        else {
+            return Ok(Import::dropped());
+        };
+        let job = match self.cache.import(&spec, build.board.reporter()) {
+            Ok(job) => job,
+            // It was decided so: nobody needs to be warned of it.
+            Err(refused @ Refused::Unreadable { .. }) => {
+                let reporter = build.board.reporter();
+                reporter.report(Event::Note(format!("no cache import: {refused}")));
+                return Ok(Import::dropped());
+            }
+            // Not even `ignore-error=false` makes an import's fault an error: it is a miss.
+            Err(refused) => {
+                entry::skip(build, "import", &refused.to_string(), true)?;
+                return Ok(Import::dropped());
+            }
+        };
+        let entries = match self.settings.import {
+            ImportTransport::Loopback => vec![self.over_loopback(build, &spec, &job)],
+            ImportTransport::Content => self.over_content(build, entry, &job).await,
+        };
+        for entry in &entries {
+            let (from, to) = (
+                import_name::of_buildkit(entry),
+                import_name::of_scope(&spec.scope),
+            );
+            build.board.rename_import(from, to);
+        }
+        Ok(Import {
+            edit: Edit::Replace(entries),
+            job: Some(job),
+        })
+    }
+
+    /// Stock's own importer, reading from the loopback endpoint.
+    fn over_loopback(&self, build: &Build, spec: &Attributes, job: &Arc<ImportJob>) -> Entry {
+        let backend = Arc::new(backends::Import(Arc::clone(job)));
+        let expires = job.token().expires();
+        let access = self.builds.endpoint().open(backend, job.scopes(), expires);
+        let attrs = attributes::loopback_import_attrs(spec, access.url.expose(), &access.token);
+        build.keep_access(access);
+        Entry {
+            kind: entry::GHA.into(),
+            attrs,
+        }
+    }
+
+    /// BuildKit's `local` importer, reading from a content store of ours: one entry per index. It
+    /// must be told the manifest's digest, so the indexes are waited for here.
+    async fn over_content(&self, build: &Build, entry: &Entry, job: &Arc<ImportJob>) -> Vec<Entry> {
+        self.wait_for_index(build, &[job]).await;
+        let host = Arc::new(ContentImport::new(job).await);
+        let key = attributes::canonical(&entry.attrs);
+        let store = Digest::of(format!("{}-import-{key}", build.reference)).hex();
+        let entries = (host.manifests().iter())
+            .map(|manifest| Entry {
+                kind: "local".into(),
+                attrs: attributes::local_import_attrs(&store, manifest),
+            })
+            .collect();
+        build.serve(&attributes::store_id(&store), host);
+        entries
+    }
+
+    /// Holds a build until the indexes of its imports are in, at most for the index wait, which all
+    /// calls of the build share.
+    ///
+    /// A wait inside buildkitd would stop its scheduler, that is every build: here only the build
+    /// that asked waits, and buildkitd's importer is always answered at once.
+    pub(super) async fn wait_for_indexes(&self, build: &Build, imports: &BTreeMap<String, Import>) {
+        let jobs = imports.values().filter_map(|import| import.job.as_ref());
+        self.wait_for_index(build, &jobs.collect::<Vec<_>>()).await;
+    }
+
+    async fn wait_for_index(&self, build: &Build, jobs: &[&Arc<ImportJob>]) {
+        let whole = self.settings.index_wait;
+        let mut left = build.index_wait.lock().await;
+        let begun = Instant::now();
+        let wait = left.unwrap_or(whole);
+        let waits = jobs.iter().map(|job| job.ready(begun + wait));
+        let late = join_all(waits).await.contains(&false);
+        *left = Some(wait.saturating_sub(begun.elapsed()));
+        // A build that has used up its wait has been told so.
+        if late && !wait.is_zero() {
+            let short = format!(
+                "cache import: the index did not arrive within {} s; the build goes on without it",
+                whole.as_secs_f32()
+            );
+            build.board.warn(short, Vec::new());
+        }
+    }
+}

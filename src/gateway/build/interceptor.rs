@@ -1,0 +1,188 @@
+//! The gateway's own part of a build: the calls that carry cache options, on their way through.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use prost::Message as _;
+use url::Url;
+
+use super::{
+    builds::{Build, Builds, Import},
+    default_cache,
+    own_manifest::OwnManifest,
+    redactor::Scrubber,
+    rewrite::{self, Edit, Entry, SolveRequest},
+    sessions::Sessions,
+    status_stream::Viewer,
+};
+use crate::{
+    cache::{Cache, attributes},
+    content,
+    gateway::{
+        config::InterceptorConfig,
+        endpoint::Endpoint,
+        interceptor::{Code, Finish, GrpcStatus, Interceptor, Solve, StatusEditor},
+    },
+    proto::control::StatusRequest,
+    wire::WireError,
+};
+
+/// Takes over the `gha` entries of builds.
+pub struct BuildInterceptor {
+    pub(super) settings: InterceptorConfig,
+    pub(super) cache: Cache,
+    pub(super) builds: Arc<Builds>,
+    pub(super) sessions: Sessions,
+    pub(super) scrubber: Scrubber,
+}
+
+impl BuildInterceptor {
+    /// A front over `cache`, with `endpoint` for buildkitd to read from.
+    pub fn new(settings: InterceptorConfig, cache: Cache, endpoint: Endpoint) -> Self {
+        Self {
+            settings,
+            cache,
+            builds: Builds::new(endpoint),
+            sessions: Sessions::default(),
+            scrubber: Scrubber::default(),
+        }
+    }
+}
+
+impl BuildInterceptor {
+    fn remember_tokens(&self, request: &SolveRequest) {
+        let entries = request.exports.iter().chain(&request.imports);
+        for entry in entries.filter(|entry| entry.is_gha()) {
+            for name in [attributes::name::TOKEN, attributes::name::GHTOKEN] {
+                if let Some(token) = entry.attrs.get(name) {
+                    self.scrubber.learn(token);
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Interceptor for BuildInterceptor {
+    async fn solve(&self, request: Bytes) -> Result<Solve, GrpcStatus> {
+        if self.builds.is_closed() {
+            let words = "this builder is shutting down and takes no new builds";
+            return Err(GrpcStatus::new(Code::Unavailable, words));
+        }
+        let read = rewrite::read_solve(&request).map_err(malformed)?;
+        let build = self.builds.begin(&read.build_ref);
+        let (request, read) =
+            (self.with_default_cache(&build, request, read)).map_err(malformed)?;
+        self.remember_tokens(&read);
+        let exports = self.plan_exports(&build, &read).await?;
+        let imports = self.plan_imports(&build, &read.imports).await?;
+        if read.begins_to_solve() {
+            self.wait_for_indexes(&build, &imports).await;
+        }
+        let strip = !exports.is_empty() && OwnManifest::beside(&read.exports).is_distinct;
+        let request = if exports.is_empty() && imports.is_empty() {
+            request
+        } else {
+            let export = |entry: &Entry| edit_of(entry, &exports, Clone::clone);
+            rewrite::rewrite_solve(&request, export, |entry| import_edit(entry, &imports))
+                .map_err(malformed)?
+                .into()
+        };
+        let finish = Box::new(InFlight { build, strip });
+        Ok(Solve { request, finish })
+    }
+
+    async fn llb_solve(
+        &self,
+        build_ref: Option<&str>,
+        request: Bytes,
+    ) -> Result<Bytes, GrpcStatus> {
+        let entries = rewrite::read_llb_imports(&request).map_err(malformed)?;
+        let Some(build) = build_ref.and_then(|build_ref| self.builds.find(build_ref)) else {
+            if entries.iter().any(Entry::is_gha) {
+                tracing::warn!(
+                    build_ref,
+                    "LLBBridge.Solve of no known build is passed on as it is"
+                );
+            }
+            return Ok(request);
+        };
+        let (request, entries) =
+            default_cache::add_import(&build, request, entries).map_err(malformed)?;
+        if !entries.iter().any(Entry::is_gha) {
+            return Ok(request);
+        }
+        let imports = self.plan_imports(&build, &entries).await?;
+        self.wait_for_indexes(&build, &imports).await;
+        rewrite::rewrite_llb_solve(&request, |entry| import_edit(entry, &imports))
+            .map(Bytes::from)
+            .map_err(malformed)
+    }
+
+    fn trace(&self, request: Bytes) -> Bytes {
+        self.scrubber.scrub(request)
+    }
+
+    fn status(&self, request: &Bytes) -> Result<Box<dyn StatusEditor>, GrpcStatus> {
+        let request = StatusRequest::decode(request.as_ref()).map_err(|error| {
+            let words = format!("buildkit-gha: Control.Status: {error}");
+            GrpcStatus::new(Code::InvalidArgument, words)
+        })?;
+        let builds = Arc::clone(&self.builds);
+        let unreached = move || builds.endpoint().unreached().map(Url::to_string);
+        let board = self.builds.board(&request.r#ref);
+        Ok(Box::new(Viewer::new(board, unreached)))
+    }
+
+    fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>> {
+        self.builds.content_host(store_id)
+    }
+
+    fn session_up(&self, session_id: &str) {
+        self.sessions.up(session_id);
+    }
+
+    fn session_down(&self, session_id: &str) {
+        self.sessions.down(session_id);
+    }
+}
+
+fn edit_of<T>(entry: &Entry, edits: &BTreeMap<String, T>, edit: impl Fn(&T) -> Edit) -> Edit {
+    if !entry.is_gha() {
+        return Edit::Keep;
+    }
+    edits
+        .get(&attributes::canonical(&entry.attrs))
+        .map_or(Edit::Keep, edit)
+}
+
+fn import_edit(entry: &Entry, imports: &BTreeMap<String, Import>) -> Edit {
+    edit_of(entry, imports, |import| import.edit.clone())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+fn malformed(error: WireError) -> GrpcStatus {
+    let message = format!("buildkit-gha cannot read the request's cache options: {error}");
+    GrpcStatus::new(Code::InvalidArgument, message)
+}
+
+/// A Control.Solve that buildkitd is working on. Its end is the build's end.
+struct InFlight {
+    build: Arc<Build>,
+    /// A manifest that is ours by its digest is none of the user's.
+    strip: bool,
+}
+
+impl Finish for InFlight {
+    fn response(self: Box<Self>, message: Bytes) -> Bytes {
+        if !self.strip {
+            return message;
+        }
+        rewrite::strip_cache_manifest(&message, |digest| self.build.wrote_manifest(digest))
+            .map_or(message, Bytes::from)
+    }
+}
+
+#[cfg(test)]
+mod tests;

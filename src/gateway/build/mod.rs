@@ -1,0 +1,25 @@
+//! What becomes of a build's cache options: the calls that carry them, and what the build's log says.
+//!
+//! [`BuildInterceptor`] reads and [`rewrite`]s Solve and `LLBBridge.Solve`. What it decides about each
+//! entry ([`exports`], [`imports`]) is kept with the build ([`builds`]), which lives as long as its
+//! Solve. What the cache has to say is collected in the build's [`progress`] and added to its Status
+//! streams ([`status_stream`]).
+
+mod activity;
+mod backends;
+mod builds;
+mod default_cache;
+mod entry;
+mod exports;
+mod import_name;
+mod imports;
+mod interceptor;
+mod own_manifest;
+mod progress;
+mod redactor;
+pub mod rewrite;
+mod sessions;
+mod status_stream;
+
+pub use activity::State;
+pub use interceptor::BuildInterceptor;

@@ -1,0 +1,307 @@
+//! Control.Status on its way to the viewer: rows of ours renamed, and what the board has added.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::{sync::watch, time::Instant};
+
+use super::progress::Board;
+use crate::{
+    gateway::interceptor::StatusEditor,
+    proto::control::{StatusResponse, Vertex},
+    wire::{self, Edit, WireError},
+};
+
+/// Shortest time between two messages of ours: viewers draw about ten times a second.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Field numbers of `StatusResponse`, `Vertex` and `VertexStatus`.
+const VERTEXES: u32 = 1;
+const STATUSES: u32 = 2;
+const VERTEX_NAME: u32 = 3;
+const STATUS_ID: u32 = 1;
+const STATUS_VERTEX: u32 = 2;
+
+/// What the name of BuildKit's row for one of our imports begins with.
+const IMPORT_NAME: &str = "importing cache manifest from gha:";
+
+/// One viewer of a build.
+pub struct Viewer {
+    board: Arc<Board>,
+    unreached: Box<dyn Fn() -> Option<String> + Send>,
+    changes: watch::Receiver<u64>,
+    seen: u64,
+    not_before: Instant,
+}
+
+impl Viewer {
+    /// Begins to watch `board`. `unreached` tells the import endpoint's URL as long as buildkitd
+    /// has never called it.
+    pub fn new(board: Arc<Board>, unreached: impl Fn() -> Option<String> + Send + 'static) -> Self {
+        Self {
+            unreached: Box::new(unreached),
+            changes: board.watch(),
+            board,
+            seen: 0,
+            not_before: Instant::now(),
+        }
+    }
+
+    fn edit_message(&self, message: &[u8]) -> Result<Vec<u8>, WireError> {
+        wire::edit(message, |field| match field.number {
+            VERTEXES => self.edit_vertex(field.payload()?),
+            STATUSES => self.edit_status(field.payload()?),
+            _ => Ok(Edit::Keep),
+        })
+    }
+
+    /// Gives BuildKit's rows for caches of ours the names that they have with stock's `gha`, and
+    /// looks for imports that failed because buildkitd cannot reach us.
+    fn edit_vertex(&self, vertex: &[u8]) -> Result<Edit, WireError> {
+        // What cannot be read is no row of ours.
+        let Ok(known) = Vertex::decode(vertex) else {
+            return Ok(Edit::Keep);
+        };
+        self.board.saw(&known);
+        if known.name.starts_with(IMPORT_NAME) && !known.error.is_empty() {
+            self.advise();
+        }
+        let Some(name) = self.board.rename(&known.digest, &known.name) else {
+            return Ok(Edit::Keep);
+        };
+        let renamed = wire::edit(vertex, |field| {
+            Ok::<_, WireError>(match field.number {
+                VERTEX_NAME => Edit::Replace(name.clone().into()),
+                _ => Edit::Keep,
+            })
+        })?;
+        Ok(Edit::Replace(renamed))
+    }
+
+    fn edit_status(&self, status: &[u8]) -> Result<Edit, WireError> {
+        let (vertex, id) = (text(status, STATUS_VERTEX)?, text(status, STATUS_ID)?);
+        Ok(if self.board.replaces(vertex, id) {
+            Edit::Remove
+        } else {
+            Edit::Keep
+        })
+    }
+
+    /// An import of ours has failed. If buildkitd has never called, it is most likely elsewhere.
+    fn advise(&self) {
+        let Some(url) = (self.unreached)() else {
+            return;
+        };
+        let short =
+            format!("cache import: buildkitd has never called the gateway's endpoint at {url}");
+        let detail = [
+            "Is it in another network namespace? Then name an address that it can reach with",
+            "--import-listen and --import-url, or set BUILDKIT_GHA_IMPORT=content. A buildkitd that the",
+            "gateway starts must keep SSL_CERT_DIR as it gets it, to trust the endpoint.",
+        ];
+        self.board.warn(short, detail.map(String::from).to_vec());
+    }
+
+    fn news(&mut self) -> Option<StatusResponse> {
+        let (now, response) = self.board.since(self.seen);
+        self.seen = now;
+        (response != StatusResponse::default()).then_some(response)
+    }
+}
+
+#[async_trait]
+impl StatusEditor for Viewer {
+    fn edit(&mut self, message: Bytes) -> Option<Bytes> {
+        match self.edit_message(&message) {
+            Ok(edited) if edited.is_empty() && !message.is_empty() => None,
+            Ok(edited) => Some(edited.into()),
+            Err(error) => {
+                tracing::debug!(%error, "a status message is passed on as it is");
+                Some(message)
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Bytes {
+        loop {
+            tokio::time::sleep_until(self.not_before).await;
+            if *self.changes.borrow_and_update() > self.seen
+                && let Some(response) = self.news()
+            {
+                self.not_before = Instant::now() + PACE;
+                return response.encode_to_vec().into();
+            }
+            let quiet = async {
+                match self.board.quiet_at() {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The sender lives in the board that we hold.
+                _ = self.changes.changed() => {}
+                () = quiet => self.board.end_if_quiet(),
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Option<Bytes> {
+        self.board.end();
+        self.news().map(|news| news.encode_to_vec().into())
+    }
+}
+
+/// The text of a field; empty where it is not there.
+fn text(message: &[u8], number: u32) -> Result<&str, WireError> {
+    wire::last(message, number)?.map_or(Ok(""), |field| field.text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cache::{Event, Transfer, TransferState},
+        proto::control::VertexStatus,
+    };
+
+    fn decode(message: &Bytes) -> StatusResponse {
+        StatusResponse::decode(message.as_ref()).unwrap()
+    }
+
+    fn viewer(board: &Arc<Board>) -> Viewer {
+        Viewer::new(Arc::clone(board), || None)
+    }
+
+    fn transfer(current: u64) -> Event {
+        Event::Transfer(Transfer {
+            name: "uploading a".into(),
+            current,
+            total: 10,
+            state: TransferState::Running,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_export_row_is_renamed_and_gets_its_progress() {
+        let board = Arc::new(Board::new("build", Arc::default()));
+        let row = board.export_row("session", 0);
+        row.expect();
+        let export = row.reporter();
+        let digest = crate::digest::Digest::of("session-cache-0").to_string();
+        let mut viewer = viewer(&board);
+
+        let message = StatusResponse {
+            vertexes: vec![Vertex {
+                digest: digest.clone(),
+                name: "exporting cache to client directory".into(),
+                ..Default::default()
+            }],
+            statuses: ["preparing build cache for export", "writing layer sha256:1"]
+                .map(|id| VertexStatus {
+                    id: id.into(),
+                    vertex: digest.clone(),
+                    ..Default::default()
+                })
+                .into(),
+            ..Default::default()
+        };
+        let edited = viewer.edit(message.encode_to_vec().into()).unwrap();
+        assert_eq!(
+            decode(&edited).vertexes[0].name,
+            "exporting to GitHub Actions Cache"
+        );
+        let rows = decode(&edited).statuses;
+        assert_eq!(
+            rows.len(),
+            1,
+            "what is handed over to us is not yet written"
+        );
+
+        export.report(transfer(1));
+        export.report(transfer(7));
+        let rows = decode(&viewer.next().await).statuses;
+        assert_eq!(rows.len(), 1, "only the newest state of a transfer is sent");
+        assert_eq!((rows[0].vertex.as_str(), rows[0].current), (&*digest, 7));
+        assert_eq!(viewer.finish(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warning_without_a_row_brings_its_own_to_every_viewer() {
+        let board = Arc::new(Board::new("build", Arc::default()));
+        let mut early = viewer(&board);
+        board.warn("cache export skipped".into(), vec!["because".into()]);
+        let mut late = viewer(&board);
+
+        for viewer in [&mut early, &mut late] {
+            let response = decode(&viewer.next().await);
+            assert_eq!(response.warnings[0].short, b"cache export skipped: because");
+            assert_eq!(response.warnings[0].vertex, response.vertexes[0].digest);
+        }
+        for viewer in [&mut early, &mut late] {
+            let end = decode(&viewer.finish().unwrap());
+            assert!(end.vertexes[0].completed.is_some());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_own_row_lasts_as_long_as_its_work() {
+        let board = Arc::new(Board::new("build", Arc::default()));
+        let mut viewer = viewer(&board);
+        let reporter = board.reporter();
+        for text in ["b is said first", "a is said next"] {
+            reporter.report(Event::Note(text.into()));
+        }
+        let said = decode(&viewer.next().await);
+        let rows: Vec<_> = said.statuses.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(rows, ["b is said first", "a is said next"]);
+        assert_eq!(said.vertexes[0].completed, None);
+        let begun = said.vertexes[0].started;
+        let end = decode(&viewer.next().await);
+        assert_eq!(end.vertexes[0].started, begun);
+        assert!(end.vertexes[0].completed.is_some());
+        assert_eq!(viewer.finish(), None, "it has ended already");
+    }
+
+    #[tokio::test]
+    async fn the_history_of_a_build_has_its_names_too() {
+        let rows = Arc::default();
+        let build = Arc::new(Board::new("build", Arc::clone(&rows)));
+        build.export_row("session", 0).expect();
+        drop(build);
+        let later = Board::new("build", rows);
+        let vertex = crate::digest::Digest::of("session-cache-0").to_string();
+        let name = later.rename(&vertex, "exporting cache to client directory");
+        assert_eq!(name.as_deref(), Some("exporting to GitHub Actions Cache"));
+        assert_eq!(later.rename("another", "exporting"), None);
+    }
+
+    #[test]
+    fn an_import_that_fails_at_a_daemon_that_never_called_is_explained() {
+        let message = StatusResponse {
+            vertexes: vec![Vertex {
+                name: "importing cache manifest from gha:1".into(),
+                error: "connection refused".into(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        for (called, warnings) in [(false, 1), (true, 0)] {
+            let board = Arc::new(Board::new("build", Arc::default()));
+            let unreached = move || (!called).then(|| "http://127.0.0.1:1/".to_owned());
+            let mut viewer = Viewer::new(board, unreached);
+            let sent = viewer.edit(message.encode_to_vec().into()).unwrap();
+            assert_eq!(decode(&sent), message);
+            let said = viewer.finish().unwrap_or_default();
+            assert_eq!(decode(&said).warnings.len(), warnings);
+        }
+    }
+
+    #[test]
+    fn what_is_no_status_message_passes_as_it_is() {
+        let mut viewer = viewer(&Arc::new(Board::new("build", Arc::default())));
+        let odd = Bytes::from_static(&[0x0a, 0xff]);
+        assert_eq!(viewer.edit(odd.clone()), Some(odd));
+    }
+}
