@@ -20,7 +20,7 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-pub use build::{Activity, BuildInterceptor, InterceptorConfig};
+pub(crate) use build::{BuildInterceptor, InterceptorConfig};
 use dispatch::Client;
 pub use interceptor::{
     Code, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,

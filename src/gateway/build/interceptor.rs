@@ -1,6 +1,6 @@
 //! The gateway's own part of a build: the calls that carry cache options, on their way through.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use url::Url;
 use super::{
     builds::{Build, Builds, PlannedImport},
     cache_entry::CacheEntry,
+    config::InterceptorConfig,
     default_cache,
     own_manifest::OwnManifest,
     redactor::Redactor,
@@ -18,11 +19,7 @@ use super::{
     status_stream::StatusStream,
 };
 use crate::{
-    cache::{
-        Cache,
-        attributes::{self, Overrides},
-    },
-    config::{DefaultCache, ImportTransport},
+    cache::{Cache, attributes},
     content,
     gateway::{
         endpoint::Endpoint,
@@ -34,42 +31,8 @@ use crate::{
     wire::WireError,
 };
 
-/// Long enough for a service that answers, short enough that one that does not costs a build no more
-/// than this.
-const INDEX_WAIT: Duration = Duration::from_secs(5);
-
-/// What an operator may change of it.
-#[derive(Debug, Clone)]
-pub struct InterceptorConfig {
-    /// What wins over an entry's attributes.
-    pub overrides: Overrides,
-    /// What builds that name no `gha` cache get.
-    pub default_cache: Option<DefaultCache>,
-    /// buildkitd signs or verifies its indexes.
-    pub signed: bool,
-    /// How imports reach buildkitd.
-    pub import: ImportTransport,
-    /// Build steps may listen to the import endpoint.
-    pub steps_can_listen: bool,
-    /// How long a build waits for the indexes of its imports.
-    pub index_wait: Duration,
-}
-
-impl Default for InterceptorConfig {
-    fn default() -> Self {
-        Self {
-            overrides: Overrides::default(),
-            default_cache: None,
-            signed: false,
-            import: ImportTransport::default(),
-            steps_can_listen: false,
-            index_wait: INDEX_WAIT,
-        }
-    }
-}
-
 /// Takes over the `gha` entries of builds.
-pub struct BuildInterceptor {
+pub(crate) struct BuildInterceptor {
     pub(super) config: InterceptorConfig,
     pub(super) cache: Cache,
     pub(super) builds: Arc<Builds>,
@@ -114,7 +77,7 @@ impl Interceptor for BuildInterceptor {
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
         let (request, read) =
-            (self.with_default_cache(&build, request, read)).map_err(malformed)?;
+            default_cache::add_to_solve(&self.config, &build, request, read).map_err(malformed)?;
         self.register_tokens(&read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;
@@ -157,7 +120,7 @@ impl Interceptor for BuildInterceptor {
             return Ok(request);
         };
         let (request, entries) =
-            default_cache::add_import(&build, request, entries).map_err(malformed)?;
+            default_cache::add_to_llb_solve(&build, request, entries).map_err(malformed)?;
         if !entries.iter().any(CacheEntry::is_gha) {
             return Ok(request);
         }

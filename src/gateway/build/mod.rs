@@ -9,6 +9,7 @@ mod activity;
 mod backends;
 mod builds;
 mod cache_entry;
+mod config;
 mod default_cache;
 mod entry;
 mod exports;
@@ -22,5 +23,5 @@ pub mod rewrite;
 mod sessions;
 mod status_stream;
 
-pub use activity::Activity;
-pub use interceptor::{BuildInterceptor, InterceptorConfig};
+pub(crate) use config::InterceptorConfig;
+pub(crate) use interceptor::BuildInterceptor;

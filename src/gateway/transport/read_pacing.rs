@@ -32,7 +32,7 @@ pub(crate) struct ReadPacer<'a> {
 }
 
 /// A connection of which no more is read than the pacer allows.
-pub(crate) struct PacedIo {
+pub(super) struct PacedIo {
     io: BoxedIo,
     budget: Arc<AtomicUsize>,
 }

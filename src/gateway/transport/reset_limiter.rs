@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 /// little of what buildkitd can do.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// ResetLimiter that nobody waits for, after a time without any: as many as one connection may have calls.
+/// Resets that nobody waits for, after a time without any: as many as one connection may have calls.
 const BURST: u32 = super::http2::MAX_CALLS;
 
 /// How long a connection waits for its slot at most: a client that cancels something beside an attack of

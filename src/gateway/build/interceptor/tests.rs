@@ -1,6 +1,6 @@
 //! What becomes of the cache options of builds, without a buildkitd: the end-to-end suite has one.
 
-use std::{collections::BTreeMap, net::SocketAddr, slice::from_ref};
+use std::{collections::BTreeMap, net::SocketAddr, slice::from_ref, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
@@ -11,7 +11,7 @@ use crate::{
     actions::{Http, HttpConfig},
     cache::{
         Settings,
-        attributes::{OperatorService, OperatorToken},
+        attributes::{OperatorService, OperatorToken, Overrides},
     },
     gateway::{
         build::rewrite::SolveRequest,
@@ -26,6 +26,10 @@ use crate::{
 
 /// A service that refuses every connection: nothing here needs one that answers.
 const NOWHERE: &str = "http://127.0.0.1:9/";
+
+fn index_wait() -> Duration {
+    InterceptorConfig::default().index_wait
+}
 
 /// As by default, but no build waits for indexes.
 fn config() -> InterceptorConfig {
@@ -70,11 +74,10 @@ impl Fixture {
         )
     }
 
-    /// What a stream of the build sees of ours.
+    /// What a Status stream of the build has of ours.
     fn seen(&self) -> StatusResponse {
         let request = StatusRequest {
             r#ref: "build".to_owned(),
-            ..StatusRequest::default()
         };
         let stream = self.interceptor.status(&request.encode_to_vec().into());
         let mut stream = stream.map_err(|status| status.to_string()).unwrap();
@@ -86,7 +89,7 @@ impl Fixture {
         self.seen().statuses.into_iter().map(|row| row.id).collect()
     }
 
-    /// The warnings that a stream of the build sees.
+    /// The warnings that a Status stream of the build has.
     fn warnings(&self) -> Vec<String> {
         let response = self.seen();
         let shorts = response.warnings.into_iter().map(|warning| warning.short);
@@ -327,7 +330,7 @@ fn silent() -> (std::net::TcpListener, String) {
 #[tokio::test(start_paused = true)]
 async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
     let config = InterceptorConfig {
-        index_wait: INDEX_WAIT,
+        index_wait: index_wait(),
         ..config()
     };
     let fixture = Fixture::new(config).await;
@@ -336,7 +339,7 @@ async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
     let begun = tokio::time::Instant::now();
     let (_, _finish) = fixture.solve(&request(&[], from_ref(&import))).await;
     assert!(
-        begun.elapsed() < INDEX_WAIT,
+        begun.elapsed() < index_wait(),
         "buildkitd asks for nothing yet"
     );
     for _ in 0..3 {
@@ -344,7 +347,7 @@ async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
         let llb = fixture.interceptor.llb_solve(Some("build"), llb).await;
         assert!(llb.is_ok());
     }
-    assert_eq!(begun.elapsed().as_secs(), INDEX_WAIT.as_secs());
+    assert_eq!(begun.elapsed().as_secs(), index_wait().as_secs());
     let late = fixture.warnings();
     let late = late
         .iter()
@@ -356,7 +359,7 @@ async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
 async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
     for (field, value) in [(6, "dockerfile.v0"), (2, "")] {
         let config = InterceptorConfig {
-            index_wait: INDEX_WAIT,
+            index_wait: index_wait(),
             ..config()
         };
         let fixture = Fixture::new(config).await;
@@ -365,7 +368,7 @@ async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
         wire::append(&mut request, field, value.as_bytes());
         let begun = tokio::time::Instant::now();
         let (_, _finish) = fixture.solve(&request).await;
-        assert_eq!(begun.elapsed().as_secs(), INDEX_WAIT.as_secs());
+        assert_eq!(begun.elapsed().as_secs(), index_wait().as_secs());
     }
 }
 
@@ -439,7 +442,7 @@ async fn a_build_without_gha_entries_keeps_every_byte() {
 }
 
 #[tokio::test]
-async fn a_front_that_is_closed_waits_for_its_builds_and_takes_no_others() {
+async fn a_gateway_that_is_closed_waits_for_its_builds_and_takes_no_others() {
     let fixture = Fixture::new(config()).await;
     let request = request(&[], &[]);
     let (_, build) = fixture.solve(&request).await;
