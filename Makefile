@@ -68,7 +68,7 @@ attack: tools ## Attacks on the gateway and on `serve`, stock beside it; writes 
 compare: tools ## Figures of stock and ours side by side (root; a quarter of an hour and 40 GB of disk); T=name for some
 	cargo test $(CARGO_ARGS) --test e2e -- --ignored --nocapture --test-threads=1 tests::comparison::$(T)
 
-# `--rounds N`, `--page` (write the page of what is run), and words in the names of rows.
+# Of `bench`: `--rounds N`, `--page` (write the page of what is run), and words in the names of rows.
 BENCH_ARGS :=
 
 bench: tools ## Stock and ours over simulated links; writes docs/PERFORMANCE.md (root, an hour)
@@ -83,8 +83,8 @@ bench-hop: tools ## What the hop through the gateway costs, beside the daemon al
 bench-serve: ## What the embedded service can do, beside `dd` on the same disk
 	cargo bench $(CARGO_ARGS) --bench serve
 
-bench-growth: tools ## How the gateway's cost grows: layers, builds at once, the size of the index (root)
-	cargo bench $(CARGO_ARGS) --bench growth
+bench-growth: tools ## How the gateway's cost grows: BENCH_ARGS='layers together index', or some of these (root)
+	cargo bench $(CARGO_ARGS) --bench growth -- $(BENCH_ARGS)
 
 bench-micro: ## What the parts cost that all bytes or all calls pass through (criterion)
 	CARGO_TARGET_DIR=$(CURDIR)/target/micro cargo bench --locked --manifest-path benches/micro/Cargo.toml

@@ -1,76 +1,37 @@
 //! The composition root of the gateway: every part is made here and given what it needs.
 
-use std::{ffi::OsString, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-
-use rustix::process::Signal;
-use tokio::signal::unix::SignalKind;
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use crate::{
-    actions::{Http, HttpConfig, HttpError},
-    cache::{Cache, Settings},
-    config::{Address, Buildkitd, GatewayConfig},
+    actions::Http,
+    cache::Cache,
+    config::{Buildkitd, GatewayConfig, ModuleConfigs},
     gateway::{
-        self, BindError, BuildInterceptor, Gateway, InterceptorConfig,
-        endpoint::{
-            self, Endpoint,
-            tls::{Identity, TlsError},
-        },
-        supervise::{self, Child, ChildSignals, StartError, Trust},
+        self, BuildInterceptor, Gateway,
+        endpoint::{self, Endpoint, tls::Identity},
+        supervise::{self, Child, Trust},
     },
     lifecycle::{Signals, Tasks},
+    net::Address,
 };
 
+mod error;
 mod imports;
-mod life;
+mod lifecycle;
+mod signals;
 
-use imports::Way;
-use life::Life;
+pub use error::BuildError;
+use lifecycle::Lifecycle;
+use signals::{FORWARDED, forward_signal, run_with_signals};
 
 /// How long calls may take after the last build and after buildkitd: what is left then are answers
 /// on their way.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
-/// Signals that buildkitd may get. The first two ask for the end and come to it last, see
-/// [`life`]; the others go to it as they are.
-const FORWARDED: [(SignalKind, Signal); 6] = [
-    (SignalKind::terminate(), Signal::TERM),
-    (SignalKind::interrupt(), Signal::INT),
-    (SignalKind::hangup(), Signal::HUP),
-    (SignalKind::quit(), Signal::QUIT),
-    (SignalKind::user_defined1(), Signal::USR1),
-    (SignalKind::user_defined2(), Signal::USR2),
-];
-
 /// A gateway that is ready to serve, with the buildkitd behind it.
 pub struct App {
     gateway: Gateway,
-    life: Life,
-}
-
-/// Why the gateway cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// buildkitd does not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// An address cannot be bound.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The HTTP client cannot be made.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// The spool folder cannot be used.
-    #[error("cannot keep spool files in {0}: {1}; BUILDKIT_GHA_SPOOL_DIR names another folder")]
-    Spool(PathBuf, io::Error),
-    /// The endpoint cannot listen.
-    #[error("cannot listen on {0} for imports: {1}; --import-listen names another address")]
-    Endpoint(SocketAddr, io::Error),
-    /// The endpoint cannot speak TLS.
-    #[error("imports: {0}")]
-    Tls(TlsError),
-    /// Signals cannot be listened for.
-    #[error("cannot listen for signals: {0}")]
-    Signals(io::Error),
+    lifecycle: Lifecycle,
 }
 
 impl App {
@@ -80,7 +41,7 @@ impl App {
         let kinds = FORWARDED.map(|(kind, _)| kind);
         let mut signals = Signals::listen(&kinds).map_err(BuildError::Signals)?;
         let tasks = Tasks::default();
-        say_which_cache(&config);
+        log_operator_cache(&config.modules);
         let identity = imports::identity(&config)?;
         let cache = cache(&config, &tasks)?;
         let endpoint = endpoint(&config, identity.as_ref(), &tasks).await?;
@@ -98,9 +59,10 @@ impl App {
             }
         };
         if let Some(child) = &mut child {
-            let leash = child.signals();
+            let child_signals = child.signals();
             let answers = child.wait_until_ready();
-            relaying(&mut signals, answers, |kind| forward(leash, kind)).await?;
+            let forward = |kind| forward_signal(child_signals, kind);
+            run_with_signals(&mut signals, answers, forward).await?;
         }
         let upstream = match (&child, &config.buildkitd) {
             (Some(child), _) => child.address().clone(),
@@ -108,30 +70,31 @@ impl App {
             (None, Buildkitd::Child { .. }) => unreachable!("a child was started for it"),
         };
         let steps_share = supervise::steps_share_network(&upstream).await;
-        let way = imports::choose(config.imports.way, endpoint.url(), steps_share);
-        imports::warn(&config, way, steps_share);
-        let front = Arc::new(BuildInterceptor::new(
-            front_settings(&config, way),
-            cache,
-            endpoint,
-        ));
-        let drain = config.limits.drain;
+        let import = imports::choose(config.imports.transport, endpoint.url(), steps_share);
+        imports::warn(&config, import, steps_share);
+        let ModuleConfigs {
+            drain,
+            mut interceptor,
+            ..
+        } = config.modules;
+        interceptor.import = import.transport;
+        interceptor.steps_can_listen = import.overheard;
+        let interceptor = Arc::new(BuildInterceptor::new(interceptor, cache, endpoint));
         let config = gateway::Config {
             listen: config.listen,
             owner: config.owner,
             tls: config.tls,
             upstream,
         };
-        let interceptor = Arc::clone(&front);
-        let gateway = Gateway::bind(config, interceptor, tasks.clone()).await?;
-        let life = Life {
+        let gateway = Gateway::bind(config, interceptor.clone(), tasks.clone()).await?;
+        let lifecycle = Lifecycle {
             child,
-            front,
+            interceptor,
             signals,
             tasks,
             drain,
         };
-        Ok(Self { gateway, life })
+        Ok(Self { gateway, lifecycle })
     }
 
     /// Where clients come in.
@@ -142,10 +105,10 @@ impl App {
     /// Serves until buildkitd ends, by itself or asked to by a signal after its last build; its
     /// exit code is the answer. With `--upstream`, until that signal and the last build.
     pub async fn run(self) -> u8 {
-        let Self { gateway, life } = self;
-        let tasks = life.tasks.clone();
+        let Self { gateway, lifecycle } = self;
+        let tasks = lifecycle.tasks.clone();
         tasks.spawn("gateway", gateway.run());
-        let code = life.run().await;
+        let code = lifecycle.run().await;
         if !tasks.drain(LAST_ANSWERS).await {
             tracing::warn!("some calls were cut off");
         }
@@ -153,37 +116,12 @@ impl App {
     }
 }
 
-/// Runs `work` to its end, and `on_signal` for every signal that comes meanwhile.
-async fn relaying<T>(
-    signals: &mut Signals,
-    work: impl Future<Output = T>,
-    on_signal: impl Fn(SignalKind),
-) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            kind = signals.next() => on_signal(kind),
-        }
-    }
-}
-
-fn forward(leash: ChildSignals, kind: SignalKind) {
-    tracing::info!(
-        signal = kind.as_raw_value(),
-        "passing a signal on to buildkitd"
-    );
-    for (_, signal) in FORWARDED.iter().filter(|(known, _)| *known == kind) {
-        leash.signal(*signal);
-    }
-}
-
 /// An operator who has set a cache up should see whether builds will have it.
-fn say_which_cache(config: &GatewayConfig) {
-    let Some(url) = config.overrides.service.url() else {
+fn log_operator_cache(modules: &ModuleConfigs) {
+    let Some(url) = modules.interceptor.overrides.service.url() else {
         return;
     };
-    let who = if config.default_cache.is_some() {
+    let who = if modules.interceptor.default_cache.is_some() {
         "all builds have this cache, those that name none of type gha by BUILDKIT_GHA_DEFAULT_CACHE"
     } else {
         "builds that name a cache of type gha have this one, and others none: \
@@ -193,14 +131,9 @@ fn say_which_cache(config: &GatewayConfig) {
 }
 
 fn cache(config: &GatewayConfig, tasks: &Tasks) -> Result<Cache, BuildError> {
-    let http = Http::new(&HttpConfig {
-        budgets: config.limits.budgets,
-        ..HttpConfig::default()
-    })?;
-    let mut settings = Settings::new(config.spool_dir.clone());
-    settings.signed = config.signed;
-    config.limits.apply(&mut settings);
-    Cache::new(settings, http, tasks.clone())
+    let http = Http::new(&config.modules.http)?;
+    let dir = config.spool_dir.clone();
+    Cache::new(dir, config.modules.cache.clone(), http, tasks.clone())
         .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))
 }
 
@@ -213,16 +146,4 @@ async fn endpoint(
     Endpoint::bind(listen, url, identity, endpoint::STALL_TIMEOUT, tasks)
         .await
         .map_err(|error| BuildError::Endpoint(listen, error))
-}
-
-fn front_settings(config: &GatewayConfig, way: Way) -> InterceptorConfig {
-    InterceptorConfig {
-        overrides: config.overrides.clone(),
-        default_cache: config.default_cache.clone(),
-        signed: config.signed,
-        import: way.import,
-        steps_can_listen: way.overheard,
-        index_wait: (config.limits.index_wait)
-            .unwrap_or_else(|| InterceptorConfig::default().index_wait),
-    }
 }

@@ -2,6 +2,7 @@
 //! end. The loopback endpoint and the embedded service stand on it.
 
 mod connection_limiter;
+mod peer_limiter;
 mod stall_timeout;
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
@@ -22,6 +23,7 @@ use tower::ServiceExt as _;
 
 use crate::lifecycle::Tasks;
 pub use connection_limiter::{ConnectionLimiter, ConnectionPermit};
+pub use peer_limiter::{Capacity, PeerLimiter, PeerPermit};
 use stall_timeout::StallTimeoutBody;
 
 /// How long to wait when the system has no file descriptor for a connection.
@@ -60,11 +62,11 @@ pub async fn serve(
     tasks: &Tasks,
     open: &TaskTracker,
 ) {
-    let seats = ConnectionLimiter::new(limits.connections);
+    let limiter = ConnectionLimiter::new(limits.connections);
     loop {
         let accepted = async {
             let accepted = listener.accept().await;
-            seats.room().await;
+            limiter.ready().await;
             accepted
         };
         let accepted = tokio::select! {
@@ -76,17 +78,17 @@ pub async fn serve(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY cannot be set");
                 }
-                let seat = seats.take();
+                let permit = limiter.acquire();
                 let (router, tasks_of_it, tls) = (router.clone(), tasks.clone(), tls.clone());
                 let connection = async move {
                     let peer = Peer(peer);
                     let served =
-                        open_and_serve(stream, tls, peer, &seat, router, limits, tasks_of_it);
+                        open_and_serve(stream, tls, peer, &permit, router, limits, tasks_of_it);
                     tokio::select! {
                         ended = served => if let Err(error) = ended {
                             tracing::debug!(%error, "a connection ended early");
                         },
-                        () = seat.evicted() => {
+                        () = permit.evicted() => {
                             tracing::debug!("a connection without success makes room for another");
                         }
                     }
@@ -95,7 +97,7 @@ pub async fn serve(
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                seats.shed();
+                limiter.evict_oldest();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -106,7 +108,7 @@ async fn open_and_serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     peer: Peer,
-    seat: &ConnectionPermit,
+    permit: &ConnectionPermit,
     router: Router,
     limits: Limits,
     tasks: Tasks,
@@ -117,7 +119,7 @@ async fn open_and_serve(
     // A client without a valid token or URL never has a success.
     let answered = |response: &Response| {
         if response.status().is_success() {
-            seat.in_use();
+            permit.in_use();
         }
     };
     match tls {
@@ -263,8 +265,8 @@ mod tests {
         .await;
         let mut silent = TcpStream::connect(address).await.unwrap();
         let mut rest = Vec::new();
-        let _ = silent.read_to_end(&mut rest).await;
-        assert!(!rest.starts_with(b"HTTP/1.1 200"));
+        let closed = tokio::time::timeout(Duration::from_mins(1), silent.read_to_end(&mut rest));
+        assert!(closed.await.is_ok(), "the server closes the connection");
 
         let mut huge = TcpStream::connect(address).await.unwrap();
         let line = format!(

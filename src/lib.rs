@@ -1,6 +1,6 @@
 //! buildkit-gha: Docker builds use the GitHub Actions cache as their remote layer cache.
 //!
-//! `docs/ARCHITECTURE.md` is the map: rooms, who may import whom, and one layer followed out and
+//! `docs/ARCHITECTURE.md` is the map: modules, who may import whom, and one layer followed out and
 //! in.
 
 pub mod actions;
@@ -13,9 +13,11 @@ pub mod digest;
 pub mod gateway;
 pub mod http1;
 pub mod lifecycle;
+pub mod net;
 pub mod proto;
 pub mod protocol;
 pub mod secret;
 pub mod service;
 pub mod telemetry;
+pub mod units;
 pub mod wire;

@@ -1,10 +1,15 @@
 //! Starting and ending: one token says "stop", one tracker knows every task.
 //!
 //! No task is spawned bare. A task has a name and an owner: [`Tasks::spawn`] ties it to the
-//! process, [`TaskGuard`] ties it to a value, and either way it ends with its owner.
+//! process, [`TaskGuard`] ties it to a value, and either way it ends with its owner. The log names
+//! a task that panics, and those that outlive the shutdown.
 
-use std::{future::Future, io, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, io, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -48,6 +53,47 @@ pub fn forbid_inspection() -> io::Result<()> {
 pub struct Tasks {
     tracker: TaskTracker,
     shutdown: CancellationToken,
+    running: Running,
+}
+
+/// How many tasks of each name are running.
+#[derive(Clone, Default, Debug)]
+struct Running(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+
+impl Running {
+    fn enter(&self, name: &'static str) -> RunningTask {
+        *self.0.lock().entry(name).or_default() += 1;
+        let running = self.clone();
+        RunningTask { name, running }
+    }
+
+    /// As in `client connection, uploaded layer (3)`.
+    fn names(&self) -> String {
+        let names = self.0.lock();
+        let names = names.iter().map(|(name, count)| match count {
+            1 => (*name).to_owned(),
+            count => format!("{name} ({count})"),
+        });
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A task is running for as long as this is there.
+struct RunningTask {
+    name: &'static str,
+    running: Running,
+}
+
+impl Drop for RunningTask {
+    fn drop(&mut self) {
+        let mut names = self.running.0.lock();
+        if let Some(count) = names.get_mut(self.name) {
+            *count -= 1;
+            if *count == 0 {
+                names.remove(self.name);
+            }
+        }
+    }
 }
 
 impl Tasks {
@@ -56,8 +102,28 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.tracker.spawn(self.named(name, task)).abort_handle()
+    }
+
+    /// The task with its name in the log and among those that are running. It is not held in a future
+    /// of ours that awaits it: that would take its size once more.
+    fn named<F: Future>(
+        &self,
+        name: &'static str,
+        task: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let running = self.running.enter(name);
         let span = tracing::debug_span!("task", name);
-        self.tracker.spawn(task.instrument(span)).abort_handle()
+        let caught = AssertUnwindSafe(task).catch_unwind();
+        let named = caught.map(move |ended| {
+            // It is dropped with the future where the task is aborted.
+            drop(running);
+            ended.unwrap_or_else(|panic| {
+                tracing::error!(task = name, "a task has panicked");
+                std::panic::resume_unwind(panic)
+            })
+        });
+        named.instrument(span)
     }
 
     /// Starts a task that ends when the guard is dropped.
@@ -76,8 +142,7 @@ impl Tasks {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let span = tracing::debug_span!("task", name);
-        AbortOnDropHandle::new(self.tracker.spawn(task.instrument(span)))
+        AbortOnDropHandle::new(self.tracker.spawn(self.named(name, task)))
     }
 
     /// The token that is cancelled when the process should end.
@@ -85,19 +150,37 @@ impl Tasks {
         &self.shutdown
     }
 
-    /// Asks all tasks to end and waits for them, at most `grace`. True if all have ended.
+    /// Asks all tasks to end and waits for them, at most `grace`. True if all have ended; the log
+    /// names the others.
     pub async fn drain(&self, grace: Duration) -> bool {
         self.shutdown.cancel();
         self.tracker.close();
-        tokio::time::timeout(grace, self.tracker.wait())
-            .await
-            .is_ok()
+        let ended = tokio::time::timeout(grace, self.tracker.wait()).await;
+        if ended.is_err() {
+            let tasks = self.running.names();
+            tracing::warn!(tasks, "tasks outlive the shutdown");
+        }
+        ended.is_ok()
     }
 
     /// How many tasks are running.
     pub fn count(&self) -> usize {
         self.tracker.len()
     }
+}
+
+/// Runs `work` on a thread that may block. It runs to its end even if its caller leaves. Where it
+/// panics, the caller gets an I/O error.
+pub async fn run_blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<io::Error> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }
 
 /// Ends its task when dropped.
@@ -135,5 +218,34 @@ impl Signals {
             std::task::Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tasks_that_outlive_the_shutdown_are_known_by_name() {
+        let tasks = Tasks::default();
+        let stuck = tasks.spawn_guarded("stuck", pending());
+        let _other = tasks.spawn_guarded("stuck", pending());
+        tasks.spawn("short", async {});
+        assert!(!tasks.drain(Duration::from_secs(1)).await);
+        assert_eq!(tasks.running.names(), "stuck (2)");
+        drop(stuck);
+        assert!(!tasks.drain(Duration::from_secs(1)).await);
+        assert_eq!(tasks.running.names(), "stuck");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_over_and_its_owner_learns_of_it() {
+        let tasks = Tasks::default();
+        let task = tasks.spawn_joined("broken", async { panic!("on purpose") });
+        let ended: Result<(), _> = task.await;
+        assert!(ended.unwrap_err().is_panic());
+        assert_eq!(tasks.running.names(), "");
     }
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use buildkit_gha::cli::Cli;
+
 fn main() -> ExitCode {
-    Cli::of_process().run()
+    Cli::from_args().run()
 }

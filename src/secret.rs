@@ -8,7 +8,7 @@ use std::fmt;
 use url::Url;
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
-/// A token, or anything else that opens a door.
+/// A token, or anything else that gives access.
 ///
 /// Its memory is overwritten when it is dropped. What a library has copied from it, such as the head of a
 /// request, is out of reach; that the process cannot be looked into is the other half
@@ -64,7 +64,7 @@ impl SecretUrl {
     }
 
     /// Reads a URL that somebody else chose. Only `http` and `https` are followed: no `file:` and no
-    /// other door that the far side has no business to name.
+    /// other scheme that the service has no business to name.
     pub fn http(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;
         let followed = matches!(url.scheme(), "http" | "https") && url.has_host();

@@ -1,11 +1,11 @@
-//! An import and an export beside an index of 10,000 layers and 50,000 records.
+//! An import and an export beside an index of 10,000 layers and 10,000 records.
 
 use std::time::Instant;
 
 use buildkit_gha::protocol::key::IndexKey;
 
 use crate::{
-    bed::Bed,
+    fixture::Fixture,
     harness::{Build, Builder, Context},
     large,
     table::Row,
@@ -13,22 +13,24 @@ use crate::{
 };
 
 /// Both begin with the index: it is read for the import, and compared with what is exported.
-pub fn measure(bed: &Bed) -> Row {
-    let token = bed.token("index");
+pub fn measure(fixture: &Fixture) -> Row {
+    let token = fixture.token("index");
     let key = IndexKey::new("buildkit", "refs/heads/main", false).entry(1);
-    bed.service.save(&token, &key, &large::config().to_json());
+    fixture
+        .service
+        .save(&token, &key, &large::config().to_json());
 
-    let context = Context::with_shell(&bed.lab, "index", "RUN true\n");
-    let build = Build::of(&context)
-        .from(bed.gha(&token))
-        .to(bed.gha(&token));
-    let gateway = bed.gateway();
+    let context = Context::with_shell(&fixture.lab, "index", "RUN true\n");
+    let build = Build::new(&context)
+        .from(fixture.gha(&token))
+        .to(fixture.gha(&token));
+    let gateway = fixture.gateway();
     let watch = Watch::begin(&gateway.process);
     let begun = Instant::now();
     Builder::buildctl(&gateway).build(&build).ok().no_warnings();
     let seconds = begun.elapsed().as_secs_f64();
     Row::new(
-        "a build beside an index of 10,000 layers".to_owned(),
+        "a build beside an index of 10,000 layers and 10,000 records".to_owned(),
         1,
         seconds,
         watch.end(),

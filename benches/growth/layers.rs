@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    bed::Bed,
+    fixture::Fixture,
     harness::{Builder, Daemon},
     table::Row,
     vertex::Export,
@@ -11,24 +11,24 @@ use crate::{
 };
 
 /// The export and the import of so many layers.
-pub fn measure(bed: &Bed, count: usize) -> [Row; 2] {
+pub fn measure(fixture: &Fixture, count: usize) -> [Row; 2] {
     let name = format!("layers-{count}");
-    let build = bed.layers(&name, count);
-    let token = bed.token(&name);
+    let build = fixture.layers(&name, count);
+    let token = fixture.token(&name);
 
     // Compressed once, so that only the sending is measured.
-    let compressed = bed.token(&format!("{name}-first"));
-    let first = build.clone().to(bed.gha(&compressed));
-    Builder::buildctl(&bed.gateway())
+    let compressed = fixture.token(&format!("{name}-first"));
+    let first = build.clone().to(fixture.gha(&compressed));
+    Builder::buildctl(&fixture.gateway())
         .build(&first)
         .ok()
         .no_warnings();
 
-    let gateway = bed.gateway();
+    let gateway = fixture.gateway();
     let watch = Watch::begin(&gateway.process);
-    let outcome = Builder::buildctl(&gateway).build(&build.clone().to(bed.gha(&token)));
+    let outcome = Builder::buildctl(&gateway).build(&build.clone().to(fixture.gha(&token)));
     let outcome = outcome.ok().no_warnings();
-    let export = Export::of(&outcome.output).expect("an export");
+    let export = Export::parse(&outcome.output).expect("an export");
     let exported = Row::new(
         format!("export of {count} layers"),
         count,
@@ -36,10 +36,10 @@ pub fn measure(bed: &Bed, count: usize) -> [Row; 2] {
         watch.end(),
     );
 
-    let fresh = Daemon::gateway(&bed.lab, &format!("{name}-fresh"));
+    let fresh = Daemon::gateway(&fixture.lab, &format!("{name}-fresh"));
     let watch = Watch::begin(&fresh.process);
-    let result = bed.lab.path(format!("{name}.tar"));
-    let import = build.from(bed.gha(&token)).tar(result);
+    let result = fixture.lab.path(format!("{name}.tar"));
+    let import = build.from(fixture.gha(&token)).tar(result);
     let begun = Instant::now();
     Builder::buildctl(&fresh)
         .build(&import)

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `bed` | the daemon, the gateway before it, and what is built |
+//! | `fixture` | the daemon, the gateway before it, and what is built |
 //! | `row` | what is measured, and what is asked of it |
 //! | `sink` | an Actions cache that takes all and keeps nothing |
 //! | `table` | the table |
@@ -17,22 +17,22 @@ mod vertex;
 #[path = "../link/vitals.rs"]
 mod vitals;
 
-mod bed;
+mod fixture;
 mod row;
 mod sink;
 mod table;
 
 use crate::{
-    bed::Bed,
+    fixture::Fixture,
     row::{Measured, Row},
 };
 
 fn main() {
-    let bed = Bed::new();
+    let fixture = Fixture::new();
     let measured: Vec<Measured> = Row::ALL
         .into_iter()
         .map(|row| {
-            let measured = row.measure(&bed);
+            let measured = row.measure(&fixture);
             eprintln!("{}", table::line(&measured));
             measured
         })

@@ -5,7 +5,7 @@ use std::{fs, time::Instant};
 use serde::Serialize;
 
 use crate::{
-    bed::Bed,
+    fixture::Fixture,
     harness::{Build, Builder},
     sink::REFUSING,
     vertex::Export,
@@ -94,16 +94,16 @@ impl Row {
         }
     }
 
-    pub fn measure(self, bed: &Bed) -> Measured {
-        let [direct, gateway] = &bed.builders();
+    pub fn measure(self, fixture: &Fixture) -> Measured {
+        let [direct, gateway] = &fixture.builders();
         // Once to make the daemon ready: layers are compressed only once.
-        self.once(bed, direct, "");
-        let watch = Watch::begin(&bed.gateway.process);
+        self.once(fixture, direct, "");
+        let watch = Watch::begin(&fixture.gateway.process);
         let mut times = [Vec::new(), Vec::new()];
         for round in 0..self.rounds() {
             let cache = format!("{}round{round}/", self.cache());
-            times[0].push(self.once(bed, direct, ""));
-            times[1].push(self.once(bed, gateway, &cache));
+            times[0].push(self.once(fixture, direct, ""));
+            times[1].push(self.once(fixture, gateway, &cache));
         }
         let [direct, gateway] = times;
         Measured {
@@ -115,20 +115,20 @@ impl Row {
     }
 
     /// The seconds of one build. Each `cache` is one of which the gateway knows nothing.
-    fn once(self, bed: &Bed, builder: &Builder, cache: &str) -> f64 {
+    fn once(self, fixture: &Fixture, builder: &Builder, cache: &str) -> f64 {
         let build = match self {
             Self::Upload => {
-                bed.touch_large();
-                Build::of(&bed.large)
+                fixture.touch_large();
+                Build::new(&fixture.large)
             }
-            Self::Tar => Build::of(&bed.large).tar(bed.lab.path("result.tar")),
+            Self::Tar => Build::new(&fixture.large).tar(fixture.lab.path("result.tar")),
             Self::Files => {
-                bed.touch_many();
-                Build::of(&bed.many)
+                fixture.touch_many();
+                Build::new(&fixture.many)
             }
             // Its one file is as the daemon has it.
-            Self::Nothing => Build::of(&bed.large),
-            Self::Hash | Self::Export => return export(bed, builder, cache),
+            Self::Nothing => Build::new(&fixture.large),
+            Self::Hash | Self::Export => return export(fixture, builder, cache),
         };
         let begun = Instant::now();
         builder.build(&build).ok();
@@ -137,15 +137,15 @@ impl Row {
 }
 
 /// The seconds from when all is compressed to the end of the export.
-fn export(bed: &Bed, builder: &Builder, cache: &str) -> f64 {
-    let folder = bed.lab.path("exported");
+fn export(fixture: &Fixture, builder: &Builder, cache: &str) -> f64 {
+    let folder = fixture.lab.path("exported");
     let to = if cache.is_empty() {
         format!("type=local,mode=max,dest={}", folder.display())
     } else {
-        let (url, token) = (bed.sink.url(), &bed.token);
+        let (url, token) = (fixture.sink.url(), &fixture.token);
         format!("type=gha,mode=max,version=2,url_v2={url}{cache},token={token}")
     };
-    let outcome = builder.build(&Build::of(&bed.large).to(to)).ok();
+    let outcome = builder.build(&Build::new(&fixture.large).to(to)).ok();
     let outcome = if cache.starts_with(REFUSING) {
         outcome
     } else {
@@ -154,6 +154,6 @@ fn export(bed: &Bed, builder: &Builder, cache: &str) -> f64 {
     if cache.is_empty() {
         fs::remove_dir_all(folder).expect("it was exported to");
     }
-    let export = Export::of(&outcome.output).expect("an export");
+    let export = Export::parse(&outcome.output).expect("an export");
     export.send
 }

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `options` | what the command line asks for |
 //! | `links`, `content`, `plan` | the links, what is built on them, and the rows of the table |
-//! | `bed`, `rig` | the service and its proxies; a daemon, with the gateway before it or without |
-//! | `work` | how each kind of row is made ready and measured |
+//! | `work`, `side` | the kinds of rows, and the two programs that are compared |
+//! | `fixture`, `daemons`, `setup` | the service and its proxies; a daemon, with the gateway before it or without |
+//! | `rounds` | how each kind of row is made ready and measured |
 //! | `measure`, `vitals`, `vertex` | one build: calls and bytes, memory and CPU, the export's parts |
 //! | `result`, `limit`, `target` | a row's medians, what the link allows, what is asked of it |
 //! | `table`, `page` | the table, and `docs/PERFORMANCE.md` around it |
@@ -19,8 +20,9 @@ mod harness;
 #[allow(dead_code, unused_imports, reason = "the tests use all of it")]
 mod proxy;
 
-mod bed;
 mod content;
+mod daemons;
+mod fixture;
 mod limit;
 mod links;
 mod measure;
@@ -28,7 +30,9 @@ mod options;
 mod page;
 mod plan;
 mod result;
-mod rig;
+mod rounds;
+mod setup;
+mod side;
 mod table;
 mod target;
 mod vertex;
@@ -37,7 +41,7 @@ mod work;
 
 use std::{fs, path::Path};
 
-use self::{bed::Bed, options::Options, plan::Plan, result::Row};
+use self::{fixture::Fixture, options::Options, plan::Plan, result::Row};
 
 /// Where the figures go.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
@@ -46,14 +50,14 @@ const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PERFORMANCE.md");
 
 fn main() {
-    let options = Options::of_command_line();
+    let options = Options::from_args();
     let mut rows: Vec<Row> = Vec::new();
     let plan = options.plan();
-    for group in plan.chunk_by(Plan::shares_bed) {
-        let mut bed = Bed::new(group[0].content);
+    for group in plan.chunk_by(Plan::shares_fixture) {
+        let mut fixture = Fixture::new(group[0].content);
         for row in group {
             eprintln!("{row} …");
-            for row in work::measure(&mut bed, row) {
+            for row in rounds::measure(&mut fixture, row) {
                 eprintln!("{}", table::line(&row, &rows));
                 rows.push(row);
             }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     harness::Build,
     proxy::Proxy,
-    rig::Rig,
+    setup::Setup,
     vertex::Export,
     vitals::{Cost, Watch},
 };
@@ -33,11 +33,11 @@ pub struct Measured {
 }
 
 /// Runs a build that must succeed, without a warning.
-pub fn build(rig: &Rig<'_>, proxy: &Proxy, build: &Build) -> Measured {
+pub fn build(setup: &Setup<'_>, proxy: &Proxy, build: &Build) -> Measured {
     proxy.restart_tally();
-    let gateway = rig.gateway().map(Watch::begin);
-    let buildkitd = Watch::begin(rig.buildkitd());
-    let builder = rig.builder();
+    let gateway = setup.gateway().map(Watch::begin);
+    let buildkitd = Watch::begin(setup.buildkitd());
+    let builder = setup.builder();
     let begun = Instant::now();
     let outcome = builder.build(build);
     let wall = begun.elapsed().as_secs_f64();
@@ -45,7 +45,7 @@ pub fn build(rig: &Rig<'_>, proxy: &Proxy, build: &Build) -> Measured {
     let tally = proxy.tally();
     Measured {
         wall,
-        export: Export::of(&outcome.output),
+        export: Export::parse(&outcome.output),
         api: tally.api,
         blob: tally.blob,
         reserved: tally.reserved,

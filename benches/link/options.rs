@@ -13,7 +13,7 @@ pub struct Options {
 
 impl Options {
     /// `--quick`, `--rounds N`, `--page`, and words that all must stand in the name of a row.
-    pub fn of_command_line() -> Self {
+    pub fn from_args() -> Self {
         let mut options = Self::default();
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {

@@ -61,8 +61,8 @@ fn row(wire: Wire, api: Api, content: Content, work: Work) -> Plan {
 }
 
 impl Plan {
-    /// True if both rows can stand on one bed.
-    pub fn shares_bed(&self, other: &Self) -> bool {
+    /// True if both rows can stand on one fixture.
+    pub fn shares_fixture(&self, other: &Self) -> bool {
         let key = |plan: &Self| (plan.wire, plan.api, plan.content);
         key(self) == key(other)
     }

@@ -8,7 +8,7 @@ use crate::{
     links::Wire,
     measure::Measured,
     plan::{Plan, api_name},
-    rig::Side,
+    side::Side,
     work::Work,
 };
 
@@ -46,11 +46,11 @@ impl Row {
             Some(export) if !self.work.counts_wall() => export.send,
             _ => measured.wall,
         };
-        self.of(side).iter().map(counts).collect()
+        self.rounds(side).iter().map(counts).collect()
     }
 
     /// The rounds of a side.
-    pub fn of(&self, side: Side) -> &[Measured] {
+    pub fn rounds(&self, side: Side) -> &[Measured] {
         match side {
             Side::Stock => &self.stock,
             Side::Ours => &self.ours,

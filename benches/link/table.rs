@@ -6,7 +6,7 @@ use crate::{
     links::Wire,
     measure::Measured,
     result::{Row, median, median_of},
-    rig::Side,
+    side::Side,
     target,
 };
 
@@ -32,7 +32,7 @@ pub fn tables(rows: &[Row]) -> String {
             let _ = write!(text, "\n## Link `{}`, {api}\n\n{HEAD}", wire.name());
             for row in ours {
                 for side in Side::BOTH {
-                    if !row.of(side).is_empty() {
+                    if !row.rounds(side).is_empty() {
                         let _ = writeln!(text, "{}", cells(row, side, rows));
                     }
                 }
@@ -43,7 +43,7 @@ pub fn tables(rows: &[Row]) -> String {
 }
 
 fn cells(row: &Row, side: Side, rows: &[Row]) -> String {
-    let rounds = row.of(side);
+    let rounds = row.rounds(side);
     let figure = |of: fn(&Measured) -> f64| median(rounds.iter().map(of));
     let count = |of: fn(&Measured) -> u64| median_of(rounds, of);
     let (name, limit, ratio, verdict) = match side {

@@ -6,7 +6,7 @@ use crate::{
     content::Content,
     links::Wire,
     result::{Row, median, median_of},
-    rig::Side,
+    side::Side,
     work::Work,
 };
 
@@ -29,7 +29,7 @@ struct Target {
 }
 
 impl Target {
-    fn of(row: &Row) -> Option<Self> {
+    fn for_row(row: &Row) -> Option<Self> {
         if row.wire != Wire::Gh {
             return None;
         }
@@ -69,7 +69,7 @@ impl Target {
 
 /// The target in words, and whether it is met; empty where there is none.
 pub fn verdict(row: &Row, rows: &[Row]) -> String {
-    let Some(target) = Target::of(row) else {
+    let Some(target) = Target::for_row(row) else {
         return String::new();
     };
     let mut seconds = median(row.seconds(Side::Ours));

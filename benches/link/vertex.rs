@@ -44,7 +44,7 @@ pub struct Export {
 
 impl Export {
     /// Of the one cache export of a build; `None` if it has none.
-    pub fn of(progress: &str) -> Option<Self> {
+    pub fn parse(progress: &str) -> Option<Self> {
         let mut export: Option<Vertex> = None;
         let mut prepared = Vec::new();
         for line in progress.lines().filter(|line| line.starts_with('{')) {

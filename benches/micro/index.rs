@@ -14,7 +14,7 @@ pub fn whole(criterion: &mut Criterion) {
     let config = config();
     let json = config.to_json();
     let failed = HashSet::from([config.layers[CHAIN / 2].blob]);
-    let mut group = criterion.benchmark_group("index of 10,000 layers and 50,000 records");
+    let mut group = criterion.benchmark_group("index of 10,000 layers and 10,000 records");
     group.sample_size(10);
     group.bench_function("read", |b| b.iter(|| parse(black_box(&json))));
     group.bench_function("its graph", |b| b.iter(|| Graph::from_index(black_box(&config))));

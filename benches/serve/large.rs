@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::{
     client::Client,
     harness::{Lab, command, run},
-    load::Bed,
+    load::Fixture,
     vitals::{Cost, Watch},
     work::{BLOCK, RANDOM, fresh},
 };
@@ -49,7 +49,7 @@ pub struct Large {
     pub cost: Cost,
 }
 
-pub fn measure(bed: &Bed, lab: &Arc<Lab>) -> Large {
+pub fn measure(fixture: &Fixture, lab: &Arc<Lab>) -> Large {
     let source = lab.path("source");
     let mut file = File::create(&source).expect("create a file");
     for _ in 0..BLOCKS {
@@ -58,19 +58,19 @@ pub fn measure(bed: &Bed, lab: &Arc<Lab>) -> Large {
     file.sync_all().expect("room for a file");
 
     let mut large = Large::default();
-    let watch = Watch::begin(&bed.service.process);
+    let watch = Watch::begin(&fixture.service.process);
     for round in 0..ROUNDS {
         large
             .dd
             .push(seconds(|| dd(lab, &source, &lab.path("copy"))));
         let key = fresh();
-        large
-            .up
-            .push(seconds(|| bed.runtime.block_on(upload(bed, &source, &key))));
+        large.up.push(seconds(|| {
+            fixture.runtime.block_on(upload(fixture, &source, &key));
+        }));
         let copy = lab.path("read");
-        large
-            .down
-            .push(seconds(|| bed.runtime.block_on(download(bed, &copy, &key))));
+        large.down.push(seconds(|| {
+            fixture.runtime.block_on(download(fixture, &copy, &key));
+        }));
         eprintln!(
             "1 GiB, round {round}: dd {:.2} s, up {:.2} s, down {:.2} s",
             large.dd[round], large.up[round], large.down[round]
@@ -96,21 +96,21 @@ fn dd(lab: &Arc<Lab>, from: &Path, to: &Path) {
     run(lab, "dd", dd, DD).ok("dd");
 }
 
-async fn upload(bed: &Bed<'_>, source: &Path, key: &str) {
+async fn upload(fixture: &Fixture<'_>, source: &Path, key: &str) {
     let source = Arc::new(File::open(source).expect("it was written"));
-    let mut first = bed.client().await;
+    let mut first = fixture.client().await;
     let url = first.reserve(key).await;
-    let mut lanes = JoinSet::new();
-    for lane in 0..AT_ONCE {
-        let blocks = (lane..BLOCKS).step_by(AT_ONCE);
-        lanes.spawn(send(
-            bed.client().await,
+    let mut senders = JoinSet::new();
+    for sender in 0..AT_ONCE {
+        let blocks = (sender..BLOCKS).step_by(AT_ONCE);
+        senders.spawn(send(
+            fixture.client().await,
             url.clone(),
             Arc::clone(&source),
             blocks,
         ));
     }
-    lanes.join_all().await;
+    senders.join_all().await;
     first.commit(&url, key, BLOCKS, SIZE).await;
 }
 
@@ -136,8 +136,8 @@ async fn read_block(source: Arc<File>, number: usize) -> Bytes {
     block.expect("a block of the file")
 }
 
-async fn download(bed: &Bed<'_>, copy: &Path, key: &str) {
-    let mut client = bed.client().await;
+async fn download(fixture: &Fixture<'_>, copy: &Path, key: &str) {
+    let mut client = fixture.client().await;
     let url = client.look_up(key).await.expect("it was stored");
     let mut file = File::create(copy).expect("create a file");
     let read = client.read(&url, |data| file.write_all(data).expect("room"));

@@ -19,7 +19,7 @@ use crate::{
 const LASTING: Duration = Duration::from_secs(5);
 
 /// The service and how to reach it.
-pub struct Bed<'a> {
+pub struct Fixture<'a> {
     pub runtime: &'a Runtime,
     pub service: &'a Service,
     token: String,
@@ -46,15 +46,15 @@ struct Share {
     slowest: Duration,
 }
 
-impl<'a> Bed<'a> {
+impl<'a> Fixture<'a> {
     pub fn new(runtime: &'a Runtime, service: &'a Service, token: String) -> Self {
-        let bed = Self {
+        let fixture = Self {
             runtime,
             service,
             token,
         };
-        runtime.block_on(async { work::prepare(&mut bed.client().await).await });
-        bed
+        runtime.block_on(async { work::prepare(&mut fixture.client().await).await });
+        fixture
     }
 
     pub fn address(&self) -> SocketAddr {

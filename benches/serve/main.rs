@@ -39,17 +39,17 @@ fn main() {
     let service = Service::start(&lab);
     let token = service.token(&["refs/heads/main=rw"]);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let bed = load::Bed::new(&runtime, &service, token);
+    let fixture = load::Fixture::new(&runtime, &service, token);
 
     let mut loads: Vec<Load> = Vec::new();
     for work in Work::ALL {
         for clients in CLIENTS {
-            let load = bed.run(work, clients);
+            let load = fixture.run(work, clients);
             eprintln!("{}", table::line(&load));
             loads.push(load);
         }
     }
-    let large = large::measure(&bed, &lab);
+    let large = large::measure(&fixture, &lab);
     println!("{}\n{}", table::loads(&loads), table::large(&large));
 
     let both = serde_json::json!({ "loads": loads, "large": large });

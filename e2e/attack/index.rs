@@ -1,4 +1,4 @@
-//! An index inside the bounds of its text that costs whoever reads it many times as much.
+//! An index within the bounds of its size that costs its reader many times as much memory.
 
 use std::{
     fmt::Write as _,
@@ -71,7 +71,7 @@ pub fn import(stock: bool, index: &str) -> Import {
     super::honest_build(&daemon, "before");
     let before = memory_of_buildkitd(&daemon, stock);
     let context = Context::with_shell(&site.lab, "imports", "RUN echo made > /made");
-    let build = Build::of(&context).from(site.gha(Api::V2, ",scope=buildkit"));
+    let build = Build::new(&context).from(site.gha(Api::V2, ",scope=buildkit"));
     let began = Instant::now();
     let outcome = Builder::buildctl(&daemon).build(&build).ok();
     Import {

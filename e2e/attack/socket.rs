@@ -7,11 +7,10 @@ use std::{
 use super::{BESIDE, Row, honest_build, seconds};
 use crate::harness::{BUILD, Daemon, Lab, PROGRAM, RapidReset, command};
 
-/// As many as one client opens that means no good.
+/// Connections of one attacker.
 const CONNECTIONS: usize = 4;
 
-/// More than the gateway takes without a pause, so the build comes when it has begun to hold the attack
-/// back.
+/// More than the gateway takes without a pause: the build begins when the attack is already slowed down.
 const CALLS: u64 = 10_000;
 
 /// More than a process of 1,024 files takes.
@@ -23,8 +22,8 @@ pub const SOFT: &str = "--nofile=1024:8192";
 /// The same without room above it.
 pub const HARD: &str = "--nofile=1024:1024";
 
-/// A greeting of HTTP/2 and settings that say nothing: a client that asks for nothing.
-const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The preface of HTTP/2 and empty settings: a client that makes no call.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// How long a build takes beside calls that are reset at once.
 pub fn build_beside_resets(daemon: &mut Daemon) -> Duration {
@@ -37,12 +36,12 @@ pub fn build_beside_resets(daemon: &mut Daemon) -> Duration {
     honest_build(daemon, &name)
 }
 
-/// Clients that ask for nothing and stay.
+/// Clients that make no call and stay connected.
 pub fn idle(socket: &Path) -> Vec<UnixStream> {
     let connect = |_| {
         let mut client = UnixStream::connect(socket).expect("it listens");
-        // One that it has no room for hears that.
-        let _ = client.write_all(GREETING);
+        // The daemon may have closed it already: it has a bound.
+        let _ = client.write_all(PREFACE);
         client
     };
     (0..IDLE).map(connect).collect()
@@ -78,7 +77,7 @@ pub fn rapid_reset() -> Row {
     }
 }
 
-/// Connections that say no more than hello.
+/// Connections without a call.
 pub fn idle_clients() -> Row {
     let lab = Lab::new();
     let seen = |name: &str, program: &[&str]| {

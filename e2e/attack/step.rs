@@ -1,5 +1,5 @@
-//! A build step that has the network of its daemon: it listens, tries what it heard, and holds
-//! connections of the import endpoint.
+//! A build step that has the network of its daemon: it listens, makes the requests again that it heard,
+//! and holds connections of the import endpoint.
 
 use std::{
     fs,
@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{BESIDE, Row, honest_build, seconds};
-use crate::harness::{Api, Build, Builder, Daemon, Eavesdropper, Loot, Process, Site};
+use crate::harness::{Api, Build, Builder, Captured, Daemon, Eavesdropper, Process, Site};
 
-/// The smallest layer that is looked for: smaller ones have too little content to be known by.
+/// The smallest layer that is looked for: smaller ones have too little content to be recognised.
 const KNOWABLE: u64 = 1 << 10;
 
 /// More than the import endpoint takes.
@@ -24,17 +24,17 @@ pub fn listening(site: &Site, address: Ipv4Addr, edit: impl FnOnce(&mut Command)
     })
 }
 
-/// What a step gets that listens while another build imports, and tries it when that has ended.
-pub fn steal_from_an_import(site: &Site, daemon: &Daemon, address: Ipv4Addr) -> Loot {
+/// What a step gets that listens while another build imports, and makes its requests again when that has ended.
+pub fn listen_to_an_import(site: &Site, daemon: &Daemon, address: Ipv4Addr) -> Captured {
     let builder = Builder::buildctl(daemon);
     let cache = site.gha(Api::V2, ",mode=max");
-    builder.build(&Build::of(&site.context).to(cache)).ok();
+    builder.build(&Build::new(&site.context).to(cache)).ok();
     builder.prune();
     let mut listening = Eavesdropper::listen(&builder, address);
-    let import = Build::of(&site.context).from(site.gha(Api::V2, ""));
+    let import = Build::new(&site.context).from(site.gha(Api::V2, ""));
     let import = import.tar(site.tar("imported"));
     builder.build(&import).ok().no_warnings().all_cached();
-    listening.steal();
+    listening.replay();
     listening.end()
 }
 
@@ -56,7 +56,7 @@ pub fn endpoint(gateway: &Process) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, listens_at(gateway)))
 }
 
-/// Connections to the import endpoint, as many as are opened by one who means no good.
+/// Connections of one attacker to the import endpoint.
 pub fn hold_the_endpoint(gateway: &Process) -> Vec<TcpStream> {
     let endpoint = endpoint(gateway);
     let connect = |_| TcpStream::connect(endpoint).expect("it takes connections");
@@ -65,9 +65,9 @@ pub fn hold_the_endpoint(gateway: &Process) -> Vec<TcpStream> {
 
 /// What it heard.
 pub fn listens() -> Row {
-    let (ours, stock) = loot(Ipv4Addr::new(127, 77, 2, 1));
-    let say = |(heard, worth): &(usize, Vec<String>)| {
-        format!("{} KiB heard, {} of use", heard >> 10, worth.len())
+    let (ours, stock) = captured(Ipv4Addr::new(127, 77, 2, 1));
+    let say = |(heard, secrets): &(usize, Vec<String>)| {
+        format!("{} KiB heard, {} of use", heard >> 10, secrets.len())
     };
     Row {
         attack: "a RUN step listens on `lo` to the import of another build: handles, tokens, URLs, layers",
@@ -77,14 +77,14 @@ pub fn listens() -> Row {
     }
 }
 
-/// What it got for it.
-pub fn steals() -> Row {
-    let (ours, stock) = loot(Ipv4Addr::new(127, 77, 2, 2));
-    let tried = |worth: &[String]| {
-        let tried = worth.iter().filter(|found| found.starts_with("tried"));
+/// What it got by asking again.
+pub fn replays() -> Row {
+    let (ours, stock) = captured(Ipv4Addr::new(127, 77, 2, 2));
+    let tried = |secrets: &[String]| {
+        let tried = secrets.iter().filter(|found| found.starts_with("tried"));
         tried.count()
     };
-    let say = |worth: &[String]| match tried(worth) {
+    let say = |secrets: &[String]| match tried(secrets) {
         0 => "heard nothing that can be repeated".to_owned(),
         requests => format!("repeated {requests} requests"),
     };
@@ -96,8 +96,8 @@ pub fn steals() -> Row {
     }
 }
 
-/// Bytes heard and what they are worth, with the gateway and with stock.
-fn loot(address: Ipv4Addr) -> ((usize, Vec<String>), (usize, Vec<String>)) {
+/// How many bytes it heard and the secrets in them, with the gateway and with stock.
+fn captured(address: Ipv4Addr) -> ((usize, Vec<String>), (usize, Vec<String>)) {
     let seen = |stock: bool| {
         let site = Site::new();
         let daemon = if stock {
@@ -105,22 +105,22 @@ fn loot(address: Ipv4Addr) -> ((usize, Vec<String>), (usize, Vec<String>)) {
         } else {
             listening(&site, address, |_| ())
         };
-        let loot = steal_from_an_import(&site, &daemon, address);
-        (loot.heard(), loot.worth(&layers(&site)))
+        let captured = listen_to_an_import(&site, &daemon, address);
+        (captured.heard(), captured.secrets(&layers(&site)))
     };
     (seen(false), seen(true))
 }
 
-/// Connections that say nothing.
+/// Connections without a request.
 pub fn holds_the_endpoint() -> Row {
     let site = Site::new();
     let gateway = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&gateway);
     let cache = site.gha(Api::V2, ",mode=max");
-    builder.build(&Build::of(&site.context).to(cache)).ok();
+    builder.build(&Build::new(&site.context).to(cache)).ok();
     let import = |name: &str| {
         builder.prune();
-        let import = Build::of(&site.context).from(site.gha(Api::V2, ""));
+        let import = Build::new(&site.context).from(site.gha(Api::V2, ""));
         let began = std::time::Instant::now();
         let outcome = builder.build(&import.tar(site.tar(name))).ok();
         outcome.no_warnings().all_cached();

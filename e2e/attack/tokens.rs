@@ -20,7 +20,7 @@ pub fn operators_token() -> Row {
         let elsewhere = Repeater::start();
         let url = elsewhere.url();
         let cache = format!("type=gha,url_v2={url},version=2,token={own},mode=max");
-        let build = Build::of(&site.context).from(cache.clone()).to(cache);
+        let build = Build::new(&site.context).from(cache.clone()).to(cache);
         // An export to such a service fails, which stock makes an error of the build.
         Builder::buildctl(daemon).build(&build);
         let heard = elsewhere.heard();

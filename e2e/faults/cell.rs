@@ -47,9 +47,9 @@ impl Shape {
     }
 }
 
-/// What is asked for, beside a cache.
+/// What a build asks for, beside a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Terms {
+pub enum Options {
     /// Nothing.
     Plain,
     /// Export: `ignore-error=false`.
@@ -57,27 +57,27 @@ pub enum Terms {
     /// Import: `import-verify=full`.
     Verified,
     /// Import: a gateway that has just been started, and another one for the next run, as in CI.
-    Cold,
+    Fresh,
     /// The same with `repository` and `ghtoken`, and all layers that are downloaded are damaged:
     /// it is the deletion of the damaged entries that the fault is about.
     Deleting,
 }
 
-impl Terms {
+impl Options {
     /// How they stand in the document.
     pub fn words(self) -> &'static str {
         match self {
             Self::Plain => "",
             Self::Strict => ", ignore-error=false",
             Self::Verified => ", import-verify=full",
-            Self::Cold => ", fresh gateway",
+            Self::Fresh => ", fresh gateway",
             Self::Deleting => ", layers damaged, ghtoken",
         }
     }
 
     /// Whether a gateway of its own runs the import, and another one the next run.
-    pub fn are_cold(self) -> bool {
-        matches!(self, Self::Cold | Self::Deleting)
+    pub fn are_fresh(self) -> bool {
+        matches!(self, Self::Fresh | Self::Deleting)
     }
 }
 
@@ -85,7 +85,7 @@ impl Terms {
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
     /// What is asked for.
-    pub terms: Terms,
+    pub options: Options,
     /// Which protocol is spoken.
     pub api: Api,
     /// Which way the cache goes.
@@ -105,7 +105,7 @@ impl Cell {
     pub fn rule(&self) -> Rule {
         let rule = Rule::new(self.fault, self.when);
         match self.on {
-            Some((operation, subject)) => rule.on(operation).of(subject),
+            Some((operation, subject)) => rule.on(operation).about(subject),
             None => rule,
         }
     }
@@ -113,8 +113,8 @@ impl Cell {
     /// What else goes wrong, so that the operation is needed at all.
     pub fn rule_beside(&self) -> Option<Rule> {
         let damage = Rule::new(Fault::Flip, When::Always);
-        let damage = damage.on(Operation::Read).of(Subject::Layer);
-        (self.terms == Terms::Deleting).then_some(damage)
+        let damage = damage.on(Operation::Read).about(Subject::Layer);
+        (self.options == Options::Deleting).then_some(damage)
     }
 
     /// What an undisturbed build must share with this one to be comparable.
@@ -128,7 +128,7 @@ impl Cell {
             Some((operation, subject)) => format!("{} {}", words(operation), of(subject)),
             None => "any operation".to_owned(),
         };
-        format!("{operation}{}{}", self.shape.words(), self.terms.words())
+        format!("{operation}{}{}", self.shape.words(), self.options.words())
     }
 }
 
@@ -139,7 +139,7 @@ impl Cell {
             Some((operation, subject)) => (step(operation), format!(" {}", of(subject))),
             None => ("any operation", String::new()),
         };
-        let about = format!("{subject}{}{}", self.shape.words(), self.terms.words());
+        let about = format!("{subject}{}{}", self.shape.words(), self.options.words());
         (step, about)
     }
 }

@@ -4,13 +4,14 @@ use std::{collections::HashMap, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{matrix::Result, seen::Seen};
+use super::{matrix::Result, observation::Observation, time::Time};
 
 /// What is written of a cell.
 #[derive(Serialize, Deserialize)]
 struct Record {
     cell: String,
-    seen: Seen,
+    seen: Observation,
+    time: Time,
     broken: Vec<String>,
 }
 
@@ -19,6 +20,7 @@ pub fn write(path: &Path, results: &[Result]) {
     let record = |result: &Result| Record {
         cell: result.cell.to_string(),
         seen: result.seen.clone(),
+        time: result.time,
         broken: result.broken.clone(),
     };
     let records: Vec<_> = results.iter().map(record).collect();
@@ -26,12 +28,13 @@ pub fn write(path: &Path, results: &[Result]) {
     fs::write(path, json).expect("write what was seen");
 }
 
-/// What an earlier run has seen of the cells that kept their promises, by their names.
-pub fn read(path: &Path) -> HashMap<String, Seen> {
+/// What an earlier run has seen of the cells that were as they should be, by their names.
+pub fn read(path: &Path) -> HashMap<String, (Observation, Time)> {
     let json = fs::read(path).expect("an earlier run has written it");
     let records: Vec<Record> = serde_json::from_slice(&json).expect("it is what a run writes");
-    let kept = records
+    let good = records
         .into_iter()
         .filter(|record| record.broken.is_empty());
-    kept.map(|record| (record.cell, record.seen)).collect()
+    good.map(|record| (record.cell, (record.seen, record.time)))
+        .collect()
 }

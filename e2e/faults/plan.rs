@@ -4,8 +4,9 @@
 //! said in [`LEFT_OUT`], which the document shows.
 
 use super::{
-    cell::{Cell, Shape, Side, Terms},
-    terms,
+    cell::{Cell, Options, Shape, Side},
+    operations::{ANY, faults_of, is_like_another, operations},
+    option_cells,
 };
 use crate::{
     harness::Api,
@@ -39,39 +40,6 @@ pub const LEFT_OUT: &[&str] = &[
     "the listing of the REST API as a proof: where it fails, layers are looked up (`tests/cache/calls.rs`)",
 ];
 
-/// What may go wrong with any request.
-const ANY: [Fault; 12] = [
-    Status(500),
-    Status(502),
-    Status(503),
-    Status(400),
-    Status(401),
-    Status(403),
-    ResetAtOnce,
-    Refuse,
-    Hang,
-    Throttled(Some(1)),
-    Throttled(None),
-    LostAnswer,
-];
-
-/// What may go wrong with a small text that is answered.
-const TEXT: [Fault; 3] = [Truncate, Short, StallAnswer];
-
-/// What may go wrong with bytes on their way up.
-const UP: [Fault; 2] = [ResetRequest, StallRequest];
-
-/// What may go wrong with bytes on their way down.
-const DOWN: [Fault; 7] = [
-    ResetAnswer,
-    Truncate,
-    Short,
-    StallAnswer,
-    WrongTotal,
-    Flip,
-    Expired,
-];
-
 /// The faults that depend on how many bytes there are.
 const BYTES: [Fault; 12] = [
     Status(503),
@@ -88,27 +56,6 @@ const BYTES: [Fault; 12] = [
     Throttled(Some(1)),
 ];
 
-/// What an index or a layer of 1 MiB needs, in the order of the calls.
-pub fn operations(api: Api, side: Side) -> Vec<(Operation, Subject)> {
-    let of_both = |operation| [(operation, Layer), (operation, Index)];
-    let find = match api {
-        Api::V1 => Lookup,
-        Api::V2 => DownloadUrl,
-    };
-    let mut operations = vec![(find, Index), (Read, Index)];
-    match side {
-        Side::Export => {
-            let steps = match api {
-                Api::V1 => [Reserve, Patch, Commit],
-                Api::V2 => [Create, PutBlob, Finalize],
-            };
-            operations.extend(steps.into_iter().flat_map(of_both));
-        }
-        Side::Import => operations.extend([(find, Layer), (Probe, Layer), (Read, Layer)]),
-    }
-    operations
-}
-
 /// What a layer of 70 MiB needs besides.
 fn large_operations(api: Api, side: Side) -> Vec<(Operation, Subject)> {
     match (api, side) {
@@ -116,28 +63,6 @@ fn large_operations(api: Api, side: Side) -> Vec<(Operation, Subject)> {
         (Api::V2, Side::Export) => vec![(PutBlock, Layer), (PutBlockList, Layer)],
         (_, Side::Import) => vec![(Read, Layer)],
     }
-}
-
-fn happens_to(fault: Fault, operation: Operation) -> bool {
-    let of = |faults: &[Fault]| faults.contains(&fault);
-    match operation {
-        // Their answers have no body.
-        Commit | PutBlockList | Finalize => of(&ANY),
-        Create if fault == WriteDenied => true,
-        Lookup | Reserve | Create | DownloadUrl | List => {
-            of(&TEXT) || of(&ANY) && reaches(fault, operation)
-        }
-        Patch => of(&ANY) || of(&UP),
-        PutBlob | PutBlock => of(&ANY) || of(&UP) || fault == Expired,
-        Probe => of(&ANY) && reaches(fault, operation) || of(&DOWN) && fault != StallAnswer,
-        Read => of(&ANY) && reaches(fault, operation) || of(&DOWN),
-        Other => false,
-    }
-}
-
-/// A lost answer differs from a reset only where the request has changed something.
-fn reaches(fault: Fault, operation: Operation) -> bool {
-    fault != LostAnswer || matches!(operation, Reserve | Create)
 }
 
 /// 5 %: a seed that hits early and not too often.
@@ -149,7 +74,7 @@ pub fn all() -> Vec<Cell> {
     for side in [Side::Export, Side::Import] {
         for api in [Api::V1, Api::V2] {
             let at = |on, shape, fault, when| Cell {
-                terms: Terms::Plain,
+                options: Options::Plain,
                 api,
                 side,
                 on,
@@ -174,28 +99,8 @@ pub fn all() -> Vec<Cell> {
             }
         }
     }
-    cells.extend(terms::cells());
+    cells.extend(option_cells::cells());
     cells
-}
-
-/// All faults of an operation.
-pub fn faults_of((operation, subject): (Operation, Subject)) -> impl Iterator<Item = Fault> {
-    let mut faults: Vec<Fault> = Vec::new();
-    let denied = [WriteDenied];
-    let all = ANY.into_iter().chain(TEXT).chain(UP).chain(DOWN);
-    for fault in all.chain(denied) {
-        // An index is fetched whole, without a total.
-        let whole = fault == WrongTotal && subject == Index;
-        if happens_to(fault, operation) && !whole && !faults.contains(&fault) {
-            faults.push(fault);
-        }
-    }
-    faults.into_iter()
-}
-
-/// What the client takes for the same as 503 or 403.
-pub fn is_like_another(fault: Fault) -> bool {
-    matches!(fault, Status(500 | 502 | 401 | 400))
 }
 
 /// What is made three times in a row: each way in which a call can fail and be made again.

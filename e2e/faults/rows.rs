@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::cell::{self, Cell};
+use super::{
+    cell::{self, Cell},
+    time::Time,
+};
 use crate::harness::Api;
 
 /// How often a fault is made, in the order of the columns.
@@ -11,8 +14,29 @@ pub const COLUMNS: [&str; 4] = ["once", "3 times", "5 %", "always"];
 /// What a cell came to: a word, and the line that the user read.
 pub type Label = (&'static str, Option<usize>);
 
+/// Cells that came to the same.
+#[derive(Clone, Copy)]
+pub struct Same {
+    /// What they came to.
+    pub label: Label,
+    /// How many they are.
+    pub count: usize,
+    /// The time that is nearest to its bound.
+    pub time: Time,
+}
+
+impl Same {
+    fn with(self, other: Self) -> Option<Self> {
+        (self.label == other.label).then(|| Self {
+            label: self.label,
+            count: self.count + other.count,
+            time: std::cmp::max_by(self.time, other.time, Time::compare),
+        })
+    }
+}
+
 /// What was run of one fault on one operation, by column.
-type Columns = [Option<(Label, usize)>; COLUMNS.len()];
+type Columns = [Option<Same>; COLUMNS.len()];
 
 /// An operation of one protocol with one fault.
 type Item = (Api, &'static str, String);
@@ -26,7 +50,7 @@ pub struct Row {
     pub about: String,
     /// The faults.
     pub faults: Vec<String>,
-    /// What they came to, and how many cells did.
+    /// What they came to.
     pub columns: Columns,
     items: HashSet<Item>,
 }
@@ -45,10 +69,7 @@ impl Row {
         let mut columns = self.columns;
         for (ours, theirs) in columns.iter_mut().zip(other.columns) {
             *ours = match (*ours, theirs) {
-                (Some((label, count)), Some((same, more))) if label == same => {
-                    Some((label, count + more))
-                }
-                (Some(_), Some(_)) => return None,
+                (Some(one), Some(another)) => Some(one.with(another)?),
                 (one, another) => one.or(another),
             };
         }
@@ -83,16 +104,21 @@ fn union<T: Clone + PartialEq>(one: &[T], other: &[T]) -> Vec<T> {
 }
 
 /// The rows for these cells, in their order.
-pub fn rows<'a>(cells: impl Iterator<Item = (&'a Cell, Label)>) -> Vec<Row> {
+pub fn rows<'a>(cells: impl Iterator<Item = (&'a Cell, Label, Time)>) -> Vec<Row> {
     let mut about: Vec<(String, Vec<Row>)> = Vec::new();
-    for (cell, label) in cells {
+    for (cell, label, time) in cells {
         let (step, what) = cell.step();
         let known = about.iter().position(|(known, _)| *known == what);
         let group = known.unwrap_or_else(|| {
             about.push((what.clone(), Vec::new()));
             about.len() - 1
         });
-        add(&mut about[group].1, cell, step, &what, label);
+        let same = Same {
+            label,
+            count: 1,
+            time,
+        };
+        add(&mut about[group].1, cell, step, &what, same);
     }
     about
         .into_iter()
@@ -100,7 +126,7 @@ pub fn rows<'a>(cells: impl Iterator<Item = (&'a Cell, Label)>) -> Vec<Row> {
         .collect()
 }
 
-fn add(rows: &mut Vec<Row>, cell: &Cell, step: &'static str, about: &str, label: Label) {
+fn add(rows: &mut Vec<Row>, cell: &Cell, step: &'static str, about: &str, same: Same) {
     let item = (cell.api, step, cell::fault(cell.fault));
     let column = COLUMNS
         .iter()
@@ -118,7 +144,7 @@ fn add(rows: &mut Vec<Row>, cell: &Cell, step: &'static str, about: &str, label:
         });
         rows.len() - 1
     });
-    rows[row].columns[column] = Some((label, 1));
+    rows[row].columns[column] = Some(same);
 }
 
 /// Faults of one operation first, then the protocols, then the operations.

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use super::{
     cell::Side,
+    guarantees,
     matrix::Result,
-    plan, proven,
-    rows::{self, COLUMNS, Row},
-    seen::Verdict,
-    told::Lines,
+    messages::Messages,
+    observation::Verdict,
+    plan,
+    rows::{self, COLUMNS, Row, Same},
 };
 use crate::proxy::Subject;
 
@@ -35,7 +36,9 @@ const TABLES: &str = "
 
 A row stands for all of its operations with all of its faults, as far as they can happen and were run;
 the number behind `·` says how many cells that is, the one in brackets which line their users read
-first, below. Where an operation has two names:
+first, below. The time is the one of these cells that came nearest to its bound, beside that bound: what the
+fault cost, measured against the same build without it, where the fault passes; else the whole build.
+Where an operation has two names:
 
 | here | v1 | v2 |
 |---|---|---|
@@ -63,9 +66,9 @@ pub fn document(results: &[Result]) -> String {
         words.collect::<Vec<_>>().join(", "),
         broken.count()
     );
-    document += &proven::table(results);
+    document += &guarantees::table(results);
     document += TABLES;
-    let mut lines = Lines::default();
+    let mut lines = Messages::default();
     for (side, title) in [(Side::Export, "Export"), (Side::Import, "Import")] {
         let _ = write!(document, "\n### {title}\n\n| operation | fault |");
         for column in COLUMNS {
@@ -75,7 +78,8 @@ pub fn document(results: &[Result]) -> String {
         let ours = results.iter().filter(|result| result.cell.side == side);
         let cells = ours.map(|result| {
             let word = word(result);
-            (&result.cell, (word, lines.number(word, &result.seen)))
+            let label = (word, lines.number(word, &result.seen));
+            (&result.cell, label, result.time)
         });
         for row in rows::rows(cells) {
             document += &line(&row);
@@ -111,8 +115,11 @@ fn word(result: &Result) -> &'static str {
 fn line(row: &Row) -> String {
     let api = row.api().map(|api| format!(" ({api:?})").to_lowercase());
     let columns = row.columns.map(|column| match column {
-        Some(((word, Some(line)), count)) => format!("{word} [{line}] · {count}"),
-        Some(((word, None), count)) => format!("{word} · {count}"),
+        Some(Same { label, count, time }) => {
+            let (word, line) = label;
+            let line = line.map_or(String::new(), |line| format!(" [{line}]"));
+            format!("{word}{line} · {count} · {time}")
+        }
         None => String::new(),
     });
     format!(

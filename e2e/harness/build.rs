@@ -83,7 +83,7 @@ impl Builder {
 
     /// Runs the build to its end.
     pub fn build(&self, build: &Build) -> Outcome {
-        Outcome::of(run(self.lab(), "build", self.command(build), BUILD))
+        Outcome::from_client(run(self.lab(), "build", self.command(build), BUILD))
     }
 
     /// Starts the build; the caller decides how it ends.
@@ -158,7 +158,7 @@ pub struct Build {
 
 impl Build {
     /// A build of this context, without caches and without a result.
-    pub fn of(context: &Context) -> Self {
+    pub fn new(context: &Context) -> Self {
         Self {
             context: context.dir().to_owned(),
             ..Self::default()

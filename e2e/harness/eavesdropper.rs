@@ -1,4 +1,5 @@
-//! A build step that listens on the network that it shares with its daemon, and tries what it heard.
+//! A build step that listens on the network that it shares with its daemon, and makes the requests
+//! again that it heard.
 
 use std::{
     fs,
@@ -39,8 +40,8 @@ pub struct Eavesdropper {
     address: Ipv4Addr,
 }
 
-/// What such a step went away with.
-pub struct Loot {
+/// What such a step has at its end.
+pub struct Captured {
     /// All that was sent by TCP, in a tar file.
     capture: Vec<u8>,
     /// What the step wrote.
@@ -67,7 +68,7 @@ impl Eavesdropper {
         let lab = builder.lab();
         let context = context(lab, &format!("eavesdropper-{address}"), order);
         let result = lab.path(format!("{}.tar", context.name()));
-        let build = Build::of(&context).tar(result.clone());
+        let build = Build::new(&context).tar(result.clone());
         let mut build = builder.start(&build);
         build.until("the step listens", BUILD, |log| {
             printed(log).contains(READY).then_some(())
@@ -85,18 +86,18 @@ impl Eavesdropper {
             .until(what, SOON, |log| printed(log).contains(what).then_some(()));
     }
 
-    /// Has the step try all that it heard, and waits until it has.
-    pub fn steal(&mut self) {
+    /// Has the step make all requests again that it heard, and waits until it has.
+    pub fn replay(&mut self) {
         let address = self.address;
         self.build.until("all is tried", SOON, |log| {
             // A datagram may be lost.
-            order(address, "eavesdropper: steal");
+            order(address, "eavesdropper: replay");
             printed(log).contains("tried all").then_some(())
         });
     }
 
     /// Ends the build.
-    pub fn end(mut self) -> Loot {
+    pub fn end(mut self) -> Captured {
         let deadline = Instant::now() + BUILD;
         let status = loop {
             Self::end_step(self.address);
@@ -106,7 +107,7 @@ impl Eavesdropper {
             assert!(Instant::now() < deadline, "the step does not end");
         };
         assert!(status.success(), "the build of the eavesdropper failed");
-        Loot {
+        Captured {
             capture: fs::read(&self.result).expect("the result of the build"),
             said: printed(&self.build.log()),
         }
@@ -127,11 +128,11 @@ impl Eavesdropper {
     }
 }
 
-impl Loot {
+impl Captured {
     /// Fails if the step heard nothing at all, or anything that can be used or read.
-    pub fn is_worth_nothing(&self, layers: &[Vec<u8>]) {
+    pub fn assert_no_secrets(&self, layers: &[Vec<u8>]) {
         assert!(self.capture.len() > HEARD, "the step heard nothing");
-        assert_eq!(self.worth(layers), Vec::<String>::new());
+        assert_eq!(self.secrets(layers), Vec::<String>::new());
     }
 
     /// True if this was sent to the step or passed before it.
@@ -140,7 +141,7 @@ impl Loot {
     }
 
     /// Fails if anything passed at all.
-    pub fn is_nothing(&self) {
+    pub fn assert_empty(&self) {
         assert!(self.capture.len() <= HEARD, "{} bytes", self.capture.len());
     }
 
@@ -150,10 +151,10 @@ impl Loot {
     }
 
     /// Handles, tokens, pieces of `layers`, and what the step asked for again.
-    pub fn worth(&self, layers: &[Vec<u8>]) -> Vec<String> {
+    pub fn secrets(&self, layers: &[Vec<u8>]) -> Vec<String> {
         let secret = Regex::new(SECRET).expect("a pattern");
         let found = secret.find_iter(&self.capture);
-        let mut worth: Vec<_> = found
+        let mut secrets: Vec<_> = found
             .map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned())
             .collect();
         for layer in layers {
@@ -161,17 +162,17 @@ impl Loot {
             let sign = layer.get(middle..middle + SIGN_OF_A_LAYER);
             let sign = sign.expect("a layer that is large enough to be known again");
             if memchr::memmem::find(&self.capture, sign).is_some() {
-                worth.push(format!("a layer of {} bytes", layer.len()));
+                secrets.push(format!("a layer of {} bytes", layer.len()));
             }
         }
         let tried = self
             .said
             .lines()
             .filter(|line| line.starts_with("tried http"));
-        worth.extend(tried.map(ToOwned::to_owned));
-        worth.sort();
-        worth.dedup();
-        worth
+        secrets.extend(tried.map(ToOwned::to_owned));
+        secrets.sort();
+        secrets.dedup();
+        secrets
     }
 }
 

@@ -1,4 +1,4 @@
-//! One test's own corner of the machine: a directory, the logs in it, and the way to clean up.
+//! A directory for one test, the logs in it, and the clean-up.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ pub struct Lab {
 impl Lab {
     /// Makes the directory; fails when the machine cannot run the suite.
     pub fn new() -> Arc<Self> {
-        Self::furnish(Self::directory())
+        Self::set_up(Self::directory())
     }
 
     fn directory() -> tempfile::TempDir {
@@ -40,10 +40,10 @@ impl Lab {
     pub fn in_memory(size: &str) -> Arc<Self> {
         let dir = Self::directory();
         mount_tmpfs(dir.path(), size);
-        Self::furnish(dir)
+        Self::set_up(dir)
     }
 
-    fn furnish(dir: tempfile::TempDir) -> Arc<Self> {
+    fn set_up(dir: tempfile::TempDir) -> Arc<Self> {
         let lab = Self { dir };
         fs::create_dir(lab.path("logs")).expect("create the log directory");
         Arc::new(lab)

@@ -27,7 +27,7 @@ pub use build::{Build, Builder};
 pub use context::Context;
 pub use daemon::Daemon;
 pub use docker::{Container, Engine};
-pub use eavesdropper::{Eavesdropper, Loot, READY, printed};
+pub use eavesdropper::{Captured, Eavesdropper, READY, printed};
 pub use gate::Gate;
 pub use http::{Answer, Http};
 pub use lab::{Lab, mount_tmpfs};

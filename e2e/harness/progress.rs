@@ -81,7 +81,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Reads the raw progress of a client that has ended.
-    pub fn of(client: Finished) -> Self {
+    pub fn from_client(client: Finished) -> Self {
         let output = client.stderr;
         let mut steps: BTreeMap<String, Step> = BTreeMap::new();
         let mut warnings = Vec::new();

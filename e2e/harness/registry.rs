@@ -22,7 +22,7 @@ pub struct Registry {
 
 impl Registry {
     /// Serves the layout in this directory, as a `local` cache export leaves it.
-    pub fn of(layout: &Path) -> Self {
+    pub fn from_layout(layout: &Path) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let sent = Arc::<AtomicU64>::default();

@@ -33,7 +33,7 @@ impl Site {
     }
 
     /// As [`Site::new`], with an Actions cache that has this much room.
-    pub fn on_a_disk_of(size: &str) -> Self {
+    pub fn with_disk(size: &str) -> Self {
         let lab = Lab::new();
         let dir = service::data_dir(&lab);
         fs::create_dir(&dir).expect("create a directory");

@@ -41,7 +41,7 @@ pub struct Certificate {
 
 impl Certificate {
     /// For the address of the gateway's endpoint unless another one is asked for.
-    pub fn of_the_endpoint(lab: &Arc<Lab>) -> Self {
+    pub fn for_endpoint(lab: &Arc<Lab>) -> Self {
         Self::new(lab, "IP:127.0.0.1")
     }
 

@@ -43,7 +43,7 @@ pub struct Vitals {
 
 impl Vitals {
     /// Asks a gateway.
-    pub fn of(gateway: &mut Process) -> Self {
+    pub fn ask(gateway: &mut Process) -> Self {
         let said = |log: &str| log.matches(STATE).count();
         let before = said(&gateway.log());
         gateway.signal(Signal::USR1);
@@ -81,7 +81,7 @@ impl Vitals {
     pub fn come_back(&self, gateway: &mut Process) -> Self {
         let deadline = std::time::Instant::now() + LEAVING;
         loop {
-            let now = Self::of(gateway);
+            let now = Self::ask(gateway);
             let left = self.exceeded_by(&now);
             if left.is_empty() {
                 return now;

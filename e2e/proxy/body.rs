@@ -13,21 +13,21 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{
     InFlight,
-    line::{Fate, Line},
+    connection::{ConnectionEnd, ConnectionHandle},
 };
 
 /// What goes through the proxy.
-pub(super) type Passing = UnsyncBoxBody<Bytes, hyper::Error>;
+pub(super) type ProxyBody = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// A body in memory.
-pub(super) fn full(bytes: Bytes) -> Passing {
+pub(super) fn full(bytes: Bytes) -> ProxyBody {
     Full::new(bytes)
         .map_err(|never: Infallible| match never {})
         .boxed_unsync()
 }
 
 /// Reads and forgets a body, up to `limit` bytes of it.
-pub(super) async fn swallow(body: &mut Passing, limit: u64) {
+pub(super) async fn drain(body: &mut ProxyBody, limit: u64) {
     let mut read = 0;
     while read < limit
         && let Some(Ok(frame)) = body.frame().await
@@ -38,7 +38,7 @@ pub(super) async fn swallow(body: &mut Passing, limit: u64) {
 
 /// What happens in the middle of an answer's body.
 #[derive(Clone, Copy)]
-pub(super) enum Turn {
+pub(super) enum BodyFault {
     /// The connection is reset.
     Reset,
     /// The connection is closed.
@@ -51,32 +51,37 @@ pub(super) enum Turn {
     Flip,
 }
 
-/// A body that takes a turn after `at` bytes.
-pub(super) fn turning(body: Incoming, at: u64, turn: Turn, line: Line) -> Passing {
-    let state = (body, at, false, line);
+/// A body with a fault after `at` bytes.
+pub(super) fn with_fault(
+    body: Incoming,
+    at: u64,
+    fault: BodyFault,
+    connection: ConnectionHandle,
+) -> ProxyBody {
+    let state = (body, at, false, connection);
     let frames = stream::unfold(
         state,
-        move |(mut body, mut left, mut over, line)| async move {
-            if !over && left == 0 && !matches!(turn, Turn::Flip) {
-                match turn {
-                    Turn::Reset => line.cut(Fate::Reset).await,
-                    Turn::Close => line.cut(Fate::Close).await,
-                    Turn::Stall => std::future::pending().await,
-                    Turn::End | Turn::Flip => return None,
+        move |(mut body, mut left, mut over, connection)| async move {
+            if !over && left == 0 && !matches!(fault, BodyFault::Flip) {
+                match fault {
+                    BodyFault::Reset => connection.cut(ConnectionEnd::Reset).await,
+                    BodyFault::Close => connection.cut(ConnectionEnd::Close).await,
+                    BodyFault::Stall => std::future::pending().await,
+                    BodyFault::End | BodyFault::Flip => return None,
                 }
             }
             let mut data = match body.frame().await? {
                 Ok(frame) => frame.into_data().unwrap_or_default(),
-                Err(error) => return Some((Err(error), (body, left, over, line))),
+                Err(error) => return Some((Err(error), (body, left, over, connection))),
             };
-            if !over && matches!(turn, Turn::Flip) && data.len() as u64 > left {
+            if !over && matches!(fault, BodyFault::Flip) && data.len() as u64 > left {
                 data = flipped(&data, usize::try_from(left).expect("within the frame"));
                 over = true;
-            } else if !over && !matches!(turn, Turn::Flip) {
+            } else if !over && !matches!(fault, BodyFault::Flip) {
                 data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             }
             left = left.saturating_sub(data.len() as u64);
-            Some((Ok(Frame::data(data)), (body, left, over, line)))
+            Some((Ok(Frame::data(data)), (body, left, over, connection)))
         },
     );
     StreamBody::new(frames).boxed_unsync()
@@ -86,7 +91,7 @@ pub(super) fn turning(body: Incoming, at: u64, turn: Turn, line: Line) -> Passin
 pub(super) const MORE: &[u8] = b"more than there should be";
 
 /// A body with [`MORE`] at its end.
-pub(super) fn longer(body: Incoming) -> Passing {
+pub(super) fn longer(body: Incoming) -> ProxyBody {
     let more = stream::iter([Ok(Frame::data(Bytes::from_static(MORE)))]);
     StreamBody::new(body.into_data_stream().map_ok(Frame::data).chain(more)).boxed_unsync()
 }
@@ -99,7 +104,7 @@ fn flipped(data: &Bytes, at: usize) -> Bytes {
 
 /// A body that keeps its request counted until it has gone.
 struct Counted {
-    body: Passing,
+    body: ProxyBody,
     _in_flight: InFlight,
 }
 
@@ -124,7 +129,7 @@ impl Body for Counted {
 }
 
 /// Keeps the request of this answer counted until its body has gone.
-pub(super) fn counted(body: Passing, in_flight: InFlight) -> Passing {
+pub(super) fn counted(body: ProxyBody, in_flight: InFlight) -> ProxyBody {
     let counted = Counted {
         body,
         _in_flight: in_flight,

@@ -1,101 +1,36 @@
 //! One request: passed on to the service and its answer back, or what a fault makes of it.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Collected};
 use hyper::{
     Request, Response, StatusCode,
     body::{Body as _, Incoming},
-    client::conn::http1::{self, SendRequest},
     header,
     http::request::Parts,
 };
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::Mutex, task::AbortHandle};
 
 use super::{
     InFlight, Operation, Shared, Subject, When,
-    body::{self, Passing, Turn},
-    door::Closing,
+    body::{self, BodyFault, ProxyBody},
+    connection::{ConnectionEnd, ConnectionHandle},
     fault::{self, Fault, Stage},
-    line::{Fate, Line},
-    link::{self, Lane},
+    listener::Closing,
     rule::Injected,
+    shaping,
+    upstream::Upstream,
 };
 
-/// The connection to the service that belongs to one connection of a client.
-pub(super) struct Upstream {
-    address: SocketAddr,
-    idle: Mutex<Option<Connection>>,
-    /// The client's connection as a part of the link.
-    up: Arc<Lane>,
-    down: Arc<Lane>,
-}
-
-/// A connection and the task that drives it, which ends with it.
-struct Connection {
-    sender: SendRequest<Passing>,
-    task: AbortHandle,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Upstream {
-    pub fn new(shared: &Shared) -> Self {
-        let lane = || Arc::new(Lane::new(shared.link.per_connection));
-        Self {
-            address: shared.upstream,
-            idle: Mutex::default(),
-            up: lane(),
-            down: lane(),
-        }
-    }
-
-    async fn send(&self, request: Request<Passing>) -> Result<Response<Incoming>, String> {
-        let mut idle = self.idle.lock().await;
-        if let Some(connection) = &mut *idle
-            && connection.sender.ready().await.is_err()
-        {
-            *idle = None;
-        }
-        if idle.is_none() {
-            *idle = Some(self.connect().await.map_err(|error| error.to_string())?);
-        }
-        let connection = idle.as_mut().expect("one was just made");
-        let answer = connection.sender.send_request(request).await;
-        answer.map_err(|error| error.to_string())
-    }
-
-    async fn connect(&self) -> std::io::Result<Connection> {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(std::io::Error::other)?;
-        let task = tokio::runtime::Handle::current().spawn(async move {
-            // Its end shows at the sender.
-            let _ = connection.await;
-        });
-        Ok(Connection {
-            sender,
-            task: task.abort_handle(),
-        })
-    }
-}
-
-/// One request that came on `line`.
+/// One request that came on `connection`.
 pub(super) async fn forward(
     request: Request<Incoming>,
     shared: Arc<Shared>,
     upstream: Arc<Upstream>,
-    line: Line,
-) -> Result<Response<Passing>, Infallible> {
+    connection: ConnectionHandle,
+) -> Result<Response<ProxyBody>, Infallible> {
     let (head, body) = request.into_parts();
-    let operation = Operation::of(&head);
+    let operation = Operation::from_request(&head);
     let (body, subject) = if operation.names_key() {
         let bytes = body.collect().await;
         let bytes = bytes.map(Collected::to_bytes);
@@ -106,10 +41,10 @@ pub(super) async fn forward(
         (body.boxed_unsync(), shared.entries.subject(&head, None))
     };
     let in_flight = InFlight::enter(&shared, operation, subject);
-    let body = link::paced(body, &upstream.up, &shared.up);
+    let body = shaping::shaped(body, &upstream.up, &shared.up);
     let exchange = Exchange {
         shared,
-        line,
+        connection,
         operation,
         subject,
     };
@@ -117,18 +52,18 @@ pub(super) async fn forward(
     let answer = exchange.run(head, body, &upstream).await;
     exchange.shared.link.half_way(operation).await;
     let down = &exchange.shared.down;
-    Ok(answer.map(|body| body::counted(link::paced(body, &upstream.down, down), in_flight)))
+    Ok(answer.map(|body| body::counted(shaping::shaped(body, &upstream.down, down), in_flight)))
 }
 
 struct Exchange {
     shared: Arc<Shared>,
-    line: Line,
+    connection: ConnectionHandle,
     operation: Operation,
     subject: Subject,
 }
 
 impl Exchange {
-    async fn run(&self, head: Parts, body: Passing, upstream: &Upstream) -> Response<Passing> {
+    async fn run(&self, head: Parts, body: ProxyBody, upstream: &Upstream) -> Response<ProxyBody> {
         let body = match self.claim(Stage::Request, true) {
             None => body,
             Some(injected) => return self.instead(injected, body).await,
@@ -145,7 +80,7 @@ impl Exchange {
         let has_body = answer.size_hint().lower() > 0;
         match self.claim(Stage::Answer, has_body) {
             Some(injected) => self.spoil(injected.fault, answer).await,
-            None if self.operation.tells_place() => self.learn(answer).await,
+            None if self.operation.names_location() => self.register(answer).await,
             None => answer.map(BodyExt::boxed_unsync),
         }
     }
@@ -156,32 +91,32 @@ impl Exchange {
     }
 
     /// A request that does not reach the service.
-    async fn instead(&self, injected: Injected, mut body: Passing) -> Response<Passing> {
+    async fn instead(&self, injected: Injected, mut body: ProxyBody) -> Response<ProxyBody> {
         let half = body.size_hint().lower() / 2;
         match injected.fault {
-            Fault::ResetAtOnce => self.line.cut(Fate::Reset).await,
+            Fault::ResetAtOnce => self.connection.cut(ConnectionEnd::Reset).await,
             Fault::ResetRequest => {
-                body::swallow(&mut body, half).await;
-                self.line.cut(Fate::Reset).await
+                body::drain(&mut body, half).await;
+                self.connection.cut(ConnectionEnd::Reset).await
             }
             Fault::StallRequest => {
-                body::swallow(&mut body, half).await;
+                body::drain(&mut body, half).await;
                 std::future::pending().await
             }
             Fault::Hang => {
-                body::swallow(&mut body, u64::MAX).await;
+                body::drain(&mut body, u64::MAX).await;
                 std::future::pending().await
             }
             Fault::Refuse => {
-                self.shared.door.close(match injected.when {
+                self.shared.port.close(match injected.when {
                     When::Always => Closing::ForGood,
                     When::First(_) => Closing::ForNow,
-                    When::Percent(..) => Closing::ToNewcomers,
+                    When::Percent(..) => Closing::NewConnections,
                 });
-                self.line.cut(Fate::Reset).await
+                self.connection.cut(ConnectionEnd::Reset).await
             }
             fault => {
-                body::swallow(&mut body, u64::MAX).await;
+                body::drain(&mut body, u64::MAX).await;
                 let answer = fault.answer(self.operation);
                 answer
                     .expect("a fault before the service that is an answer")
@@ -191,68 +126,70 @@ impl Exchange {
     }
 
     /// An answer that does not arrive as it is.
-    async fn spoil(&self, fault: Fault, answer: Response<Incoming>) -> Response<Passing> {
+    async fn spoil(&self, fault: Fault, answer: Response<Incoming>) -> Response<ProxyBody> {
         let half = answer.size_hint().lower() / 2;
-        let turn = match fault {
+        let fault = match fault {
             Fault::LostAnswer => {
                 let mut body = answer.into_body().boxed_unsync();
-                body::swallow(&mut body, u64::MAX).await;
-                return self.line.cut(Fate::Reset).await;
+                body::drain(&mut body, u64::MAX).await;
+                return self.connection.cut(ConnectionEnd::Reset).await;
             }
             Fault::WrongTotal => {
                 let mut answer = answer.map(BodyExt::boxed_unsync);
                 fault::tell_wrong_total(answer.headers_mut());
                 return answer;
             }
-            Fault::Empty => return with_length(answer, 0, Turn::End, self.line.clone()),
+            Fault::Empty => return with_length(answer, 0, BodyFault::End, self.connection.clone()),
             Fault::Long => return longer(answer),
             Fault::Another => {
                 let (mut head, body) = answer.into_parts();
                 fault::tell_another(&mut head, half);
-                let body = body::turning(body, half, Turn::End, self.line.clone());
+                let body = body::with_fault(body, half, BodyFault::End, self.connection.clone());
                 return Response::from_parts(head, body);
             }
-            Fault::Short => return with_length(answer, half, Turn::End, self.line.clone()),
-            Fault::Truncate => Turn::Close,
-            Fault::StallAnswer => Turn::Stall,
-            Fault::Flip => Turn::Flip,
-            _ => Turn::Reset,
+            Fault::Short => {
+                return with_length(answer, half, BodyFault::End, self.connection.clone());
+            }
+            Fault::Truncate => BodyFault::Close,
+            Fault::StallAnswer => BodyFault::Stall,
+            Fault::Flip => BodyFault::Flip,
+            _ => BodyFault::Reset,
         };
-        answer.map(|body| body::turning(body, half, turn, self.line.clone()))
+        answer.map(|body| body::with_fault(body, half, fault, self.connection.clone()))
     }
 
     /// Reads in the answer where the bytes of the entry are.
-    async fn learn(&self, answer: Response<Incoming>) -> Response<Passing> {
+    async fn register(&self, answer: Response<Incoming>) -> Response<ProxyBody> {
         let (head, body) = answer.into_parts();
         let bytes = body.collect().await;
         let bytes = bytes.map(Collected::to_bytes);
         let bytes = bytes.unwrap_or_default();
-        self.shared.entries.learn(self.subject, &bytes);
+        self.shared.entries.register(self.subject, &bytes);
         Response::from_parts(head, body::full(bytes))
     }
 }
 
-/// An answer whose body takes a turn after so many bytes, which are all that it announces.
+/// An answer whose body has a fault after so many bytes, which are all that it announces.
 fn with_length(
     answer: Response<Incoming>,
     length: u64,
-    turn: Turn,
-    line: Line,
-) -> Response<Passing> {
-    let mut answer = answer.map(|body| body::turning(body, length, turn, line));
+    fault: BodyFault,
+    connection: ConnectionHandle,
+) -> Response<ProxyBody> {
+    let mut answer = answer.map(|body| body::with_fault(body, length, fault, connection));
     announce(&mut answer, length);
     answer
 }
 
 /// An answer with more bytes than it has.
-fn longer(answer: Response<Incoming>) -> Response<Passing> {
+fn longer(answer: Response<Incoming>) -> Response<ProxyBody> {
     let length = answer.size_hint().lower();
     let mut answer = answer.map(body::longer);
     announce(&mut answer, length + body::MORE.len() as u64);
     answer
 }
 
-fn announce(answer: &mut Response<Passing>, length: u64) {
+fn announce(answer: &mut Response<ProxyBody>, length: u64) {
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
 }

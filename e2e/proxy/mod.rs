@@ -9,27 +9,31 @@
 //! |---|---|
 //! | `operation` | which remote operation a request is, and for which kind of entry |
 //! | `fault`, `rule` | what goes wrong, and when |
-//! | `door` | the listener, which can be closed for a while |
-//! | `line` | one connection and the ways in which it can end |
+//! | `listener` | the port, which can be closed for a while |
+//! | `serve` | accepts connections, and serves each to its end |
+//! | `connection` | how a request ends the connection that it came on |
+//! | `upstream` | the connection to the service behind each of them |
 //! | `forward` | one request: passed on, or what happens to it instead |
 //! | `body` | bodies that stall, end or change on their way |
-//! | `link` | latency and bytes per second |
-//! | `tally` | what has gone through |
+//! | `shaping` | the link: latency and bytes per second |
+//! | `tally` | calls and bytes that have gone through |
 
 mod body;
-mod door;
+mod connection;
 mod fault;
 mod forward;
-mod line;
-mod link;
+mod listener;
 mod operation;
 mod rule;
+mod serve;
+mod shaping;
 mod tally;
+mod upstream;
 
 pub use fault::Fault;
-pub use link::Link;
 pub use operation::{Operation, Subject};
 pub use rule::{Rule, RuleHandle, When};
+pub use shaping::Link;
 pub use tally::Tally;
 
 use std::{
@@ -40,7 +44,9 @@ use std::{
 
 use tokio::{runtime::Runtime, task::AbortHandle};
 
-use self::{door::Door, link::Direction, operation::Entries, rule::Rules, tally::InFlight};
+use self::{
+    listener::ProxyPort, operation::Entries, rule::Rules, shaping::Direction, tally::InFlight,
+};
 use crate::harness::Service;
 
 /// One runtime for all proxies of the test process: tests themselves are blocking code.
@@ -60,7 +66,7 @@ pub struct Proxy {
 /// What all connections of one proxy share.
 struct Shared {
     upstream: SocketAddr,
-    door: Door,
+    port: ProxyPort,
     rules: Rules,
     entries: Entries,
     link: Link,
@@ -74,16 +80,16 @@ struct Shared {
 impl Proxy {
     /// Starts a proxy on a free port of loopback, as fast as it can be.
     pub fn start(service: &Service) -> Self {
-        Self::on(service, Link::NONE)
+        Self::with_link(service, Link::NONE)
     }
 
     /// As [`Proxy::start`], at the end of a link.
-    pub fn on(service: &Service, link: Link) -> Self {
+    pub fn with_link(service: &Service, link: Link) -> Self {
         let _runtime = RUNTIME.enter();
-        let (door, listener) = Door::open().expect("a free port on loopback");
+        let (port, listener) = ProxyPort::open().expect("a free port on loopback");
         let shared = Arc::new(Shared {
             upstream: service.address(),
-            door,
+            port,
             rules: Rules::default(),
             entries: Entries::default(),
             link,
@@ -93,9 +99,9 @@ impl Proxy {
             in_flight: AtomicUsize::new(0),
             max_in_flight: AtomicUsize::new(0),
         });
-        let serving = door::accept(listener, Arc::clone(&shared));
+        let serving = serve::accept(listener, Arc::clone(&shared));
         Self {
-            address: shared.door.address(),
+            address: shared.port.address(),
             acceptor: RUNTIME.spawn(serving).abort_handle(),
             shared,
         }
@@ -114,7 +120,7 @@ impl Proxy {
     /// Forgets all rules and takes connections again. What hangs or stalls already stays so.
     pub fn clear(&self) {
         self.shared.rules.clear();
-        self.shared.door.reopen();
+        self.shared.port.reopen();
     }
 }
 

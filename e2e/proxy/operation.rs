@@ -53,7 +53,7 @@ pub enum Subject {
 
 impl Subject {
     /// By the key of the entry.
-    fn of(key: &str) -> Self {
+    fn from_key(key: &str) -> Self {
         match key {
             key if key.starts_with("index-") => Self::Index,
             key if key.starts_with("buildkit-blob-") => Self::Layer,
@@ -73,7 +73,7 @@ const BLOBS: &str = "/blobs/actions-cache/";
 
 impl Operation {
     /// What a request is.
-    pub(super) fn of(request: &Parts) -> Self {
+    pub(super) fn from_request(request: &Parts) -> Self {
         let path = request.uri.path();
         let method = &request.method;
         if let Some(rest) = path.strip_prefix(V1) {
@@ -98,7 +98,7 @@ impl Operation {
     }
 
     /// Whether the answer is a small JSON text that says where the entry's bytes are.
-    pub(super) fn tells_place(self) -> bool {
+    pub(super) fn names_location(self) -> bool {
         use Operation::{Create, DownloadUrl, Lookup, Reserve};
         matches!(self, Lookup | Reserve | Create | DownloadUrl)
     }
@@ -154,12 +154,12 @@ impl Entries {
     pub fn subject(&self, request: &Parts, body: Option<&[u8]>) -> Subject {
         if let Some(body) = body {
             let body: Value = serde_json::from_slice(body).unwrap_or_default();
-            return Subject::of(body["key"].as_str().unwrap_or_default());
+            return Subject::from_key(body["key"].as_str().unwrap_or_default());
         }
         if let Some(query) = request.uri.query()
             && let Some(keys) = query.split('&').find_map(|pair| pair.strip_prefix("keys="))
         {
-            return Subject::of(keys);
+            return Subject::from_key(keys);
         }
         let number = number(request.uri.path());
         let known = number.and_then(|number| lock(&self.0).get(&number).copied());
@@ -167,18 +167,18 @@ impl Entries {
     }
 
     /// Learns from an answer where the bytes of an entry are.
-    pub fn learn(&self, subject: Subject, answer: &[u8]) {
+    pub fn register(&self, subject: Subject, answer: &[u8]) {
         let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
         let urls = [
             "archiveLocation",
             "signed_upload_url",
             "signed_download_url",
         ];
-        let place = urls.iter().find_map(|name| {
+        let location = urls.iter().find_map(|name| {
             let url = answer[name].as_str()?;
             number(url.split('?').next()?)
         });
-        if let Some(number) = place.or_else(|| answer["cacheId"].as_u64()) {
+        if let Some(number) = location.or_else(|| answer["cacheId"].as_u64()) {
             lock(&self.0).insert(number, subject);
         }
     }

@@ -64,7 +64,7 @@ impl Rule {
     }
 
     /// For this kind of entry only.
-    pub fn of(mut self, subject: Subject) -> Self {
+    pub fn about(mut self, subject: Subject) -> Self {
         self.subject = Some(subject);
         self
     }

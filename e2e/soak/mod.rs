@@ -83,7 +83,7 @@ fn soak() {
     let builder = Builder::buildctl(&daemon);
     // All that is made once and kept is made now.
     soak.run(&builder, &daemon, 0..2 * parallel, parallel);
-    let first = Vitals::of(&mut daemon.process).come_back(&mut daemon.process);
+    let first = Vitals::ask(&mut daemon.process).come_back(&mut daemon.process);
     let begun = Instant::now();
     let (start, half) = (2 * parallel, 2 * parallel + builds / 2);
     soak.run(&builder, &daemon, start..half, parallel);
@@ -181,9 +181,9 @@ impl Soak {
                 builder.prune();
             }
             let project = chance.one_of(&self.projects);
-            let turn = project.turn(&mut chance, &self.site.lab, number);
+            let next = project.next_build(&mut chance, &self.site.lab, number);
             let cache = self.cache(number, &project.name);
-            let mut client = builder.start(&turn.build.clone().from(&cache).to(&cache));
+            let mut client = builder.start(&next.build.clone().from(&cache).to(&cache));
             if chance.percent(KILLED) {
                 let signal = chance.one_of(&[Signal::KILL, Signal::INT, Signal::TERM]);
                 // The moment is what is tried, not what is waited for.
@@ -197,7 +197,7 @@ impl Soak {
                 }
             }
             let status = client.wait(BUILD);
-            let found = status.success().then(|| turn.check());
+            let found = status.success().then(|| next.check());
             self.tally.built(number, found.as_ref(), &client.log());
         }
         if chance.percent(EVICTED) {

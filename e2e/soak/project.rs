@@ -36,7 +36,7 @@ pub struct Project {
 }
 
 /// One build of a project.
-pub struct Turn {
+pub struct SoakBuild {
     /// The build, without its caches.
     pub build: Build,
     result: PathBuf,
@@ -57,12 +57,12 @@ impl Project {
     }
 
     /// A build of one of its versions.
-    pub fn turn(&self, chance: &mut Chance, lab: &Lab, number: u64) -> Turn {
+    pub fn next_build(&self, chance: &mut Chance, lab: &Lab, number: u64) -> SoakBuild {
         let version = chance.below(VERSIONS);
         let result = lab.path(format!("result-{number}"));
         let name = &self.name;
-        Turn {
-            build: Build::of(&self.context)
+        SoakBuild {
+            build: Build::new(&self.context)
                 .arg(format!("--opt=build-arg:VERSION={version}"))
                 .arg(format!("--output=type=local,dest={}", result.display())),
             result,
@@ -75,7 +75,7 @@ impl Project {
     }
 }
 
-impl Turn {
+impl SoakBuild {
     /// Whether the result is what it must be; it is removed.
     pub fn check(&self) -> Result<(), String> {
         for (file, line) in &self.expected {

@@ -78,5 +78,5 @@ fn bake(
         .arg("--file")
         .arg(file)
         .args(names);
-    Outcome::of(run(&site.lab, "bake", bake, BUILD))
+    Outcome::from_client(run(&site.lab, "bake", bake, BUILD))
 }

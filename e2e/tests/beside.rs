@@ -18,7 +18,7 @@ fn local_and_inline() {
     let image = site.lab.path("image.oci");
     let metadata = site.lab.path("metadata.json");
     let gha = site.gha(Api::V2, ",mode=max");
-    let build = Build::of(&site.context);
+    let build = Build::new(&site.context);
 
     let export = build
         .clone()
@@ -63,7 +63,7 @@ fn inline_only_and_no_word_of_our_manifest() {
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
     let metadata = site.lab.path("metadata.json");
-    let export = Build::of(&site.context)
+    let export = Build::new(&site.context)
         .to(site.gha(Api::V2, ""))
         .to("type=inline")
         .arg(format!(
@@ -87,7 +87,7 @@ fn a_local_export_that_fails_is_not_told_our_manifest() {
     fs::create_dir(&local).expect("create a directory");
     mount_tmpfs(&local, "1m");
     let metadata = site.lab.path("metadata.json");
-    let build = Build::of(&site.context);
+    let build = Build::new(&site.context);
     let export = build
         .clone()
         .to(site.gha(Api::V2, ",mode=max"))

@@ -16,7 +16,7 @@ fn address_root_and_signing_are_those_of_the_file() {
         let daemon = Daemon::by_variable(&site.lab, name, gateway, VERIFY);
         let cache = site.gha(Api::V2, &format!(",mode=max,scope={name}"));
         let builder = Builder::buildctl(&daemon);
-        builder.build(&Build::of(&site.context).to(cache)).ok();
+        builder.build(&Build::new(&site.context).to(cache)).ok();
         let keys = site.keys(&format!("index-{name}-"));
         assert_eq!(keys.len(), 1, "{name}: {keys:?}");
         assert!(keys[0].ends_with("-sig#1"), "{name}: {keys:?}");

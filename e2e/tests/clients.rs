@@ -56,5 +56,5 @@ fn a_definition_that_buildctl_reads_from_standard_input() {
 }
 
 fn outcome(site: &Site, client: Command) -> Outcome {
-    Outcome::of(run(&site.lab, "build", client, BUILD))
+    Outcome::from_client(run(&site.lab, "build", client, BUILD))
 }

@@ -57,7 +57,7 @@ fn pull_requests() {
         for (name, token) in [("main", &site.token), ("pull", &site.service.token(&pull))] {
             let (before, begun) = (stored(&site), Instant::now());
             proxy.restart_tally();
-            let build = Build::of(&context).to(cache(&proxy, token, ",mode=max"));
+            let build = Build::new(&context).to(cache(&proxy, token, ",mode=max"));
             Builder::buildctl(&daemon(&site, name)).build(&build).ok();
             let (grown, tally) = (stored(&site) - before, proxy.tally());
             println!(
@@ -98,9 +98,9 @@ fn cached(site: &Site, daemon: Start, build: &Build, scope: &str) -> String {
 fn export_timeout() {
     for (side, daemon) in SIDES {
         let site = Site::new();
-        let proxy = Proxy::on(&site.service, link(SLOW));
+        let proxy = Proxy::with_link(&site.service, link(SLOW));
         let context = Context::with_shell(&site.lab, "layers", LAYERS);
-        let build = Build::of(&context);
+        let build = Build::new(&context);
         let (writes, begun) = (daemon(&site, "writes"), Instant::now());
         let to = cache(&proxy, &site.token, ",mode=max,scope=slow,timeout=3s");
         let outcome = Builder::buildctl(&writes).build(&build.clone().to(to));
@@ -121,9 +121,9 @@ fn export_timeout() {
 fn shared_transfers() {
     for (side, daemon) in SIDES {
         let site = Site::new();
-        let proxy = Proxy::on(&site.service, link(SLOW));
+        let proxy = Proxy::with_link(&site.service, link(SLOW));
         let context = Context::with_shell(&site.lab, "layers", LAYERS);
-        let build = Build::of(&context);
+        let build = Build::new(&context);
         let writes = daemon(&site, "writes");
         let builder = &Builder::buildctl(&writes);
         builder.build(&build).ok();
@@ -175,8 +175,8 @@ fn restarted() {
             blob: Duration::from_millis(25),
             ..Link::NONE
         };
-        let proxy = Proxy::on(&site.service, link);
-        let build = Build::of(&context).to(cache(&proxy, &site.token, ",mode=max"));
+        let proxy = Proxy::with_link(&site.service, link);
+        let build = Build::new(&context).to(cache(&proxy, &site.token, ",mode=max"));
         for state in ["first", "restarted"] {
             let daemon = daemon(&site, side);
             proxy.restart_tally();
@@ -209,7 +209,7 @@ const LONG: Duration = Duration::from_mins(20);
 fn four_large_pulls() {
     let site = Site::new();
     let context = Context::with_shell(&site.lab, "large", LARGE);
-    let build = |turn: &str| Build::of(&context).arg(format!("--opt=build-arg:TURN={turn}"));
+    let build = |turn: &str| Build::new(&context).arg(format!("--opt=build-arg:TURN={turn}"));
     {
         let first = Daemon::gateway(&site.lab, "first");
         let builder = Builder::buildctl(&first);
@@ -221,11 +221,12 @@ fn four_large_pulls() {
     let succeeded = thread::scope(|scope| {
         let sides = SIDES.map(|(side, daemon)| {
             scope.spawn(move || {
-                let proxy = Proxy::on(&site.service, link(RATE));
+                let proxy = Proxy::with_link(&site.service, link(RATE));
                 let daemon = daemon(site, side);
                 let import = build("again").from(cache(&proxy, &site.token, ""));
                 let begun = Instant::now();
-                let outcome = Outcome::of(Builder::buildctl(&daemon).start(&import).finish(LONG));
+                let outcome =
+                    Outcome::from_client(Builder::buildctl(&daemon).start(&import).finish(LONG));
                 let large = |name: &str| name.contains("head -c 1000000000");
                 let pulled = outcome.dockerfile_steps();
                 let pulled = pulled

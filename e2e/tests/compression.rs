@@ -57,14 +57,14 @@ fn every_kind_is_read_by_both() {
             Api::V2,
             &format!(",mode=max,scope={kind},compression={kind}"),
         );
-        let export = Build::of(&site.context).to(export).tar(site.tar(kind));
+        let export = Build::new(&site.context).to(export).tar(site.tar(kind));
         gateway.build(&export).ok().no_warnings();
         assert_eq!(kinds(&site, kind), only(suffix), "{kind}");
         for (name, reader) in [("stock", &stock), ("ours", &gateway)] {
             reader.prune();
             let read = format!("{kind}-{name}");
             let import = site.gha(Api::V2, &format!(",scope={kind}"));
-            let import = Build::of(&site.context).from(import).tar(site.tar(&read));
+            let import = Build::new(&site.context).from(import).tar(site.tar(&read));
             reader.build(&import).ok().no_warnings().all_cached();
             site.same(kind, &read);
         }
@@ -87,7 +87,7 @@ fn layers_that_are_there_change_by_force_only() {
         ),
     ] {
         let export = site.gha(Api::V2, &format!(",mode=max,scope={scope}{attributes}"));
-        let build = Build::of(&site.context).to(export);
+        let build = Build::new(&site.context).to(export);
         builder.build(&build).ok().no_warnings();
         assert_eq!(kinds(&site, scope), only(kind), "{scope}");
     }
@@ -105,7 +105,7 @@ fn the_level_is_passed_on() {
         let attributes = format!(",compression={kind},compression-level={level}");
         let export = site.gha(Api::V2, &format!(",mode=max,scope={scope}{attributes}"));
         builder
-            .build(&Build::of(&context).to(export))
+            .build(&Build::new(&context).to(export))
             .ok()
             .no_warnings();
         let sizes = layers(&site, &scope);
@@ -133,7 +133,7 @@ fn images_made_later() {
     ] {
         builder.prune();
         let cache = site.gha(Api::V2, &format!(",mode=max,scope={kind}{}", output.len()));
-        let compressed = Build::of(&site.context).to(format!("{cache},compression={kind}"));
+        let compressed = Build::new(&site.context).to(format!("{cache},compression={kind}"));
         builder.build(&compressed).ok();
         builder.prune();
         let image = site.lab.path(format!("{kind}{}.image", output.len()));
@@ -141,7 +141,7 @@ fn images_made_later() {
             "--output=type=oci,tar=false,dest={}{output}",
             image.display()
         );
-        let import = Build::of(&site.context).from(cache).arg(output);
+        let import = Build::new(&site.context).from(cache).arg(output);
         builder.build(&import).ok();
 
         let read = |digest: &str| -> Value {

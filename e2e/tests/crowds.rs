@@ -20,10 +20,10 @@ fn held_connections_to_the_endpoint_stop_no_import() {
     let gateway = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&gateway);
     let cache = site.gha(Api::V2, ",mode=max");
-    builder.build(&Build::of(&site.context).to(cache)).ok();
+    builder.build(&Build::new(&site.context).to(cache)).ok();
     builder.prune();
     let held = step::hold_the_endpoint(&gateway.process);
-    let import = Build::of(&site.context)
+    let import = Build::new(&site.context)
         .from(site.gha(Api::V2, ""))
         .tar(site.tar("imported"));
     let began = Instant::now();

@@ -22,7 +22,7 @@ fn a_build_makes_the_step_of_a_cut_layer_anew_and_writes_it_again() {
     for api in [Api::V1, Api::V2] {
         let cache = |more: &str| site.gha(api, &format!(",scope={api:?}{more}"));
         let both = || {
-            let build = Build::of(&site.context).from(cache(""));
+            let build = Build::new(&site.context).from(cache(""));
             build.to(cache(",mode=max"))
         };
         let result = |name: &str| site.tar(&format!("{name}-{api:?}"));

@@ -50,7 +50,7 @@ fn a_gateway_that_is_killed_takes_its_buildkitd_along() {
     let context = Context::multi_stage(&lab, "context");
     for _ in 0..2 {
         let mut daemon = Daemon::gateway(&lab, "gateway");
-        Builder::buildctl(&daemon).build(&Build::of(&context)).ok();
+        Builder::buildctl(&daemon).build(&Build::new(&context)).ok();
         daemon.process.signal(Signal::KILL);
         daemon.process.wait(SOON);
     }

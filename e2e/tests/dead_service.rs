@@ -48,7 +48,7 @@ fn two_builds(site: &Site, name: &str, url: &str, words: &str, attempts_of_call:
     let daemon = gateway(site, name);
     let builder = Builder::buildctl(&daemon);
     let cache = format!("type=gha,{},token={}", Api::V2.attributes(url), site.token);
-    let build = Build::of(&site.context)
+    let build = Build::new(&site.context)
         .from(cache.clone())
         .to(format!("{cache},mode=max"));
     // Once that is over, the import and the export of a build may send a probe each, and another one
@@ -111,7 +111,7 @@ fn a_service_that_comes_back_is_used_by_the_next_build() {
         Api::V2.attributes(&proxy.url()),
         site.token
     );
-    let export = Build::of(&site.context).to(format!("{cache},mode=max"));
+    let export = Build::new(&site.context).to(format!("{cache},mode=max"));
     // The first connection is reset, and from then on all are refused.
     proxy.rule(Rule::new(Fault::Refuse, When::Always));
     is_one_line(&builder.build(&export).ok(), "Connection refused");
@@ -120,7 +120,7 @@ fn a_service_that_comes_back_is_used_by_the_next_build() {
     builder.build(&export).ok().no_warnings();
     builder.prune();
     builder
-        .build(&Build::of(&site.context).from(cache))
+        .build(&Build::new(&site.context).from(cache))
         .ok()
         .no_warnings()
         .all_cached();

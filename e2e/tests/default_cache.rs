@@ -16,7 +16,7 @@ fn plain_builds_have_it_and_their_log_says_so() {
         Builder::buildctl(&gateway),
         Builder::remote(&gateway, "remote"),
     ] {
-        let build = Build::of(&site.context);
+        let build = Build::new(&site.context);
         let plain = |build: &Build| -> Outcome { builder.build(build).ok().no_warnings() };
         let exported = plain(&build);
         assert!(exported.output.contains(USED), "{}", exported.output);

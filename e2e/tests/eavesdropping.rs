@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    attack::step::{layers, listening, steal_from_an_import},
+    attack::step::{layers, listen_to_an_import, listening},
     harness::{Api, Build, Builder, Certificate, Daemon, Eavesdropper, Lab, Site, version},
 };
 
@@ -19,7 +19,7 @@ fn a_step_hears_nothing_of_the_import_of_another_build() {
     let site = Site::new();
     let address = Ipv4Addr::new(127, 77, 1, 1);
     let daemon = listening(&site, address, |_| ());
-    steal_from_an_import(&site, &daemon, address).is_worth_nothing(&layers(&site));
+    listen_to_an_import(&site, &daemon, address).assert_no_secrets(&layers(&site));
 }
 
 /// Exports that BuildKit makes itself are relayed, with the bytes of every layer.
@@ -36,9 +36,9 @@ fn a_step_hears_nothing_of_the_relayed_export_of_another_build_with_signatures()
     let builder = Builder::buildctl(&daemon);
     let mut listening = Eavesdropper::listen(&builder, address);
     let cache = site.gha(Api::V2, ",mode=max");
-    builder.build(&Build::of(&site.context).to(cache)).ok();
-    listening.steal();
-    listening.end().is_worth_nothing(&layers(&site));
+    builder.build(&Build::new(&site.context).to(cache)).ok();
+    listening.replay();
+    listening.end().assert_no_secrets(&layers(&site));
 }
 
 /// A buildkitd that the gateway did not start trusts nothing of it: imports keep off the network.
@@ -50,7 +50,7 @@ fn a_step_hears_nothing_of_an_import_of_a_daemon_that_runs_already() {
     let daemon = Daemon::in_front_of(&stock, "gateway", |gateway| {
         gateway.arg("--import-listen").arg(format!("{address}:0"));
     });
-    steal_from_an_import(&site, &daemon, address).is_nothing();
+    listen_to_an_import(&site, &daemon, address).assert_empty();
     assert!(
         daemon
             .process
@@ -70,8 +70,8 @@ fn a_step_hears_nothing_where_the_operator_has_made_a_daemon_trust_the_endpoint(
         gateway.arg("--import-listen").arg(format!("{address}:0"));
         certificate.shown_by(gateway);
     });
-    let loot = steal_from_an_import(&site, &daemon, address);
-    loot.is_worth_nothing(&layers(&site));
+    let captured = listen_to_an_import(&site, &daemon, address);
+    captured.assert_no_secrets(&layers(&site));
     assert!(
         !daemon.process.log().contains("may listen"),
         "nothing to warn of"
@@ -91,7 +91,7 @@ fn what_must_pass_in_clear_is_a_warning_with_signatures() {
     let daemon = Daemon::in_front_of(&stock, "gateway", |gateway| {
         gateway.arg("--config").arg(&config);
     });
-    let export = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    let export = Build::new(&site.context).to(site.gha(Api::V2, ",mode=max"));
     let warnings = Builder::buildctl(&daemon).build(&export).ok().warnings;
     let clear = "passes unencrypted where build steps can listen";
     assert!(
@@ -115,14 +115,14 @@ fn a_step_that_takes_the_port_of_a_service_gets_no_token_over_tls() {
         let url = format!("{scheme}://{address}:{port}/");
         let (attributes, token) = (Api::V2.attributes(&url), &site.token);
         let cache = format!("type=gha,{attributes},token={token},timeout=1s");
-        let build = Build::of(&site.context).to(cache);
+        let build = Build::new(&site.context).to(cache);
         builder.build(&build).ok();
         squatting.until_said("accepted");
         assert_eq!(squatting.end().has(token), told, "{scheme}");
     }
 }
 
-/// Whoever sets the cache up reads in the log that steps could read its token.
+/// The log tells the operator that steps could read the token.
 #[test]
 fn a_service_without_tls_is_a_warning_at_the_start() {
     let lab = Lab::new();

@@ -9,7 +9,7 @@ use crate::faults::{
     plan, table,
 };
 
-/// Where the run leaves each cell's figures, and what it saw of those that broke a promise.
+/// Where the run leaves each cell's figures, and the output of the builds that broke a promise.
 const FINDINGS: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// The cells that stand for the others.
@@ -18,9 +18,9 @@ fn some_faults() {
     judge(&matrix::run(&plan::subset(), show));
 }
 
-/// All of them, and the document. `FAULTS` chooses those whose names have all of its words, and
-/// then no document is written; `FAULTS=again` takes what the last run has proven as it is, and runs
-/// the others.
+/// All of them, and the document. `FAULTS` chooses those whose names have all of its texts, which commas
+/// separate, and then no document is written; `FAULTS=again` takes what the last run has proven as it is, and
+/// runs the others.
 #[test]
 #[ignore = "takes half an hour: make faults"]
 fn all_faults() {
@@ -36,6 +36,11 @@ fn all_faults() {
         words.split(',').all(|word| name.contains(word.trim()))
     };
     let cells: Vec<_> = plan::all().into_iter().filter(chosen).collect();
+    assert!(
+        !cells.is_empty(),
+        "FAULTS={words:?} names no cell; a name is like {:?}",
+        plan::subset()[0].to_string()
+    );
     let results = matrix::run_but(&known, &cells, show);
     let document = table::document(&results);
     if words.is_empty() {
@@ -61,10 +66,8 @@ fn the_plan_has_no_cell_twice() {
 /// One line for each cell, and all that the build said where a promise is broken.
 fn show(result: &Result) {
     let (cell, seen) = (&result.cell, &result.seen);
-    let (verdict, seconds, hits) = (seen.verdict, seen.seconds, seen.hits);
-    let cost = seen.cost.map(|cost| format!(" ({cost:+.1} s)"));
-    let cost = cost.unwrap_or_default();
-    println!("{cell}: {verdict:?}, {seconds:.1} s{cost}, {hits} hits");
+    let (verdict, seconds, hits, time) = (seen.verdict, seen.seconds, seen.hits, result.time);
+    println!("{cell}: {verdict:?}, {seconds:.1} s ({time}), {hits} hits");
     if !result.broken.is_empty() {
         println!("  BROKEN: {}", result.broken.join("; "));
         let name = cell.to_string().replace([' ', '/', ':'], "-");

@@ -15,11 +15,11 @@ const CODE: &str = "resource_exhausted";
 /// BuildKit's client of v2 repeats what it takes for a passing fault for a quarter of an hour.
 #[test]
 fn stock_gives_up_at_once() {
-    let site = Site::on_a_disk_of(SIZE);
+    let site = Site::with_disk(SIZE);
     let daemon = Daemon::stock(&site.lab, "stock");
     let builder = Builder::buildctl(&daemon);
     for api in [Api::V1, Api::V2] {
-        let outcome = builder.build(&Build::of(&site.context).to(site.gha(api, ",mode=max")));
+        let outcome = builder.build(&Build::new(&site.context).to(site.gha(api, ",mode=max")));
         assert!(!outcome.success, "its cache is fatal to stock BuildKit");
         let says = [WORDS, CODE]
             .iter()
@@ -30,12 +30,12 @@ fn stock_gives_up_at_once() {
 
 #[test]
 fn through_the_gateway_it_is_a_warning() {
-    let site = Site::on_a_disk_of(SIZE);
+    let site = Site::with_disk(SIZE);
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
     let mut first = String::new();
     for api in [Api::V1, Api::V2] {
-        let export = Build::of(&site.context).to(site.gha(api, ",mode=max"));
+        let export = Build::new(&site.context).to(site.gha(api, ",mode=max"));
         let warnings = builder.build(&export).ok().warnings;
         if first.is_empty() {
             first = warnings.join("\n");
@@ -49,6 +49,6 @@ fn through_the_gateway_it_is_a_warning() {
     // The details of a warning.
     assert!(daemon.process.log().contains(WORDS));
     builder.prune();
-    let import = Build::of(&site.context).from(site.gha(Api::V2, ""));
+    let import = Build::new(&site.context).from(site.gha(Api::V2, ""));
     builder.build(&import).ok();
 }

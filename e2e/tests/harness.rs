@@ -28,7 +28,7 @@ fn cached_and_not_cached_are_told_apart() {
         let first = lab.path(format!("{name}-1.tar"));
         let second = lab.path(format!("{name}-2.tar"));
         let third = lab.path(format!("{name}-3.tar"));
-        let build = Build::of(&context);
+        let build = Build::new(&context);
         builder
             .build(&build.clone().tar(first.clone()))
             .ok()

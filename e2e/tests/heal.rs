@@ -19,20 +19,20 @@ const LARGE: &str = "
 RUN head -c 300000000 /dev/urandom > /large
 ";
 
-struct Bed {
+struct Fixture {
     site: Site,
     context: Context,
 }
 
-impl Bed {
+impl Fixture {
     /// A cache that a gateway of its own has filled.
     fn new() -> Self {
         let site = Site::new();
         let context = Context::new(&site.lab, "same", SAME);
         context.write("message", "hello\n");
-        let bed = Self { site, context };
-        bed.export("first", "").ok().no_warnings();
-        bed
+        let fixture = Self { site, context };
+        fixture.export("first", "").ok().no_warnings();
+        fixture
     }
 
     /// On a builder that knows nothing: a gateway and a buildkitd of its own.
@@ -43,13 +43,13 @@ impl Bed {
 
     fn export(&self, name: &str, more: &str) -> Outcome {
         let to = self.site.gha(Api::V2, &format!(",mode=max{more}"));
-        self.fresh(name, &Build::of(&self.context).to(to))
+        self.fresh(name, &Build::new(&self.context).to(to))
     }
 
     fn import(&self, name: &str, more: &str) -> Outcome {
         let from = self.site.gha(Api::V2, more);
         let tar = self.site.tar(name);
-        self.fresh(name, &Build::of(&self.context).from(from).tar(tar))
+        self.fresh(name, &Build::new(&self.context).from(from).tar(tar))
     }
 
     fn blobs(&self) -> Vec<Entry> {
@@ -78,25 +78,27 @@ impl Bed {
 
 #[test]
 fn an_evicted_layer_is_uploaded_again() {
-    let bed = Bed::new();
-    let daemon = Daemon::gateway(&bed.site.lab, "same");
+    let fixture = Fixture::new();
+    let daemon = Daemon::gateway(&fixture.site.lab, "same");
     let builder = Builder::buildctl(&daemon);
-    let cache = |more| bed.site.gha(Api::V2, more);
-    let export = Build::of(&bed.context).to(cache(",mode=max"));
+    let cache = |more| fixture.site.gha(Api::V2, more);
+    let export = Build::new(&fixture.context).to(cache(",mode=max"));
     builder.build(&export).ok().no_warnings();
     // The gateway has proofs of what is gone; its own import revokes them.
-    bed.evict();
+    fixture.evict();
     builder.prune();
     // BuildKit says of a layer that is gone "cached" and "not found" both; it runs the step.
     builder.build(&export.from(cache(""))).ok();
-    bed.import("after-the-same", "")
+    fixture
+        .import("after-the-same", "")
         .ok()
         .no_warnings()
         .all_cached();
 
-    bed.evict();
-    bed.export("another", "").ok().no_warnings();
-    bed.import("after-another", "")
+    fixture.evict();
+    fixture.export("another", "").ok().no_warnings();
+    fixture
+        .import("after-another", "")
         .ok()
         .no_warnings()
         .all_cached();
@@ -104,56 +106,56 @@ fn an_evicted_layer_is_uploaded_again() {
 
 #[test]
 fn a_reservation_that_nobody_finishes_is_stepped_over() {
-    let bed = Bed::new();
-    let evicted = bed.evict();
+    let fixture = Fixture::new();
+    let evicted = fixture.evict();
     for entry in &evicted {
-        bed.site.service.abandon(&bed.site.token, entry);
+        fixture.site.service.abandon(&fixture.site.token, entry);
     }
-    let outcome = bed.export("second", "").ok().no_warnings();
+    let outcome = fixture.export("second", "").ok().no_warnings();
     assert!(
         outcome
             .output
             .contains("waiting for another job to finish its upload")
     );
     for entry in &evicted {
-        assert_eq!(bed.site.keys(&entry.key), [format!("{}#1", entry.key)]);
+        assert_eq!(fixture.site.keys(&entry.key), [format!("{}#1", entry.key)]);
     }
-    bed.import("ours", "").ok().no_warnings().all_cached();
-    let stock = Daemon::stock(&bed.site.lab, "stock");
-    let from = bed.site.gha(Api::V2, "");
-    let import = Build::of(&bed.context)
+    fixture.import("ours", "").ok().no_warnings().all_cached();
+    let stock = Daemon::stock(&fixture.site.lab, "stock");
+    let from = fixture.site.gha(Api::V2, "");
+    let import = Build::new(&fixture.context)
         .from(from)
-        .tar(bed.site.tar("stock"));
+        .tar(fixture.site.tar("stock"));
     Builder::buildctl(&stock).build(&import).ok().all_cached();
-    bed.site.same("ours", "stock");
+    fixture.site.same("ours", "stock");
 }
 
 #[test]
 fn damage_behind_the_probe_fails_one_build() {
     for rest in [false, true] {
-        let bed = Bed::new();
-        let damaged = bed.largest();
-        bed.site.service.damage(&damaged);
+        let fixture = Fixture::new();
+        let damaged = fixture.largest();
+        fixture.site.service.damage(&damaged);
         let more = if rest {
-            format!(",repository=local/cache,ghtoken={}", bed.site.token)
+            format!(",repository=local/cache,ghtoken={}", fixture.site.token)
         } else {
             String::new()
         };
         // A full check makes it a miss, and writes nothing.
-        let checked = bed.import("checked", ",import-verify=full").ok();
+        let checked = fixture.import("checked", ",import-verify=full").ok();
         let mut warnings = checked.warnings.iter();
         assert!(warnings.any(|w| w.contains("cannot be used")));
 
         let import = |name: &str| {
-            let lab = &bed.site.lab;
-            let api = bed.site.service.url();
+            let lab = &fixture.site.lab;
+            let api = fixture.site.service.url();
             let daemon = Daemon::gateway_with(lab, name, |gateway| {
                 gateway.env("GITHUB_API_URL", api);
             });
-            let from = bed.site.gha(Api::V2, &more);
-            let to = bed.site.gha(Api::V2, &format!(",mode=max{more}"));
-            let build = Build::of(&bed.context).from(from).to(to);
-            Builder::buildctl(&daemon).build(&build.tar(bed.site.tar(name)))
+            let from = fixture.site.gha(Api::V2, &more);
+            let to = fixture.site.gha(Api::V2, &format!(",mode=max{more}"));
+            let build = Build::new(&fixture.context).from(from).to(to);
+            Builder::buildctl(&daemon).build(&build.tar(fixture.site.tar(name)))
         };
         let failed = import("fails");
         assert!(!failed.success, "{}", failed.output);
@@ -166,8 +168,8 @@ fn damage_behind_the_probe_fails_one_build() {
         import("succeeds").ok();
         import("is-whole").ok().no_warnings().all_cached();
         // The one was made here, with times that layers do not keep.
-        bed.site.same_files("succeeds", "is-whole");
-        let replaced = bed.site.keys(&format!("{}#", damaged.key));
+        fixture.site.same_files("succeeds", "is-whole");
+        let replaced = fixture.site.keys(&format!("{}#", damaged.key));
         assert_eq!(replaced.is_empty(), rest, "{replaced:?}");
     }
 }
@@ -180,7 +182,7 @@ fn a_layer_goes_on_when_the_build_that_began_it_is_killed() {
     let builder = Builder::buildctl(&daemon);
     let build = |scope: &str| {
         let to = site.gha(Api::V2, &format!(",mode=max,scope={scope}"));
-        Build::of(&context).to(to)
+        Build::new(&context).to(to)
     };
     let mut first = builder.start(&build("first"));
     let mut second = builder.start(&build("second"));
@@ -193,7 +195,7 @@ fn a_layer_goes_on_when_the_build_that_began_it_is_killed() {
     assert!(!second.log().contains("left out"), "{}", second.log());
     builder.prune();
     let from = site.gha(Api::V2, ",scope=second");
-    let import = Build::of(&context).from(from);
+    let import = Build::new(&context).from(from);
     builder.build(&import).ok().no_warnings().all_cached();
 }
 
@@ -205,7 +207,7 @@ fn two_exports_to_one_scope_at_once() {
     let contexts = ["one", "two"].map(|name| Context::multi_stage(&site.lab, name));
     thread::scope(|scope| {
         for context in &contexts {
-            let build = Build::of(context).to(site.gha(Api::V2, ",mode=max"));
+            let build = Build::new(context).to(site.gha(Api::V2, ",mode=max"));
             scope.spawn(move || {
                 // The one that ends last says what it takes the place of.
                 let warnings = builder.build(&build).ok().warnings;
@@ -218,7 +220,7 @@ fn two_exports_to_one_scope_at_once() {
     builder.prune();
     // The newer one counts: one of the two is whole, and the other one builds.
     let whole = contexts.iter().filter(|context| {
-        let import = Build::of(context).from(site.gha(Api::V2, ""));
+        let import = Build::new(context).from(site.gha(Api::V2, ""));
         let outcome = builder.build(&import).ok().no_warnings();
         outcome.dockerfile_steps().all(|step| step.cached)
     });

@@ -23,21 +23,21 @@ fn a_slow_link_fails_no_build_whatever_the_timeout() {
     let site = Site::new();
     let context = Context::with_shell(&site.lab, "large", LARGE);
     let first = Daemon::gateway(&site.lab, "first");
-    let export = Build::of(&context).to(site.gha(Api::V2, ",mode=max"));
+    let export = Build::new(&context).to(site.gha(Api::V2, ",mode=max"));
     Builder::buildctl(&first).build(&export).ok().no_warnings();
 
     let link = Link {
         in_all: Some(SLOW),
         ..Link::NONE
     };
-    let proxy = Proxy::on(&site.service, link);
+    let proxy = Proxy::with_link(&site.service, link);
     let fresh = Daemon::gateway(&site.lab, "fresh");
     let from = format!(
         "type=gha,url_v2={},version=2,token={},timeout=1s",
         proxy.url(),
         site.token
     );
-    let import = Build::of(&context).from(from).tar(site.tar("slow"));
+    let import = Build::new(&context).from(from).tar(site.tar("slow"));
     let outcome = Builder::buildctl(&fresh).build(&import);
     outcome.ok().no_warnings().all_cached();
 }
@@ -72,12 +72,12 @@ fn ended_builds_leave_nothing_in_memory_beside_a_long_one() {
         random.read_exact(&mut bytes).expect("random bytes");
         context.write(&layer.to_string(), bytes);
     }
-    let build = Build::of(&context);
+    let build = Build::new(&context);
     let export = build.clone().to(site.gha(Api::V2, ",mode=max"));
     builder.build(&export).ok().no_warnings();
 
     let long = Context::with_shell(&site.lab, "long", LONG);
-    let mut long = builder.start(&Build::of(&long));
+    let mut long = builder.start(&Build::new(&long));
     let begun = |log: &str| log.contains("begun").then_some(());
     long.until("the long build is in its step", SOON, begun);
     for _ in 0..IMPORTS {

@@ -26,7 +26,7 @@ fn an_unchanged_graph_is_written_once() {
     let builder = Builder::buildctl(&daemon);
     for (api, scope) in [(Api::V1, "one"), (Api::V2, "two")] {
         let cache = site.gha(api, &format!(",mode=max,scope={scope}"));
-        let build = Build::of(&site.context).to(cache);
+        let build = Build::new(&site.context).to(cache);
         for _ in 0..3 {
             builder.build(&build).ok().no_warnings();
             let keys = site.keys(&format!("index-{scope}-"));
@@ -41,7 +41,7 @@ fn a_cancelled_build_leaves_no_index() {
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
     let context = Context::with_shell(&site.lab, "large", LARGE);
-    let build = Build::of(&context).to(site.gha(Api::V2, ",mode=max"));
+    let build = Build::new(&context).to(site.gha(Api::V2, ",mode=max"));
     for signal in [Signal::INT, Signal::KILL] {
         let mut client = builder.start(&build);
         client.until("the export begins", BUILD, |log| {
@@ -71,10 +71,10 @@ fn an_index_that_cannot_be_read_stops_no_later_export() {
     let proxy = Proxy::start(&site.service);
     let (url, token) = (proxy.url(), &site.token);
     let cache = format!("type=gha,url_v2={url},version=2,token={token},mode=max");
-    let build = Build::of(&site.context).to(cache);
+    let build = Build::new(&site.context).to(cache);
     builder.build(&build).ok().no_warnings();
     let gone = Rule::new(Fault::Status(404), When::Always);
-    proxy.rule(gone.on(Operation::Read).of(Subject::Index));
+    proxy.rule(gone.on(Operation::Read).about(Subject::Index));
     for written in [2, 3] {
         site.context.write("message", format!("{written}\n"));
         let warnings = builder.build(&build).ok().warnings;

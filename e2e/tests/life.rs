@@ -44,7 +44,7 @@ RUN echo $TURN > /turn
 ";
 
 /// A gateway with a proxy before its cache, which has been used and is idle.
-struct Bed {
+struct Fixture {
     site: Site,
     proxy: Proxy,
     daemon: Daemon,
@@ -52,7 +52,7 @@ struct Bed {
     idle: Vitals,
 }
 
-impl Bed {
+impl Fixture {
     fn new() -> Self {
         Self::with(&Site::new, |_| ())
     }
@@ -62,9 +62,9 @@ impl Bed {
         let site = site();
         let mut daemon = start(&site, edit);
         let builder = Builder::buildctl(&daemon);
-        let warm = Build::of(&site.context).to(site.gha(Api::V2, ",scope=warm"));
+        let warm = Build::new(&site.context).to(site.gha(Api::V2, ",scope=warm"));
         builder.build(&warm).ok();
-        let idle = Vitals::of(&mut daemon.process);
+        let idle = Vitals::ask(&mut daemon.process);
         let idle = idle.clone().come_back(&mut daemon.process);
         Self {
             proxy: Proxy::start(&site.service),
@@ -105,7 +105,7 @@ impl Bed {
                 let mut turn = 0;
                 while turn == 0 || !stop.load(Ordering::Relaxed) {
                     turn += 1;
-                    let build = Build::of(&context).from(&cache).to(&cache);
+                    let build = Build::new(&context).from(&cache).to(&cache);
                     let build = build.arg(format!("--opt=build-arg:TURN={turn}"));
                     builder.build(&build).ok().no_warnings();
                 }
@@ -128,12 +128,12 @@ impl Bed {
         let scope = format!(",mode=max,scope={name}");
         let builder = self.builder();
         let exported = format!("exported-{name}");
-        let export = Build::of(&context).to(self.gha(&scope));
+        let export = Build::new(&context).to(self.gha(&scope));
         let export = export.tar(self.site.tar(&exported));
         builder.build(&export).ok().no_warnings();
         builder.prune();
         let imported = format!("imported-{name}");
-        let import = Build::of(&context).from(self.gha(&scope));
+        let import = Build::new(&context).from(self.gha(&scope));
         let import = import.tar(self.site.tar(&imported));
         builder.build(&import).ok().no_warnings().all_cached();
         self.site.same(&exported, &imported);

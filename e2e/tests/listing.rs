@@ -20,7 +20,7 @@ COPY large /large
 /// A layer that no probe fetches whole. It has the same bytes whoever makes it.
 const LARGE: usize = 3_000_000;
 
-struct Bed {
+struct Fixture {
     site: Site,
     context: Context,
     gate: Gate,
@@ -29,7 +29,7 @@ struct Bed {
     stock: bool,
 }
 
-impl Bed {
+impl Fixture {
     fn new(stock: bool) -> Self {
         let site = Site::new();
         let gate = Gate::new();
@@ -65,7 +65,7 @@ impl Bed {
         let token = &self.site.token;
         let cache =
             format!("type=gha,{attributes},token={token},repository=local/cache,ghtoken={token}");
-        let build = Build::of(&self.context)
+        let build = Build::new(&self.context)
             .arg(format!("--opt=build-arg:TURN={turn}"))
             .from(cache.clone())
             .to(format!("{cache},mode=max"))
@@ -74,7 +74,7 @@ impl Bed {
         let step = client.until("its step waits", BUILD, |_| self.gate.arrived());
         meanwhile();
         step.pass();
-        Outcome::of(client.finish(BUILD))
+        Outcome::from_client(client.finish(BUILD))
     }
 
     fn large(&self) -> Option<Entry> {
@@ -104,24 +104,24 @@ fn an_entry_that_is_deleted_in_a_build_is_a_miss_for_stock() {
 
 /// How often the build in which the entry is deleted had listed by then, and its warnings.
 fn is_a_miss(stock: bool) -> (u64, Vec<String>) {
-    let bed = Bed::new(stock);
-    bed.build("fills", || ()).ok();
-    let large = bed.large().expect("the layer is stored");
-    bed.proxy.restart_tally();
+    let fixture = Fixture::new(stock);
+    fixture.build("fills", || ()).ok();
+    let large = fixture.large().expect("the layer is stored");
+    fixture.proxy.restart_tally();
     let mut listed = 0;
     let delete = || {
-        listed = bed.proxy.requests(Operation::List);
-        bed.site.service.delete(&bed.site.token, &large);
+        listed = fixture.proxy.requests(Operation::List);
+        fixture.site.service.delete(&fixture.site.token, &large);
     };
-    let warnings = bed.build("misses", delete).ok().warnings;
+    let warnings = fixture.build("misses", delete).ok().warnings;
     // What was made again is stored again, whatever was listed: the index names it.
-    let again = bed.large().expect("the layer is stored again");
+    let again = fixture.large().expect("the layer is stored again");
     assert_eq!(again.key, large.key);
-    let whole = bed.build("whole", || ()).ok().no_warnings();
+    let whole = fixture.build("whole", || ()).ok().no_warnings();
     let copied = |step: &&Step| step.name.contains("COPY large");
     let copied = whole.dockerfile_steps().find(copied).expect("the step");
     assert!(copied.cached, "{}", whole.output);
     // A directory was made anew, with times that layers do not keep.
-    bed.site.same_files("fills", "whole");
+    fixture.site.same_files("fills", "whole");
     (listed, warnings)
 }

@@ -17,17 +17,17 @@ use rustix::{
 };
 
 use crate::{
-    attack::planted::{STRANGER, gateway_beside_a_pipe},
+    attack::planted::{OTHER_USER, gateway_beside_a_pipe},
     harness::{Build, Builder, Context, Daemon, Lab, PROGRAM, Process, SOON, command, run},
 };
 
 /// The group that may use the gateway's socket.
 const GROUP: u32 = 4242;
 
-/// A program of the stranger's.
-fn as_stranger(lab: &Lab, group: u32, program: &str) -> Command {
+/// A program that another user runs.
+fn as_user(lab: &Lab, group: u32, program: &str) -> Command {
     let mut command = command(lab, "setpriv");
-    command.arg(format!("--reuid={STRANGER}"));
+    command.arg(format!("--reuid={OTHER_USER}"));
     command.arg(format!("--regid={group}"));
     command.args(["--clear-groups", "--", program]);
     command
@@ -63,7 +63,7 @@ fn the_inner_socket_is_nobody_elses() {
     let mut words = commands.split('\0');
     let inner = words.find_map(|word| word.strip_prefix("--addr=unix://"));
     let inner = Path::new(inner.expect("buildkitd has an address"));
-    let mut connect = as_stranger(&lab, GROUP, "buildctl");
+    let mut connect = as_user(&lab, GROUP, "buildctl");
     let address = format!("unix://{}", inner.display());
     connect.args(["--timeout=1", "--addr", &address, "debug", "workers"]);
     let connected = run(&lab, "workers", connect, SOON);
@@ -96,7 +96,7 @@ fn a_pipe_in_a_token_files_place_costs_a_build_its_cache() {
         gateway.env("BUILDKIT_GHA_TOKEN_FILE", &pipe);
     });
     let context = Context::multi_stage(&lab, "context");
-    let build = Build::of(&context).to("type=gha,url=http://127.0.0.1:9/,token=x");
+    let build = Build::new(&context).to("type=gha,url=http://127.0.0.1:9/,token=x");
     let warnings = Builder::buildctl(&gateway).build(&build).ok().warnings;
     let [warning] = &warnings[..] else {
         panic!("{warnings:?}")
@@ -104,7 +104,7 @@ fn a_pipe_in_a_token_files_place_costs_a_build_its_cache() {
     assert!(warning.contains("not a regular file"), "{warning}");
 }
 
-/// Whoever may crash the gateway, or reads what crash reports collect, gets no token.
+/// A user who can crash the gateway, or read collected crash reports, gets no token.
 #[test]
 fn a_gateway_that_crashes_leaves_no_core() {
     let lab = Lab::new();
@@ -126,8 +126,8 @@ fn a_users_other_programs_cannot_look_into_the_gateway() {
     fs::set_permissions(lab.path(""), fs::Permissions::from_mode(0o711)).expect("our directory");
     let own = lab.path("own");
     fs::create_dir(&own).expect("create a directory");
-    chown(&own, Some(STRANGER), Some(STRANGER)).expect("root may give it away");
-    let mut gateway = as_stranger(&lab, STRANGER, PROGRAM);
+    chown(&own, Some(OTHER_USER), Some(OTHER_USER)).expect("root may give it away");
+    let mut gateway = as_user(&lab, OTHER_USER, PROGRAM);
     // It listens without a buildkitd behind it, once it has looked for one.
     gateway
         .arg("gateway")
@@ -139,7 +139,7 @@ fn a_users_other_programs_cannot_look_into_the_gateway() {
     let mut gateway = Process::start(&lab, "gateway", gateway);
     gateway.until("it listens", SOON, |_| socket.exists().then_some(()));
     for name in ["environ", "mem", "maps"] {
-        let mut look = as_stranger(&lab, STRANGER, "head");
+        let mut look = as_user(&lab, OTHER_USER, "head");
         look.args(["-c", "1"]).arg(gateway.proc(name));
         let looked = run(&lab, "head", look, SOON);
         let refused = looked.stderr.contains("Permission denied");

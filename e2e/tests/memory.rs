@@ -18,7 +18,7 @@ fn a_layer_of_two_gigabytes() {
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
     let context = Context::with_shell(&site.lab, "layer", LAYER);
-    let build = Build::of(&context);
+    let build = Build::new(&context);
     // The speed of gzip is not what this is about.
     let cache = site.gha(Api::V2, ",compression=uncompressed");
     builder.build(&build.clone().to(cache)).ok().no_warnings();

@@ -15,7 +15,7 @@ fn each_reads_what_the_other_wrote() {
             let cache = site.gha(api, &format!("{scope},mode=max"));
             writer.prune();
             reader.prune();
-            let build = Build::of(&site.context);
+            let build = Build::new(&site.context);
             let export = build
                 .clone()
                 .to(cache)
@@ -38,7 +38,7 @@ fn both_write_one_scope() {
     let stock = Builder::buildctl(&stock);
     let gateway = Builder::buildctl(&gateway);
     let export = site.gha(Api::V2, ",mode=max");
-    let both = Build::of(&site.context)
+    let both = Build::new(&site.context)
         .from(site.gha(Api::V2, ""))
         .to(export);
 

@@ -19,14 +19,14 @@ const BYTES: usize = 8 << 20;
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// A service with one layer, and a proxy in front of it.
-struct Bed {
+struct Fixture {
     proxy: Proxy,
     service: Service,
     content: Vec<u8>,
     http: Http,
 }
 
-impl Bed {
+impl Fixture {
     fn new() -> Self {
         Self::on(Link::NONE)
     }
@@ -35,18 +35,18 @@ impl Bed {
         let lab = Lab::new();
         let service = Service::start(&lab);
         let token = service.token(&["refs/heads/main=rw"]);
-        let proxy = Proxy::on(&service, link);
+        let proxy = Proxy::with_link(&service, link);
         let http = Http::new(address(&proxy)).token(&token);
         let http = http.header("Content-Type", "application/json");
         let content = (0..BYTES).map(|i| u8::try_from(i % 251).expect("below 251"));
-        let bed = Self {
+        let fixture = Self {
             proxy,
             service,
             content: content.collect(),
             http,
         };
-        bed.upload("buildkit-blob-1-sha256:1");
-        bed
+        fixture.upload("buildkit-blob-1-sha256:1");
+        fixture
     }
 
     /// v2's own words, with the path of the answered URL.
@@ -80,7 +80,7 @@ impl Bed {
     /// The next GET of a layer has this fault, and the one after it has none.
     fn once(&self, fault: Fault) -> std::io::Result<Answer> {
         let rule = Rule::new(fault, When::First(1)).on(Operation::Read);
-        let rule = self.proxy.rule(rule.of(Subject::Layer));
+        let rule = self.proxy.rule(rule.about(Subject::Layer));
         let answer = self.get();
         assert_eq!(rule.hits(), 1, "{fault:?}");
         assert_eq!(
@@ -107,8 +107,8 @@ fn kind(answer: std::io::Result<Answer>) -> ErrorKind {
 
 #[test]
 fn answers_instead_of_the_operation() {
-    let bed = Bed::new();
-    let said = |fault| bed.once(fault).expect("an answer");
+    let fixture = Fixture::new();
+    let said = |fault| fixture.once(fault).expect("an answer");
     assert_eq!(said(Fault::Status(503)).status, 503);
     let throttled = said(Fault::Throttled(Some(7)));
     assert_eq!(throttled.status, 429);
@@ -121,17 +121,17 @@ fn answers_instead_of_the_operation() {
 
 #[test]
 fn connections_end_or_fall_silent() {
-    let bed = Bed::new();
+    let fixture = Fixture::new();
     for fault in [Fault::ResetAtOnce, Fault::ResetAnswer, Fault::LostAnswer] {
         assert_eq!(
-            kind(bed.once(fault)),
+            kind(fixture.once(fault)),
             ErrorKind::ConnectionReset,
             "{fault:?}"
         );
     }
-    let silent = Bed {
-        http: bed.http.clone().timeout(SILENCE),
-        ..bed
+    let silent = Fixture {
+        http: fixture.http.clone().timeout(SILENCE),
+        ..fixture
     };
     for fault in [Fault::Hang, Fault::StallAnswer] {
         assert_eq!(kind(silent.once(fault)), ErrorKind::WouldBlock, "{fault:?}");
@@ -142,40 +142,40 @@ fn connections_end_or_fall_silent() {
 
 #[test]
 fn bytes_are_missing_or_wrong() {
-    let bed = Bed::new();
-    let cut = bed.once(Fault::Truncate).expect("a clean end");
-    assert!(!cut.is_whole() && bed.content.starts_with(&cut.body));
-    let short = bed.once(Fault::Short).expect("an answer");
+    let fixture = Fixture::new();
+    let cut = fixture.once(Fault::Truncate).expect("a clean end");
+    assert!(!cut.is_whole() && fixture.content.starts_with(&cut.body));
+    let short = fixture.once(Fault::Short).expect("an answer");
     assert!(short.is_whole() && short.body.len() == BYTES / 2);
-    let empty = bed.once(Fault::Empty).expect("an answer");
+    let empty = fixture.once(Fault::Empty).expect("an answer");
     assert!(empty.is_whole() && empty.body.is_empty());
-    let long = bed.once(Fault::Long).expect("an answer");
-    assert!(long.is_whole() && long.body.starts_with(&bed.content) && long.body.len() > BYTES);
-    let another = bed.once(Fault::Another).expect("an answer");
+    let long = fixture.once(Fault::Long).expect("an answer");
+    assert!(long.is_whole() && long.body.starts_with(&fixture.content) && long.body.len() > BYTES);
+    let another = fixture.once(Fault::Another).expect("an answer");
     assert!(another.status == 200 && another.is_whole() && another.body.len() == BYTES / 2);
-    let flipped = bed.once(Fault::Flip).expect("an answer");
+    let flipped = fixture.once(Fault::Flip).expect("an answer");
     assert!(flipped.is_whole() && flipped.body.len() == BYTES);
     let differs = flipped
         .body
         .iter()
-        .zip(&bed.content)
+        .zip(&fixture.content)
         .filter(|(one, other)| one != other);
     assert_eq!(differs.count(), 1);
 
     let rule = Rule::new(Fault::WrongTotal, When::Always).on(Operation::Probe);
-    bed.proxy.rule(rule);
-    let probe = bed.http.clone().header("Range", "bytes=0-9");
-    let probe = probe.send("GET", &bed.url(), b"").expect("an answer");
+    fixture.proxy.rule(rule);
+    let probe = fixture.http.clone().header("Range", "bytes=0-9");
+    let probe = probe.send("GET", &fixture.url(), b"").expect("an answer");
     let told = format!("bytes 0-9/{}", BYTES + 1);
     assert_eq!(probe.header("content-range"), Some(told.as_str()));
 }
 
 #[test]
 fn an_upload_ends_in_its_middle_and_leaves_nothing() {
-    let bed = Bed::new();
+    let fixture = Fixture::new();
     let named = serde_json::json!({ "key": "buildkit-blob-1-sha256:2", "version": "v" });
-    let url = bed.call("CreateCacheEntry", &named, "signed_upload_url");
-    let http = bed.http.clone().timeout(SILENCE);
+    let url = fixture.call("CreateCacheEntry", &named, "signed_upload_url");
+    let http = fixture.http.clone().timeout(SILENCE);
     for (fault, expected) in [
         (
             Fault::ResetRequest,
@@ -184,23 +184,23 @@ fn an_upload_ends_in_its_middle_and_leaves_nothing() {
         (Fault::StallRequest, &[ErrorKind::WouldBlock][..]),
     ] {
         let rule = Rule::new(fault, When::Always).on(Operation::PutBlob);
-        let rule = bed.proxy.rule(rule.of(Subject::Layer));
-        let ended = kind(http.send("PUT", &url, &bed.content));
+        let rule = fixture.proxy.rule(rule.about(Subject::Layer));
+        let ended = kind(http.send("PUT", &url, &fixture.content));
         assert!(expected.contains(&ended), "{fault:?}: {ended:?}");
         assert_eq!(rule.hits(), 1);
-        bed.proxy.clear();
+        fixture.proxy.clear();
     }
-    let put = bed.http.send("PUT", &url, &bed.content);
+    let put = fixture.http.send("PUT", &url, &fixture.content);
     assert_eq!(put.expect("an answer").status, 201);
 }
 
 #[test]
-fn a_closed_door_refuses_and_opens_again() {
-    let bed = Bed::new();
-    let url = bed.url();
-    let get = || bed.http.send("GET", &url, b"");
+fn a_closed_port_refuses_and_opens_again() {
+    let fixture = Fixture::new();
+    let url = fixture.url();
+    let get = || fixture.http.send("GET", &url, b"");
     for when in [When::First(1), When::Always] {
-        let rule = bed
+        let rule = fixture
             .proxy
             .rule(Rule::new(Fault::Refuse, when).on(Operation::Read));
         assert_eq!(kind(get()), ErrorKind::ConnectionReset);
@@ -211,7 +211,7 @@ fn a_closed_door_refuses_and_opens_again() {
         assert!(refused.is_some(), "{when:?}");
         assert_eq!(rule.hits(), 1);
         if when == When::Always {
-            bed.proxy.clear();
+            fixture.proxy.clear();
         }
         let opened = std::iter::repeat_with(get)
             .take(1_000_000)
@@ -225,16 +225,17 @@ fn a_closed_door_refuses_and_opens_again() {
 
 #[test]
 fn a_share_is_the_same_in_every_run() {
-    let bed = Bed::new();
+    let fixture = Fixture::new();
     let hits = |seed| {
         let rule = Rule::new(Fault::Status(500), When::Percent(5, seed));
-        let rule = bed.proxy.rule(rule.on(Operation::List));
+        let rule = fixture.proxy.rule(rule.on(Operation::List));
         for _ in 0..200 {
-            bed.http
+            fixture
+                .http
                 .send("GET", "/repos/local/cache/actions/caches", b"")
                 .expect("an answer");
         }
-        bed.proxy.clear();
+        fixture.proxy.clear();
         rule.hits()
     };
     let first = hits(1);
@@ -244,18 +245,19 @@ fn a_share_is_the_same_in_every_run() {
 
 #[test]
 fn hundreds_of_connections_at_once() {
-    let bed = Bed::new();
-    bed.proxy
+    let fixture = Fixture::new();
+    fixture
+        .proxy
         .rule(Rule::new(Fault::Hang, When::Always).on(Operation::List));
-    let before = bed.proxy.requests(Operation::List);
-    let http = bed.http.clone().timeout(Duration::from_secs(5));
+    let before = fixture.proxy.requests(Operation::List);
+    let http = fixture.http.clone().timeout(Duration::from_secs(5));
     thread::scope(|scope| {
         for _ in 0..300 {
             scope.spawn(|| http.send("GET", "/repos/local/cache/actions/caches", b""));
         }
     });
-    assert_eq!(bed.proxy.requests(Operation::List) - before, 300);
-    assert_eq!(bed.proxy.max_in_flight(), 300);
+    assert_eq!(fixture.proxy.requests(Operation::List) - before, 300);
+    assert_eq!(fixture.proxy.max_in_flight(), 300);
 }
 
 /// A second for each call, and half a second for the bytes of the layer.
@@ -268,21 +270,21 @@ const HALTING: Link = Link {
 
 #[test]
 fn a_link_holds_calls_and_bytes() {
-    let bed = Bed::on(HALTING);
-    let url = bed.url();
-    bed.proxy.restart_tally();
+    let fixture = Fixture::on(HALTING);
+    let url = fixture.url();
+    fixture.proxy.restart_tally();
     let begun = Instant::now();
     let answers = thread::scope(|scope| {
-        let get = || bed.http.send("GET", &url, b"").expect("an answer");
+        let get = || fixture.http.send("GET", &url, b"").expect("an answer");
         let gets: Vec<_> = (0..4).map(|_| scope.spawn(get)).collect();
         let bodies = gets.into_iter().map(|get| get.join().expect("a body").body);
         bodies.collect::<Vec<_>>()
     });
     let took = begun.elapsed();
-    assert!(answers.iter().all(|answer| *answer == bed.content));
+    assert!(answers.iter().all(|answer| *answer == fixture.content));
     // The second passes for all of them at once, the halves one after the other.
     assert!(took >= Duration::from_millis(2900), "{took:?}");
-    let tally = bed.proxy.tally();
+    let tally = fixture.proxy.tally();
     let expected = Tally {
         blob: 4,
         down: 4 * BYTES as u64,
@@ -295,20 +297,20 @@ fn a_link_holds_calls_and_bytes() {
 #[test]
 fn a_link_lets_calls_wait_side_by_side() {
     const CALLS: u32 = 40;
-    let bed = Bed::on(Link {
+    let fixture = Fixture::on(Link {
         per_connection: None,
         in_all: None,
         ..HALTING
     });
-    bed.proxy.restart_tally();
+    fixture.proxy.restart_tally();
     let begun = Instant::now();
     thread::scope(|scope| {
         for _ in 0..CALLS {
-            scope.spawn(|| bed.url());
+            scope.spawn(|| fixture.url());
         }
     });
     let took = begun.elapsed();
     assert!(took >= HALTING.api, "{took:?}");
     assert!(took < HALTING.api * CALLS / 2, "{took:?}");
-    assert_eq!(bed.proxy.tally().api, u64::from(CALLS));
+    assert_eq!(fixture.proxy.tally().api, u64::from(CALLS));
 }

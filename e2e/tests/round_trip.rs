@@ -59,7 +59,7 @@ fn several_platforms() {
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::remote(&daemon, "platforms");
     let context = Context::new(&site.lab, "platforms", PLATFORMS);
-    let build = Build::of(&context).arg("--platform=linux/amd64,linux/arm64");
+    let build = Build::new(&context).arg("--platform=linux/amd64,linux/arm64");
     site.main_job(&builder, &build);
     site.same_files("exported", "imported");
 }
@@ -78,7 +78,7 @@ fn with_one_daemon(site: &Site, builder: &Builder) {
 fn export(site: &Site, builder: &Builder, case: (Api, &str)) {
     let scope = name("scope", case);
     let cache = site.gha(case.0, &format!(",scope={scope},mode={}", case.1));
-    let build = Build::of(&site.context).to(cache);
+    let build = Build::new(&site.context).to(cache);
     let tar = site.tar(&name("exported", case));
     builder
         .build(&build.tar(tar))
@@ -107,7 +107,7 @@ fn needs_no_layer(site: &Site, builder: &Builder, case: (Api, &str)) {
 
 fn importing(site: &Site, case: (Api, &str)) -> Build {
     let scope = name("scope", case);
-    Build::of(&site.context).from(site.gha(case.0, &format!(",scope={scope}")))
+    Build::new(&site.context).from(site.gha(case.0, &format!(",scope={scope}")))
 }
 
 fn judge(outcome: Outcome, (_, mode): (Api, &str)) {

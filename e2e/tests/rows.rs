@@ -14,7 +14,7 @@ fn a_layer_is_shown_where_it_is_uploaded_and_only_there() {
     let site = Site::new();
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
-    let export = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    let export = Build::new(&site.context).to(site.gha(Api::V2, ",mode=max"));
     let first = builder.build(&export).ok().output;
     assert!(first.contains("uploading sha256:"), "{first}");
     assert!(first.contains(EXPORT), "{first}");
@@ -41,7 +41,7 @@ fn an_import_has_one_name_in_all_builds() {
             let builder = Builder::buildctl(&daemon);
             builder.prune();
             let cache = site.gha(Api::V2, ",mode=max");
-            let build = Build::of(&site.context).to(cache.clone()).from(cache);
+            let build = Build::new(&site.context).to(cache.clone()).from(cache);
             let log = builder.build(&build).ok().no_warnings().output;
             let found = number
                 .find_iter(&log)
@@ -57,7 +57,7 @@ fn the_history_has_the_names_of_the_log() {
     let site = Site::new();
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::remote(&daemon, "remote");
-    let build = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    let build = Build::new(&site.context).to(site.gha(Api::V2, ",mode=max"));
     builder.build(&build).ok();
     let mut logs = builder.buildx();
     logs.args(["history", "logs", "--builder", builder.name()]);

@@ -43,7 +43,7 @@ fn stored(site: &Site, token: &str) -> u64 {
 /// Exports on a builder that has nothing.
 fn export(site: &Site, context: &Context, name: &str, to: String) {
     let daemon = Daemon::gateway(&site.lab, name);
-    let build = Build::of(context).to(to);
+    let build = Build::new(context).to(to);
     Builder::buildctl(&daemon).build(&build).ok().no_warnings();
 }
 

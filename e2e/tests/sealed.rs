@@ -26,7 +26,7 @@ fn each_reads_what_the_other_has_signed() {
     for api in [Api::V1, Api::V2] {
         for (writer, reader) in [(stock, ours), (ours, stock), (ours, ours)] {
             let site = Site::new();
-            let export = Build::of(&site.context).to(site.gha(api, ",mode=max"));
+            let export = Build::new(&site.context).to(site.gha(api, ",mode=max"));
             let exported = writer.1.build(&export.tar(site.tar("exported")));
             exported.ok().no_warnings();
             let blobs = site.keys("buildkit-blob-");
@@ -34,7 +34,7 @@ fn each_reads_what_the_other_has_signed() {
             assert_eq!(signatures, 1, "{api:?}, {} has signed", writer.0);
 
             reader.1.prune();
-            let import = Build::of(&site.context).from(site.gha(api, ""));
+            let import = Build::new(&site.context).from(site.gha(api, ""));
             let imported = reader.1.build(&import.tar(site.tar("imported")));
             imported.ok().no_warnings().all_cached();
             site.same("exported", "imported");
@@ -49,7 +49,7 @@ fn what_nobody_trusted_has_signed_is_a_miss() {
     let [stock, ours] = signing.builders();
     let cache = |more: &str| site.gha(Api::V2, more);
     ours.1
-        .build(&Build::of(&site.context).to(cache(",mode=max")))
+        .build(&Build::new(&site.context).to(cache(",mode=max")))
         .ok()
         .no_warnings();
 
@@ -62,7 +62,7 @@ fn what_nobody_trusted_has_signed_is_a_miss() {
     site.service.save(&site.token, &newer, b"{}");
     for (_, builder) in [&stock, &ours] {
         builder.prune();
-        let outcome = builder.build(&Build::of(&site.context).from(cache("")));
+        let outcome = builder.build(&Build::new(&site.context).from(cache("")));
         let outcome = outcome.ok().none_cached();
         says(&outcome, "missing signature for github actions cache");
     }
@@ -74,7 +74,7 @@ fn the_policy_of_buildkitd_is_kept() {
     let signing = sealing(&site.lab, "SubjectAlternativeName = \"somebody else\"\n");
     for (name, builder) in signing.builders() {
         let scope = format!(",scope={name},mode=max");
-        let outcome = builder.build(&Build::of(&site.context).to(site.gha(Api::V2, &scope)));
+        let outcome = builder.build(&Build::new(&site.context).to(site.gha(Api::V2, &scope)));
         says(&outcome, "does not match policy");
         assert_eq!(outcome.success, name == "ours", "{name}");
     }

@@ -32,7 +32,7 @@ fn the_operators_token_goes_to_no_url_that_a_build_names() {
         ] {
             let url = elsewhere.url();
             let cache = format!("type=gha,{attribute}={url},token={token},mode=max");
-            let build = Build::of(&site.context).from(cache.clone()).to(cache);
+            let build = Build::new(&site.context).from(cache.clone()).to(cache);
             told.push(builder.build(&build).ok().warnings.join("\n"));
         }
         let heard = elsewhere.heard();
@@ -57,7 +57,7 @@ fn a_builds_token_goes_to_no_url_that_it_does_not_name() {
         gateway.env("BUILDKIT_GHA_URL", elsewhere.url());
     });
     let cache = site.gha(Api::V2, ",mode=max");
-    let build = Build::of(&site.context).from(cache.clone()).to(cache);
+    let build = Build::new(&site.context).from(cache.clone()).to(cache);
     let warnings = Builder::buildctl(&gateway).build(&build).ok().warnings;
     assert!(elsewhere.heard().is_empty(), "nothing was sent there");
     assert_eq!(site.keys("index-").len(), 1, "the build's own pair is used");

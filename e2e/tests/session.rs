@@ -112,7 +112,7 @@ fn secrets_and_ssh() {
     let secret = format!("--secret=id=word,src={}", lab.path("word").display());
     let ssh = format!("--ssh=default={}", socket.display());
     let tar = lab.path("private.tar");
-    let build = Build::of(&context).arg(secret).arg(ssh).tar(tar.clone());
+    let build = Build::new(&context).arg(secret).arg(ssh).tar(tar.clone());
     let daemon = Daemon::gateway(&lab, "gateway");
     Builder::remote(&daemon, "private").build(&build).ok();
     assert_eq!(extract(&lab, &tar, "word"), "swordfish");
@@ -126,7 +126,7 @@ fn build(lab: &Arc<Lab>, name: &str, last: &str, fill: impl FnOnce(&Context)) ->
     let tar = lab.path("result.tar");
     let daemon = Daemon::gateway(lab, "gateway");
     let builder = Builder::remote(&daemon, name);
-    builder.build(&Build::of(&context).tar(tar.clone())).ok();
+    builder.build(&Build::new(&context).tar(tar.clone())).ok();
     tar
 }
 

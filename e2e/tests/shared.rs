@@ -49,7 +49,7 @@ fn two_builds_at_once() {
                 let to = site.gha(Api::V2, &format!(",mode=max,scope={name}"));
                 let from = site.gha(Api::V2, &format!(",scope={name}"));
                 scope.spawn(move || {
-                    let build = Build::of(context).from(from).to(to).tar(tar);
+                    let build = Build::new(context).from(from).to(to).tar(tar);
                     let outcome = builder.build(&build).ok().no_warnings();
                     if cached {
                         outcome.all_cached();
@@ -74,7 +74,7 @@ fn a_build_reads_through_the_import_of_another() {
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
     let context = Context::with_shell(&site.lab, "sharing", SHARING);
-    let result = Build::of(&context).arg("--opt=target=result");
+    let result = Build::new(&context).arg("--opt=target=result");
     let export = result.clone().to(site.gha(Api::V2, ",mode=max"));
     builder.build(&export.tar(site.tar("exported"))).ok();
 
@@ -119,13 +119,13 @@ fn a_build_goes_on_with_a_shared_step_long_after_the_build_that_found_it() {
     );
     let context = Context::with_shell(&site.lab, "sharing", &format!("{SHARING}{late}"));
     Eavesdropper::install(&context);
-    let kept = Build::of(&context).arg("--opt=target=kept");
+    let kept = Build::new(&context).arg("--opt=target=kept");
     let kept = kept.to(site.gha(Api::V2, ",mode=max"));
     builder.build(&kept.tar(site.tar("kept"))).ok();
     builder.prune();
 
     let mut first = first_build(&site, &builder, &context, "early", "late");
-    let late = Build::of(&context).arg("--opt=target=late");
+    let late = Build::new(&context).arg("--opt=target=late");
     let mut late = builder.start(&late.tar(site.tar("late")));
     late.until("its own step runs", BUILD, |log| {
         printed(log).contains(READY).then_some(())
@@ -158,7 +158,7 @@ fn first_build(
     target: &str,
     name: &str,
 ) -> Process {
-    let build = Build::of(context)
+    let build = Build::new(context)
         .arg(format!("--opt=target={target}"))
         .arg(format!("--opt=build-arg:FIRST={name}"))
         .from(site.gha(Api::V2, ""));

@@ -92,7 +92,7 @@ fn the_command_signs_what_is_stored() {
         let stored = signing.builders().map(|(name, builder)| {
             // A service each: what either stores is compared.
             let own = Site::new();
-            let export = Build::of(&site.context).to(own.gha(api, ",mode=max"));
+            let export = Build::new(&site.context).to(own.gha(api, ",mode=max"));
             let outcome = builder.build(&export);
             says(&outcome, &format!("invalid value {JUNK}"));
             // Only without the gateway is a build lost to its cache.
@@ -134,7 +134,7 @@ fn an_index_without_a_valid_signature_is_a_miss() {
         let attribute = format!(",scope={scope}");
         let export = site.gha(Api::V2, &format!("{attribute},mode=max"));
         let [_, (_, ours)] = signing.builders();
-        ours.build(&Build::of(&site.context).to(export)).ok();
+        ours.build(&Build::new(&site.context).to(export)).ok();
         if let Some(signature) = signature {
             let given = fs::read(&signing.given).expect("the command has run");
             let key = format!("buildkit-blob-1-{}-sig", Digest::of(&given));
@@ -142,7 +142,7 @@ fn an_index_without_a_valid_signature_is_a_miss() {
         }
         for (_, builder) in signing.builders() {
             builder.prune();
-            let import = Build::of(&site.context).from(site.gha(Api::V2, &attribute));
+            let import = Build::new(&site.context).from(site.gha(Api::V2, &attribute));
             let outcome = builder.build(&import).ok().none_cached();
             says(&outcome, words);
         }

@@ -23,13 +23,13 @@ fn an_export_that_moves_goes_on_after_its_timeout() {
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
     let context = Context::with_shell(&site.lab, "layers", LAYERS);
-    let build = Build::of(&context);
+    let build = Build::new(&context);
     builder.build(&build).ok();
     let link = Link {
         in_all: Some(RATE),
         ..Link::NONE
     };
-    let proxy = Proxy::on(&site.service, link);
+    let proxy = Proxy::with_link(&site.service, link);
     let (url, token) = (proxy.url(), &site.token);
     let cache = format!("type=gha,url_v2={url},version=2,token={token},mode=max,{TIMEOUT}");
     builder.build(&build.clone().to(cache)).ok().no_warnings();

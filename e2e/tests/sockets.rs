@@ -10,7 +10,7 @@ use crate::harness::{Daemon, Lab};
 
 /// Mode, owner and group of a socket and of the directory that was made for it.
 #[derive(Debug, PartialEq, Eq)]
-struct Door {
+struct SocketPermissions {
     socket: (u32, u32, u32),
     directory: (u32, u32, u32),
 }
@@ -19,22 +19,23 @@ struct Door {
 fn mode_and_group_are_buildkitds() {
     let lab = Lab::new();
     for (case, group) in [None, Some("4242"), Some("daemon")].into_iter().enumerate() {
-        let door = |kind: &str, start: fn(&std::sync::Arc<Lab>, &str, &[String]) -> Daemon| {
-            let name = format!("{kind}{case}");
-            let socket = lab.path(format!("{name}.dir/made/daemon.sock"));
-            let mut args = vec![format!("--addr=unix://{}", socket.display())];
-            args.extend(group.map(|group| format!("--group={group}")));
-            let daemon = start(&lab, &name, &args);
-            let door = look(&socket);
-            drop(daemon);
-            door
-        };
-        let stock = door("stock", |lab, name, args| {
+        let permissions =
+            |kind: &str, start: fn(&std::sync::Arc<Lab>, &str, &[String]) -> Daemon| {
+                let name = format!("{kind}{case}");
+                let socket = lab.path(format!("{name}.dir/made/daemon.sock"));
+                let mut args = vec![format!("--addr=unix://{}", socket.display())];
+                args.extend(group.map(|group| format!("--group={group}")));
+                let daemon = start(&lab, &name, &args);
+                let permissions = look(&socket);
+                drop(daemon);
+                permissions
+            };
+        let stock = permissions("stock", |lab, name, args| {
             Daemon::stock_with(lab, name, |daemon| {
                 daemon.args(args);
             })
         });
-        let ours = door("ours", |lab, name, args| {
+        let ours = permissions("ours", |lab, name, args| {
             Daemon::gateway_with(lab, name, |gateway| {
                 gateway.args(args);
             })
@@ -44,7 +45,7 @@ fn mode_and_group_are_buildkitds() {
     }
 }
 
-fn look(socket: &Path) -> Door {
+fn look(socket: &Path) -> SocketPermissions {
     let of = |path: &Path| {
         let metadata = fs::metadata(path).expect("it is there");
         let mode = metadata.permissions().mode() & 0o7777;
@@ -52,7 +53,7 @@ fn look(socket: &Path) -> Door {
     };
     let kind = fs::metadata(socket).expect("it is there").file_type();
     assert!(kind.is_socket());
-    Door {
+    SocketPermissions {
         socket: of(socket),
         directory: of(socket.parent().expect("a directory")),
     }

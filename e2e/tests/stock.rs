@@ -16,7 +16,7 @@ fn stock_writes_and_reads(api: Api) {
     let site = Site::new();
     let daemon = Daemon::stock(&site.lab, "buildkitd");
     let builder = Builder::buildctl(&daemon);
-    let build = Build::of(&site.context);
+    let build = Build::new(&site.context);
 
     let export = build.clone().to(site.gha(api, ",mode=max"));
     builder

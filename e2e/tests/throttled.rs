@@ -1,4 +1,4 @@
-//! A service that asks for patience: the build succeeds, and its log shows the wait.
+//! A service that throttles: the build succeeds, and its log shows the wait.
 
 use crate::{
     harness::{Build, Builder, Daemon, Outcome, Site},
@@ -30,14 +30,14 @@ fn reservations_that_are_refused_for_a_while_are_made_after_it() {
         )
     };
     let throttled = Rule::new(Fault::Throttled(Some(SECONDS)), When::First(1));
-    let refused = proxy.rule(throttled.on(Operation::Create).of(Subject::Layer));
-    let export = Build::of(&site.context).to(gha(",mode=max"));
+    let refused = proxy.rule(throttled.on(Operation::Create).about(Subject::Layer));
+    let export = Build::new(&site.context).to(gha(",mode=max"));
     let outcome = builder.build(&export).ok().no_warnings();
     assert_eq!(refused.hits(), 1);
     assert!(shows_the_wait(&outcome, "reserve"), "{}", outcome.output);
     builder.prune();
     builder
-        .build(&Build::of(&site.context).from(gha("")))
+        .build(&Build::new(&site.context).from(gha("")))
         .ok()
         .no_warnings()
         .all_cached();

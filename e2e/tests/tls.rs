@@ -24,10 +24,10 @@ fn round_trip(site: &Site, url: &str, scope: &str, builder: &Builder, again: &Bu
         let attributes = api.attributes(url);
         let token = &site.token;
         let cache = format!("type=gha,{attributes},token={token},scope={scope}-{api:?}");
-        let export = Build::of(&site.context).to(format!("{cache},mode=max"));
+        let export = Build::new(&site.context).to(format!("{cache},mode=max"));
         builder.build(&export).ok().no_warnings();
         builder.prune();
-        let import = Build::of(&site.context).from(cache);
+        let import = Build::new(&site.context).from(cache);
         again.build(&import).ok().no_warnings().all_cached();
         again.prune();
     }
@@ -60,7 +60,7 @@ fn buildkitd_trusts_what_its_user_says_beside_the_gateways_endpoint() {
             gateway.env(variable, value);
         });
         let builder = Builder::buildctl(&daemon);
-        builder.build(&Build::of(&context)).ok();
+        builder.build(&Build::new(&context)).ok();
         round_trip(&site, &url, variable, &builder, &builder);
     }
 }
@@ -98,7 +98,7 @@ fn a_proxy_with_tls_that_nobody_has_named_is_told_of() {
     });
     let (attributes, token) = (Api::V2.attributes(&url), &site.token);
     let cache = format!("type=gha,{attributes},token={token},timeout=5s");
-    let build = Build::of(&site.context).to(cache);
+    let build = Build::new(&site.context).to(cache);
     let outcome = Builder::buildctl(&daemon).build(&build).ok();
     for words in [
         "its signed URLs begin with http://",

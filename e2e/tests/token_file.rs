@@ -16,7 +16,7 @@ fn the_file_is_read_again_for_each_build() {
         gateway.env("BUILDKIT_GHA_TOKEN_FILE", &file);
     });
     let builder = Builder::buildctl(&gateway);
-    let export = Build::of(&site.context).to(format!("{ENTRY},mode=max"));
+    let export = Build::new(&site.context).to(format!("{ENTRY},mode=max"));
 
     let without = builder.build(&export).ok();
     let [warning] = &without.warnings[..] else {

@@ -32,7 +32,7 @@ fn no_token_stays_anywhere() {
         let builder = Builder::remote(daemon, name);
         for (scope, variables) in [("v1", V1), ("v2", V2)] {
             // As in CI, where buildx finds the token and the service in its environment.
-            let mut build = Build::of(&site.context)
+            let mut build = Build::new(&site.context)
                 .from(format!("type=gha,scope={scope}"))
                 .to(format!("type=gha,scope={scope},mode=max"))
                 .env("ACTIONS_RUNTIME_TOKEN", &site.token);
@@ -44,7 +44,7 @@ fn no_token_stays_anywhere() {
             builder.build(&build).ok().all_cached();
         }
         // Clients record their command line in the trace that they hand to buildkitd.
-        let written = Build::of(&site.context).to(site.gha(Api::V2, ",scope=written"));
+        let written = Build::new(&site.context).to(site.gha(Api::V2, ",scope=written"));
         Builder::buildctl(daemon).build(&written).ok();
         builder.build(&written).ok();
     }
@@ -89,7 +89,7 @@ fn a_relayed_export_leaves_no_token() {
         gateway.arg("--config").arg(&config);
     });
     let builder = Builder::buildctl(&gateway);
-    let build = Build::of(&site.context).from(site.gha(Api::V2, ""));
+    let build = Build::new(&site.context).from(site.gha(Api::V2, ""));
     builder
         .build(&build.to(site.gha(Api::V2, ",mode=max")))
         .ok();
@@ -113,7 +113,7 @@ fn what_a_service_repeats_is_not_shown() {
     for attribute in ["url_v2", "url"] {
         let (url, token) = (repeater.url(), &site.token);
         let cache = format!("type=gha,{attribute}={url},token={token},scope={attribute}");
-        let build = Build::of(&site.context).from(cache.clone()).to(cache);
+        let build = Build::new(&site.context).from(cache.clone()).to(cache);
         builder.build(&build).ok();
     }
     let secrets = [

@@ -13,7 +13,7 @@ FROM scratch
 COPY busybox /busybox
 ";
 
-struct Bed {
+struct Fixture {
     site: Site,
     context: Context,
     /// The cache, and the attributes by which damaged entries can be deleted.
@@ -23,7 +23,7 @@ struct Bed {
     url: String,
 }
 
-impl Bed {
+impl Fixture {
     /// A cache that is filled, read at `url`.
     fn new(site: Site, url: String, rest: bool) -> Self {
         let context = Context::new(&site.lab, "one-step", ONE_STEP);
@@ -34,17 +34,17 @@ impl Bed {
             String::new()
         };
         let cache = format!("type=gha,{attributes},token={token}{more}");
-        let bed = Self {
+        let fixture = Self {
             site,
             context,
             cache,
             rest,
             url,
         };
-        let to = format!("{},mode=max", bed.cache);
-        let filled = bed.on_fresh("fills", &Build::of(&bed.context).to(to));
+        let to = format!("{},mode=max", fixture.cache);
+        let filled = fixture.on_fresh("fills", &Build::new(&fixture.context).to(to));
         filled.ok().no_warnings();
-        bed
+        fixture
     }
 
     fn on_fresh(&self, name: &str, build: &Build) -> Outcome {
@@ -58,7 +58,7 @@ impl Bed {
 
     /// An import with an export, as in every run of a CI job. The result is `name`.
     fn run(&self, name: &str) -> Outcome {
-        let build = Build::of(&self.context).from(self.cache.clone());
+        let build = Build::new(&self.context).from(self.cache.clone());
         let build = build.to(format!("{},mode=max", self.cache));
         self.on_fresh(name, &build.tar(self.site.tar(name)))
     }
@@ -103,12 +103,12 @@ fn a_stored_layer_of_another_size_fails_no_second_run() {
     ] {
         let site = Site::new();
         let url = site.service.url();
-        let bed = Bed::new(site, url, rest);
-        let layer = bed.layer();
+        let fixture = Fixture::new(site, url, rest);
+        let layer = fixture.layer();
         let bytes = layer.size_in_bytes / parts + more;
-        bed.site.service.resize(&layer, bytes);
-        bed.heals();
-        bed.is_whole();
+        fixture.site.service.resize(&layer, bytes);
+        fixture.heals();
+        fixture.is_whole();
     }
 }
 
@@ -117,10 +117,10 @@ fn a_body_that_is_cut_each_time_fails_no_second_run() {
     for fault in [Fault::Truncate, Fault::Empty] {
         let site = Site::new();
         let proxy = Proxy::start(&site.service);
-        let bed = Bed::new(site, proxy.url(), false);
+        let fixture = Fixture::new(site, proxy.url(), false);
         let cut = Rule::new(fault, When::Always).on(Operation::Read);
-        let cut = proxy.rule(cut.of(Subject::Layer));
-        bed.heals();
+        let cut = proxy.rule(cut.about(Subject::Layer));
+        fixture.heals();
         assert!(cut.hits() > 0);
     }
 }

@@ -54,7 +54,7 @@ fn each_is_one_line_and_fatal_only_to_an_export_that_may_not_fail() {
         (&"hunter2".to_owned(), Some(NO_JWT), Some(NO_JWT)),
     ] {
         let from = entry(&url, token, ",ignore-error=false");
-        let build = Build::of(&site.context).from(from);
+        let build = Build::new(&site.context).from(from);
         let lenient = build.clone().to(entry(&url, token, ",mode=max"));
         let strict = build.to(entry(&url, token, ",ignore-error=false"));
         let mut expected: Vec<_> = [("export", export), ("import", import)]
@@ -87,7 +87,7 @@ fn a_write_that_the_service_denies_is_shown_in_its_own_words() {
     let proxy = Proxy::start(&site.service);
     proxy.rule(Rule::new(Fault::WriteDenied, When::Always).on(Operation::Create));
     let export = entry(&proxy.url(), &site.token, ",mode=max");
-    let outcome = Builder::remote(&daemon, "remote").build(&Build::of(&site.context).to(export));
+    let outcome = Builder::remote(&daemon, "remote").build(&Build::new(&site.context).to(export));
     let warnings = outcome.ok().warnings;
     let shown = |warning: &String| warning.contains("cache write denied: injected by the test");
     assert!(warnings.iter().any(shown), "{warnings:?}");

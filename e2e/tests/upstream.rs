@@ -16,7 +16,7 @@ fn a_daemon_that_runs_already() {
 #[test]
 fn a_daemon_that_runs_already_and_trusts_the_endpoint() {
     let site = Site::new();
-    let certificate = Certificate::of_the_endpoint(&site.lab);
+    let certificate = Certificate::for_endpoint(&site.lab);
     let stock = Daemon::stock_with(&site.lab, "stock", |stock| certificate.trusted_by(stock));
     let gateway = Daemon::in_front_of(&stock, "gateway", |gateway| certificate.shown_by(gateway));
     main_job(&site, &Builder::buildctl(&gateway));
@@ -55,7 +55,7 @@ fn a_daemon_that_never_calls_is_a_warning() {
         gateway.args(["--import", "loopback"]);
     });
     let builder = Builder::buildctl(&gateway);
-    let build = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    let build = Build::new(&site.context).to(site.gha(Api::V2, ",mode=max"));
     builder.build(&build).ok().no_warnings();
     builder.prune();
     let warnings = builder
@@ -85,7 +85,7 @@ fn a_buildkitd_that_does_not_trust_the_endpoint_is_a_warning() {
         gateway.arg("--buildkitd").arg(&wrapper);
     });
     let builder = Builder::buildctl(&gateway);
-    let build = Build::of(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    let build = Build::new(&site.context).to(site.gha(Api::V2, ",mode=max"));
     builder.build(&build).ok().no_warnings();
     builder.prune();
     let told = builder
@@ -97,6 +97,6 @@ fn a_buildkitd_that_does_not_trust_the_endpoint_is_a_warning() {
 }
 
 fn main_job(site: &Site, builder: &Builder) {
-    site.main_job(builder, &Build::of(&site.context));
+    site.main_job(builder, &Build::new(&site.context));
     site.same("exported", "imported");
 }

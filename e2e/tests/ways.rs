@@ -23,7 +23,7 @@ fn an_export_of_a_buildkitd_with_signatures_is_relayed() {
     let builder = Builder::buildctl(&daemon);
     for (api, scope) in [(Api::V1, "one"), (Api::V2, "two")] {
         let cache = site.gha(api, &format!(",mode=max,scope={scope}"));
-        builder.build(&Build::of(&site.context).to(cache)).ok();
+        builder.build(&Build::new(&site.context).to(cache)).ok();
         let keys = site.keys(&format!("index-{scope}-"));
         assert_eq!(keys.len(), 1, "{keys:?}");
         assert!(keys[0].ends_with("-sig#1"), "{keys:?}");

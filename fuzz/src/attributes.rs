@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use buildkit_gha::{
-    cache::{
-        attributes::{self, ManifestForm, Overrides, name},
-        go_duration,
-    },
+    cache::attributes::{self, ManifestForm, Overrides, name},
     protocol::key::{IndexKey, MAX_KEY_CHARS},
     secret::Secret,
+    units::duration,
 };
 use url::Url;
 
@@ -17,11 +15,9 @@ pub fn body(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    if let Ok(duration) = go_duration::parse(text) {
-        assert_eq!(
-            go_duration::parse(&go_duration::format(duration)),
-            Ok(duration)
-        );
+    if let Ok(read) = duration::parse(text) {
+        assert_eq!(duration::parse(&duration::format(read)), Ok(read));
+        assert_eq!(duration::parse(&duration::display(read)), Ok(read));
     }
     let attrs: BTreeMap<String, String> = text
         .lines()

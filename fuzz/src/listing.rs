@@ -14,7 +14,7 @@ pub fn body(data: &[u8]) {
     assert_eq!(serde_json::from_slice(&written).ok(), Some(list.clone()));
     let index = IndexKey::new("buildkit", "refs/heads/main", false);
     for cache in list.actions_caches {
-        let digest = BlobKey::of(&cache.key);
+        let digest = BlobKey::parse_digest(&cache.key);
         if let Some(digest) = digest {
             let key = BlobKey::new(digest);
             let number = key.number(&cache.key).expect("the key of this blob");

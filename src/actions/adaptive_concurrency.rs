@@ -1,11 +1,12 @@
 //! How many transfers run side by side: as many as make the link faster, found out as they run.
 //!
-//! One connection rarely fills a link, and too many only share it. So the width doubles as long as
+//! One connection rarely fills a link, and too many only share it. So the limit doubles as long as
 //! the bytes per second grow with it, and is halved when transfers fail. It is one number for all
 //! layers of the process, in each direction, since they share the link.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -13,15 +14,15 @@ use tokio::{
 
 use super::{Error, Kind};
 
-/// The first width: what `BuildKit`'s four slots ask for, twice.
-const FIRST: usize = 8;
+/// The first limit: what `BuildKit`'s four slots ask for, twice.
+const INITIAL: usize = 8;
 
-/// It never becomes narrower.
-const LEAST: usize = 2;
+/// The limit is never lower.
+const MIN: usize = 2;
 
-/// A width is worth keeping if it moves so much more than the one before. Doubling it doubles the
+/// A higher limit is worth keeping if it moves so much more than the one before. Doubling it doubles the
 /// speed where each connection has a limit of its own; noise is less than this.
-const WORTH: f64 = 1.15;
+const MIN_GAIN: f64 = 1.15;
 
 /// The transfers of one direction.
 #[derive(Debug, Clone)]
@@ -30,34 +31,34 @@ pub struct AdaptiveConcurrency(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     direction: &'static str,
-    most: usize,
+    max: usize,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    width: usize,
+    limit: usize,
     /// Transfers that run.
     running: usize,
     /// Permits that are taken back when they come free.
     surplus: usize,
     /// The most bytes per second so far.
     best: f64,
-    lap: Lap,
+    sample: Sample,
 }
 
 /// So many transfers as run side by side, one after another: what is measured.
 #[derive(Debug, Clone, Copy)]
-struct Lap {
+struct Sample {
     begun: Instant,
     done: usize,
     bytes: u64,
-    /// All places were taken at some time: only then does the width matter.
+    /// All permits were taken at some time: only then does the limit matter.
     full: bool,
 }
 
-impl Lap {
+impl Sample {
     fn new() -> Self {
         Self {
             begun: Instant::now(),
@@ -68,93 +69,93 @@ impl Lap {
     }
 }
 
-/// One transfer's place. Dropping it without a word leaves the width as it is.
+/// One transfer. Dropping it without a report leaves the limit as it is.
 #[derive(Debug)]
 pub struct Permit {
-    width: AdaptiveConcurrency,
+    concurrency: AdaptiveConcurrency,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl AdaptiveConcurrency {
-    /// A width for one direction, which never exceeds `most`.
-    pub fn new(direction: &'static str, most: usize) -> Self {
-        let most = most.max(1);
-        let width = FIRST.min(most);
+    /// A limit for one direction, which never exceeds `max`.
+    pub fn new(direction: &'static str, max: usize) -> Self {
+        let max = max.max(1);
+        let limit = INITIAL.min(max);
         Self(Arc::new(Shared {
             direction,
-            most,
-            permits: Arc::new(Semaphore::new(width)),
+            max,
+            permits: Arc::new(Semaphore::new(limit)),
             state: Mutex::new(State {
-                width,
+                limit,
                 running: 0,
                 surplus: 0,
                 best: 0.0,
-                lap: Lap::new(),
+                sample: Sample::new(),
             }),
         }))
     }
 
     /// The most that it can become.
-    pub fn most(&self) -> usize {
-        self.0.most
+    pub fn max(&self) -> usize {
+        self.0.max
     }
 
     /// What it is now.
-    pub fn now(&self) -> usize {
-        self.lock().width
+    pub fn current(&self) -> usize {
+        self.lock().limit
     }
 
-    /// Waits for a place.
+    /// Waits until another transfer may run.
     pub async fn acquire(&self) -> Permit {
         let permit = Arc::clone(&self.0.permits).acquire_owned().await;
         let permit = Some(permit.expect("the semaphore is never closed"));
         let mut state = self.lock();
         if state.running == 0 {
             // The time before was nobody's.
-            state.lap = Lap::new();
+            state.sample = Sample::new();
         }
         state.running += 1;
-        state.lap.full |= state.running >= state.width;
+        state.sample.full |= state.running >= state.limit;
         drop(state);
         Permit {
-            width: self.clone(),
+            concurrency: self.clone(),
             permit,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
-    fn moved(&self, bytes: u64) {
+    fn succeeded(&self, bytes: u64) {
         let mut state = self.lock();
-        state.lap.done += 1;
-        state.lap.bytes += bytes;
-        if state.lap.done < state.width {
+        state.sample.done += 1;
+        state.sample.bytes += bytes;
+        if state.sample.done < state.limit {
             return;
         }
-        let lap = std::mem::replace(&mut state.lap, Lap::new());
-        let seconds = lap.begun.elapsed().as_secs_f64();
+        let sample = std::mem::replace(&mut state.sample, Sample::new());
+        let seconds = sample.begun.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
-        let rate = lap.bytes as f64 / seconds.max(f64::EPSILON);
-        if lap.full && rate > state.best * WORTH {
+        let rate = sample.bytes as f64 / seconds.max(f64::EPSILON);
+        if sample.full && rate > state.best * MIN_GAIN {
             state.best = rate;
-            let wider = (state.width * 2).min(self.0.most);
-            self.set(&mut state, wider, rate);
+            let raised = (state.limit * 2).min(self.0.max);
+            self.set_limit(&mut state, raised, rate);
         }
     }
 
     fn failed(&self) {
         let mut state = self.lock();
-        let narrower = (state.width / 2).max(LEAST.min(self.0.most));
+        let lowered = (state.limit / 2).max(MIN.min(self.0.max));
         // What was measured is of another time.
         state.best = 0.0;
-        state.lap = Lap::new();
-        self.set(&mut state, narrower, 0.0);
+        state.sample = Sample::new();
+        self.set_limit(&mut state, lowered, 0.0);
     }
 
-    fn set(&self, state: &mut State, width: usize, rate: f64) {
-        if width == state.width {
+    fn set_limit(&self, state: &mut State, limit: usize, rate: f64) {
+        if limit == state.limit {
             return;
         }
         #[expect(
@@ -166,31 +167,31 @@ impl AdaptiveConcurrency {
         let direction = self.0.direction;
         tracing::info!(
             direction,
-            width,
-            before = state.width,
+            width = limit,
+            before = state.limit,
             rate,
             "transfers side by side"
         );
-        if width > state.width {
-            let more = width - state.width;
+        if limit > state.limit {
+            let more = limit - state.limit;
             let kept = more.min(state.surplus);
             state.surplus -= kept;
             self.0.permits.add_permits(more - kept);
         } else {
-            let fewer = state.width - width;
+            let fewer = state.limit - limit;
             let taken = self.0.permits.forget_permits(fewer);
             state.surplus += fewer - taken;
         }
-        state.width = width;
+        state.limit = limit;
     }
 }
 
 impl Permit {
-    /// The transfer of so many bytes is over; the place is kept until it is dropped. Where the
+    /// The transfer of so many bytes is over; the permit is held until it is dropped. Where the
     /// transfer failed on the way, fewer may get through.
     pub fn record(&mut self, bytes: u64, error: Option<&Error>) {
         match error.map(|error| &error.kind) {
-            None => self.width.moved(bytes),
+            None => self.concurrency.succeeded(bytes),
             Some(
                 Kind::Unreachable(_)
                 | Kind::Transport
@@ -198,7 +199,7 @@ impl Permit {
                 | Kind::Timeout
                 | Kind::Throttled(_),
             ) => {
-                self.width.failed();
+                self.concurrency.failed();
             }
             // The service's answer has nothing to do with the link.
             Some(_) => {}
@@ -208,7 +209,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.width.lock();
+        let mut state = self.concurrency.lock();
         state.running -= 1;
         if state.surplus > 0 {
             state.surplus -= 1;
@@ -230,53 +231,53 @@ mod tests {
     const PART: u64 = 4 << 20;
 
     /// Sends parts over a link with a rate per connection and one in all.
-    async fn send(width: &AdaptiveConcurrency, parts: usize, own: f64, all: f64) {
+    async fn send(concurrency: &AdaptiveConcurrency, parts: usize, own: f64, all: f64) {
         let all = &all;
         let transfers = stream::iter(0..parts).map(|_| async move {
-            let mut place = width.acquire().await;
+            let mut permit = concurrency.acquire().await;
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            let share = own.min(all / width.lock().running as f64);
+            let share = own.min(all / concurrency.lock().running as f64);
             tokio::time::sleep(Duration::from_secs_f64(4_194_304.0 / share)).await;
-            place.record(PART, None);
+            permit.record(PART, None);
         });
-        transfers.buffer_unordered(width.most()).count().await;
+        transfers.buffer_unordered(concurrency.max()).count().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_grows_as_long_as_that_is_faster() {
         let thin = AdaptiveConcurrency::new("up", 32);
         send(&thin, 200, 10e6, 10e6).await;
-        assert!(thin.now() <= 16, "{thin:?}");
+        assert!(thin.current() <= 16, "{thin:?}");
 
         let wide = AdaptiveConcurrency::new("up", 32);
         send(&wide, 400, 60e6, 4000e6).await;
-        assert_eq!(wide.now(), 32);
+        assert_eq!(wide.current(), 32);
         assert_eq!(wide.0.permits.available_permits(), 32);
     }
 
     #[tokio::test(start_paused = true)]
     async fn failures_make_it_narrower_and_success_wider_again() {
-        let width = AdaptiveConcurrency::new("down", 16);
-        let places: Vec<_> = stream::iter(0..8)
-            .then(|_| width.acquire())
+        let concurrency = AdaptiveConcurrency::new("down", 16);
+        let permits: Vec<_> = stream::iter(0..8)
+            .then(|_| concurrency.acquire())
             .collect::<Vec<_>>()
             .await;
-        for place in places {
-            place.width.failed();
+        for permit in permits {
+            permit.concurrency.failed();
         }
-        assert_eq!(width.now(), LEAST);
-        assert_eq!(width.0.permits.available_permits(), LEAST);
-        send(&width, 200, 60e6, 4000e6).await;
-        assert_eq!(width.now(), 16);
-        assert_eq!(width.0.permits.available_permits(), 16);
+        assert_eq!(concurrency.current(), MIN);
+        assert_eq!(concurrency.0.permits.available_permits(), MIN);
+        send(&concurrency, 200, 60e6, 4000e6).await;
+        assert_eq!(concurrency.current(), 16);
+        assert_eq!(concurrency.0.permits.available_permits(), 16);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_few_transfers_say_nothing_of_the_link() {
-        let width = AdaptiveConcurrency::new("up", 16);
+        let concurrency = AdaptiveConcurrency::new("up", 16);
         for _ in 0..100 {
-            width.acquire().await.record(1, None);
+            concurrency.acquire().await.record(1, None);
         }
-        assert_eq!(width.now(), FIRST);
+        assert_eq!(concurrency.current(), INITIAL);
     }
 }

@@ -1,13 +1,10 @@
-//! Azure Blob storage on a signed URL: put a blob at once, or in blocks. No token goes here.
+//! Azure Blob storage on a signed URL: how a blob is put at once, or in blocks. No token goes here.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderName, Method, header};
 
-use super::{
-    Client, Error,
-    http::{Call, Request},
-};
+use super::{Call, request::Request};
 use crate::{protocol::block_list, secret::SecretUrl};
 
 /// The storage API's version; block blobs have their present limits since 2019-12-12.
@@ -17,45 +14,30 @@ const X_MS_VERSION: HeaderName = HeaderName::from_static("x-ms-version");
 const X_MS_BLOB_TYPE: HeaderName = HeaderName::from_static("x-ms-blob-type");
 
 /// Puts all of a small entry at once.
-pub(super) async fn put_blob(client: &Client, url: &SecretUrl, bytes: Bytes) -> Result<(), Error> {
-    let request = Request::blob(Call::UploadPart, Method::PUT, url.clone())
+pub(super) fn put_blob(url: &SecretUrl, bytes: Bytes) -> Request {
+    Request::blob(Call::UploadPart, Method::PUT, url.clone())
         .header(X_MS_VERSION, VERSION)
         .header(X_MS_BLOB_TYPE, "BlockBlob")
         .header(header::CONTENT_TYPE, "application/octet-stream")
-        .body(bytes);
-    client.call(request).await.map(drop)
+        .body(bytes)
 }
 
 /// Puts one block, in any order; again is the same.
-pub(super) async fn put_block(
-    client: &Client,
-    url: &SecretUrl,
-    index: u32,
-    bytes: Bytes,
-) -> Result<(), Error> {
+pub(super) fn put_block(url: &SecretUrl, index: u32, bytes: Bytes) -> Request {
     let url = with_query(url, &[("comp", "block"), ("blockid", &block_id(index))]);
-    let request = Request::blob(Call::UploadPart, Method::PUT, url)
+    Request::blob(Call::UploadPart, Method::PUT, url)
         .header(X_MS_VERSION, VERSION)
         .header(header::CONTENT_TYPE, "application/octet-stream")
-        .body(bytes);
-    client.call(request).await.map(drop)
+        .body(bytes)
 }
 
 /// Makes the blob of its first `count` blocks in order.
-pub(super) async fn put_block_list(
-    client: Client,
-    url: &SecretUrl,
-    count: u32,
-) -> Result<(), Error> {
-    let request = Request::blob(
-        Call::JoinParts,
-        Method::PUT,
-        with_query(url, &[("comp", "blocklist")]),
-    )
-    .header(X_MS_VERSION, VERSION)
-    .header(header::CONTENT_TYPE, "application/xml")
-    .body(block_list::write((0..count).map(block_id)));
-    client.call(request).await.map(drop)
+pub(super) fn put_block_list(url: &SecretUrl, count: u32) -> Request {
+    let url = with_query(url, &[("comp", "blocklist")]);
+    Request::blob(Call::JoinParts, Method::PUT, url)
+        .header(X_MS_VERSION, VERSION)
+        .header(header::CONTENT_TYPE, "application/xml")
+        .body(block_list::write((0..count).map(block_id)))
 }
 
 /// All ids of a blob must have the same length.

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::deadline::LastProgress;
+use super::deadline::LastActivity;
 
 /// Bytes handed to the connection at a time: progress is seen in these steps, which pass in
 /// seconds on the slowest link worth having.
@@ -47,15 +47,15 @@ impl Sent {
 pub(crate) struct SlicedBody {
     rest: Bytes,
     sent: Sent,
-    last_progress: Option<Arc<LastProgress>>,
+    last_activity: Option<Arc<LastActivity>>,
 }
 
 impl SlicedBody {
-    pub fn new(bytes: Bytes, sent: Sent, last_progress: Option<Arc<LastProgress>>) -> Self {
+    pub fn new(bytes: Bytes, sent: Sent, last_activity: Option<Arc<LastActivity>>) -> Self {
         Self {
             rest: bytes,
             sent,
-            last_progress,
+            last_activity,
         }
     }
 }
@@ -74,8 +74,8 @@ impl Body for SlicedBody {
         let length = self.rest.len().min(SLICE);
         let slice = self.rest.split_to(length);
         self.sent.0.fetch_add(length as u64, Ordering::Relaxed);
-        if let Some(last_progress) = &self.last_progress {
-            last_progress.note();
+        if let Some(last_activity) = &self.last_activity {
+            last_activity.touch();
         }
         Poll::Ready(Some(Ok(Frame::data(slice))))
     }

@@ -1,5 +1,7 @@
 //! The remote calls, by the names that people read.
 
+use std::fmt;
+
 /// The remote calls there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
@@ -24,8 +26,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Lookup,
         Self::Reserve,
         Self::UploadPart,
@@ -50,8 +51,8 @@ impl Call {
         )
     }
 
-    /// The call in words.
-    pub const fn words(self) -> &'static str {
+    /// The name of the call, as it is in messages, logs and rows of a build.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Lookup => "lookup",
             Self::Reserve => "reserve",
@@ -63,5 +64,11 @@ impl Call {
             Self::List => "list",
             Self::Delete => "delete",
         }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

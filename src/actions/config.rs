@@ -2,26 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Budgets, http::Call};
+use super::Call;
 
-/// How long a connection may take to be made, TLS included: a healthy far side needs well below
+/// How long a connection may take to be made, TLS included: a healthy server needs well below
 /// a second, a dropped packet is sent again after 1 and 3 seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one API call may take at most. GitHub answers in a fraction of a second; its front end
 /// gives up by itself after 60 seconds at the latest.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// How long the first attempt of a lookup, or of a look at a few bytes, may take: a build waits
-/// for the answer, and for its index no longer than 5 seconds in all. Asking twice does no harm.
-pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The same for reserving a key. A reservation whose answer comes too late is lost, so it is
-/// given more time than a healthy service could need.
-pub(crate) const RESERVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The same for confirming an upload: the service may be putting its parts together.
-pub(crate) const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a transfer may go without moving one byte. A transfer has no limit in all: a slow
 /// link is no fault.
@@ -32,7 +21,7 @@ const NO_PROGRESS: Duration = Duration::from_secs(30);
 /// again, and larger ones would hold more memory.
 pub const PART_BYTES: u64 = 4 << 20;
 
-/// Parts in flight at most, over all uploads; [`super::width`] finds how many there should be. It is
+/// Parts in flight at most, over all uploads; [`super::AdaptiveConcurrency`] finds how many there should be. It is
 /// as many connections as one blob store address serves well.
 const MOST_PARTS: usize = 16;
 
@@ -51,6 +40,12 @@ const ATTEMPTS: u32 = 5;
 
 /// For how long a throttled call is tried again where no deadline is set: stock's `timeout`.
 const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Entries that github.com lets a repository create in a minute.
+const GITHUB_CREATIONS: u32 = 200;
+
+/// Lookups that github.com answers to a repository in a minute.
+const GITHUB_LOOKUPS: u32 = 1500;
 
 /// The shared part: connections and memory of the process.
 #[derive(Debug, Clone)]
@@ -75,6 +70,43 @@ impl Default for HttpConfig {
             most_parts: MOST_PARTS,
             budgets: Budgets::default(),
             user_agent: concat!("buildkit-gha/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// How many calls of a kind a service takes in a minute, as the operator says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PerMinute {
+    /// What is known of github.com; elsewhere as many as there are.
+    #[default]
+    Known,
+    /// As many as there are.
+    Unlimited,
+    /// So many.
+    Calls(u32),
+}
+
+/// The budgets that the operator set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// Reservations.
+    pub creations: PerMinute,
+    /// Lookups.
+    pub lookups: PerMinute,
+}
+
+impl Budgets {
+    /// How many calls of this kind may be made in a minute; `None`: as many as there are.
+    pub(super) fn per_minute(self, call: Call, github: bool) -> Option<u32> {
+        let (said, known) = match call {
+            Call::Reserve => (self.creations, GITHUB_CREATIONS),
+            Call::Lookup => (self.lookups, GITHUB_LOOKUPS),
+            _ => return None,
+        };
+        match said {
+            PerMinute::Known => github.then_some(known),
+            PerMinute::Unlimited => None,
+            PerMinute::Calls(calls) => Some(calls),
         }
     }
 }
@@ -109,7 +141,7 @@ pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 /// What shows that a call waits, for as long as it is kept.
 pub type WaitGuard = Option<Box<dyn Send + Sync>>;
 
-/// Told what a client is doing when it does not move.
+/// Learns what a client is doing when it does not move.
 pub trait Observer: Send + Sync {
     /// A call waits at least for `wait`, because of `why`, before it is made (again).
     fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard;

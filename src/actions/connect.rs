@@ -4,7 +4,7 @@ use std::{error::Error as StdError, io};
 
 use super::{NoConnection, resolve::Unresolved};
 
-/// What kept a connection from being made, and the words of the operating system, the resolver or
+/// What kept a connection from being made, and the message of the operating system, the resolver or
 /// the TLS library. `None` if that is not what failed, or if it is a failure that tells nothing of
 /// the next attempt, such as a reset.
 pub(super) fn cause(error: &reqwest::Error) -> Option<(NoConnection, String)> {
@@ -26,7 +26,7 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<(NoConnection, String)> {
         return Some((NoConnection::UnknownHost, unresolved.to_string()));
     }
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-        return Some((NoConnection::Tls, tls_words(tls)));
+        return Some((NoConnection::Tls, describe_tls(tls)));
     }
     let io = cause.downcast_ref::<io::Error>()?;
     // An error within an error is no source of it.
@@ -44,7 +44,7 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<(NoConnection, String)> {
     unreachable.then(|| (NoConnection::Refused, io.to_string()))
 }
 
-fn tls_words(error: &rustls::Error) -> String {
+fn describe_tls(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidMessage(_) => {
             format!("{error}: what listens there speaks no TLS; should the URL begin with http://?")

@@ -1,26 +1,23 @@
 //! When calls must be over. A deadline may be moved later while calls run under it, and one of an
 //! upload does not fall while bytes move.
 
-use std::{
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 /// When bytes last moved to one service.
 #[derive(Debug, Default)]
-pub(crate) struct LastProgress(Mutex<Option<Instant>>);
+pub(crate) struct LastActivity(Mutex<Option<Instant>>);
 
-impl LastProgress {
+impl LastActivity {
     /// Bytes move now.
-    pub fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    pub fn touch(&self) {
+        *self.0.lock() = Some(Instant::now());
     }
 
     fn last(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 
@@ -34,7 +31,7 @@ pub struct Deadline {
 /// What puts the end off.
 #[derive(Debug, Clone)]
 struct Moving {
-    last_progress: Arc<LastProgress>,
+    last_activity: Arc<LastActivity>,
     /// For how long after the last byte.
     grace: Duration,
     /// At most.
@@ -66,12 +63,12 @@ impl Deadline {
     /// `overtime` at most.
     pub(super) fn while_moving(
         end: Instant,
-        last_progress: Arc<LastProgress>,
+        last_activity: Arc<LastActivity>,
         grace: Duration,
         overtime: Duration,
     ) -> Self {
         let moving = Moving {
-            last_progress,
+            last_activity,
             grace,
             overtime,
         };
@@ -84,7 +81,7 @@ impl Deadline {
     /// Falls no earlier than `other`, which others wait for.
     pub fn extend(&self, other: &Self) {
         let later = other.set();
-        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut end = self.end.lock();
         *end = later.max(*end);
     }
 
@@ -94,7 +91,7 @@ impl Deadline {
         let Some(moving) = &self.moving else {
             return end;
         };
-        let last = moving.last_progress.last();
+        let last = moving.last_activity.last();
         last.map_or(end, |last| {
             (last + moving.grace).min(end + moving.overtime).max(end)
         })
@@ -106,7 +103,7 @@ impl Deadline {
         let Some(moving) = &self.moving else {
             return TimeoutReason::TimeOver;
         };
-        let still = moving.last_progress.last().map(|last| last + moving.grace);
+        let still = moving.last_activity.last().map(|last| last + moving.grace);
         match still.filter(|still| *still > end) {
             None => TimeoutReason::TimeOver,
             Some(still) if still < end + moving.overtime => TimeoutReason::StoodStill(moving.grace),
@@ -128,7 +125,7 @@ impl Deadline {
     }
 
     fn set(&self) -> Instant {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.end.lock()
     }
 }
 
@@ -168,14 +165,14 @@ mod tests {
             (15, 45, still),
             (500, 110, overtime),
         ] {
-            let (begun, last_progress) = (Instant::now(), Arc::<LastProgress>::default());
+            let (begun, last_activity) = (Instant::now(), Arc::<LastActivity>::default());
             let (grace, overtime) = (30 * SECOND, 100 * SECOND);
             let end = begun + 10 * SECOND;
-            let deadline = Deadline::while_moving(end, Arc::clone(&last_progress), grace, overtime);
+            let deadline = Deadline::while_moving(end, Arc::clone(&last_activity), grace, overtime);
             let moving = async {
                 for _ in 0..beats {
                     sleep(SECOND).await;
-                    last_progress.note();
+                    last_activity.touch();
                 }
                 pending::<()>().await;
             };

@@ -1,18 +1,79 @@
 //! What can go wrong with a remote call, with all that the next decision needs.
 
-use std::{fmt, time::Duration};
+use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{Call, TokenError};
+
+/// What is said of a signed URL that fails where TLS was lost on the way to it.
+const PLAIN_URL: &str = "the service is reached over https, but its signed URLs begin with http://: if it is \
+     buildkit-gha serve behind a proxy with TLS, start it with --base-url https://… or \
+     --trusted-proxy and the proxy's address";
 
 /// A failed call to the Actions cache.
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct Error {
     /// The kind, on which decisions are made.
     pub kind: Kind,
-    /// The remote call in words: "reserve", "upload part", "lookup".
-    pub call: &'static str,
+    /// The remote call.
+    pub call: Call,
     /// Scheme, host and port of the service; never a path or a query.
     pub origin: String,
-    /// The service's own words, or the transport's.
+    /// The service's own words, or the transport's. For people, [`Error::description`] says more.
     pub message: String,
+    /// What the client knows of the reason and the message does not say.
+    pub(super) hint: Option<Hint>,
+    /// The service's own words say that something has expired.
+    pub(super) names_expiry: bool,
+    /// Shared, since many callers may wait for one call. A box of its own keeps results small.
+    #[source]
+    pub(super) source: Option<Arc<Cause>>,
+}
+
+impl Error {
+    /// An error without a source.
+    pub(super) fn new(kind: Kind, call: Call, origin: String, message: String) -> Self {
+        Self {
+            kind,
+            call,
+            origin,
+            message,
+            hint: None,
+            names_expiry: false,
+            source: None,
+        }
+    }
+
+    pub(super) fn caused_by(mut self, cause: Cause) -> Self {
+        self.source = Some(Arc::new(cause));
+        self
+    }
+
+    /// The bytes that the caller wanted to send cannot be had.
+    pub(super) fn source_lost(call: Call, error: io::Error) -> Self {
+        let message = format!("the bytes to send are gone: {error}");
+        Self::new(Kind::Source, call, "this machine".to_owned(), message)
+            .caused_by(Cause::Source(error))
+    }
+
+    /// The message with what the client knows of the reason.
+    pub fn description(&self) -> String {
+        match &self.hint {
+            None => self.message.clone(),
+            Some(hint) => format!("{} ({hint})", self.message),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.call, self.origin, self.message)?;
+        match &self.hint {
+            None => Ok(()),
+            Some(hint) => write!(f, " ({hint})"),
+        }
+    }
 }
 
 /// The kinds of failure.
@@ -64,18 +125,97 @@ impl NoConnection {
     }
 }
 
+/// Statuses that mean "not now" rather than "never".
+const PASSING: [u16; 4] = [500, 502, 503, 504];
+
+/// Whether another attempt may do better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retryability {
+    /// It comes to the same.
+    Never,
+    /// After a wait, a few times.
+    AfterBackoff,
+    /// As soon as the rate limiter admits it: the service has said when.
+    WhenAdmitted,
+}
+
 impl Kind {
     /// True if the service may have done what it was asked although the call failed.
-    pub(crate) fn leaves_doubt(&self) -> bool {
+    pub(crate) fn outcome_unknown(&self) -> bool {
         matches!(
             self,
             Self::Server(_) | Self::Transport | Self::Incomplete | Self::Timeout
         )
     }
+
+    pub(crate) fn retryability(&self) -> Retryability {
+        match self {
+            Self::Throttled(_) => Retryability::WhenAdmitted,
+            Self::Server(status) if PASSING.contains(status) => Retryability::AfterBackoff,
+            Self::Unreachable(_) | Self::Transport | Self::Incomplete | Self::Timeout => {
+                Retryability::AfterBackoff
+            }
+            Self::Server(_)
+            | Self::AlreadyExists
+            | Self::Denied
+            | Self::UrlExpired
+            | Self::NotFound
+            | Self::Rejected(_)
+            | Self::Protocol
+            | Self::Source => Retryability::Never,
+        }
+    }
 }
 
-impl fmt::Display for Error {
+/// A likely reason that the service does not know or does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// The signed URL has lost the TLS that the service is reached with, so that something else may
+    /// have answered.
+    PlainUrl,
+    /// The time of the runtime token is over. In a box, since errors are passed by value.
+    TokenExpired(Box<Timestamp>),
+}
+
+impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}: {}", self.call, self.origin, self.message)
+        match self {
+            Self::PlainUrl => f.write_str(PLAIN_URL),
+            Self::TokenExpired(at) => TokenError::Expired(**at).fmt(f),
+        }
     }
+}
+
+/// What an error came from, where that was an error too. It holds no URL.
+#[derive(thiserror::Error)]
+pub(super) enum Cause {
+    #[error(transparent)]
+    Transport(reqwest::Error),
+    #[error(transparent)]
+    Source(io::Error),
+    /// Of a call whose time is over: how its last attempt failed.
+    #[error(transparent)]
+    LastAttempt(Box<Error>),
+}
+
+/// No more than people may read: libraries put more into `Debug`.
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// An error and all its causes in one line.
+pub(super) fn error_chain(error: &dyn StdError) -> String {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !chain.ends_with(&next) {
+            chain.push_str(": ");
+            chain.push_str(&next);
+        }
+        cause = error.source();
+    }
+    chain
 }

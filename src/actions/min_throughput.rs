@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 /// What a transfer must bring on average, in bytes a second. No link worth having is slower, and a
-/// far side that sends a byte now and then would otherwise hold a call for ever.
-pub const SLOWEST: u64 = 1 << 10;
+/// server that sends a byte now and then would otherwise hold a call for ever.
+pub const MIN_BYTES_PER_SECOND: u64 = 1 << 10;
 
-/// How fast a body comes: in every `window` spent waiting for it, [`SLOWEST`] at least. Time in
+/// How fast a body comes: in every `window` spent waiting for it, [`MIN_BYTES_PER_SECOND`] at least. Time in
 /// which nobody asked for bytes is not counted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct MinThroughput {
+pub(super) struct MinThroughput {
     window: Duration,
     left: Duration,
     moved: u64,
@@ -33,13 +33,13 @@ impl MinThroughput {
     pub fn moved(&mut self, bytes: usize, waited: Duration) {
         self.moved = self.moved.saturating_add(bytes as u64);
         self.left = self.left.saturating_sub(waited);
-        if self.moved >= owed(self.window) {
+        if self.moved >= min_bytes(self.window) {
             *self = Self::new(self.window);
         }
     }
 
     /// What is wrong, once no time is left.
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         match self.moved {
             0 => format!("nothing moved for {:?}", self.window),
             moved => format!("only {moved} bytes came in {:?}", self.window),
@@ -48,9 +48,9 @@ impl MinThroughput {
 }
 
 /// What must move in `time`.
-pub fn owed(time: Duration) -> u64 {
+pub fn min_bytes(time: Duration) -> u64 {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    (millis.saturating_mul(SLOWEST) / 1000).max(1)
+    (millis.saturating_mul(MIN_BYTES_PER_SECOND) / 1000).max(1)
 }
 
 #[cfg(test)]
@@ -67,8 +67,11 @@ mod tests {
             speed.moved(1, SECOND);
         }
         assert_eq!(speed.left(), SECOND);
-        assert_eq!(speed.words(), "only 29 bytes came in 30s");
-        assert_eq!(MinThroughput::new(WINDOW).words(), "nothing moved for 30s");
+        assert_eq!(speed.describe(), "only 29 bytes came in 30s");
+        assert_eq!(
+            MinThroughput::new(WINDOW).describe(),
+            "nothing moved for 30s"
+        );
     }
 
     #[test]
@@ -82,8 +85,8 @@ mod tests {
 
     #[test]
     fn short_windows_ask_for_something() {
-        assert_eq!(owed(Duration::from_millis(1)), 1);
-        assert_eq!(owed(WINDOW), 30 << 10);
-        assert!(owed(Duration::MAX) > u64::MAX / 1001);
+        assert_eq!(min_bytes(Duration::from_millis(1)), 1);
+        assert_eq!(min_bytes(WINDOW), 30 << 10);
+        assert!(min_bytes(Duration::MAX) > u64::MAX / 1001);
     }
 }

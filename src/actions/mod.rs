@@ -1,181 +1,83 @@
-//! The client of the Actions cache: one function per remote call, one send, one retry decision.
+//! The client of the Actions cache: calls that are encoded, decoded, and made by one policy.
 //!
-//! A [`Client`] talks to one service with one token. It knows keys, entries, parts and byte
-//! ranges, and nothing of BuildKit.
+//! A [`Client`] talks to one service with one token, a [`RestClient`] to GitHub's REST API. They know
+//! keys, entries, parts and byte ranges, and nothing of BuildKit.
 //!
 //! | file | what |
 //! |---|---|
-//! | `client`, `attempts`, `deadline` | the calls as others see them; attempts, waits and the deadline |
-//! | `v1`, `v2`, `azure`, `rest` | one function per remote call: one attempt, exact bytes |
-//! | `call`, `request`, `http`, `body`, `answer`, `speed`, `failure` | the one send, and how its outcome is read |
-//! | `retry`, `plan` | pure decisions: when again, and how an entry is cut into parts |
-//! | `governor`, `pace`, `weight`, `allowance` | who may call and when: one budget for each service and token |
-//! | `outage`, `connect`, `resolve` | services that cannot be reached: why, and for how long that is remembered |
-//! | `upload`, `download` | what takes several calls |
-//! | `width` | how many transfers run side by side |
-//! | `token`, `config`, `error` | what they say |
-
-use std::{ops::Range, sync::Arc};
-
-use async_trait::async_trait;
-use bytes::Bytes;
-use url::Url;
+//! | `client`, `rest_client`, `upload`, `download` | the calls as others see them, and what takes several |
+//! | `v1`, `v2`, `azure`, `rest`, `ranges` | how each remote call is encoded and its response decoded: exact bytes |
+//! | `policy` | how calls are made: where all layers below are put together |
+//! | `deadline`, `retry`, `time_limit` | when a call must be over, whether it is made again, how long an attempt may take |
+//! | `rate_limiter`, `throttle`, `priority`, `rate_limit_headers` | who may call and when: one budget for each service and token |
+//! | `circuit_breaker` | services that cannot be reached, and for how long that is remembered |
+//! | `instrument` | what is noted of every request |
+//! | `transport`, `tls`, `connect`, `resolve`, `body` | the one send |
+//! | `request`, `response`, `min_throughput`, `error_response`, `error_context`, `redactor` | what goes out and comes back, and errors in the service's own words |
+//! | `http` | what the clients of the process share |
+//! | `adaptive_concurrency`, `plan` | how many transfers run side by side, and how an entry is cut into parts |
+//! | `call`, `config`, `entry`, `error`, `location`, `source`, `target`, `token` | what they say |
 
 mod adaptive_concurrency;
-mod allowance;
-mod answer;
-mod attempts;
 mod azure;
 mod body;
 mod call;
+mod circuit_breaker;
 mod client;
 mod config;
 mod connect;
 mod deadline;
 mod download;
+mod entry;
 mod error;
-mod failure;
-mod governor;
+mod error_context;
+mod error_response;
 mod http;
+mod instrument;
+mod location;
 mod min_throughput;
-mod outage;
-mod pace;
 pub mod plan;
+mod policy;
 mod priority;
+mod ranges;
+mod rate_limit_headers;
+mod rate_limiter;
+mod redactor;
 mod request;
 mod resolve;
+mod response;
 mod rest;
+mod rest_client;
 mod retry;
+mod source;
+mod target;
+mod throttle;
+mod time_limit;
 mod tls;
 mod token;
+mod transport;
 mod upload;
 mod v1;
 mod v2;
 
 pub use adaptive_concurrency::{AdaptiveConcurrency, Permit};
+pub use call::Call;
+pub use circuit_breaker::OUTAGE_TIME;
 pub use client::Client;
 pub use config::{
-    ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, RetryPolicy, Unobserved, WaitGuard,
+    Budgets, ClientConfig, HttpConfig, Jitter, Observer, PART_BYTES, PerMinute, RetryPolicy,
+    Unobserved, WaitGuard,
 };
 pub use deadline::{Deadline, TimeoutReason};
-pub use download::{Location, Probe};
+pub use download::Probe;
+pub use entry::{Entry, Reservation, Reserved};
 pub use error::{Error, Kind, NoConnection};
-pub use governor::{Budgets, PerMinute};
-pub use http::{Call, Count, Http, HttpError};
-pub use min_throughput::owed;
-pub use outage::REMEMBERED;
+pub use http::Http;
+pub use location::Location;
+pub use min_throughput::min_bytes;
 pub use priority::Priority;
-pub use token::{Token, TokenError};
-
-use crate::secret::{Secret, SecretUrl};
-
-/// Which version of the API a service speaks, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Api {
-    /// `<url>/_apis/artifactcache/…`
-    V1(Url),
-    /// `<url>/twirp/…` and Azure blobs.
-    V2(Url),
-}
-
-/// Where GitHub's REST API is, for listings.
-#[derive(Debug, Clone)]
-pub struct RestTarget {
-    /// `https://api.github.com/`, or a GHES's `/api/v3/`.
-    pub base: Url,
-    /// `owner/repo`.
-    pub repository: String,
-    /// A GitHub token (not the runtime token).
-    pub token: Secret,
-}
-
-/// One service and one identity there.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// The cache API.
-    pub api: Api,
-    /// The runtime token.
-    pub token: Token,
-    /// The REST API, if a listing is possible.
-    pub rest: Option<RestTarget>,
-}
-
-/// Names a service and the repository and scopes of a token there, without the token: what proofs
-/// of existence are kept under. Equal identities see the same entries.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Identity(pub(crate) String);
-
-impl Identity {
-    /// The identity of a token at a service; [`Token::subject`] says what of the token counts.
-    fn new(api: &Api, token: &Token) -> Self {
-        let (version, url) = match api {
-            Api::V1(url) => ("v1", url),
-            Api::V2(url) => ("v2", url),
-        };
-        // GHES and others carry an account in the path, so the path counts.
-        let place = format!("{}{}", url.origin().ascii_serialization(), url.path());
-        let place = place.trim_end_matches('/');
-        Self(format!("{version} {place} {}", token.subject().hex()))
-    }
-}
-
-/// An entry that a lookup found.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its full key.
-    pub key: String,
-    /// The version that was asked for, so that an expired URL can be renewed.
-    pub version: String,
-    /// Where its bytes are. All clones share it, so that one renewal serves them all.
-    pub location: Location,
-}
-
-/// What a reservation came to.
-#[derive(Debug)]
-pub enum Reserved {
-    /// The key is ours to fill.
-    Created(Reservation),
-    /// The key is taken: by a finished entry or by an unfinished reservation, a lookup tells which.
-    Exists,
-    /// The key is taken, and an earlier attempt of this call got no answer: most likely by a
-    /// reservation of our own, which nobody can fill and the service forgets in time.
-    ExistsAfterDoubt,
-}
-
-/// A key that this client may fill: upload parts, then finish.
-#[derive(Debug, Clone)]
-pub struct Reservation {
-    /// The reserved key.
-    pub key: String,
-    /// Its version.
-    pub version: String,
-    pub(crate) upload: UploadTarget,
-}
-
-/// Where the parts of a reservation go.
-#[derive(Debug, Clone)]
-pub(crate) enum UploadTarget {
-    V1 { cache_id: i64 },
-    V2 { url: SecretUrl },
-}
-
-/// Bytes that may still be arriving. An upload reads its parts from here, more than once if a
-/// part must be sent again.
-#[async_trait]
-pub trait Source: Send + Sync {
-    /// The bytes of `range`, waiting until all of them are there. An error means that they never
-    /// will be.
-    async fn read(&self, range: Range<u64>) -> std::io::Result<Bytes>;
-
-    /// The far side has these bytes: they are not read again.
-    fn confirmed(&self, _range: Range<u64>) {}
-
-    /// Waits until the bytes before `end` are there, and takes no memory for it. A part asks for
-    /// memory after this, so that uploads whose bytes are late do not keep it from others.
-    async fn available(&self, _end: u64) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Told how many bytes of an upload have been confirmed so far, after each part.
-pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+pub use rest_client::RestClient;
+pub use source::{Progress, Source};
+pub use target::{Api, Identity, RestTarget, Target};
+pub use token::{MalformedToken, ScopesError, Token, TokenError};
+pub use transport::HttpError;

@@ -5,34 +5,58 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// What a call saves if it is made: of those that wait for their turn, the largest goes first.
-/// A clone is the same weight, so that it can still change while its call waits.
-#[derive(Debug, Clone, Default)]
-pub struct Priority(Arc<AtomicU64>);
+/// Of the calls that wait for their turn, the one with the highest priority goes first.
+#[derive(Debug, Clone)]
+pub struct Priority(Class);
+
+#[derive(Debug, Clone)]
+enum Class {
+    /// What the call saves if it is made. Clones share it, so that it can still change while a call
+    /// waits.
+    Savings(Arc<AtomicU64>),
+    First,
+}
+
+/// A priority at one moment, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Savings(u64),
+    First,
+}
 
 impl Priority {
-    /// A weight of so much; bytes saved are the usual measure.
-    pub fn new(weight: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(weight)))
+    /// A priority for a call that saves so much; bytes are the usual measure.
+    pub fn new(savings: u64) -> Self {
+        Self(Class::Savings(Arc::new(AtomicU64::new(savings))))
     }
 
-    /// More than any other: an export is worth nothing without its index.
+    /// Before any other: an export is worth nothing without its index.
     pub fn first() -> Self {
-        Self::new(u64::MAX)
+        Self(Class::First)
     }
 
-    /// True for [`Weight::first`].
-    pub fn is_first(&self) -> bool {
-        self.get() == u64::MAX
+    /// True for [`Priority::first`].
+    pub(super) fn is_first(&self) -> bool {
+        self.rank() == Rank::First
     }
 
-    /// Changes it, for its clones too.
-    pub fn set(&self, weight: u64) {
-        self.0.store(weight, Ordering::Relaxed);
+    /// Raises what its calls save to `savings`, for its clones too.
+    pub fn raise(&self, savings: u64) {
+        if let Class::Savings(shared) = &self.0 {
+            shared.fetch_max(savings, Ordering::Relaxed);
+        }
     }
 
-    /// What it is now.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    pub(super) fn rank(&self) -> Rank {
+        match &self.0 {
+            Class::Savings(shared) => Rank::Savings(shared.load(Ordering::Relaxed)),
+            Class::First => Rank::First,
+        }
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self::new(0)
     }
 }

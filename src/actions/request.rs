@@ -6,36 +6,37 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
-use super::{Call, deadline::LastProgress};
 use zeroize::Zeroizing;
 
+use super::{Call, deadline::LastActivity};
 use crate::secret::{Secret, SecretUrl};
 
 /// Who answers, since the same status means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(super) enum Endpoint {
     /// The cache service or the REST API: a token is sent.
     Api,
     /// The blob store: the URL is the permission, no token is sent.
     Blob,
 }
 
-/// One request, ready to be sent.
-pub(crate) struct Request {
+/// One request, ready to be sent. A clone is the same request for another attempt.
+#[derive(Clone)]
+pub(super) struct Request {
     pub call: Call,
-    pub side: Side,
+    pub endpoint: Endpoint,
     pub method: Method,
     pub url: SecretUrl,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Is told that bytes of the body move.
-    pub last_progress: Option<Arc<LastProgress>>,
+    /// Where it is noted that bytes of the body move.
+    pub last_activity: Option<Arc<LastActivity>>,
 }
 
 impl Request {
     /// A call to a service, with its token.
     pub fn api(call: Call, method: Method, url: Url, token: &Secret) -> Self {
-        let mut request = Self::new(call, Side::Api, method, SecretUrl::new(url));
+        let mut request = Self::new(call, Endpoint::Api, method, SecretUrl::new(url));
         // A token of other characters than a header can carry goes out as none and is refused.
         if let Ok(mut value) =
             HeaderValue::from_str(&Zeroizing::new(format!("Bearer {}", token.expose())))
@@ -48,18 +49,18 @@ impl Request {
 
     /// A call to a signed URL, which gets no token.
     pub fn blob(call: Call, method: Method, url: SecretUrl) -> Self {
-        Self::new(call, Side::Blob, method, url)
+        Self::new(call, Endpoint::Blob, method, url)
     }
 
-    fn new(call: Call, side: Side, method: Method, url: SecretUrl) -> Self {
+    fn new(call: Call, endpoint: Endpoint, method: Method, url: SecretUrl) -> Self {
         Self {
             call,
-            side,
+            endpoint,
             method,
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            last_progress: None,
+            last_activity: None,
         }
     }
 
@@ -88,5 +89,31 @@ impl Request {
         let body = serde_json::to_vec(value).expect("protocol types are plain");
         self.header(header::CONTENT_TYPE, "application/json")
             .body(body)
+    }
+}
+
+/// A URL below `base`, whose path may or may not end with a slash.
+pub(super) fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url.set_query(None);
+    url.set_fragment(None);
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_with_one_slash() {
+        for base in [
+            "http://h:1/a/b",
+            "http://h:1/a/b/",
+            "http://h:1/a/b//?x=y#z",
+        ] {
+            let url = below(&Url::parse(base).unwrap(), "c/d");
+            assert_eq!(url.as_str(), "http://h:1/a/b/c/d");
+        }
     }
 }

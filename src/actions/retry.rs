@@ -2,29 +2,22 @@
 
 use std::time::Duration;
 
-use super::{
-    Call, ClientConfig, Kind,
-    config::{FINISH_TIMEOUT, LOOKUP_TIMEOUT, RESERVE_TIMEOUT, RetryPolicy},
-    http::Limit,
-};
-
-/// Statuses that mean "not now" rather than "never".
-const PASSING: [u16; 4] = [500, 502, 503, 504];
+use super::{Kind, RetryPolicy, error::Retryability};
 
 /// What to do after a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(super) enum Decision {
     /// Call again after this long.
     Retry(Duration),
-    /// Call again as soon as the service lets.
-    Pace,
+    /// Call again as soon as the rate limiter admits it.
+    RetryWhenAdmitted,
     /// The failure counts.
     GiveUp,
 }
 
 /// A call that failed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Failed {
+pub(super) struct Failed {
     /// How often it has been made, at least 1.
     pub attempt: u32,
     /// How long ago it was made first.
@@ -36,49 +29,22 @@ pub(crate) struct Failed {
 /// Decides. Every call that gets here may be repeated: lookups, parts and reads by nature, a
 /// reservation since a second one says "exists" at worst, a finish since it looks before it
 /// repeats.
-pub(crate) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decision {
-    let again = failed.attempt < policy.attempts;
-    let wait = match kind {
-        // A refusal by the pace costs the service nothing: patience ends it, not a count.
-        Kind::Throttled(_) if failed.elapsed < policy.patience => return Decision::Pace,
-        Kind::Server(status) if again && PASSING.contains(status) => backoff(policy, failed),
-        Kind::Unreachable(_) | Kind::Transport | Kind::Incomplete | Kind::Timeout if again => {
-            backoff(policy, failed)
+pub(super) fn decide(policy: &RetryPolicy, kind: &Kind, failed: Failed) -> Decision {
+    match kind.retryability() {
+        // Waiting for the rate limiter costs the service nothing: time ends it, not a count.
+        Retryability::WhenAdmitted if failed.elapsed < policy.patience => {
+            return Decision::RetryWhenAdmitted;
         }
-        Kind::Server(_)
-        | Kind::Unreachable(_)
-        | Kind::Transport
-        | Kind::Incomplete
-        | Kind::Timeout
-        | Kind::Throttled(_)
-        | Kind::AlreadyExists
-        | Kind::Denied
-        | Kind::UrlExpired
-        | Kind::NotFound
-        | Kind::Rejected(_)
-        | Kind::Protocol
-        | Kind::Source => return Decision::GiveUp,
-    };
+        Retryability::AfterBackoff if failed.attempt < policy.attempts => {}
+        Retryability::WhenAdmitted | Retryability::AfterBackoff | Retryability::Never => {
+            return Decision::GiveUp;
+        }
+    }
+    let wait = backoff(policy, failed);
     if failed.elapsed.saturating_add(wait) > policy.patience {
         return Decision::GiveUp;
     }
     Decision::Retry(wait)
-}
-
-/// How much longer each attempt may take than the one before: a call that hangs costs little, and
-/// one that is slow gets its answer in the end.
-const PATIENCE_GROWTH: u32 = 3;
-
-/// How long the `attempt`-th attempt of a call may take. A transfer may take as long as it moves.
-pub(crate) fn limit(config: &ClientConfig, call: Call, attempt: u32) -> Limit {
-    let first = match call {
-        Call::Lookup | Call::Probe => LOOKUP_TIMEOUT,
-        Call::Reserve | Call::List | Call::Delete => RESERVE_TIMEOUT,
-        Call::Finish | Call::JoinParts => FINISH_TIMEOUT,
-        Call::UploadPart | Call::Download => return Limit::NoProgress(config.no_progress),
-    };
-    let growth = PATIENCE_GROWTH.saturating_pow(attempt.saturating_sub(1));
-    Limit::Total(first.saturating_mul(growth).min(config.call_timeout))
 }
 
 /// Doubles with each attempt; half of it is certain and half is jitter.
@@ -126,7 +92,10 @@ mod tests {
     #[test]
     fn a_count_ends_faults_and_patience_ends_throttling() {
         assert_eq!(after(&Kind::Server(503), 5, 0.0), Decision::GiveUp);
-        assert_eq!(after(&Kind::Throttled(None), 50, 0.0), Decision::Pace);
+        assert_eq!(
+            after(&Kind::Throttled(None), 50, 0.0),
+            Decision::RetryWhenAdmitted
+        );
         let late = Failed {
             attempt: 2,
             elapsed: POLICY.patience,
@@ -134,19 +103,6 @@ mod tests {
         };
         let throttled = Kind::Throttled(None);
         assert_eq!(decide(&POLICY, &throttled, late), Decision::GiveUp);
-    }
-
-    #[test]
-    fn a_call_that_hangs_costs_little_and_a_slow_one_is_given_more_each_time() {
-        let config = ClientConfig::default();
-        let seconds = |call, attempt| match limit(&config, call, attempt) {
-            Limit::Total(time) => time.as_secs(),
-            Limit::NoProgress(time) => panic!("{time:?} without progress"),
-        };
-        let lookup = [1, 2, 3, 4, 5].map(|attempt| seconds(Call::Lookup, attempt));
-        assert_eq!(lookup, [3, 9, 27, 60, 60]);
-        assert_eq!(seconds(Call::Reserve, 1), 10);
-        assert_eq!(seconds(Call::Finish, 100), 60);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
     SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        VerifierBuilderError, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
@@ -22,8 +22,19 @@ use rustls::{
 /// The only protocol that is spoken inside.
 const ALPN: &[u8] = b"http/1.1";
 
+/// Why TLS cannot be spoken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TlsError {
+    #[error("there is no CA certificate")]
+    NoCertificates,
+    #[error(transparent)]
+    Verifier(#[from] VerifierBuilderError),
+    #[error(transparent)]
+    Protocol(Error),
+}
+
 /// TLS as a client that trusts what the environment says.
-pub(super) fn client_config() -> Result<ClientConfig, String> {
+pub(super) fn client_config() -> Result<ClientConfig, TlsError> {
     let loaded = rustls_native_certs::load_native_certs();
     for error in &loaded.errors {
         tracing::warn!(%error, "a CA certificate cannot be read");
@@ -32,7 +43,7 @@ pub(super) fn client_config() -> Result<ClientConfig, String> {
     let verifier = Verifier::new(loaded.certs, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
+        .map_err(TlsError::Protocol)?;
     let mut config = builder
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
@@ -52,19 +63,18 @@ impl Verifier {
     fn new(
         trusted: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         let (_, ignored) = roots.add_parsable_certificates(trusted.iter().cloned());
         if roots.is_empty() {
-            return Err("there is no CA certificate".to_owned());
+            return Err(TlsError::NoCertificates);
         }
         if ignored > 0 {
             tracing::debug!(ignored, "some CA certificates cannot be used");
         }
         let webpki =
             WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
-                .build()
-                .map_err(|error| error.to_string())?;
+                .build()?;
         Ok(Self { webpki, trusted })
     }
 }

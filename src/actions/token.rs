@@ -1,12 +1,14 @@
 //! The runtime token, read but not verified: only the service can verify it.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::{
     digest::Digest,
-    protocol::scope::{self, Scope},
+    protocol::scope::{self, InvalidScopes, Scope},
     secret::Secret,
 };
 
@@ -41,7 +43,7 @@ pub struct Token {
 pub enum TokenError {
     /// Not a JWT with the claims that the Actions cache needs.
     #[error("the token is not a runtime token of the Actions cache (ACTIONS_RUNTIME_TOKEN): {0}")]
-    Malformed(String),
+    Malformed(#[from] MalformedToken),
     /// The time of the token is over.
     #[error("the token expired at {0}; a runtime token lives for about as long as its job")]
     Expired(Timestamp),
@@ -50,12 +52,55 @@ pub enum TokenError {
     NotYetValid(Timestamp),
 }
 
+/// What is wrong with a token that is none. No text of the token is in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedToken {
+    /// There is no token.
+    #[error("it is empty")]
+    Empty,
+    /// More bytes than any real token has.
+    #[error("it is longer than 16 KiB")]
+    TooLong,
+    /// Not a JWT.
+    #[error("a JWT has three parts with dots between them")]
+    Parts,
+    /// The claims are not encoded as a JWT's are.
+    #[error("its second part is not base64")]
+    Base64,
+    /// The claims are no claims.
+    #[error("its second part is not a JSON object")]
+    Json,
+    /// A claim that must be a text.
+    #[error("its claim {0:?} is missing or not a text")]
+    NoText(&'static str),
+    /// A claim that must be a time.
+    #[error("its claim {0:?} is missing or not a time")]
+    NoTime(&'static str),
+    /// The claim that names the scopes.
+    #[error(transparent)]
+    Scopes(#[from] ScopesError),
+}
+
+/// A claim `ac` that cannot be read. Equal are those that say the same.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct ScopesError(Arc<InvalidScopes>);
+
+impl PartialEq for ScopesError {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_string() == other.0.to_string()
+    }
+}
+
+impl Eq for ScopesError {}
+
 impl Token {
     /// Reads what a token says of itself. Its time is not checked: see [`Token::check`].
     pub fn parse(raw: Secret) -> Result<Self, TokenError> {
         let claims = claims(raw.expose())?;
         let ac = text(&claims, "ac")?;
-        let scopes = scope::parse(ac).map_err(|e| TokenError::Malformed(e.to_string()))?;
+        let scopes =
+            scope::parse(ac).map_err(|error| MalformedToken::from(ScopesError(Arc::new(error))))?;
         Ok(Self {
             scopes,
             not_before: time(&claims, "nbf")?,
@@ -99,11 +144,6 @@ impl Token {
         self.expires
     }
 
-    /// When the token begins.
-    pub fn not_before(&self) -> Timestamp {
-        self.not_before
-    }
-
     /// Whether the token can be used at `now`.
     pub fn check(&self, now: Timestamp) -> Result<(), TokenError> {
         if now
@@ -133,43 +173,36 @@ impl Token {
 }
 
 /// The claims of an unverified JWT.
-fn claims(raw: &str) -> Result<Map<String, Value>, TokenError> {
-    let malformed = |why: &str| TokenError::Malformed(why.to_owned());
+fn claims(raw: &str) -> Result<Map<String, Value>, MalformedToken> {
     if raw.is_empty() {
-        return Err(malformed("it is empty"));
+        return Err(MalformedToken::Empty);
     }
     if raw.len() > MAX_TOKEN_BYTES {
-        return Err(malformed("it is longer than 16 KiB"));
+        return Err(MalformedToken::TooLong);
     }
     let parts: Vec<&str> = raw.split('.').collect();
     let [_, payload, _] = parts.as_slice() else {
-        return Err(malformed("a JWT has three parts with dots between them"));
+        return Err(MalformedToken::Parts);
     };
-    let payload = URL_SAFE_NO_PAD
-        .decode(payload)
-        .map_err(|_| malformed("its second part is not base64"))?;
+    let payload = URL_SAFE_NO_PAD.decode(payload);
+    let payload = payload.map_err(|_| MalformedToken::Base64)?;
     // serde's error may quote a value, so it is left out.
-    serde_json::from_slice(&payload).map_err(|_| malformed("its second part is not a JSON object"))
+    serde_json::from_slice(&payload).map_err(|_| MalformedToken::Json)
 }
 
-fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<&'a str, TokenError> {
-    claims.get(name).and_then(Value::as_str).ok_or_else(|| {
-        TokenError::Malformed(format!("its claim {name:?} is missing or not a text"))
-    })
+fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, MalformedToken> {
+    let text = claims.get(name).and_then(Value::as_str);
+    text.ok_or(MalformedToken::NoText(name))
 }
 
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Timestamp, TokenError> {
-    claims
-        .get(name)
-        .and_then(Value::as_f64)
-        // A cast of a float saturates, and out of jiff's range is an error.
-        .and_then(|seconds| {
-            #[allow(clippy::cast_possible_truncation, reason = "whole seconds are enough")]
-            Timestamp::from_second(seconds as i64).ok()
-        })
-        .ok_or_else(|| {
-            TokenError::Malformed(format!("its claim {name:?} is missing or not a time"))
-        })
+fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Timestamp, MalformedToken> {
+    let seconds = claims.get(name).and_then(Value::as_f64);
+    // A cast of a float saturates, and out of jiff's range is an error.
+    let time = seconds.and_then(|seconds| {
+        #[allow(clippy::cast_possible_truncation, reason = "whole seconds are enough")]
+        Timestamp::from_second(seconds as i64).ok()
+    });
+    time.ok_or(MalformedToken::NoTime(name))
 }
 
 fn subject(claims: &Map<String, Value>) -> Digest {

@@ -5,18 +5,21 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    Api, Client, Error, Kind, Progress, Reservation, Source, UploadTarget, azure,
-    http::{Call, source_error},
+    Api, Call, Client, Error, Kind, Progress, Reservation, Source, azure,
+    entry::UploadTarget,
     plan::{Part, Plan},
+    policy::Attempt,
+    request::Request,
+    response::Response,
+    source::InMemory,
     v1, v2,
 };
 
@@ -33,7 +36,7 @@ impl Client {
         source: Arc<dyn Source>,
         progress: Progress,
     ) -> Result<(), Error> {
-        let plan = Plan::new(size, self.config().part_bytes).ok_or_else(|| {
+        let plan = Plan::new(size, self.policy.config().part_bytes).ok_or_else(|| {
             let message = format!("{size} bytes are more than one entry can have");
             self.error(Call::UploadPart, Kind::Rejected(413), &message)
         })?;
@@ -63,32 +66,38 @@ impl Client {
     /// Makes the entry visible. After an answer that was lost the entry is looked for before the
     /// call is repeated: a second finish of a finished entry is an error that says nothing.
     async fn finish(&self, reservation: &Reservation, size: u64) -> Result<(), Error> {
-        let in_doubt = AtomicBool::new(false);
-        let in_doubt = &in_doubt;
-        self.retrying(Call::Finish, |client| async move {
-            if in_doubt.load(Ordering::Relaxed) && self.is_there(reservation, size).await? {
-                return Ok(());
-            }
-            let Err(error) = client.finish_once(reservation, size).await else {
-                return Ok(());
-            };
-            if error.kind.leaves_doubt() {
-                in_doubt.store(true, Ordering::Relaxed);
-            } else if in_doubt.load(Ordering::Relaxed) && self.is_there(reservation, size).await? {
-                return Ok(());
-            }
-            Err(error)
-        })
-        .await
+        self.policy
+            .retrying(Call::Finish, |attempt| async move {
+                if attempt.after_doubt && self.is_there(reservation, size).await? {
+                    return Ok(());
+                }
+                let Err(error) = self.finish_once(&attempt, reservation, size).await else {
+                    return Ok(());
+                };
+                let refused = !error.kind.outcome_unknown();
+                if refused && attempt.after_doubt && self.is_there(reservation, size).await? {
+                    return Ok(());
+                }
+                Err(error)
+            })
+            .await
     }
 
-    async fn finish_once(&self, reservation: &Reservation, size: u64) -> Result<(), Error> {
+    async fn finish_once(
+        &self,
+        attempt: &Attempt,
+        reservation: &Reservation,
+        size: u64,
+    ) -> Result<(), Error> {
+        let token = self.token();
         match (self.api(), &reservation.upload) {
             (Api::V1(base), UploadTarget::V1 { cache_id }) => {
-                v1::commit(self, base, *cache_id, size).await
+                let request = v1::commit(base, token, *cache_id, size);
+                attempt.exchange(request, Response::success).await
             }
             (Api::V2(base), UploadTarget::V2 { .. }) => {
-                v2::finalize(self, base, reservation, size).await
+                let request = v2::finalize(base, token, reservation, size);
+                attempt.exchange(request, v2::read_finalize).await
             }
             _ => Err(self.foreign()),
         }
@@ -123,68 +132,64 @@ impl Upload<'_> {
     async fn run(&self, plan: Plan) -> Result<(), Error> {
         match (self.client.api(), self.target) {
             (Api::V1(base), &UploadTarget::V1 { cache_id }) => {
+                let token = self.client.token();
                 self.parts(plan, |part, bytes| {
-                    v1::upload_part(self.client, base, cache_id, part.range, bytes)
+                    v1::upload_part(base, token, cache_id, part.range.clone(), bytes)
                 })
                 .await
             }
             (Api::V2(_), UploadTarget::V2 { url }) if plan.is_single() => {
-                self.part(plan.whole(), |_, bytes| {
-                    azure::put_blob(self.client, url, bytes)
-                })
-                .await
+                self.part(plan.whole(), |_, bytes| azure::put_blob(url, bytes))
+                    .await
             }
             (Api::V2(_), UploadTarget::V2 { url }) => {
-                self.parts(plan, |part, bytes| {
-                    azure::put_block(self.client, url, part.index, bytes)
-                })
-                .await?;
-                let count = plan.count();
-                let join = |client| azure::put_block_list(client, url, count);
-                self.client.retrying(Call::JoinParts, join).await
+                self.parts(plan, |part, bytes| azure::put_block(url, part.index, bytes))
+                    .await?;
+                let join = azure::put_block_list(url, plan.count());
+                self.client.policy.call(join, Response::success).await
             }
             _ => Err(self.client.foreign()),
         }
     }
 
     /// Sends all parts, some at a time. The first that fails for good ends the others.
-    async fn parts<S, Fut>(&self, plan: Plan, send: S) -> Result<(), Error>
+    async fn parts<E>(&self, plan: Plan, encode: E) -> Result<(), Error>
     where
-        S: Fn(Part, Bytes) -> Fut + Copy,
-        Fut: Future<Output = Result<(), Error>>,
+        E: Fn(&Part, Bytes) -> Request + Copy,
     {
-        // How many of these really run is for the width of all uploads to say.
-        let in_flight = self.client.http().uploads().most();
+        // How many of these really run is for the limit of all uploads to say.
+        let in_flight = self.client.policy.http().uploads().max();
         stream::iter(plan.parts())
-            .map(|part| self.part(part, send))
+            .map(|part| self.part(part, encode))
             .buffer_unordered(in_flight)
             .try_collect()
             .await
     }
 
-    /// Sends one part. Each attempt takes a place and memory and reads the bytes anew, so that a
+    /// Sends one part. Each attempt takes a permit and memory and reads the bytes anew, so that a
     /// part that waits for its next attempt holds nothing.
-    async fn part<S, Fut>(&self, part: Part, send: S) -> Result<(), Error>
+    async fn part<E>(&self, part: Part, encode: E) -> Result<(), Error>
     where
-        S: Fn(Part, Bytes) -> Fut,
-        Fut: Future<Output = Result<(), Error>>,
+        E: Fn(&Part, Bytes) -> Request,
     {
         let length = part.range.end - part.range.start;
-        let (part, send) = (&part, &send);
-        self.client
-            .retrying(Call::UploadPart, |_| async move {
-                let gone = |error| source_error(Call::UploadPart, &error);
-                self.source.available(part.range.end).await.map_err(gone)?;
-                let http = self.client.http();
-                let mut place = http.uploads().acquire().await;
+        let (part, encode) = (&part, &encode);
+        let policy = &self.client.policy;
+        policy
+            .retrying(Call::UploadPart, |attempt| async move {
+                let lost = |error| Error::source_lost(Call::UploadPart, error);
+                self.source.available(part.range.end).await.map_err(lost)?;
+                let http = policy.http();
+                let mut permit = http.uploads().acquire().await;
                 let _memory = http.memory(length).await;
-                let bytes = self.read(part.range.clone()).await.map_err(gone)?;
-                let outcome = send(part.clone(), bytes).await;
-                place.record(length, outcome.as_ref().err());
+                let bytes = self.read(part.range.clone()).await.map_err(lost)?;
+                let request = encode(part, bytes);
+                let outcome = attempt.exchange(request, Response::success).await;
+                permit.record(length, outcome.as_ref().err());
                 outcome
             })
             .await?;
-        self.client.lane().last_progress.note();
+        policy.limiter().last_activity.touch();
         self.source.confirmed(part.range.clone());
         let confirmed = self.confirmed.fetch_add(length, Ordering::Relaxed) + length;
         (self.progress)(confirmed);
@@ -201,15 +206,5 @@ impl Upload<'_> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(bytes)
-    }
-}
-
-struct InMemory(Bytes);
-
-#[async_trait]
-impl Source for InMemory {
-    async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
-        let index = |at| usize::try_from(at).map_err(io::Error::other);
-        Ok(self.0.slice(index(range.start)?..index(range.end)?))
     }
 }

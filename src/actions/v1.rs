@@ -1,4 +1,5 @@
-//! Version 1, one function per call: see [`crate::protocol::v1`] for the language.
+//! Version 1: how each call is encoded and its response decoded. [`crate::protocol::v1`] has the
+//! language.
 
 use std::ops::Range;
 
@@ -7,9 +8,10 @@ use http::{Method, StatusCode, header};
 use url::Url;
 
 use super::{
-    Client, Entry, Error, Kind, Location, Reservation, UploadTarget,
-    client::below,
-    http::{Call, Request},
+    Call, Entry, Error, Kind, Location, Reservation, Token,
+    entry::UploadTarget,
+    request::{Request, below},
+    response::Response,
 };
 use crate::protocol::{
     range::ContentRange,
@@ -18,26 +20,26 @@ use crate::protocol::{
     },
 };
 
-/// `GET cache?keys=&version=`: 200 with the entry, 204 for a miss. A 200 that names no key is a
-/// miss, too: some services and some proxies before them say it so, with `{}` or with nothing.
-pub(super) async fn lookup(
-    client: &Client,
-    base: &Url,
-    keys: &[&str],
-    version: &str,
-) -> Result<Option<Entry>, Error> {
+/// `GET cache?keys=&version=`
+pub(super) fn lookup(base: &Url, token: &Token, keys: &[&str], version: &str) -> Request {
     let mut url = below(base, &format!("{BASE_PATH}cache"));
     url.query_pairs_mut()
         .append_pair("keys", &keys.join(","))
         .append_pair("version", version);
-    let answer = client
-        .call(request(client, Call::Lookup, Method::GET, url))
-        .await?;
-    if answer.status() == StatusCode::NO_CONTENT {
+    request(token, Call::Lookup, Method::GET, url)
+}
+
+/// 200 with the entry, 204 for a miss. A 200 that names no key is a miss, too: some services and
+/// some proxies before them say it so, with `{}` or with nothing.
+pub(super) async fn read_lookup(response: Response, version: &str) -> Result<Option<Entry>, Error> {
+    if response.status() == StatusCode::NO_CONTENT {
         return Ok(None);
     }
-    let context = answer.context().clone();
-    let found = answer.json_unless_empty::<Option<Found>>().await?.flatten();
+    let context = response.context().clone();
+    let found = response
+        .json_unless_empty::<Option<Found>>()
+        .await?
+        .flatten();
     let Some((key, location)) = found.and_then(Found::key_and_location) else {
         return Ok(None);
     };
@@ -51,21 +53,24 @@ pub(super) async fn lookup(
     }))
 }
 
-/// `POST caches`: an id to upload to, or 409.
-pub(super) async fn reserve(
-    client: &Client,
-    base: &Url,
-    key: &str,
-    version: &str,
-) -> Result<Reservation, Error> {
+/// `POST caches`
+pub(super) fn reserve(base: &Url, token: &Token, key: &str, version: &str) -> Request {
     let url = below(base, &format!("{BASE_PATH}caches"));
     let body = ReserveRequest {
         key: key.to_owned(),
         version: version.to_owned(),
         cache_size: None,
     };
-    let request = request(client, Call::Reserve, Method::POST, url).json(&body);
-    let answer: ReserveResponse = client.call(request).await?.json().await?;
+    request(token, Call::Reserve, Method::POST, url).json(&body)
+}
+
+/// An id to upload to; a key that is taken is a 409.
+pub(super) async fn read_reserve(
+    response: Response,
+    key: &str,
+    version: &str,
+) -> Result<Reservation, Error> {
+    let answer: ReserveResponse = response.json().await?;
     Ok(Reservation {
         key: key.to_owned(),
         version: version.to_owned(),
@@ -76,34 +81,27 @@ pub(super) async fn reserve(
 }
 
 /// `PATCH caches/{id}` with the bytes of `range`, in any order.
-pub(super) async fn upload_part(
-    client: &Client,
+pub(super) fn upload_part(
     base: &Url,
+    token: &Token,
     cache_id: i64,
     range: Range<u64>,
     bytes: Bytes,
-) -> Result<(), Error> {
+) -> Request {
     let url = below(base, &format!("{BASE_PATH}caches/{cache_id}"));
     let range = ContentRange { range, total: None };
-    let request = request(client, Call::UploadPart, Method::PATCH, url)
+    request(token, Call::UploadPart, Method::PATCH, url)
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .header_text(header::CONTENT_RANGE, &range.to_string())
-        .body(bytes);
-    client.call(request).await.map(drop)
+        .body(bytes)
 }
 
 /// `POST caches/{id}` with the size.
-pub(super) async fn commit(
-    client: &Client,
-    base: &Url,
-    cache_id: i64,
-    size: u64,
-) -> Result<(), Error> {
+pub(super) fn commit(base: &Url, token: &Token, cache_id: i64, size: u64) -> Request {
     let url = below(base, &format!("{BASE_PATH}caches/{cache_id}"));
-    let request = request(client, Call::Finish, Method::POST, url).json(&CommitRequest { size });
-    client.call(request).await.map(drop)
+    request(token, Call::Finish, Method::POST, url).json(&CommitRequest { size })
 }
 
-fn request(client: &Client, call: Call, method: Method, url: Url) -> Request {
-    Request::api(call, method, url, client.token().raw()).header(header::ACCEPT, ACCEPT)
+fn request(token: &Token, call: Call, method: Method, url: Url) -> Request {
+    Request::api(call, method, url, token.raw()).header(header::ACCEPT, ACCEPT)
 }

@@ -1,14 +1,16 @@
-//! Version 2, one function per call: see [`crate::protocol::v2`] for the language.
+//! Version 2: how each call is encoded and its response decoded. [`crate::protocol::v2`] has the
+//! language.
 
 use http::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
 use super::{
-    Client, Entry, Error, Kind, Location, Reservation, UploadTarget,
-    client::below,
-    failure::Context,
-    http::{Call, Request},
+    Call, Entry, Error, Kind, Location, Reservation, Token,
+    entry::UploadTarget,
+    error_context::ErrorContext,
+    request::{Request, below},
+    response::Response,
 };
 use crate::{
     protocol::v2::{
@@ -24,20 +26,19 @@ const EXISTS_WORDS: &str = "already exists";
 
 /// Looks keys up in their order. All are sent as restore keys too, as stock does with its one: then
 /// they may match as prefixes.
-pub(super) async fn lookup(
-    client: &Client,
-    base: &Url,
-    keys: &[&str],
-    version: &str,
-) -> Result<Option<Entry>, Error> {
+pub(super) fn lookup(base: &Url, token: &Token, keys: &[&str], version: &str) -> Request {
     let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
     let body = LookupRequest {
         key: keys.first().cloned().unwrap_or_default(),
         restore_keys: keys,
         version: version.to_owned(),
     };
-    let (answer, context): (LookupResponse, _) =
-        twirp(client, base, Call::Lookup, LOOKUP, &body).await?;
+    twirp(base, token, Call::Lookup, LOOKUP, &body)
+}
+
+/// `ok: false` is a miss.
+pub(super) async fn read_lookup(response: Response, version: &str) -> Result<Option<Entry>, Error> {
+    let (answer, context): (LookupResponse, _) = read(response).await?;
     if !answer.ok {
         return Ok(None);
     }
@@ -48,20 +49,22 @@ pub(super) async fn lookup(
     }))
 }
 
-/// Reserves a key. `ok: false` without a word means that the key is there, with a word that the
-/// write was denied.
-pub(super) async fn reserve(
-    client: &Client,
-    base: &Url,
-    key: &str,
-    version: &str,
-) -> Result<Reservation, Error> {
+/// Reserves a key.
+pub(super) fn reserve(base: &Url, token: &Token, key: &str, version: &str) -> Request {
     let body = CreateRequest {
         key: key.to_owned(),
         version: version.to_owned(),
     };
-    let (answer, context): (CreateResponse, _) =
-        twirp(client, base, Call::Reserve, CREATE, &body).await?;
+    twirp(base, token, Call::Reserve, CREATE, &body)
+}
+
+/// `ok: false` without a word means that the key is there, with a word that the write was denied.
+pub(super) async fn read_reserve(
+    response: Response,
+    key: &str,
+    version: &str,
+) -> Result<Reservation, Error> {
+    let (answer, context): (CreateResponse, _) = read(response).await?;
     if !answer.ok {
         let exists = answer.message.is_empty() || answer.message.contains(EXISTS_WORDS);
         let kind = if exists {
@@ -69,11 +72,11 @@ pub(super) async fn reserve(
         } else {
             Kind::Denied
         };
-        return Err(context.error(kind, &answer.message));
+        return Err(context.said(kind, &answer.message));
     }
     Ok(Reservation {
-        key: body.key,
-        version: body.version,
+        key: key.to_owned(),
+        version: version.to_owned(),
         upload: UploadTarget::V2 {
             url: signed(&context, &answer.signed_upload_url)?,
         },
@@ -81,19 +84,18 @@ pub(super) async fn reserve(
 }
 
 /// Makes an uploaded entry visible.
-pub(super) async fn finalize(
-    client: &Client,
-    base: &Url,
-    reservation: &Reservation,
-    size: u64,
-) -> Result<(), Error> {
+pub(super) fn finalize(base: &Url, token: &Token, reservation: &Reservation, size: u64) -> Request {
     let body = FinalizeRequest {
         key: reservation.key.clone(),
         version: reservation.version.clone(),
         size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
     };
-    let (answer, context): (FinalizeResponse, _) =
-        twirp(client, base, Call::Finish, FINALIZE, &body).await?;
+    twirp(base, token, Call::Finish, FINALIZE, &body)
+}
+
+/// `ok: false` is a refusal, though its status is 200.
+pub(super) async fn read_finalize(response: Response) -> Result<(), Error> {
+    let (answer, context): (FinalizeResponse, _) = read(response).await?;
     if answer.ok {
         return Ok(());
     }
@@ -102,27 +104,23 @@ pub(super) async fn finalize(
         message => message,
     };
     let status = StatusCode::OK.as_u16();
-    Err(context.error(Kind::Rejected(status), &message))
+    Err(context.said(Kind::Rejected(status), &message))
 }
 
-/// One call. The context is for errors in words of the answer, which may repeat secrets.
-async fn twirp<T: DeserializeOwned>(
-    client: &Client,
-    base: &Url,
-    call: Call,
-    method: &str,
-    body: &impl Serialize,
-) -> Result<(T, Context), Error> {
+fn twirp(base: &Url, token: &Token, call: Call, method: &str, body: &impl Serialize) -> Request {
     let url = below(base, &format!("{BASE_PATH}{method}"));
-    let request = Request::api(call, Method::POST, url, client.token().raw())
+    Request::api(call, Method::POST, url, token.raw())
         .header(header::ACCEPT, "application/json")
-        .json(body);
-    let answer = client.call(request).await?;
-    let context = answer.context().clone();
-    Ok((answer.json().await?, context))
+        .json(body)
 }
 
-fn signed(context: &Context, url: &str) -> Result<SecretUrl, Error> {
+/// The message of a response. The context is for errors in words of it, which may repeat secrets.
+async fn read<T: DeserializeOwned>(response: Response) -> Result<(T, ErrorContext), Error> {
+    let context = response.context().clone();
+    Ok((response.json().await?, context))
+}
+
+fn signed(context: &ErrorContext, url: &str) -> Result<SecretUrl, Error> {
     let message = "the answer's signed URL is not an http or https URL";
     SecretUrl::http(url).ok_or_else(|| context.error(Kind::Protocol, message))
 }

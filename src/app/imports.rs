@@ -1,17 +1,17 @@
-//! The way of imports: what the endpoint shows, and what build steps may hear of it.
+//! How imports reach buildkitd: what the endpoint shows, and what build steps may hear of it.
 
 use url::Url;
 
-use super::BuildError;
+use super::error::BuildError;
 use crate::{
-    config::{Buildkitd, GatewayConfig, ImportTransport},
-    gateway::endpoint::tls::Identity,
+    config::{Buildkitd, GatewayConfig},
+    gateway::{ImportTransport, endpoint::tls::Identity},
 };
 
 /// How imports reach buildkitd, and who else may listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Way {
-    pub import: ImportTransport,
+pub(super) struct ImportPlan {
+    pub transport: ImportTransport,
     /// What passes through the endpoint passes in clear where build steps may listen.
     pub overheard: bool,
 }
@@ -30,21 +30,28 @@ pub(super) fn identity(config: &GatewayConfig) -> Result<Option<Identity>, Build
     identity.map(Some).map_err(BuildError::Tls)
 }
 
-/// Chooses the way where nobody has: the session, if the endpoint can be overheard (ADR 41).
-pub(super) fn choose(said: Option<ImportTransport>, endpoint: &Url, steps_share: bool) -> Way {
+/// Chooses the transport where nobody has: the session, if the endpoint can be overheard (ADR 41).
+pub(super) fn choose(
+    said: Option<ImportTransport>,
+    endpoint: &Url,
+    steps_share: bool,
+) -> ImportPlan {
     let overheard = steps_share && endpoint.scheme() != "https";
-    let import = said.unwrap_or(if overheard {
+    let transport = said.unwrap_or(if overheard {
         ImportTransport::Content
     } else {
         ImportTransport::Loopback
     });
-    Way { import, overheard }
+    ImportPlan {
+        transport,
+        overheard,
+    }
 }
 
 /// Says at the start what build steps may hear.
-pub(super) fn warn(config: &GatewayConfig, way: Way, steps_share: bool) {
-    if way.overheard {
-        let imports = match way.import {
+pub(super) fn warn(config: &GatewayConfig, plan: ImportPlan, steps_share: bool) {
+    if plan.overheard {
+        let imports = match plan.transport {
             ImportTransport::Loopback => "imports pass there in clear, as BUILDKIT_GHA_IMPORT says",
             ImportTransport::Content => "imports go over the session instead",
         };
@@ -55,7 +62,7 @@ pub(super) fn warn(config: &GatewayConfig, way: Way, steps_share: bool) {
              (buildkitd --oci-worker-net=bridge)"
         );
     }
-    let url = config.overrides.service.url();
+    let url = config.modules.interceptor.overrides.service.url();
     if steps_share && url.is_some_and(|url| url.scheme() != "https") {
         tracing::warn!(
             "BUILDKIT_GHA_URL is plain http, and build steps share buildkitd's network: where that is \
@@ -74,7 +81,7 @@ mod tests {
         use ImportTransport::{Content, Loopback};
         let plain = "http://127.0.0.1:1/".parse().unwrap();
         let private = "https://127.0.0.1:1/".parse().unwrap();
-        for (said, url, steps_share, import, overheard) in [
+        for (said, url, steps_share, transport, overheard) in [
             (None, &plain, true, Content, true),
             (None, &plain, false, Loopback, false),
             (None, &private, true, Loopback, false),
@@ -82,10 +89,13 @@ mod tests {
             (Some(Loopback), &plain, true, Loopback, true),
             (Some(Content), &private, true, Content, false),
         ] {
-            let way = choose(said, url, steps_share);
+            let plan = choose(said, url, steps_share);
             assert_eq!(
-                way,
-                Way { import, overheard },
+                plan,
+                ImportPlan {
+                    transport,
+                    overheard,
+                },
                 "{said:?} {url} {steps_share}"
             );
         }

@@ -5,7 +5,6 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
-    sync::Arc,
     time::SystemTime,
 };
 
@@ -14,9 +13,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all};
 
 use super::{
-    FetchError, ImportJob,
     blob::Blob,
+    fetch_error::FetchError,
     graph,
+    import::{ConfirmedLayer, ImportJob},
     index_format::CacheConfig,
     manifest::{LOCAL_IMPORT_LIMIT, LocalCache, ManifestError},
 };
@@ -25,31 +25,31 @@ use crate::{
     digest::Digest,
 };
 
-/// The content store of one import.
+/// The read-only content store of one import.
 pub struct ContentImport {
-    job: Arc<ImportJob>,
     manifests: Vec<Digest>,
     documents: HashMap<Digest, Bytes>,
+    layers: HashMap<Digest, ConfirmedLayer>,
     made_at: SystemTime,
 }
 
 impl ContentImport {
-    /// Makes manifests that name the layers which can be promised now: the importer reads all
+    /// Makes manifests that name the layers which can be confirmed now: the importer reads all
     /// of them, and one that fails spoils the whole import.
-    pub(super) async fn new(job: Arc<ImportJob>) -> Arc<Self> {
+    pub async fn new(job: &ImportJob) -> Self {
+        let (layers, missing) = confirm_all(job).await;
         let mut host = Self {
             manifests: Vec::new(),
             documents: HashMap::new(),
+            layers,
             made_at: SystemTime::now(),
-            job: Arc::clone(&job),
         };
-        let missing = missing(&job).await;
         job.for_each_config(|config| {
             if let Err(error) = host.add(config, &missing) {
                 job.warn("cache import: an index cannot be used", error.to_string());
             }
         });
-        Arc::new(host)
+        host
     }
 
     /// The manifests, one for each index, in the token's order of scopes.
@@ -76,13 +76,15 @@ impl ContentImport {
     }
 
     async fn blob(&self, digest: Digest) -> Result<Blob, Error> {
-        match self.documents.get(&digest) {
-            Some(document) => Ok(Blob::in_memory(document.clone())),
-            None => self.job.fetch(digest).await.map_err(|e| match e {
-                FetchError::NotFound(digest) => Error::NotFound(digest.to_string()),
-                error => Error::Internal(error.to_string()),
-            }),
+        if let Some(document) = self.documents.get(&digest) {
+            return Ok(Blob::in_memory(document.clone()));
         }
+        let not_found = |digest: Digest| Error::NotFound(digest.to_string());
+        let layer = self.layers.get(&digest).ok_or_else(|| not_found(digest))?;
+        layer.open().await.map_err(|error| match error {
+            FetchError::NotFound(digest) => not_found(digest),
+            error => Error::Internal(error.to_string()),
+        })
     }
 }
 
@@ -98,15 +100,17 @@ enum Unusable {
     TooLarge,
 }
 
-/// The layers that the indexes name and that cannot be promised.
-async fn missing(job: &ImportJob) -> HashSet<Digest> {
+/// The layers that the indexes name: those that are there, and those that are not.
+async fn confirm_all(job: &ImportJob) -> (HashMap<Digest, ConfirmedLayer>, HashSet<Digest>) {
     let mut named = HashSet::new();
     job.for_each_config(|config| named.extend(config.layers.iter().map(|layer| layer.blob)));
-    let looks = named.into_iter().map(|digest| async move {
-        let promise = job.confirm(digest).await;
-        promise.is_none().then_some(digest)
+    let confirmed = named.iter().map(async |digest| {
+        let layer = job.confirm(*digest).await?;
+        Some((*digest, layer))
     });
-    join_all(looks).await.into_iter().flatten().collect()
+    let confirmed: HashMap<_, _> = join_all(confirmed).await.into_iter().flatten().collect();
+    named.retain(|digest| !confirmed.contains_key(digest));
+    (confirmed, named)
 }
 
 #[async_trait]
@@ -114,7 +118,11 @@ impl Host for ContentImport {
     async fn info(&self, digest: Digest) -> Result<ContentInfo, Error> {
         let size = match self.documents.get(&digest) {
             Some(document) => Some(document.len() as u64),
-            None => self.job.confirm(digest).await,
+            None => {
+                let layer = self.layers.get(&digest);
+                let layer = layer.filter(|layer| layer.is_usable());
+                layer.map(ConfirmedLayer::size)
+            }
         };
         Ok(ContentInfo {
             digest,

@@ -3,51 +3,73 @@
 //! No answer to a layer is ever held: other builds of the daemon wait behind it. Layers go to the
 //! spool and from there to the cache; what fails is left out of the index. Only the COMMIT of the
 //! manifest, the last thing that BuildKit writes, is held until the index is committed.
+//!
+//! | part | what |
+//! |---|---|
+//! | `layer`, `presence`, `layer_lookup` | takes layers from BuildKit, unless they are in the cache |
+//! | `uploader`, `uploads`, `upload`, `upload_task` | one upload for all exports of a layer, and its steps |
+//! | `key_allocator`, `entry_check`, `owner_wait` | the key that a layer is written under |
+//! | `layer_tracker` | where each layer is, until it is confirmed or has failed |
+//! | `latest_index`, `previous_index`, `other_scopes` | what the indexes in the cache say |
+//! | `document_ingest`, `documents`, `finisher` | takes config and manifest; the end of the export |
+//! | `index_writer`, `plan`, `replaced` | the index that is written |
+//! | `resources`, `context`, `schedule`, `state`, `scopes` | what the parts share |
 
-use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-mod document;
+mod commit_check;
+mod context;
+mod document_ingest;
+mod documents;
+mod entry_check;
 mod expiry;
-mod failure;
-mod finish;
+mod finisher;
+mod index_writer;
 mod key_allocator;
 mod latest_index;
 mod layer;
-mod ledger;
+mod layer_error;
+mod layer_lookup;
+mod layer_tracker;
 mod other_scopes;
+mod outcome;
+mod owner_wait;
 mod plan;
 mod presence;
+mod previous_index;
 mod replaced;
+mod resources;
+mod schedule;
+mod scopes;
+mod state;
 mod upload;
+mod upload_task;
+mod uploader;
+mod uploads;
 
+pub(super) use context::ExportContext;
 pub(super) use expiry::warn_of_expiry;
-pub use failure::Failure;
-pub(super) use finish::OVERTIME;
-pub(super) use latest_index::LatestIndex;
-pub(super) use presence::Looked;
-pub(super) use upload::{Upload, Uploads};
+pub use layer_error::LayerError;
+pub(super) use layer_lookup::Lookups;
+pub use outcome::Outcome;
+pub(super) use resources::{ExportLimits, ExportResources};
+pub(super) use schedule::OVERTIME;
+pub(super) use scopes::IndexKeys;
+pub(super) use upload::Upload;
+pub(super) use uploads::Uploads;
 
-use self::{document::DocumentIngest, finish::Times, layer::LayerIngest, ledger::Ledger};
-use super::{
-    Shared,
-    attributes::Attributes,
-    listing::{Listing, Listings},
-    report::Reporter,
-    wait_rows::SharedWaitRow,
+use self::{
+    document_ingest::DocumentIngest, documents::Documents, finisher::Finisher,
+    index_writer::IndexWriter, layer::LayerReceiver, layer_tracker::LayerTracker,
+    presence::PresenceCheck, schedule::Schedule, state::ExportState, uploader::Uploader,
 };
+use super::attributes::Attributes;
 use crate::{
-    actions::Client,
-    content::{self, Host, IngestSpec, Opened},
+    content::{Error, Host, IngestSpec, OpenedIngest},
     digest::Digest,
-    lifecycle::TaskGuard,
-    protocol::key::IndexKey,
 };
 
 /// What BuildKit puts between the kind of content and its digest in the ref of a blob:
@@ -56,242 +78,107 @@ const BLOB_REF: &str = "-sha256:";
 
 /// One entry of `--cache-to` of one build. It is the content host of its store id. Dropping it
 /// ends its uploads and gives back all that it holds.
-pub struct ExportJob(Arc<Core>);
-
-/// What an export has come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is under way, or has ended without a manifest: an empty result, nothing written.
-    Open,
-    /// The build left, or was told to.
-    Cancelled,
-    /// The index would say what the newest one says, so it was not written.
-    Unchanged,
-    /// Nothing was left to put in an index; the older one stays.
-    Nothing,
-    /// The index was written.
-    Written {
-        /// Its key.
-        key: String,
-        /// Layers that it names.
-        layers: usize,
-        /// Layers that were left out.
-        left_out: usize,
-    },
-    /// The index was not written. The text is what the error of the manifest's COMMIT said.
-    Failed(String),
-}
-
-/// What an upload needs; it outlives the job that made it if another one waits for it.
-#[derive(Clone)]
-pub(in crate::cache) struct ExportContext {
-    pub cache: Arc<Shared>,
-    pub client: Client,
-    pub version: String,
-    pub reporter: Arc<dyn Reporter>,
-    /// Says that another job's upload is waited for.
-    pub foreign_upload: Arc<SharedWaitRow>,
-    /// The index that the export will write.
-    pub index: IndexKey,
-    /// The indexes of this cache in the other scopes that the token reads.
-    pub other_indexes: Vec<IndexKey>,
-}
-
-impl ExportContext {
-    /// For the uploads of one export.
-    pub fn new(
-        cache: Arc<Shared>,
-        client: Client,
-        version: String,
-        index: IndexKey,
-        other_indexes: Vec<IndexKey>,
-        reporter: Arc<dyn Reporter>,
-    ) -> Self {
-        Self {
-            cache,
-            client,
-            version,
-            reporter,
-            foreign_upload: Arc::default(),
-            index,
-            other_indexes,
-        }
-    }
-
-    /// True if the token does not read the scope that it writes to: what is there cannot be looked
-    /// up.
-    pub(super) fn cannot_read_own_scope(&self) -> bool {
-        let own = self.client.token().first_writable();
-        own.is_none_or(|scope| !scope.permission.readable())
-    }
-
-    /// True if the token reads a scope that it does not write to, as that of a pull request does:
-    /// there a reservation succeeds although another scope has the layer.
-    pub(super) fn reads_other_scopes(&self) -> bool {
-        let token = self.client.token();
-        let own = token.first_writable().map(|scope| &scope.name);
-        token.readable().any(|scope| Some(&scope.name) != own)
-    }
-}
-
-/// The job itself, shared with the writers that are open.
-struct Core {
-    /// Its client has no deadline of its own, see [`Core::times`].
-    lane: ExportContext,
-    timeout: Duration,
-    begun: OnceLock<Instant>,
-    /// The newest index, as it was when the build began.
-    known: LatestIndex,
-    /// The same as of when BuildKit began to write, or a little before.
-    newest: OnceLock<LatestIndex>,
-    /// Looks layers up before BuildKit asks for them.
-    ahead: OnceLock<TaskGuard>,
-    ledger: Ledger,
-    documents: document::Documents,
-    /// What the REST API listed when BuildKit began to write, or a little before, where it can be
-    /// asked.
-    listing: OnceLock<Option<Arc<Listing>>>,
-    manifest: OnceLock<Digest>,
-    cancelled: CancellationToken,
-    outcome: Mutex<Outcome>,
-    /// `ignore-error=false`: layers that are left out are an error, too.
-    strict: bool,
-    /// What was left out, once that is known.
-    lost: OnceLock<String>,
+pub struct ExportJob {
+    state: Arc<ExportState>,
+    schedule: Arc<Schedule>,
+    layers: Arc<LayerReceiver>,
+    finisher: Arc<Finisher>,
 }
 
 impl ExportJob {
     /// A job whose time begins when BuildKit first writes: it is made before the build's first
     /// step, which may take longer than any export.
-    pub(super) fn new(lane: ExportContext, spec: &Attributes) -> Arc<Self> {
-        let client = lane.client.with_deadline(Instant::now() + spec.timeout);
-        // Begun early: a build that is short enough finds it made.
-        drop(Listings::of(&lane.cache, &lane.client, &lane.version));
-        Arc::new(Self(Arc::new(Core {
-            known: LatestIndex::begin(lane.clone(), client),
-            newest: OnceLock::new(),
-            listing: OnceLock::new(),
-            lane,
-            timeout: spec.timeout,
-            begun: OnceLock::new(),
-            ahead: OnceLock::new(),
-            ledger: Ledger::default(),
-            documents: document::Documents::default(),
-            manifest: OnceLock::new(),
-            cancelled: CancellationToken::new(),
-            outcome: Mutex::new(Outcome::Open),
-            strict: !spec.ignores_errors(),
-            lost: OnceLock::new(),
-        })))
+    pub(super) fn new(resources: ExportResources, attributes: &Attributes) -> Arc<Self> {
+        let timeout = attributes.timeout;
+        let reporter = Arc::clone(&resources.reporter);
+        let reading = resources.client.with_deadline(Instant::now() + timeout);
+        let latest = resources.begin_latest_index(reading);
+
+        let state = Arc::new(ExportState::new());
+        let schedule = Schedule::new(resources.client.clone(), Arc::clone(&reporter), timeout);
+        let schedule = Arc::new(schedule);
+        let tracker = Arc::<LayerTracker>::default();
+        let documents = Arc::<Documents>::default();
+        let writer = IndexWriter::new(
+            &resources,
+            latest.clone(),
+            Arc::clone(&schedule),
+            Arc::clone(&tracker),
+            Arc::clone(&documents),
+        );
+        let finisher = Finisher::new(
+            Arc::clone(&state),
+            documents,
+            Arc::clone(&tracker),
+            writer,
+            reporter,
+            !attributes.ignores_errors(),
+        );
+        let layers = LayerReceiver {
+            state: Arc::clone(&state),
+            presence: PresenceCheck::new(&resources, latest.clone()),
+            uploader: Uploader {
+                context: resources.context(latest),
+                schedule: Arc::clone(&schedule),
+                uploads: resources.uploads,
+                spool: resources.spool,
+                spool_wait: resources.limits.spool_wait,
+            },
+            tracker,
+            delivered: resources.delivered,
+        };
+        Arc::new(Self {
+            state,
+            schedule,
+            layers: Arc::new(layers),
+            finisher: Arc::new(finisher),
+        })
     }
 
     /// Ends the job: nothing is written any more, and never an index.
     pub fn cancel(&self) {
-        self.0.cancel();
+        self.finisher.cancel();
     }
 
     /// The digest of the manifest that it took, if it got that far.
     pub fn manifest(&self) -> Option<Digest> {
-        self.0.manifest.get().copied()
+        self.finisher.manifest()
     }
 
     /// What it has come to.
     pub fn outcome(&self) -> Outcome {
-        self.0.outcome()
+        self.state.outcome()
     }
 
     /// True once BuildKit has begun to write, until it has come to something.
     pub fn is_under_way(&self) -> bool {
-        self.0.begun.get().is_some() && self.0.outcome() == Outcome::Open
+        self.schedule.has_begun() && self.outcome() == Outcome::Open
     }
 }
 
 impl Drop for ExportJob {
     fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-impl Core {
-    /// When the parts of the export must be done; its time has begun with the first call.
-    fn times(&self) -> Times {
-        let begun = *self.begun.get_or_init(|| {
-            warn_of_expiry(&self.lane, self.timeout);
-            Instant::now()
-        });
-        Times::of(&self.lane.client, begun, self.timeout)
-    }
-
-    /// What the REST API lists. A build may take long before it writes: what was listed when it
-    /// began is not taken for the present then.
-    fn listing(&self) -> Option<&Listing> {
-        let lane = &self.lane;
-        let listing = || Listings::of(&lane.cache, &lane.client, &lane.version);
-        self.listing.get_or_init(listing).as_deref()
-    }
-
-    /// The newest index, which begins to be read with the first call, unless it has just been.
-    fn newest(&self) -> &LatestIndex {
-        self.newest.get_or_init(|| {
-            if self.known.is_fresh() {
-                return self.known.clone();
-            }
-            let client = self.lane.client.with_deadline(self.times().all);
-            self.known.again(&self.lane, &client)
-        })
-    }
-
-    fn cancel(&self) {
-        {
-            let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-            if *outcome == Outcome::Open {
-                *outcome = Outcome::Cancelled;
-            }
-        }
-        self.cancelled.cancel();
-        self.release();
-    }
-
-    /// Gives back what the job holds: uploads end, their spool files go.
-    fn release(&self) {
-        self.ledger.clear();
-        self.documents.clear();
-    }
-
-    fn outcome(&self) -> Outcome {
-        self.outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// An error once the job has ended.
-    fn check_open(&self) -> Result<(), content::Error> {
-        if self.cancelled.is_cancelled() {
-            return Err(content::Error::Aborted("the cache export has ended".into()));
-        }
-        Ok(())
+        self.cancel();
     }
 }
 
 #[async_trait]
 impl Host for ExportJob {
-    async fn open(&self, spec: IngestSpec) -> Result<Opened, content::Error> {
-        self.0.check_open()?;
-        self.0.newest();
-        let core = Arc::clone(&self.0);
-        match Target::of(&spec)? {
-            Target::Layer(digest) => LayerIngest::open(core, digest, spec).await,
+    async fn open(&self, spec: IngestSpec) -> Result<OpenedIngest, Error> {
+        self.state.check_open()?;
+        self.finisher.begin();
+        match Target::from_spec(&spec)? {
+            Target::Layer(digest) => self.layers.open(digest, spec).await,
             Target::Document(digest) => {
-                let ingest = DocumentIngest::open(core, digest, spec)?;
-                Ok(Opened::Ingest(Box::new(ingest)))
+                let ingest = DocumentIngest::open(Arc::clone(&self.finisher), digest, spec)?;
+                Ok(OpenedIngest::Writer(Box::new(ingest)))
             }
         }
     }
 
-    async fn abort(&self, reference: &str) -> Result<(), content::Error> {
+    async fn abort(&self, reference: &str) -> Result<(), Error> {
         // Nothing is kept of an ingest that is not open.
-        Err(content::Error::NotFound(reference.into()))
+        Err(Error::NotFound(reference.into()))
     }
 }
 
@@ -304,17 +191,17 @@ enum Target {
 }
 
 impl Target {
-    fn of(spec: &IngestSpec) -> Result<Self, content::Error> {
+    fn from_spec(spec: &IngestSpec) -> Result<Self, Error> {
         let reference = &spec.reference;
         let target = match reference.rfind(BLOB_REF) {
             Some(at) => reference[at + 1..].parse().map(Self::Layer),
             None => reference.parse().map(Self::Document),
         };
-        let target = target
-            .map_err(|e| content::Error::InvalidArgument(format!("cache export: ref {e}")))?;
+        let target =
+            target.map_err(|e| Error::InvalidArgument(format!("cache export: ref {e}")))?;
         let (Self::Layer(digest) | Self::Document(digest)) = &target;
         if spec.expected.is_some_and(|expected| expected != *digest) {
-            return Err(content::Error::InvalidArgument(format!(
+            return Err(Error::InvalidArgument(format!(
                 "cache export: the ref {reference} is not that of the expected digest"
             )));
         }

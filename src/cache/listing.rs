@@ -5,21 +5,22 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
 
-use super::Shared;
+use super::quarantine::Quarantine;
 use crate::{
     actions::{Client, Identity},
     digest::Digest,
-    lifecycle::TaskGuard,
+    lifecycle::{TaskGuard, Tasks},
     protocol::{key, key::BlobKey, rest},
 };
 
@@ -28,7 +29,7 @@ const SHARED_FOR: Duration = Duration::from_mins(1);
 
 /// How long a layer waits for the listing before it is looked up instead. BuildKit's slots wait
 /// meanwhile, which are for all builds.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LISTING_WAIT: Duration = Duration::from_secs(1);
 
 /// An entry lives for 7 days after it was last read.
 const FRESH: SignedDuration = SignedDuration::from_hours(5 * 24);
@@ -75,22 +76,27 @@ impl Listings {
         }
     }
 
-    /// The listing for this client, which has begun; `None` if there is no REST API.
-    pub fn of(cache: &Arc<Shared>, client: &Client, version: &str) -> Option<Arc<Listing>> {
+    /// The listing for this client: one that has just begun, else a new one. `None` if there is no
+    /// REST API.
+    pub fn newest_or_begin(
+        &self,
+        client: &Client,
+        version: &str,
+        tasks: &Tasks,
+    ) -> Option<Arc<Listing>> {
         if !client.has_rest() {
             return None;
         }
-        let listings = &cache.listings.newest;
-        let mut listings = listings.lock().unwrap_or_else(PoisonError::into_inner);
-        listings.retain(|_, listing| listing.begun.elapsed() <= SHARED_FOR);
-        let begin = || Arc::new(Listing::begin(cache, client, version));
-        let listing = listings.entry(client.identity().clone());
+        let mut newest = self.newest.lock();
+        newest.retain(|_, listing| listing.begun.elapsed() <= SHARED_FOR);
+        let begin = || Arc::new(Listing::begin(client, version, tasks));
+        let listing = newest.entry(client.identity().clone());
         Some(Arc::clone(listing.or_insert_with(begin)))
     }
 
     /// This blob is not there, or not to be relied on: what was listed before is no proof of it.
     pub fn forget(&self, identity: &Identity, digest: Digest) {
-        let mut gone = self.gone();
+        let mut gone = self.gone.lock();
         if gone.len() >= MAX_GONE {
             gone.retain(|_, at| at.elapsed() <= self.age);
         }
@@ -100,24 +106,20 @@ impl Listings {
     }
 
     fn is_gone(&self, identity: &Identity, digest: Digest, since: Instant) -> bool {
-        let gone = self.gone();
+        let gone = self.gone.lock();
         let at = gone.get(&(identity.clone(), digest));
         at.is_some_and(|at| *at >= since)
-    }
-
-    fn gone(&self) -> MutexGuard<'_, HashMap<(Identity, Digest), Instant>> {
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Listing {
-    fn begin(cache: &Shared, client: &Client, version: &str) -> Self {
+    fn begin(client: &Client, version: &str, tasks: &Tasks) -> Self {
         let (sender, rows) = watch::channel(None);
         let begun = Instant::now();
         let identity = client.identity().clone();
         let client = client.with_deadline(begun + LISTING_TIME);
         let version = version.to_owned();
-        let task = cache.tasks.spawn_guarded("list entries", async move {
+        let task = tasks.spawn_guarded("list entries", async move {
             let listed = client.list(key::BLOB_PREFIX).await;
             let listed = listed.inspect_err(|error| {
                 tracing::warn!(%error, "entries are looked up one by one instead of listed");
@@ -142,16 +144,21 @@ impl Listing {
 
     /// The entry of a blob, if the listing has it, is no older than a proof may be, and the entry
     /// is not known to be damaged or gone.
-    pub async fn row(&self, cache: &Shared, digest: Digest) -> Option<Row> {
-        if self.begun.elapsed() > cache.listings.age {
+    pub async fn row(
+        &self,
+        listings: &Listings,
+        quarantine: &Quarantine,
+        digest: Digest,
+    ) -> Option<Row> {
+        if self.begun.elapsed() > listings.age {
             return None;
         }
         let mut rows = self.rows.clone();
-        let known = timeout(PATIENCE, rows.wait_for(Option::is_some)).await;
-        let row = known.ok()?.ok()?.as_ref()?.get(&digest).cloned()?;
-        let bad = cache.quarantine.holds(&self.identity, digest, &row.key)
-            || cache.listings.is_gone(&self.identity, digest, self.begun);
-        (!bad).then_some(row)
+        let listed = timeout(LISTING_WAIT, rows.wait_for(Option::is_some)).await;
+        let row = listed.ok()?.ok()?.as_ref()?.get(&digest).cloned()?;
+        let unusable = quarantine.holds(&self.identity, digest, &row.key)
+            || listings.is_gone(&self.identity, digest, self.begun);
+        (!unusable).then_some(row)
     }
 }
 
@@ -163,7 +170,7 @@ fn readable(listed: Vec<rest::Cache>, version: &str, scopes: &HashSet<&str>) -> 
         let usable = row.version == version
             && scopes.contains(row.git_ref.as_str())
             && row.last_accessed_at >= oldest;
-        let Some(digest) = BlobKey::of(&row.key).filter(|_| usable) else {
+        let Some(digest) = BlobKey::parse_digest(&row.key).filter(|_| usable) else {
             continue;
         };
         let number = |key: &str| BlobKey::new(digest).number(key);

@@ -8,27 +8,30 @@
 //! | file | what |
 //! |---|---|
 //! | `attributes`, `index_format`, `manifest`, `graph` | formats, without I/O: attributes, the index, its graph |
-//! | `export` | a layer on its way out: `layer`, `upload`, `ledger`; `finish` writes the index |
+//! | `export` | a layer on its way out: `layer`, `upload`, `layer_tracker`; `index_writer` writes the index |
 //! | `import` | `load` the indexes, `confirm` layers; `fetch` and verify them into a `blob` |
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
-//! | `proof`, `quarantine`, `repair` | what is known to be there, what is not to be believed, and its repair |
+//! | `proof`, `listing`, `quarantine`, `known_blobs` | what is known to be there, and what must not be used |
+//! | `repair` | what is done about damaged entries |
 //! | `report`, `wait_rows`, `unreachable` | what people are told |
-//! | `lookup`, `listing`, `spool`, `tail`, `single_flight` | what both directions stand on |
+//! | `lookup`, `layer_size`, `spool`, `tail`, `single_flight` | what both directions stand on |
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
 pub mod attributes;
 mod blob;
+mod config;
 mod content_import;
 mod export;
-mod fetch;
-pub mod go_duration;
+mod fetch_error;
 pub mod graph;
 mod import;
 mod index;
 pub mod index_format;
+mod known_blobs;
+mod layer_size;
 mod listing;
 mod lookup;
 pub mod manifest;
@@ -37,7 +40,6 @@ mod quarantine;
 mod relay;
 mod repair;
 mod report;
-mod settings;
 mod single_flight;
 mod spool;
 mod tail;
@@ -46,27 +48,27 @@ mod unreachable;
 mod wait_rows;
 
 pub use crate::actions::{Budgets, PerMinute};
-pub use blob::{Blob, FetchError, Repair};
+pub use blob::Blob;
+pub use config::Config;
 pub use content_import::ContentImport;
-pub use export::{ExportJob, Failure, Outcome};
-pub use import::ImportJob;
+pub use export::{ExportJob, LayerError, Outcome};
+pub use fetch_error::{Damage, FetchError, Remedy, Repair};
+pub use import::{ConfirmedLayer, ImportJob};
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
 pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
-pub use settings::Settings;
 pub use spool::SpoolError;
 
 use crate::{
     actions::{AdaptiveConcurrency, Client, Http, Identity, Target, Token},
     digest::Digest,
     lifecycle::Tasks,
-    protocol::{
-        key::{self, IndexKey},
-        scope::Scope,
-    },
+    protocol::key,
 };
 use attributes::Attributes;
-use export::ExportContext;
+use export::{ExportLimits, ExportResources, IndexKeys, Lookups, Uploads};
+use import::ImportResources;
+use known_blobs::KnownBlobs;
 use spool::{Floor, Spool};
 use wait_rows::WaitRows;
 
@@ -85,48 +87,40 @@ pub struct Usage {
 
 /// What all jobs share.
 struct Shared {
-    settings: Settings,
+    settings: Config,
     http: Http,
     tasks: Tasks,
     exports: Spool,
     imports: Spool,
-    proofs: proof::Proofs,
-    abandoned: proof::Abandoned,
-    delivered: proof::Delivered,
-    listings: listing::Listings,
-    quarantine: quarantine::Quarantine,
-    uploads: export::Uploads,
-    lookups: single_flight::SingleFlight<(Identity, Digest), export::Looked>,
-    fetches: single_flight::SingleFlight<(Identity, Digest), blob::Fetched>,
+    proofs: Arc<proof::Proofs>,
+    abandoned: Arc<proof::Abandoned>,
+    delivered: Arc<proof::Delivered>,
+    listings: Arc<listing::Listings>,
+    quarantine: Arc<quarantine::Quarantine>,
+    uploads: Arc<Uploads>,
+    lookups: Arc<Lookups>,
+    fetches: Arc<single_flight::SingleFlight<(Identity, Digest), blob::Fetched>>,
     /// Ranged reads in flight.
     ranges: AdaptiveConcurrency,
 }
 
-impl Shared {
-    /// A blob was looked for in vain, or cannot be used: nothing that was known before proves it.
-    fn disprove(&self, identity: &Identity, digest: Digest) {
-        self.proofs.revoke(identity, digest);
-        self.listings.forget(identity, digest);
-    }
-}
-
 impl Cache {
-    /// Makes the spool directory if it is not there, and tries it.
-    pub fn new(settings: Settings, http: Http, tasks: Tasks) -> io::Result<Self> {
-        let dir = &settings.spool_dir;
-        spool::prepare(dir)?;
+    /// Makes the spool directory if it is not there, and tries it. Spool files have no name there, so
+    /// nothing is left even after a crash.
+    pub fn new(spool_dir: PathBuf, settings: Config, http: Http, tasks: Tasks) -> io::Result<Self> {
+        spool::prepare(&spool_dir)?;
         Ok(Self(Arc::new(Shared {
-            exports: Spool::new(dir.clone(), settings.export_spool_bytes)
-                .leaving(Floor::of(settings.spool_free)),
-            imports: Spool::new(dir.clone(), settings.import_spool_bytes),
-            proofs: proof::Proofs::new(settings.proof_age),
-            abandoned: proof::Abandoned::default(),
-            delivered: proof::Delivered::default(),
-            listings: listing::Listings::new(settings.proof_age),
-            quarantine: quarantine::Quarantine::default(),
-            uploads: export::Uploads::default(),
-            lookups: single_flight::SingleFlight::default(),
-            fetches: single_flight::SingleFlight::default(),
+            exports: Spool::new(spool_dir.clone(), settings.export_spool_bytes)
+                .leaving(Floor::from_setting(settings.spool_free)),
+            imports: Spool::new(spool_dir, settings.import_spool_bytes),
+            proofs: Arc::new(proof::Proofs::new(settings.proof_age)),
+            abandoned: Arc::default(),
+            delivered: Arc::default(),
+            listings: Arc::new(listing::Listings::new(settings.proof_age)),
+            quarantine: Arc::default(),
+            uploads: Arc::default(),
+            lookups: Arc::default(),
+            fetches: Arc::default(),
             ranges: AdaptiveConcurrency::new("down", settings.ranges_in_flight),
             settings,
             http,
@@ -137,70 +131,86 @@ impl Cache {
     /// An export, whose time begins when BuildKit begins to write.
     pub fn export(
         &self,
-        spec: &Attributes,
+        attributes: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ExportJob>, Refused> {
-        Ok(ExportJob::new(self.lane(spec, reporter)?, spec))
+        let resources = self.export_resources(attributes, reporter)?;
+        Ok(ExportJob::new(resources, attributes))
     }
 
     /// An import, which begins at once to load the indexes of all scopes of the token.
     pub fn import(
         &self,
-        spec: &Attributes,
+        attributes: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ImportJob>, Refused> {
-        let client = self.client(spec, &reporter)?;
+        let client = self.client(attributes, &reporter)?;
         if client.token().readable().next().is_none() {
             return Err(Refused::Unreadable {
                 scopes: ScopeNames::from_token(client.token()),
             });
         }
-        let cache = Arc::clone(&self.0);
+        let resources = ImportResources {
+            tasks: self.0.tasks.clone(),
+            spool: self.0.imports.clone(),
+            proofs: Arc::clone(&self.0.proofs),
+            delivered: Arc::clone(&self.0.delivered),
+            listings: Arc::clone(&self.0.listings),
+            quarantine: Arc::clone(&self.0.quarantine),
+            downloads: Arc::clone(&self.0.fetches),
+            ranges: self.0.ranges.clone(),
+        };
+        let settings = &self.0.settings;
         Ok(ImportJob::new(
-            cache,
-            client,
-            spec,
-            key::version(),
-            reporter,
+            resources, settings, client, attributes, reporter,
         ))
     }
 
     /// A relay for an export that BuildKit makes itself, whose time begins with its first call.
     pub fn relay(
         &self,
-        spec: &Attributes,
+        attributes: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<Relay>, Refused> {
-        Ok(Relay::new(self.lane(spec, reporter)?, spec.timeout))
+        let resources = self.export_resources(attributes, reporter)?;
+        Ok(Relay::new(resources, attributes.timeout))
     }
 
-    fn lane(
+    fn export_resources(
         &self,
-        spec: &Attributes,
+        attributes: &Attributes,
         reporter: Arc<dyn Reporter>,
-    ) -> Result<ExportContext, Refused> {
-        let client = self.client(spec, &reporter)?;
-        // The service writes to the first writable scope; stock BuildKit names the index after
-        // the last, and its importers look for that name.
-        let Some(scope) = client.token().last_writable() else {
+    ) -> Result<ExportResources, Refused> {
+        let client = self.client(attributes, &reporter)?;
+        let settings = &self.0.settings;
+        let keys = IndexKeys::new(&attributes.scope, client.token(), settings.signed);
+        let Some(keys) = keys else {
             return Err(Refused::ReadOnly {
                 scopes: ScopeNames::from_token(client.token()),
             });
         };
-        let key = |scope: &Scope| IndexKey::new(&spec.scope, &scope.name, self.0.settings.signed);
-        let index = key(scope);
-        let other_indexes = client.token().readable().map(key);
-        let other_indexes = other_indexes.filter(|other| *other != index).collect();
-        let cache = Arc::clone(&self.0);
-        let version = key::version();
-        Ok(ExportContext::new(
-            cache,
+        Ok(ExportResources {
             client,
-            version,
-            index,
-            other_indexes,
+            version: key::version(),
+            keys,
             reporter,
-        ))
+            tasks: self.0.tasks.clone(),
+            spool: self.0.exports.clone(),
+            blobs: KnownBlobs {
+                proofs: Arc::clone(&self.0.proofs),
+                listings: Arc::clone(&self.0.listings),
+                quarantine: Arc::clone(&self.0.quarantine),
+            },
+            abandoned: Arc::clone(&self.0.abandoned),
+            delivered: Arc::clone(&self.0.delivered),
+            uploads: Arc::clone(&self.0.uploads),
+            lookups: Arc::clone(&self.0.lookups),
+            limits: ExportLimits {
+                spool_wait: settings.spool_wait,
+                unfinished_grace: settings.unfinished_grace,
+                parallel_lookups: settings.parallel_lookups,
+            },
+        })
     }
 
     /// How much of the two spools is in use.
@@ -211,13 +221,17 @@ impl Cache {
         }
     }
 
-    fn client(&self, spec: &Attributes, reporter: &Arc<dyn Reporter>) -> Result<Client, Refused> {
-        let token = Token::parse(spec.token.clone())?;
+    fn client(
+        &self,
+        attributes: &Attributes,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<Client, Refused> {
+        let token = Token::parse(attributes.token.clone())?;
         token.check(Timestamp::now())?;
         let target = Target {
-            api: spec.api.clone(),
+            api: attributes.api.clone(),
             token,
-            rest: spec.rest(),
+            rest: attributes.rest(),
         };
         let mut config = self.0.settings.client.clone();
         config.observer = Arc::new(WaitRows::new(reporter));

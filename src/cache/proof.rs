@@ -5,10 +5,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{actions::Identity, digest::Digest};
@@ -22,7 +22,7 @@ type Key = (Identity, Digest);
 #[derive(Debug)]
 pub(super) struct Proofs {
     age: Duration,
-    seen: Mutex<HashMap<Key, Instant>>,
+    proven_at: Mutex<HashMap<Key, Instant>>,
 }
 
 impl Proofs {
@@ -30,7 +30,7 @@ impl Proofs {
     pub fn new(age: Duration) -> Self {
         Self {
             age,
-            seen: Mutex::default(),
+            proven_at: Mutex::default(),
         }
     }
 
@@ -41,24 +41,25 @@ impl Proofs {
 
     /// The blob was proven to exist at that time. A newer proof is kept.
     pub fn note_at(&self, identity: &Identity, digest: Digest, at: Instant) {
-        let mut seen = self.lock();
-        if seen.len() >= MAX_PROOFS {
-            seen.retain(|_, at| at.elapsed() <= self.age);
+        let mut proven_at = self.proven_at.lock();
+        if proven_at.len() >= MAX_PROOFS {
+            proven_at.retain(|_, at| at.elapsed() <= self.age);
         }
-        if seen.len() < MAX_PROOFS {
-            let newest = seen.entry((identity.clone(), digest)).or_insert(at);
+        if proven_at.len() < MAX_PROOFS {
+            let newest = proven_at.entry((identity.clone(), digest)).or_insert(at);
             *newest = at.max(*newest);
         }
     }
 
     /// The blob was looked for and is not there, or is damaged.
     pub fn revoke(&self, identity: &Identity, digest: Digest) {
-        self.lock().remove(&(identity.clone(), digest));
+        self.proven_at.lock().remove(&(identity.clone(), digest));
     }
 
     /// Whether the blob was proven to exist not long ago.
     pub fn holds(&self, identity: &Identity, digest: Digest) -> bool {
-        self.lock()
+        self.proven_at
+            .lock()
             .get(&(identity.clone(), digest))
             .is_some_and(|at| at.elapsed() <= self.age)
     }
@@ -66,11 +67,9 @@ impl Proofs {
     /// Whether the blob was ever proven to exist, as far as that is remembered, and not found
     /// missing since.
     pub fn was_noted(&self, identity: &Identity, digest: Digest) -> bool {
-        self.lock().contains_key(&(identity.clone(), digest))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.proven_at
+            .lock()
+            .contains_key(&(identity.clone(), digest))
     }
 }
 
@@ -85,7 +84,7 @@ pub(super) struct Abandoned(Mutex<HashSet<(Identity, String)>>);
 impl Abandoned {
     /// The reservation of `key` will not be filled.
     pub fn note(&self, identity: &Identity, key: &str) {
-        let mut keys = self.lock();
+        let mut keys = self.0.lock();
         if keys.len() < MAX_ABANDONED {
             keys.insert((identity.clone(), key.to_owned()));
         }
@@ -93,17 +92,13 @@ impl Abandoned {
 
     /// Whether the reservation of `key` was ours and is dead.
     pub fn holds(&self, identity: &Identity, key: &str) -> bool {
-        self.lock().contains(&(identity.clone(), key.to_owned()))
+        self.0.lock().contains(&(identity.clone(), key.to_owned()))
     }
 
     /// As [`Abandoned::holds`], and the key is forgotten: should the service give it to somebody
     /// else one day, that reservation is none of ours.
     pub fn take(&self, identity: &Identity, key: &str) -> bool {
-        self.lock().remove(&(identity.clone(), key.to_owned()))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<(Identity, String)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(&(identity.clone(), key.to_owned()))
     }
 }
 
@@ -118,7 +113,7 @@ pub(super) struct Delivered(Mutex<HashSet<Digest>>);
 impl Delivered {
     /// buildkitd has this layer now.
     pub fn note(&self, digest: Digest) {
-        let mut layers = self.lock();
+        let mut layers = self.0.lock();
         if layers.len() < MAX_DELIVERED {
             layers.insert(digest);
         }
@@ -126,11 +121,7 @@ impl Delivered {
 
     /// Whether buildkitd has, or had, this layer.
     pub fn holds(&self, digest: Digest) -> bool {
-        self.lock().contains(&digest)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().contains(&digest)
     }
 }
 

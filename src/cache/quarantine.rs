@@ -1,21 +1,18 @@
 //! Entries that hold something else than their keys say, or that could not be read.
 //!
-//! Entries never change, so an entry that was found damaged is neither promised nor taken for
+//! Entries never change, so an entry that was found damaged is neither confirmed nor taken for
 //! existing for as long as this process lives. What replaces it has another key, or the same one
-//! after the damaged entry was deleted; either way the mark goes when the new one is confirmed.
+//! after the damaged entry was deleted; either way the record here goes when the new one is confirmed.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{actions::Identity, digest::Digest};
 
-/// Marks that are kept at once; each was a failed build or a warning.
-const MAX_MARKS: usize = 10_000;
+/// Entries that are kept at once; each was a failed build or a warning.
+const MAX_ENTRIES: usize = 10_000;
 
 /// How long an entry that could not be read is not promised again. It may be whole and its
 /// service down, so this ends by itself; long enough that the build which failed over it can be
@@ -24,82 +21,86 @@ const UNREADABLE_FOR: Duration = Duration::from_mins(10);
 
 /// What is wrong with the entry of a blob.
 #[derive(Debug)]
-struct Mark {
+struct Quarantined {
     /// The entry's full key.
     key: String,
-    /// When it may be promised again; never if it is damaged.
+    /// When it may be confirmed again; never if it is damaged.
     until: Option<Instant>,
-    /// Somebody cleans the cache up already.
-    healing: bool,
+    /// Somebody repairs the cache already.
+    repairing: bool,
 }
 
-/// The marks of the process.
+impl Quarantined {
+    fn is_damaged(&self) -> bool {
+        self.until.is_none()
+    }
+}
+
+/// The entries that the process does not use.
 #[derive(Debug, Default)]
-pub(super) struct Quarantine(Mutex<HashMap<(Identity, Digest), Mark>>);
+pub(super) struct Quarantine(Mutex<HashMap<(Identity, Digest), Quarantined>>);
 
 impl Quarantine {
     /// The entry `key` was read and is damaged.
     pub fn add(&self, identity: &Identity, digest: Digest, key: &str) {
-        self.mark(identity, digest, key, None);
+        self.insert(identity, digest, key, None);
     }
 
-    /// The entry `key` could not be read although it was promised.
+    /// The entry `key` could not be read although it was confirmed.
     pub fn unreadable(&self, identity: &Identity, digest: Digest, key: &str) {
-        self.mark(identity, digest, key, Some(Instant::now() + UNREADABLE_FOR));
+        self.insert(identity, digest, key, Some(Instant::now() + UNREADABLE_FOR));
     }
 
-    fn mark(&self, identity: &Identity, digest: Digest, key: &str, until: Option<Instant>) {
-        let mut marks = self.lock();
-        if let Some(mark) = marks.get(&(identity.clone(), digest))
-            && mark.key == key
-            && mark.until.is_none()
+    fn insert(&self, identity: &Identity, digest: Digest, key: &str, until: Option<Instant>) {
+        let mut entries = self.0.lock();
+        if let Some(entry) = entries.get(&(identity.clone(), digest))
+            && entry.key == key
+            && entry.is_damaged()
         {
             return;
         }
         let now = Instant::now();
-        if marks.len() >= MAX_MARKS {
-            marks.retain(|_, mark| mark.until.is_none_or(|until| now < until));
+        if entries.len() >= MAX_ENTRIES {
+            entries.retain(|_, entry| entry.until.is_none_or(|until| now < until));
         }
-        if marks.len() < MAX_MARKS {
-            let mark = Mark {
+        if entries.len() < MAX_ENTRIES {
+            let entry = Quarantined {
                 key: key.to_owned(),
                 until,
-                healing: false,
+                repairing: false,
             };
-            marks.insert((identity.clone(), digest), mark);
+            entries.insert((identity.clone(), digest), entry);
         }
     }
 
-    /// Whether the entry `key` must not be promised.
+    /// Whether the entry `key` must not be used.
     pub fn holds(&self, identity: &Identity, digest: Digest, key: &str) -> bool {
-        let marks = self.lock();
-        marks.get(&(identity.clone(), digest)).is_some_and(|mark| {
-            mark.key == key && mark.until.is_none_or(|until| Instant::now() < until)
+        let entries = self.0.lock();
+        let entry = entries.get(&(identity.clone(), digest));
+        entry.is_some_and(|entry| {
+            entry.key == key && entry.until.is_none_or(|until| Instant::now() < until)
         })
     }
 
     /// The key of the damaged entry of a blob that is to be replaced.
-    pub fn key(&self, identity: &Identity, digest: Digest) -> Option<String> {
-        let marks = self.lock();
-        let mark = marks.get(&(identity.clone(), digest))?;
-        mark.until.is_none().then(|| mark.key.clone())
+    pub fn damaged_key(&self, identity: &Identity, digest: Digest) -> Option<String> {
+        let entries = self.0.lock();
+        let entry = entries.get(&(identity.clone(), digest))?;
+        entry.is_damaged().then(|| entry.key.clone())
     }
 
     /// True for the first who asks after the blob was found damaged.
     pub fn begin_repair(&self, identity: &Identity, digest: Digest) -> bool {
-        let mut marks = self.lock();
-        marks
-            .get_mut(&(identity.clone(), digest))
-            .is_some_and(|mark| mark.until.is_none() && !std::mem::replace(&mut mark.healing, true))
+        let mut entries = self.0.lock();
+        let entry = entries.get_mut(&(identity.clone(), digest));
+        entry.is_some_and(|entry| {
+            entry.is_damaged() && !std::mem::replace(&mut entry.repairing, true)
+        })
     }
 
     /// The damaged entry is gone or has been replaced.
     pub fn release(&self, identity: &Identity, digest: Digest) {
-        self.lock().remove(&(identity.clone(), digest));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Identity, Digest), Mark>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(&(identity.clone(), digest));
     }
 }
 
@@ -108,26 +109,30 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn damage_stays_until_it_is_replaced_and_trouble_passes() {
-        let damage = Quarantine::default();
+    async fn damage_stays_until_it_is_replaced_and_an_unreadable_entry_is_tried_again() {
+        let quarantine = Quarantine::default();
         let (one, other) = (Identity("one".into()), Identity("other".into()));
         let digest = Digest::of("layer");
-        damage.unreadable(&one, digest, "k");
-        assert!(damage.holds(&one, digest, "k") && !damage.holds(&other, digest, "k"));
-        assert_eq!(damage.key(&one, digest), None, "it may be whole");
-        assert!(!damage.begin_repair(&one, digest));
+        quarantine.unreadable(&one, digest, "k");
+        assert!(quarantine.holds(&one, digest, "k") && !quarantine.holds(&other, digest, "k"));
+        assert_eq!(
+            quarantine.damaged_key(&one, digest),
+            None,
+            "it may be whole"
+        );
+        assert!(!quarantine.begin_repair(&one, digest));
         tokio::time::advance(UNREADABLE_FOR).await;
-        assert!(!damage.holds(&one, digest, "k"));
+        assert!(!quarantine.holds(&one, digest, "k"));
 
-        damage.add(&one, digest, "k");
-        damage.unreadable(&one, digest, "k");
+        quarantine.add(&one, digest, "k");
+        quarantine.unreadable(&one, digest, "k");
         tokio::time::advance(UNREADABLE_FOR).await;
-        assert!(damage.holds(&one, digest, "k"));
-        assert!(!damage.holds(&one, digest, "k#1"), "another entry");
-        assert_eq!(damage.key(&one, digest).as_deref(), Some("k"));
-        assert!(damage.begin_repair(&one, digest));
-        assert!(!damage.begin_repair(&one, digest), "one is enough");
-        damage.release(&one, digest);
-        assert!(!damage.holds(&one, digest, "k"));
+        assert!(quarantine.holds(&one, digest, "k"));
+        assert!(!quarantine.holds(&one, digest, "k#1"), "another entry");
+        assert_eq!(quarantine.damaged_key(&one, digest).as_deref(), Some("k"));
+        assert!(quarantine.begin_repair(&one, digest));
+        assert!(!quarantine.begin_repair(&one, digest), "one is enough");
+        quarantine.release(&one, digest);
+        assert!(!quarantine.holds(&one, digest, "k"));
     }
 }

@@ -1,7 +1,7 @@
-//! Taking damage out of a cache, and telling other processes of it.
+//! Repair of a cache: damaged entries are deleted, and other processes are told of them.
 //!
 //! A damaged entry that cannot be deleted is named in the index, for gateways that have not found
-//! out themselves: it has the right size, so they would believe it.
+//! out themselves: it has the right size, so they would use it.
 
 use std::time::Duration;
 
@@ -17,26 +17,31 @@ use crate::{
 pub(super) const MAX_NAMED: usize = 100;
 
 /// How long a deletion may take. GitHub's own API is another service than the cache: it may hang
-/// while there is time to go round the entry.
+/// while there is time to do without the deletion.
 pub(super) const DELETE_TIME: Duration = Duration::from_secs(4);
 
-/// Learns from an index which entries are damaged.
-pub(super) fn learn(damage: &Quarantine, identity: &Identity, index: &CacheConfig) {
+/// Quarantines the entries that an index names as damaged.
+pub(super) fn quarantine_named(quarantine: &Quarantine, identity: &Identity, index: &CacheConfig) {
     for key in index.damaged.iter().take(MAX_NAMED) {
-        if let Some(digest) = BlobKey::of(key)
-            && damage.key(identity, digest).is_none()
+        if let Some(digest) = BlobKey::parse_digest(key)
+            && quarantine.damaged_key(identity, digest).is_none()
         {
-            damage.add(identity, digest, key);
+            quarantine.add(identity, digest, key);
         }
     }
 }
 
-/// What of the damage that an index has `named` is still there, as far as this process knows.
-pub(super) fn left(damage: &Quarantine, identity: &Identity, named: &[String]) -> Vec<String> {
+/// Those of the damaged entries that an index has `named` which are still there, as far as this process
+/// knows.
+pub(super) fn still_damaged(
+    quarantine: &Quarantine,
+    identity: &Identity,
+    named: &[String],
+) -> Vec<String> {
     let named = named.iter().take(MAX_NAMED);
     let left = named.filter(|key| {
-        let digest = BlobKey::of(key);
-        digest.is_some_and(|digest| damage.key(identity, digest).as_ref() == Some(key))
+        let digest = BlobKey::parse_digest(key);
+        digest.is_some_and(|digest| quarantine.damaged_key(identity, digest).as_ref() == Some(key))
     });
     left.cloned().collect()
 }

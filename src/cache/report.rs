@@ -1,11 +1,9 @@
 //! What a job tells the people whose build it serves.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::{
     actions::{Token, TokenError},
@@ -42,6 +40,16 @@ pub enum Event {
     Transfer(Transfer),
 }
 
+impl Event {
+    /// A warning with one line of detail.
+    pub(super) fn warning(short: impl Into<String>, detail: String) -> Self {
+        Self::Warning {
+            short: short.into(),
+            detail: vec![detail],
+        }
+    }
+}
+
 /// The state of one transfer. The first event of an `id` begins it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
@@ -49,7 +57,7 @@ pub struct Transfer {
     pub id: String,
     /// What is transferred, for people: "uploading sha256:…".
     pub name: String,
-    /// Bytes that the far side has confirmed.
+    /// Bytes that the remote has confirmed.
     pub current: u64,
     /// Bytes in all; 0 if it is not known yet.
     pub total: u64,
@@ -124,7 +132,8 @@ impl fmt::Display for ScopeNames {
     }
 }
 
-/// The progress of one transfer. Dropped before [`Bar::done`], it shows that the transfer failed.
+/// The progress of one transfer. Dropped before [`TransferProgress::done`], it
+/// shows that the transfer failed.
 pub(super) struct TransferProgress {
     reporter: Arc<dyn Reporter>,
     now: Mutex<Transfer>,
@@ -147,8 +156,8 @@ impl TransferProgress {
         })
     }
 
-    /// `current` bytes are confirmed. Parts are confirmed in any order of calls: the bar never
-    /// goes back.
+    /// `current` bytes are confirmed. Parts are confirmed in any order of calls: the number that is
+    /// shown never goes down.
     pub fn reached(&self, current: u64) {
         self.change(|now| now.current = now.current.max(current));
     }
@@ -162,7 +171,7 @@ impl TransferProgress {
     }
 
     fn change(&self, change: impl FnOnce(&mut Transfer)) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now.lock();
         change(&mut now);
         self.reporter.report(Event::Transfer(now.clone()));
     }
@@ -170,7 +179,7 @@ impl TransferProgress {
 
 impl Drop for TransferProgress {
     fn drop(&mut self) {
-        let now = self.now.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now.get_mut();
         if now.state == TransferState::Running {
             now.state = TransferState::Failed;
             self.reporter.report(Event::Transfer(now.clone()));

@@ -1,20 +1,17 @@
 //! Single flight: one future per key, shared by everybody who wants its outcome at that time.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::HashMap, hash::Hash};
 
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared, WeakShared},
 };
+use parking_lot::Mutex;
 
 /// A future that many may await. It is dropped, and what it does ends, with the last clone.
 pub(super) type SharedFuture<T> = Shared<BoxFuture<'static, T>>;
 
-/// The flights that somebody holds.
+/// The futures that somebody holds, by their keys.
 pub(super) struct SingleFlight<K, T: Clone>(Mutex<HashMap<K, WeakShared<BoxFuture<'static, T>>>>);
 
 impl<K, T: Clone> Default for SingleFlight<K, T> {
@@ -24,9 +21,9 @@ impl<K, T: Clone> Default for SingleFlight<K, T> {
 }
 
 impl<K: Eq + Hash, T: Clone> SingleFlight<K, T> {
-    /// The flight of `key`: the one that somebody holds, else the one that `start` makes.
+    /// The future of `key`: the one that somebody holds, else the one that `start` makes.
     pub fn join(&self, key: K, start: impl FnOnce() -> BoxFuture<'static, T>) -> SharedFuture<T> {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.0.lock();
         if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
             return flight;
         }

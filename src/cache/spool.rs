@@ -11,20 +11,21 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use crate::digest::Hasher;
+use crate::{digest::Hasher, lifecycle::run_blocking};
 
 mod disk;
 mod reclaim;
@@ -128,7 +129,7 @@ impl Spool {
 
     /// The same spool, which leaves this much free on its disk.
     pub fn leaving(self, floor: Floor) -> Self {
-        *self.0.floor() = floor;
+        *self.0.floor.lock() = floor;
         self
     }
 
@@ -152,7 +153,7 @@ impl Spool {
     pub async fn admits(&self, size: u64) -> Result<(), SpoolError> {
         self.pages_of(size)?;
         let spool = Arc::clone(&self.0);
-        let free = blocking(move || disk::free(&spool.dir)).await?;
+        let free = run_blocking(move || disk::free(&spool.dir)).await?;
         // What the spool itself has on the disk will be free again.
         if size > free.saturating_add(self.used()) {
             return Err(SpoolError::NoDisk {
@@ -214,12 +215,12 @@ impl Spool {
 
     async fn file(&self, room: OwnedSemaphorePermit, size: u64) -> Result<SpoolFile, SpoolError> {
         let spool = Arc::clone(&self.0);
-        let file = tokio::task::spawn_blocking(move || {
-            let floor = spool.floor();
+        let file = run_blocking(move || {
+            let floor = spool.floor.lock();
             spool.check_floor(*floor, size)?;
             Ok::<_, SpoolError>(disk::file(&spool.dir, size)?)
         });
-        let file = file.await.map_err(io::Error::other)??;
+        let file = file.await?;
         Ok(SpoolFile {
             file: Arc::new(file),
             room: Mutex::new(room),
@@ -250,10 +251,6 @@ impl Spool {
 }
 
 impl Shared {
-    fn floor(&self) -> MutexGuard<'_, Floor> {
-        self.floor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether `size` more bytes leave enough of the disk free.
     fn check_floor(&self, floor: Floor, size: u64) -> Result<(), SpoolError> {
         if matches!(floor, Floor::Bytes(0)) {
@@ -303,14 +300,14 @@ impl SpoolFile {
         let grows = self.make_room(offset.saturating_add(data.len() as u64))?;
         let file = Arc::clone(&self.file);
         let spool = Arc::clone(&self.release.0.0);
-        let written = tokio::task::spawn_blocking(move || {
+        run_blocking(move || {
             if grows > 0 {
-                let floor = *spool.floor();
+                let floor = *spool.floor.lock();
                 spool.check_floor(floor, grows)?;
             }
             Ok(file.write_all_at(&data, offset)?)
-        });
-        written.await.map_err(io::Error::other)?
+        })
+        .await
     }
 
     /// Reads `range`, which must have been written.
@@ -322,7 +319,7 @@ impl SpoolFile {
         // Memory comes from the few threads that run tasks: each of the many that may block would have
         // a heap of its own, which keeps what is freed there.
         let mut buffer = Vec::with_capacity(len);
-        blocking(move || {
+        run_blocking(move || {
             // Read into memory as it comes: zeroing it first would cost as much as the reading.
             while buffer.len() < len {
                 let at = range.start + buffer.len() as u64;
@@ -348,7 +345,7 @@ impl SpoolFile {
         self.release.0.touch();
         self.make_room(offset.saturating_add(length))?;
         let file = Arc::clone(&self.file);
-        let written = blocking(move || {
+        run_blocking(move || {
             let mut at = offset;
             for chunk in chunks {
                 file.write_all_at(&chunk, at)?;
@@ -356,8 +353,8 @@ impl SpoolFile {
                 at += chunk.len() as u64;
             }
             Ok(hasher)
-        });
-        Ok(written.await?)
+        })
+        .await
     }
 
     /// Takes the room that is missing for `size` bytes, and says how much that was.
@@ -365,7 +362,7 @@ impl SpoolFile {
         let Release(spool) = &self.release;
         let wanted = spool.pages_of(size)? as usize;
         let given = self.confirmed_ranges().pages;
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut room = self.room.lock();
         let missing = wanted.saturating_sub(room.num_permits() + given);
         if missing > 0 {
             let missing = u32::try_from(missing).expect("no more than the pages of `size`");
@@ -383,21 +380,12 @@ pub(super) fn prepare(dir: &Path) -> io::Result<()> {
     disk::file(dir, 0).map(drop)
 }
 
-/// Runs disk work where it may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
-}
-
 /// Hashes where it may take its time.
 pub(super) async fn hash(mut hasher: Hasher, data: Bytes) -> io::Result<Hasher> {
     if data.is_empty() {
         return Ok(hasher);
     }
-    blocking(move || {
+    run_blocking(move || {
         hasher.update(&data);
         Ok(hasher)
     })

@@ -3,7 +3,7 @@
 //! The reader never gets the last byte before a writer has said that the whole is right. So an
 //! upload runs beside the bytes that arrive, and yet cannot finish with wrong ones.
 //!
-//! All builds that write the same layer at the same time feed one file: each appends only what
+//! All builds that write the same layer at the same time write to one file: each appends only what
 //! lies beyond its end, and the file goes on as long as one of them is left. A writer appends only
 //! to bytes whose hash is that of its own, so what one has begun wrong no other goes on with.
 
@@ -28,39 +28,39 @@ use crate::{
 
 /// How far the file is.
 #[derive(Debug, Clone, Copy, Default)]
-struct Mark {
+struct Progress {
     written: u64,
     verified: bool,
 }
 
-/// The file and what stands in it.
-struct Feed {
+/// The file as its writers share it.
+struct TailFile {
     file: Arc<SpoolFile>,
-    mark: watch::Sender<Mark>,
+    progress: watch::Sender<Progress>,
     /// The hash of all bytes in the file. Locked while a writer appends.
-    head: Mutex<Hasher>,
+    hasher: Mutex<Hasher>,
     verified: Arc<AtomicBool>,
 }
 
-/// One who writes. When the last one is dropped before [`Writer::verified`], the reader gets an
+/// One who writes. When the last one is dropped before [`TailWriter::finish`], the reader gets an
 /// error.
 pub(super) struct TailWriter {
-    feed: Arc<Feed>,
+    tail: Arc<TailFile>,
     /// How many bytes this one has brought.
-    brought: u64,
+    offset: u64,
 }
 
 /// Lets more writers join.
 #[derive(Clone)]
 pub(super) struct JoinHandle {
-    feed: Weak<Feed>,
+    tail: Weak<TailFile>,
     verified: Arc<AtomicBool>,
 }
 
 /// The side that reads.
 pub(super) struct TailReader {
     file: Arc<SpoolFile>,
-    mark: watch::Receiver<Mark>,
+    progress: watch::Receiver<Progress>,
 }
 
 /// Why a writer's bytes are not in the file.
@@ -83,43 +83,43 @@ impl From<io::Error> for TailError {
 /// Both sides of `file`, which is empty, and the way in for others.
 pub(super) fn tail(file: SpoolFile) -> (TailWriter, JoinHandle, TailReader) {
     let file = Arc::new(file);
-    let (mark, receiver) = watch::channel(Mark::default());
+    let (progress, receiver) = watch::channel(Progress::default());
     let verified = Arc::<AtomicBool>::default();
-    let feed = Arc::new(Feed {
+    let tail = Arc::new(TailFile {
         file: Arc::clone(&file),
-        mark,
-        head: Mutex::default(),
+        progress,
+        hasher: Mutex::default(),
         verified: Arc::clone(&verified),
     });
-    let gate = JoinHandle {
-        feed: Arc::downgrade(&feed),
+    let join_handle = JoinHandle {
+        tail: Arc::downgrade(&tail),
         verified,
     };
     let reader = TailReader {
         file,
-        mark: receiver,
+        progress: receiver,
     };
-    (TailWriter { feed, brought: 0 }, gate, reader)
+    (TailWriter { tail, offset: 0 }, join_handle, reader)
 }
 
 /// The reading side of a file that has all its `size` bytes, and a way in that is closed.
 pub(super) fn tail_of_whole(file: Arc<SpoolFile>, size: u64) -> (JoinHandle, TailReader) {
-    let gate = JoinHandle {
-        feed: Weak::new(),
+    let join_handle = JoinHandle {
+        tail: Weak::new(),
         verified: Arc::new(AtomicBool::new(true)),
     };
-    let (_, mark) = watch::channel(Mark {
+    let (_, progress) = watch::channel(Progress {
         written: size,
         verified: true,
     });
-    (gate, TailReader { file, mark })
+    (join_handle, TailReader { file, progress })
 }
 
 impl JoinHandle {
     /// One more writer, who begins at the first byte; `None` if nobody writes any more.
     pub fn join(&self) -> Option<TailWriter> {
-        let feed = self.feed.upgrade()?;
-        Some(TailWriter { feed, brought: 0 })
+        let tail = self.tail.upgrade()?;
+        Some(TailWriter { tail, offset: 0 })
     }
 
     /// True if the whole is there and right.
@@ -130,8 +130,8 @@ impl JoinHandle {
 
 impl TailWriter {
     /// True if nobody will read any more.
-    pub fn is_abandoned(&self) -> bool {
-        self.feed.mark.is_closed()
+    pub fn is_unread(&self) -> bool {
+        self.tail.progress.is_closed()
     }
 
     /// Takes the writer's next bytes. `before` has hashed all that it has brought so far; the
@@ -141,43 +141,43 @@ impl TailWriter {
         before: Hasher,
         data: Bytes,
     ) -> io::Result<(Hasher, Result<(), TailError>)> {
-        let mut head = self.feed.head.lock().await;
-        let written = self.feed.mark.borrow().written;
-        let ahead = usize::try_from(written - self.brought).unwrap_or(usize::MAX);
-        self.brought += data.len() as u64;
-        let known = data.slice(..ahead.min(data.len()));
-        let new = data.slice(known.len()..);
-        let hasher = hash(before, known).await?;
+        let mut hashed = self.tail.hasher.lock().await;
+        let written = self.tail.progress.borrow().written;
+        let ahead = usize::try_from(written - self.offset).unwrap_or(usize::MAX);
+        self.offset += data.len() as u64;
+        let repeated = data.slice(..ahead.min(data.len()));
+        let new = data.slice(repeated.len()..);
+        let hasher = hash(before, repeated).await?;
         if new.is_empty() {
             return Ok((hasher, Ok(())));
         }
-        if hasher.clone().finish() != head.clone().finish() {
+        if hasher.clone().finish() != hashed.clone().finish() {
             return Ok((hash(hasher, new).await?, Err(TailError::Diverged)));
         }
         // The writer waits for the answer before it sends more, so both run at once.
         let (hasher, appended) = tokio::join!(
             hash(hasher, new.clone()),
-            self.feed.file.write_at(written, new.clone()),
+            self.tail.file.write_at(written, new.clone()),
         );
         let hasher = hasher?;
         if let Err(error) = appended {
             return Ok((hasher, Err(error.into())));
         }
-        *head = hasher.clone();
+        *hashed = hasher.clone();
         let end = written + new.len() as u64;
-        self.feed.mark.send_modify(|mark| mark.written = end);
+        (self.tail.progress).send_modify(|progress| progress.written = end);
         Ok((hasher, Ok(())))
     }
 
     /// The writer has brought the whole, whose hash is `digest`. An error if the file holds
     /// something else.
-    pub async fn verified(self, digest: Digest) -> Result<(), TailError> {
-        let head = self.feed.head.lock().await;
-        if head.clone().finish() != digest {
+    pub async fn finish(self, digest: Digest) -> Result<(), TailError> {
+        let hashed = self.tail.hasher.lock().await;
+        if hashed.clone().finish() != digest {
             return Err(TailError::Diverged);
         }
-        self.feed.verified.store(true, Ordering::Release);
-        self.feed.mark.send_modify(|mark| mark.verified = true);
+        self.tail.verified.store(true, Ordering::Release);
+        (self.tail.progress).send_modify(|progress| progress.verified = true);
         Ok(())
     }
 }
@@ -185,7 +185,7 @@ impl TailWriter {
 impl TailReader {
     /// The size of the whole, once it is verified.
     pub async fn size(&self) -> io::Result<u64> {
-        self.wait_for(|mark| mark.verified).await
+        self.wait_for(|progress| progress.verified).await
     }
 
     /// All bytes are to be read again. False if some of them are gone.
@@ -193,16 +193,17 @@ impl TailReader {
         self.file.start_over()
     }
 
-    async fn wait_for(&self, mut enough: impl FnMut(&Mark) -> bool) -> io::Result<u64> {
+    async fn wait_for(&self, mut enough: impl FnMut(&Progress) -> bool) -> io::Result<u64> {
         // A clone, since waiting takes `&mut`; many parts are waited for at once.
-        let mut mark = self.mark.clone();
-        let mark = mark.wait_for(|mark| enough(mark)).await.map_err(|_| {
+        let mut progress = self.progress.clone();
+        let progress = progress.wait_for(|progress| enough(progress)).await;
+        let progress = progress.map_err(|_| {
             io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the writer left before the end",
             )
         })?;
-        Ok(mark.written)
+        Ok(progress.written)
     }
 }
 
@@ -219,7 +220,7 @@ impl Source for TailReader {
 
     async fn available(&self, end: u64) -> io::Result<()> {
         // A byte beyond `end` tells that the last byte is not before it.
-        self.wait_for(|mark| mark.verified || mark.written > end)
+        self.wait_for(|progress| progress.verified || progress.written > end)
             .await?;
         Ok(())
     }

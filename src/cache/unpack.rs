@@ -6,7 +6,10 @@ use flate2::read::MultiGzDecoder;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::blob::Blob;
-use crate::digest::{Digest, Hasher};
+use crate::{
+    digest::{Digest, Hasher},
+    lifecycle::run_blocking,
+};
 
 /// What a byte may be unpacked to at most. Deflate cannot do more than 1032; zstd can, and who wants
 /// to fill a builder's disk uses that.
@@ -21,17 +24,25 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// A zstd frame to be skipped, with which chunked layers may begin: 0x184D2A50 to 0x184D2A5F.
 const ZSTD_SKIPPED: [u8; 3] = [0x2a, 0x4d, 0x18];
 
-/// The diffID of `blob`, or why it has none, in words that end a sentence.
-pub async fn diff_id(blob: &Blob) -> Result<Digest, String> {
+/// Why a layer has no diffID, in words that end a sentence.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UnpackError {
+    /// It could not be read, or is not compressed as its first bytes say.
+    #[error("it cannot be unpacked: {0}")]
+    Io(#[from] io::Error),
+    #[error("it cannot be unpacked: it has more than {MAX_RATIO} times its size")]
+    TooLarge,
+}
+
+/// The diffID of `blob`.
+pub(super) async fn diff_id(blob: &Blob) -> Result<Digest, UnpackError> {
     let limit = blob.size().saturating_mul(MAX_RATIO);
     let stream = StreamReader::new(blob.read(0..blob.size()));
     let source = SyncIoBridge::new(stream);
-    let unpacked = tokio::task::spawn_blocking(move || digest(source, limit)).await;
-    let unpacked = unpacked.map_err(io::Error::other).flatten();
-    unpacked.map_err(|error| format!("it cannot be unpacked: {error}"))
+    run_blocking(move || digest(source, limit)).await
 }
 
-fn digest(mut source: impl Read, limit: u64) -> io::Result<Digest> {
+fn digest(mut source: impl Read, limit: u64) -> Result<Digest, UnpackError> {
     let mut head = Vec::new();
     source
         .by_ref()
@@ -47,7 +58,7 @@ fn digest(mut source: impl Read, limit: u64) -> io::Result<Digest> {
     }
 }
 
-fn hash(mut unpacked: impl Read, limit: u64) -> io::Result<Digest> {
+fn hash(mut unpacked: impl Read, limit: u64) -> Result<Digest, UnpackError> {
     let mut hasher = Hasher::default();
     let mut chunk = vec![0; CHUNK];
     let mut total = 0;
@@ -56,12 +67,11 @@ fn hash(mut unpacked: impl Read, limit: u64) -> io::Result<Digest> {
             Ok(0) => return Ok(hasher.finish()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         total += read as u64;
         if total > limit {
-            let words = format!("it has more than {MAX_RATIO} times its size");
-            return Err(io::Error::other(words));
+            return Err(UnpackError::TooLarge);
         }
         hasher.update(&chunk[..read]);
     }
@@ -86,7 +96,7 @@ mod tests {
         zstd::encode_all(content, 1).unwrap()
     }
 
-    async fn unpacked(packed: Vec<u8>) -> Result<Digest, String> {
+    async fn unpacked(packed: Vec<u8>) -> Result<Digest, UnpackError> {
         diff_id(&Blob::in_memory(Bytes::from(packed))).await
     }
 
@@ -103,7 +113,7 @@ mod tests {
             zstd(&both),
             [skipped.as_slice(), &zstd(one), &zstd(two)].concat(),
         ] {
-            assert_eq!(unpacked(packed).await, Ok(Digest::of(&both)));
+            assert_eq!(unpacked(packed).await.unwrap(), Digest::of(&both));
         }
     }
 
@@ -114,7 +124,7 @@ mod tests {
         assert!(unpacked(cut).await.is_err());
         let zeros = vec![0; 16 << 20];
         let error = unpacked(zstd(&zeros)).await.unwrap_err();
-        assert!(error.contains("1100 times"), "{error}");
-        assert_eq!(unpacked(gzip(&zeros)).await, Ok(Digest::of(&zeros)));
+        assert!(error.to_string().contains("1100 times"), "{error}");
+        assert_eq!(unpacked(gzip(&zeros)).await.unwrap(), Digest::of(&zeros));
     }
 }

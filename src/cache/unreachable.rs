@@ -1,7 +1,7 @@
 //! What people read when the service cannot be reached: one line, whatever failed because of it.
 
 use super::report::Event;
-use crate::actions::{self, Kind, REMEMBERED};
+use crate::actions::{self, Kind, OUTAGE_TIME};
 
 /// The warning for a call that could make no connection; `None` for any other failure. It says
 /// nothing of the call, so that all jobs of a build say the same and the build shows it once.
@@ -13,8 +13,8 @@ pub(super) fn warning(error: &actions::Error) -> Option<Event> {
         "the cache service {} cannot be reached: {}; builds go on without a cache, and it is tried \
          again in {} s",
         error.origin,
-        error.message,
-        REMEMBERED.as_secs(),
+        error.description(),
+        OUTAGE_TIME.as_secs(),
     );
     let detail = Vec::new();
     Some(Event::Warning { short, detail })

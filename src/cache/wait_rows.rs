@@ -2,9 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use super::report::{Event, Reporter, Transfer, TransferState};
 use crate::actions::{Call, Observer, WaitGuard};
@@ -32,12 +34,12 @@ impl Observer for WaitRows {
         if wait < SHORTEST_SHOWN {
             return None;
         }
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.lock();
         let name = || {
             format!(
                 "waiting {:.1} s to {}: {why}",
                 wait.as_secs_f64(),
-                call.words()
+                call.name()
             )
         };
         let row = rows.entry(call).or_default().show(&self.reporter, name);
@@ -56,9 +58,9 @@ impl SharedWaitRow {
         reporter: &Arc<dyn Reporter>,
         name: impl FnOnce() -> String,
     ) -> Arc<WaitRow> {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.0.lock();
         shown.upgrade().unwrap_or_else(|| {
-            let row = Arc::new(WaitRow::begin(reporter, name()));
+            let row = Arc::new(WaitRow::new(reporter, name()));
             *shown = Arc::downgrade(&row);
             row
         })
@@ -73,16 +75,16 @@ pub(super) struct WaitRow {
 
 impl WaitRow {
     /// Begins to show it.
-    pub fn begin(reporter: &Arc<dyn Reporter>, name: String) -> Self {
+    pub fn new(reporter: &Arc<dyn Reporter>, name: String) -> Self {
         let row = Self {
             reporter: Arc::clone(reporter),
             name,
         };
-        row.tell(TransferState::Running);
+        row.report(TransferState::Running);
         row
     }
 
-    fn tell(&self, state: TransferState) {
+    fn report(&self, state: TransferState) {
         self.reporter.report(Event::Transfer(Transfer {
             id: self.name.clone(),
             name: self.name.clone(),
@@ -95,7 +97,7 @@ impl WaitRow {
 
 impl Drop for WaitRow {
     fn drop(&mut self) {
-        self.tell(TransferState::Done);
+        self.report(TransferState::Done);
     }
 }
 
@@ -104,20 +106,20 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Told(Mutex<Vec<(String, TransferState)>>);
+    struct Messages(Mutex<Vec<(String, TransferState)>>);
 
-    impl Reporter for Told {
+    impl Reporter for Messages {
         fn report(&self, event: Event) {
             if let Event::Transfer(row) = event {
-                self.0.lock().unwrap().push((row.name, row.state));
+                self.0.lock().push((row.name, row.state));
             }
         }
     }
 
     #[test]
     fn one_row_lasts_as_long_as_calls_of_a_kind_wait() {
-        let told = Arc::new(Told::default());
-        let reporter = Arc::clone(&told) as Arc<dyn Reporter>;
+        let messages = Arc::new(Messages::default());
+        let reporter = Arc::clone(&messages) as Arc<dyn Reporter>;
         let waits = WaitRows::new(&reporter);
         let long = Duration::from_secs(12);
         assert!(
@@ -129,11 +131,8 @@ mod tests {
         let second = waits.waiting(Call::Reserve, long * 2, "too many");
         drop(first);
         let name = "waiting 12.0 s to reserve: too many".to_owned();
-        assert_eq!(
-            *told.0.lock().unwrap(),
-            [(name.clone(), TransferState::Running)]
-        );
+        assert_eq!(*messages.0.lock(), [(name.clone(), TransferState::Running)]);
         drop(second);
-        assert_eq!(told.0.lock().unwrap()[1..], [(name, TransferState::Done)]);
+        assert_eq!(messages.0.lock()[1..], [(name, TransferState::Done)]);
     }
 }

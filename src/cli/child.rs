@@ -14,7 +14,7 @@ use std::{
 use clap::Args;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-use super::fail;
+use super::exit::fail;
 
 /// The name of the command.
 pub const NAME: &str = "run-child";
@@ -33,7 +33,7 @@ pub fn command(ourselves: PathBuf) -> [OsString; 4] {
 /// Becomes another program, which gets SIGTERM when the starting process dies.
 #[derive(Debug, Args)]
 pub struct Child {
-    /// The process whose death is to be told of.
+    /// The process that starts it: its end ends this one.
     #[arg(long)]
     parent: i32,
 

@@ -15,10 +15,11 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Router, Server};
 
+use super::{exit::fail, logging::Logging};
 use crate::{
-    config::Address,
     content::{self, Store},
     lifecycle::{ENDING, Signals},
+    net::Address,
 };
 
 /// How long calls in flight may take once the process was asked to end.
@@ -37,7 +38,7 @@ pub struct Content {
     addr: Address,
 
     #[command(flatten)]
-    pub(super) logging: super::Logging,
+    pub(super) logging: Logging,
 }
 
 impl Content {
@@ -51,7 +52,7 @@ impl Content {
         });
         match served {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => super::fail(&error),
+            Err(error) => fail(&error),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, fail, gateway_help};
+use super::exit::fail;
 
 /// Prints the completions of a shell.
 #[derive(Debug, Args)]
@@ -23,32 +23,21 @@ pub struct Man {
 }
 
 impl Completion {
-    /// Prints them.
-    pub fn run(&self) -> ExitCode {
-        clap_complete::generate(
-            self.shell,
-            &mut command(),
-            "buildkit-gha",
-            &mut io::stdout(),
-        );
+    /// Prints them; `program` is the whole command line.
+    pub fn run(&self, mut program: Command) -> ExitCode {
+        clap_complete::generate(self.shell, &mut program, "buildkit-gha", &mut io::stdout());
         ExitCode::SUCCESS
     }
 }
 
 impl Man {
     /// Writes `buildkit-gha.1` and one page for each subcommand.
-    pub fn run(&self) -> ExitCode {
+    pub fn run(&self, program: Command) -> ExitCode {
         let written = std::fs::create_dir_all(&self.dir)
-            .and_then(|()| clap_mangen::generate_to(command(), &self.dir));
+            .and_then(|()| clap_mangen::generate_to(program, &self.dir));
         match written {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("{}: {error}", self.dir.display())),
         }
     }
-}
-
-/// The program as people read of it.
-fn command() -> Command {
-    let command = Cli::command().disable_help_subcommand(true);
-    command.mut_subcommand("gateway", |_| gateway_help::documented())
 }

@@ -4,7 +4,13 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::Args;
 
-use super::{Logging, child, fail, gateway_help, logging, usage, version};
+use super::{
+    child,
+    exit::{fail, usage},
+    gateway_help,
+    logging::{self, Logging},
+    version,
+};
 use crate::{
     app::App,
     config::{Env, Flags, GatewayConfig, InfoFlag, LogSettings},
@@ -43,18 +49,18 @@ impl Gateway {
 }
 
 fn start(flags: &Flags, outer: Logging, env: &Env) -> ExitCode {
-    let mut log = LogSettings::of_gateway(flags, outer.log, env);
+    let mut log = LogSettings::for_gateway(flags, outer.log, env);
     if flags.log_format.is_none() {
         log.format = outer.log_format.or(log.format);
     }
     if let Err(error) = logging::start(&log, env) {
         return usage(&error);
     }
-    let config = match GatewayConfig::of_flags(flags, env) {
+    let config = match GatewayConfig::from_flags(flags, env) {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
-    if let Some(warning) = config.overrides.service.warning() {
+    if let Some(warning) = config.modules.interceptor.overrides.service.warning() {
         tracing::warn!("{warning}");
     }
     let via = match std::env::current_exe() {

@@ -4,10 +4,10 @@
 use clap::{Arg, ArgAction, Command, builder::StyledStr};
 
 use super::version::version;
-use crate::config::settings::GATEWAY;
+use crate::config::settings::SETTINGS;
 
 /// Flags of buildkitd's that the gateway reads, too: name, value, meaning.
-const SHARED: [(&str, &str, &str); 10] = [
+pub(super) const SHARED: [(&str, &str, &str); 10] = [
     ("addr", "ADDR", "Where to listen, repeatable"),
     ("config", "PATH", "buildkitd.toml [env: BUILDKITD_CONFIG]"),
     ("root", "DIR", "buildkitd's state"),
@@ -46,13 +46,14 @@ pub fn documented() -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .version(version());
-    for setting in GATEWAY.iter().filter(|setting| setting.has_flag) {
+    for setting in SETTINGS.iter().filter(|setting| setting.has_flag) {
         if setting.flag() == "log-format" {
             continue;
         }
         let mut help = format!("{} [env: {}]", setting.help, setting.variable());
-        if !setting.default.is_empty() {
-            help = format!("{help} [default: {}]", setting.default);
+        let default = setting.default();
+        if !default.is_empty() {
+            help = format!("{help} [default: {default}]");
         }
         let flag = setting.flag();
         let arg = Arg::new(flag.clone()).long(flag).value_name(setting.value);

@@ -34,15 +34,27 @@ impl Logging {
     }
 }
 
-/// Turns logging on and warns of variables that nobody reads. The error is wrong usage.
-pub fn start(log: &LogSettings, env: &Env) -> Result<(), String> {
+/// Why logging cannot be turned on.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// A format that there is not.
+    #[error("--log-format {0:?}: neither text nor json")]
+    Format(String),
+    /// Not in the syntax of `RUST_LOG`.
+    #[error("--log {0:?}: {1}")]
+    Filter(String, telemetry::FilterError),
+}
+
+/// Turns logging on and warns of variables that nobody reads. An error is wrong usage.
+pub fn start(log: &LogSettings, env: &Env) -> Result<(), LoggingError> {
     let format = match log.format.as_deref() {
         None => LogFormat::default(),
-        Some(text) => LogFormat::from_str(text, false)
-            .map_err(|_| format!("--log-format {text:?}: neither text nor json"))?,
+        Some(text) => {
+            LogFormat::from_str(text, false).map_err(|_| LoggingError::Format(text.to_owned()))?
+        }
     };
     telemetry::init(&log.filter, format)
-        .map_err(|error| format!("--log {:?}: {error}", log.filter))?;
+        .map_err(|error| LoggingError::Filter(log.filter.clone(), error))?;
     for line in settings::unknown_variables(env) {
         tracing::warn!("{line}");
     }

@@ -1,8 +1,10 @@
 //! The command line: one thin file per subcommand.
 
 mod child;
+mod configuration_page;
 mod content;
 mod docs;
+mod exit;
 mod gateway;
 mod gateway_help;
 mod logging;
@@ -10,9 +12,11 @@ mod serve;
 mod token;
 mod version;
 
-use std::{fmt::Display, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use configuration_page::ConfigurationPage;
+use exit::{fail, usage};
 use logging::Logging;
 
 use crate::{config::Env, lifecycle::forbid_inspection};
@@ -39,11 +43,13 @@ enum Command {
     Completion(docs::Completion),
     #[command(hide = true)]
     Man(docs::Man),
+    #[command(name = configuration_page::NAME, hide = true)]
+    ConfigurationPage(ConfigurationPage),
 }
 
 impl Cli {
     /// Reads the command line of the process; ends it for help and for mistakes.
-    pub fn of_process() -> Self {
+    pub fn from_args() -> Self {
         let command = Self::command().mut_subcommand("gateway", |gateway| {
             gateway.override_help(gateway_help::help())
         });
@@ -57,7 +63,7 @@ impl Cli {
         if let Err(error) = forbid_inspection() {
             return fail(&format!("cannot keep others out of its memory: {error}"));
         }
-        let env = Env::of_process();
+        let env = Env::from_process();
         let logging = match &self.command {
             Command::Content(content) => content.logging.clone(),
             Command::Serve(serve) => serve.logging.clone(),
@@ -66,8 +72,9 @@ impl Cli {
             Command::Gateway(gateway) => return gateway.run(self.logging, &env),
             // It is of the gateway's making, which has said all.
             Command::Child(child) => return child.run(),
-            Command::Completion(completion) => return completion.run(),
-            Command::Man(man) => return man.run(),
+            Command::Completion(completion) => return completion.run(documented()),
+            Command::Man(man) => return man.run(documented()),
+            Command::ConfigurationPage(_) => return ConfigurationPage::run(&documented()),
         };
         let settings = logging.or(self.logging).settings(&env);
         if let Err(error) = logging::start(&settings, &env) {
@@ -82,14 +89,8 @@ impl Cli {
     }
 }
 
-/// Says why a command failed.
-fn fail(error: &dyn Display) -> ExitCode {
-    eprintln!("buildkit-gha: {error}");
-    ExitCode::FAILURE
-}
-
-/// Says what is wrong with the command line or the environment.
-fn usage(error: &dyn Display) -> ExitCode {
-    eprintln!("buildkit-gha: {error}");
-    ExitCode::from(2)
+/// The program as people read of it.
+fn documented() -> clap::Command {
+    let command = Cli::command().disable_help_subcommand(true);
+    command.mut_subcommand("gateway", |_| gateway_help::documented())
 }

@@ -5,13 +5,15 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use url::Url;
 
+use super::{exit::fail, logging::Logging};
 use crate::{
-    config::{Listen, duration},
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
+    net::Listen,
     service::{
         self, Config, Service,
         config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, Network},
     },
+    units::duration,
 };
 
 /// How long transfers in flight may take once the service was asked to end.
@@ -70,15 +72,15 @@ pub struct Serve {
     access_log: bool,
 
     /// How long a signed URL is good for (default: 1h).
-    #[arg(long, env = "BUILDKIT_GHA_URL_TTL", value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, env = "BUILDKIT_GHA_URL_TTL", value_name = "DURATION", value_parser = duration::parse_positive)]
     url_ttl: Option<Duration>,
 
     /// After how long without activity an unfinished upload is given up (default: 15m).
-    #[arg(long, env = "BUILDKIT_GHA_RESERVATION_AGE", value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, env = "BUILDKIT_GHA_RESERVATION_AGE", value_name = "DURATION", value_parser = duration::parse_positive)]
     reservation_age: Option<Duration>,
 
     #[command(flatten)]
-    pub(super) logging: super::Logging,
+    pub(super) logging: Logging,
 }
 
 impl Serve {
@@ -86,11 +88,11 @@ impl Serve {
     pub fn run(self) -> ExitCode {
         let runtime = match tokio::runtime::Runtime::new() {
             Ok(runtime) => runtime,
-            Err(error) => return super::fail(&error),
+            Err(error) => return fail(&error),
         };
         match runtime.block_on(self.serve()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => super::fail(&error),
+            Err(error) => fail(&error),
         }
     }
 
@@ -132,10 +134,17 @@ impl Serve {
     }
 }
 
-fn base_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
+/// Why `--base-url` cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum BaseUrlError {
+    #[error(transparent)]
+    Parse(#[from] url::ParseError),
+    #[error("it must be an http or https URL without a query")]
+    Kind,
+}
+
+fn base_url(text: &str) -> Result<Url, BaseUrlError> {
+    let url = Url::parse(text)?;
     let usable = matches!(url.scheme(), "http" | "https") && url.query().is_none();
-    usable
-        .then_some(url)
-        .ok_or_else(|| "it must be an http or https URL without a query".to_owned())
+    usable.then_some(url).ok_or(BaseUrlError::Kind)
 }

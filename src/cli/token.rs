@@ -4,10 +4,11 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 
+use super::{exit::fail, logging::Logging};
 use crate::{
-    config::duration,
     protocol::scope::{Permission, Scope},
     service::{DEFAULT_REPOSITORY, mint_token},
+    units::duration,
 };
 
 /// Mints a token for the service of a data directory, whether it is running or not.
@@ -27,11 +28,11 @@ pub struct Token {
     repository: String,
 
     /// How long the token is good for, e.g. 12h or 90d; GitHub's are good for about six hours.
-    #[arg(long, env = "BUILDKIT_GHA_TTL", value_name = "DURATION", default_value = "6h", value_parser = duration::parse)]
+    #[arg(long, env = "BUILDKIT_GHA_TTL", value_name = "DURATION", default_value = "6h", value_parser = duration::parse_positive)]
     ttl: Duration,
 
     #[command(flatten)]
-    pub(super) logging: super::Logging,
+    pub(super) logging: Logging,
 }
 
 impl Token {
@@ -39,7 +40,7 @@ impl Token {
     pub fn run(self) -> ExitCode {
         // One that is made here would hold a secret that no service knows.
         if !self.data_dir.is_dir() {
-            return super::fail(&format!(
+            return fail(&format!(
                 "--data-dir {0}: there is no such directory; `buildkit-gha serve --data-dir {0}` \
                  makes it, and a token is good only for the service of its directory",
                 self.data_dir.display()
@@ -50,13 +51,18 @@ impl Token {
                 println!("{}", token.expose());
                 ExitCode::SUCCESS
             }
-            Err(error) => super::fail(&error),
+            Err(error) => fail(&error),
         }
     }
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
-    let wrong = || format!("{text:?} is not of the form REF=r, REF=w, REF=rw or REF=rwd");
+/// A `--scope` that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not of the form REF=r, REF=w, REF=rw or REF=rwd")]
+struct InvalidScope(String);
+
+fn scope(text: &str) -> Result<Scope, InvalidScope> {
+    let wrong = || InvalidScope(text.to_owned());
     let (name, permission) = text.rsplit_once('=').ok_or_else(wrong)?;
     let permission = match permission {
         "r" => Permission::READ,

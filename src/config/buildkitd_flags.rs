@@ -109,7 +109,7 @@ impl Flags {
     }
 
     /// The environment, with the gateway's flags in the places of their variables.
-    pub(super) fn over(&self, env: &Env) -> Env {
+    pub(super) fn apply_to(&self, env: &Env) -> Env {
         let mut env = env.clone();
         for (setting, flag, value) in &self.ours {
             env.set_by_flag(setting.variable(), flag, value.clone());
@@ -130,7 +130,7 @@ impl Flags {
     }
 
     fn set(&mut self, name: &str, value: String) {
-        if let Some(setting) = Setting::of_flag(name) {
+        if let Some(setting) = Setting::find_by_flag(name) {
             self.ours.push((setting, name.to_owned(), value));
             return;
         }
@@ -158,7 +158,7 @@ fn known(arg: &OsString) -> Option<(String, Option<String>)> {
         None => (text, None),
     };
     let mut names = SHARED.iter().chain(&SWITCHES).chain([&ADDR]);
-    let known = names.any(|known| *known == name) || Setting::of_flag(name).is_some();
+    let known = names.any(|known| *known == name) || Setting::find_by_flag(name).is_some();
     known.then(|| (name.to_owned(), value))
 }
 
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(flags.group.as_deref(), Some("docker"));
         assert_eq!(flags.root, Some("/r".into()));
         assert!(flags.debug);
-        let env = flags.over(&Env::default());
+        let env = flags.apply_to(&Env::default());
         let name = "BUILDKIT_GHA_IMPORT_LISTEN";
         assert_eq!(env.get(name), Some("127.0.0.1:0"));
         assert_eq!(env.source(name), "--import-listen");

@@ -1,12 +1,13 @@
 //! `BUILDKIT_GHA_DEFAULT_CACHE`: the cache of builds that name none of type gha.
 
-use std::collections::BTreeMap;
-
 use url::Url;
 
 use super::Env;
 use crate::{
-    cache::attributes::{self, OperatorService, OperatorToken, Overrides, name},
+    cache::attributes::{
+        self, AttributesError, Mistake, OperatorService, OperatorToken, Overrides, name,
+    },
+    gateway::DefaultCache,
     secret::Secret,
 };
 
@@ -24,48 +25,85 @@ const ELSEWHERE: [(&str, &str); 4] = [
     (name::URL_V2, "BUILDKIT_GHA_URL"),
 ];
 
-/// The attributes of the export and the import that builds without a `gha` entry get.
-pub type DefaultCache = BTreeMap<String, String>;
+/// Why it cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DefaultCacheError {
+    /// There is no service that it would be a cache of.
+    #[error("{0} needs BUILDKIT_GHA_URL, and BUILDKIT_GHA_TOKEN or BUILDKIT_GHA_TOKEN_FILE")]
+    NoService(String),
+    /// What it says cannot be an entry.
+    #[error("{0}: {1}")]
+    Entry(String, EntryError),
+}
+
+/// What is wrong with the entry.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// A part of it is not an attribute.
+    #[error("{0:?} is not name=value")]
+    NotAnAttribute(String),
+    /// Another type than [`TYPE`].
+    #[error("type={0}: only gha can be a default cache")]
+    Type(String),
+    /// An attribute that may not stand in it.
+    #[error("{name} cannot stand here: set {instead}")]
+    Elsewhere {
+        /// The attribute.
+        name: String,
+        /// What to set.
+        instead: &'static str,
+    },
+    /// An attribute that `type=gha` does not have.
+    #[error("{0} is not an attribute of type=gha")]
+    Unknown(String),
+    /// A value that cannot be used.
+    #[error(transparent)]
+    Invalid(#[from] AttributesError),
+    /// A value that would be overlooked in the entry of a build.
+    #[error(transparent)]
+    Ignored(#[from] Mistake),
+}
 
 /// Reads it as buildx reads `--cache-to`, with every value checked: a slip should stop the gateway
 /// at its start, not the cache of every build.
-pub(super) fn read(env: &Env, overrides: &Overrides) -> Result<Option<DefaultCache>, String> {
+pub(super) fn read(
+    env: &Env,
+    overrides: &Overrides,
+) -> Result<Option<DefaultCache>, DefaultCacheError> {
     let Some(text) = env.get(VARIABLE) else {
         return Ok(None);
     };
-    let source = env.source(VARIABLE);
-    let attrs = attributes(text).map_err(|error| format!("{source}: {error}"))?;
+    let name = || env.source(VARIABLE).to_owned();
+    let attrs = parse(text).map_err(|error| DefaultCacheError::Entry(name(), error))?;
     let Some(url) = overrides.service.url() else {
-        return Err(format!(
-            "{source} needs BUILDKIT_GHA_URL, and BUILDKIT_GHA_TOKEN or BUILDKIT_GHA_TOKEN_FILE"
-        ));
+        return Err(DefaultCacheError::NoService(name()));
     };
-    check(&attrs, url).map_err(|error| format!("{source}: {error}"))?;
+    check(&attrs, url).map_err(|error| DefaultCacheError::Entry(name(), error))?;
     Ok(Some(attrs))
 }
 
-fn attributes(text: &str) -> Result<DefaultCache, String> {
+fn parse(text: &str) -> Result<DefaultCache, EntryError> {
     let mut attrs = DefaultCache::new();
     for part in text.split(',') {
         let Some((name, value)) = part.split_once('=') else {
-            return Err(format!("{part:?} is not name=value"));
+            return Err(EntryError::NotAnAttribute(part.to_owned()));
         };
         let name = name.trim().to_ascii_lowercase();
         if name == "type" {
             if value != TYPE {
-                return Err(format!("type={value}: only gha can be a default cache"));
+                return Err(EntryError::Type(value.to_owned()));
             }
             continue;
         }
         if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-            return Err(format!("{name} cannot stand here: set {instead}"));
+            return Err(EntryError::Elsewhere { name, instead });
         }
         attrs.insert(name, value.to_owned());
     }
     Ok(attrs)
 }
 
-fn check(attrs: &DefaultCache, url: &Url) -> Result<(), String> {
+fn check(attrs: &DefaultCache, url: &Url) -> Result<(), EntryError> {
     // The token file is read for each build; here any token will do.
     let overrides = Overrides {
         service: OperatorService::Set {
@@ -75,12 +113,12 @@ fn check(attrs: &DefaultCache, url: &Url) -> Result<(), String> {
         ..Overrides::default()
     };
     let parsed = attributes::parse(attrs, &overrides);
-    parsed.spec.map_err(|error| error.to_string())?;
-    let ignored = parsed.ignored.iter().map(ToString::to_string);
-    let unknown = parsed.unknown.iter();
-    let unknown = unknown.map(|name| format!("{name} is not an attribute of type=gha"));
-    match unknown.chain(ignored).next() {
-        Some(error) => Err(error),
+    parsed.spec?;
+    if let Some(name) = parsed.unknown.into_iter().next() {
+        return Err(EntryError::Unknown(name));
+    }
+    match parsed.ignored.into_iter().next() {
+        Some(ignored) => Err(ignored.into()),
         None => Ok(()),
     }
 }
@@ -89,7 +127,7 @@ fn check(attrs: &DefaultCache, url: &Url) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Option<DefaultCache>, String> {
+    fn read(text: &str) -> Result<Option<DefaultCache>, DefaultCacheError> {
         let env: Env = [(VARIABLE.to_owned(), text.to_owned())]
             .into_iter()
             .collect();
@@ -127,7 +165,7 @@ mod tests {
             ("mode=most", "mode"),
             ("timeout=soon", "timeout"),
         ] {
-            let error = read(text).unwrap_err();
+            let error = read(text).unwrap_err().to_string();
             assert!(error.contains(VARIABLE), "{error}");
             assert!(error.contains(part), "{text}: {error}");
             assert!(!error.contains("hunter2"), "{error}");
@@ -135,7 +173,9 @@ mod tests {
         let env: Env = [(VARIABLE.to_owned(), "scope=a".to_owned())]
             .into_iter()
             .collect();
-        let error = super::read(&env, &Overrides::default()).unwrap_err();
+        let error = super::read(&env, &Overrides::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("BUILDKIT_GHA_URL"), "{error}");
     }
 }

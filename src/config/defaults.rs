@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Address, Env};
+use super::Env;
+use crate::net::Address;
 
 /// buildkitd's default places.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Defaults {
+pub(super) struct Defaults {
     /// Where it listens.
     pub address: Address,
     /// Its configuration file.

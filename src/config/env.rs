@@ -4,13 +4,7 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroize as _;
 
-/// Variables that hold tokens of the cache or of the job. buildkitd reads none of them, and whoever
-/// may look into its process or runs a command from its configuration should not either.
-pub const SECRET_VARIABLES: [&str; 3] = [
-    "BUILDKIT_GHA_TOKEN",
-    "ACTIONS_RUNTIME_TOKEN",
-    "GITHUB_TOKEN",
-];
+use crate::gateway::SECRET_VARIABLES;
 
 /// The variables of a process. An empty one is as good as none, as CI systems often set them.
 #[derive(Clone, Default)]
@@ -22,7 +16,7 @@ pub struct Env {
 
 impl Env {
     /// The environment of this process. Variables that are not Unicode are left out.
-    pub fn of_process() -> Self {
+    pub fn from_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect()

@@ -1,21 +1,21 @@
 //! The gateway's configuration: its command line, buildkitd's, the environment and buildkitd.toml.
 
-use std::{ffi::OsString, fmt, path::PathBuf};
-
-use url::Url;
+use std::{ffi::OsString, path::PathBuf};
 
 use super::{
-    Address, BuildkitdToml, DefaultCache, Defaults, Env, Flags, Imports, Limits, Owner, Tls,
-    default_cache, owner,
+    Env, Flags, Imports, ModuleConfigs,
+    buildkitd_toml::BuildkitdToml,
+    default_cache,
+    defaults::Defaults,
+    error::{ConfigError, ConfigErrors},
+    owner, urls,
 };
 use crate::{
     cache::attributes::{OperatorService, OperatorToken, Overrides},
+    gateway::CONFIG_VARIABLE,
+    net::{Address, Owner, Tls},
     secret::Secret,
 };
-
-/// Where buildkitd since v0.34 looks for its configuration when no flag says. The gateway says it
-/// by flag, so that every version reads the same file as the gateway.
-pub const CONFIG_VARIABLE: &str = "BUILDKITD_CONFIG";
 
 /// What runs when `BUILDKIT_GHA_BUILDKITD` does not say.
 const BUILDKITD: &str = "buildkitd";
@@ -33,16 +33,10 @@ pub struct GatewayConfig {
     pub buildkitd: Buildkitd,
     /// How buildkitd reads what builds import.
     pub imports: Imports,
-    /// What wins over the attributes of entries.
-    pub overrides: Overrides,
-    /// What builds that name no `gha` cache get.
-    pub default_cache: Option<DefaultCache>,
-    /// buildkitd signs or verifies its indexes.
-    pub signed: bool,
     /// Where bytes wait on their way out and in.
     pub spool_dir: PathBuf,
-    /// Bounds of time and space.
-    pub limits: Limits,
+    /// What the modules are told.
+    pub modules: ModuleConfigs,
 }
 
 /// The buildkitd behind the gateway.
@@ -59,91 +53,53 @@ pub enum Buildkitd {
     Running(Address),
 }
 
-/// Every mistake of a configuration.
-#[derive(Debug)]
-pub struct ConfigError(pub Vec<String>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl GatewayConfig {
-    /// Reads the command line after `gateway`. All mistakes are reported together.
-    pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Self, ConfigError> {
-        let flags = Flags::parse(args).map_err(|error| ConfigError(vec![error.to_string()]))?;
-        Self::of_flags(&flags, env)
+    /// Reads the command line after `gateway`. All errors are reported together.
+    pub fn parse(
+        args: impl IntoIterator<Item = OsString>,
+        env: &Env,
+    ) -> Result<Self, ConfigErrors> {
+        let flags = Flags::parse(args).map_err(ConfigError::from)?;
+        Self::from_flags(&flags, env)
     }
 
     /// As [`GatewayConfig::parse`], of a command line that was taken apart.
-    pub fn of_flags(flags: &Flags, env: &Env) -> Result<Self, ConfigError> {
-        let env = &flags.over(env);
-        let mut mistakes = ConfigErrors::default();
+    pub fn from_flags(flags: &Flags, env: &Env) -> Result<Self, ConfigErrors> {
+        let env = &flags.apply_to(env);
+        let mut errors = ConfigErrors::default();
         let defaults = Defaults::detect(env);
         let said = env.get(CONFIG_VARIABLE).map(PathBuf::from);
         let path = flags.config.clone().or(said);
         let path = path.unwrap_or_else(|| defaults.config.clone());
-        let file = mistakes.take(BuildkitdToml::load(&path));
+        let file = errors.take(BuildkitdToml::load(&path));
         let file = file.unwrap_or_default();
-        let overrides = overrides(env, &mut mistakes);
         let config = Self {
-            listen: listen(flags, &file, &defaults, &mut mistakes),
+            listen: listen(flags, &file, &defaults, &mut errors),
             owner: Owner {
                 uid: file.grpc.uid,
-                gid: mistakes.take(gid(flags, &file)).flatten(),
+                gid: errors.take(gid(flags, &file)).flatten(),
             },
-            tls: tls(flags, &file, &mut mistakes),
-            buildkitd: buildkitd(flags, env, &mut mistakes),
-            imports: Imports::read(env, &mut mistakes),
-            default_cache: mistakes
-                .take(default_cache::read(env, &overrides))
-                .flatten(),
-            overrides,
-            signed: file.signed(),
+            tls: tls(flags, &file, &mut errors),
+            buildkitd: buildkitd(flags, env, &mut errors),
+            imports: Imports::read(env, &mut errors),
             spool_dir: spool_dir(flags, &file, &defaults, env),
-            limits: Limits::read(env, &mut mistakes),
+            modules: modules(env, file.signed(), &mut errors),
         };
-        mistakes.none()?;
+        errors.into_result()?;
         Ok(config)
     }
 }
 
-/// Collects mistakes, so that one run reports them all.
-#[derive(Default)]
-pub(super) struct ConfigErrors(Vec<String>);
-
-impl ConfigErrors {
-    pub fn take<T, E: fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.0.push(error.to_string())).ok()
-    }
-
-    /// One more.
-    pub fn add(&mut self, mistake: String) {
-        self.0.push(mistake);
-    }
-
-    /// Reads a URL. Its text is not quoted: it may hold a password.
-    pub fn url(&mut self, name: &str, env: &Env) -> Option<Url> {
-        let text = env.get(name)?;
-        let name = env.source(name);
-        let url = Url::parse(text).map_err(|error| format!("{name} is not a URL: {error}"));
-        let url = url.and_then(|url| match url.scheme() {
-            "http" | "https" => Ok(url),
-            _ => Err(format!("{name} is not an http or https URL")),
-        });
-        self.take(url)
-    }
-
-    pub fn none(self) -> Result<(), ConfigError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError(self.0))
-        }
-    }
+/// `signed`: buildkitd signs or verifies its indexes.
+fn modules(env: &Env, signed: bool, errors: &mut ConfigErrors) -> ModuleConfigs {
+    let overrides = overrides(env, errors);
+    let default_cache = errors.take(default_cache::read(env, &overrides)).flatten();
+    let mut modules = ModuleConfigs::read(env, errors);
+    modules.cache.signed = signed;
+    modules.interceptor.signed = signed;
+    modules.interceptor.overrides = overrides;
+    modules.interceptor.default_cache = default_cache;
+    modules
 }
 
 /// A passed `--addr` overrides the file's addresses, as with buildkitd.
@@ -151,7 +107,7 @@ fn listen(
     flags: &Flags,
     file: &BuildkitdToml,
     defaults: &Defaults,
-    mistakes: &mut ConfigErrors,
+    errors: &mut ConfigErrors,
 ) -> Vec<Address> {
     let written = if flags.addr.is_empty() {
         &file.grpc.address
@@ -161,7 +117,7 @@ fn listen(
     if written.is_empty() {
         return vec![defaults.address.clone()];
     }
-    let addresses = written.iter().map(|text| mistakes.take(text.parse()));
+    let addresses = written.iter().map(|text| errors.take(text.parse()));
     addresses
         .collect::<Vec<_>>()
         .into_iter()
@@ -176,7 +132,7 @@ fn gid(flags: &Flags, file: &BuildkitdToml) -> Result<Option<u32>, owner::GroupE
     }
 }
 
-fn tls(flags: &Flags, file: &BuildkitdToml, mistakes: &mut ConfigErrors) -> Option<Tls> {
+fn tls(flags: &Flags, file: &BuildkitdToml, errors: &mut ConfigErrors) -> Option<Tls> {
     let tls = &file.grpc.tls;
     let pick = |flag: &Option<PathBuf>, file: &Option<PathBuf>| {
         let path = flag.as_ref().or(file.as_ref())?;
@@ -190,21 +146,18 @@ fn tls(flags: &Flags, file: &BuildkitdToml, mistakes: &mut ConfigErrors) -> Opti
         (Some(cert), Some(key)) => Some(Tls { cert, key, ca }),
         (None, None) if ca.is_none() => None,
         _ => {
-            let mistake = "TLS needs both a certificate and a key (--tlscert, --tlskey)";
-            mistakes.0.push(mistake.into());
+            errors.push(ConfigError::Tls);
             None
         }
     }
 }
 
-fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut ConfigErrors) -> Buildkitd {
+fn buildkitd(flags: &Flags, env: &Env, errors: &mut ConfigErrors) -> Buildkitd {
     let upstream = env.get("BUILDKIT_GHA_UPSTREAM").map(str::parse);
-    if let Some(address) = upstream.and_then(|parsed| mistakes.take(parsed)) {
+    if let Some(address) = upstream.and_then(|parsed| errors.take(parsed)) {
         if !flags.buildkitd_only.is_empty() {
-            mistakes.0.push(format!(
-                "--upstream names a buildkitd that is running: {:?} cannot be passed to it",
-                flags.buildkitd_only
-            ));
+            let flags = flags.buildkitd_only.clone();
+            errors.push(ConfigError::FlagsForUpstream(flags));
         }
         return Buildkitd::Running(address);
     }
@@ -221,18 +174,17 @@ fn buildkitd(flags: &Flags, env: &Env, mistakes: &mut ConfigErrors) -> Buildkitd
     }
 }
 
-fn overrides(env: &Env, mistakes: &mut ConfigErrors) -> Overrides {
+fn overrides(env: &Env, errors: &mut ConfigErrors) -> Overrides {
     let given = env.get("BUILDKIT_GHA_TOKEN").map(Secret::new);
     let file = env.get("BUILDKIT_GHA_TOKEN_FILE").map(PathBuf::from);
     if given.is_some() && file.is_some() {
-        let mistake = "both BUILDKIT_GHA_TOKEN and BUILDKIT_GHA_TOKEN_FILE are set: leave one out";
-        mistakes.0.push(mistake.into());
+        errors.push(ConfigError::TwoTokens);
     }
     let file = file.map(OperatorToken::File);
     let token = file.or(given.map(OperatorToken::Given));
     Overrides {
-        service: OperatorService::of(mistakes.url("BUILDKIT_GHA_URL", env), token),
-        github_api_url: mistakes.url("GITHUB_API_URL", env),
+        service: OperatorService::of(urls::read(env, "BUILDKIT_GHA_URL", errors), token),
+        github_api_url: urls::read(env, "GITHUB_API_URL", errors),
     }
 }
 
@@ -250,7 +202,7 @@ fn spool_dir(flags: &Flags, file: &BuildkitdToml, defaults: &Defaults, env: &Env
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str], env: &[(&str, &str)]) -> Result<GatewayConfig, ConfigError> {
+    fn parse(args: &[&str], env: &[(&str, &str)]) -> Result<GatewayConfig, ConfigErrors> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         // A config file of its own keeps the machine's out of the test.
         let args = ["--config=/does/not/exist.toml"].iter().chain(args);
@@ -303,7 +255,7 @@ mod tests {
         assert_eq!((file.owner.uid, file.owner.gid), (Some(1), Some(5)));
         assert_eq!(file.tls.unwrap().cert, PathBuf::from("/file.cert"));
         assert_eq!(file.spool_dir, PathBuf::from("/state/buildkit-gha"));
-        assert!(file.signed);
+        assert!(file.modules.cache.signed && file.modules.interceptor.signed);
 
         let flags = parse(&[
             "--addr=unix:///flag.sock",
@@ -319,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_reported_together() {
+    fn all_errors_are_reported_together() {
         let error = parse(
             &[
                 "--addr=fd://3",

@@ -1,15 +1,23 @@
 //! How buildkitd reads what builds import.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use url::Url;
 
-use super::{Env, Tls, gateway::ConfigErrors};
+use super::{
+    Env,
+    error::{ConfigError, ConfigErrors},
+    urls,
+};
+use crate::{gateway::ImportTransport, net::Tls};
 
 /// The endpoint for imports listens here unless told otherwise: buildkitd is on the same host.
-const LISTEN: &str = "127.0.0.1:0";
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// The way of imports, and what stands on it.
+/// How buildkitd reads what builds import.
 #[derive(Debug, Clone)]
 pub struct Imports {
     /// Where the endpoint listens.
@@ -21,52 +29,38 @@ pub struct Imports {
     /// `SSL_CERT_DIR`: the folders of certificates that buildkitd trusts.
     pub certificate_folders: Option<String>,
     /// How imports reach buildkitd, if anybody says.
-    pub way: Option<ImportTransport>,
-}
-
-/// How imports reach buildkitd.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ImportTransport {
-    /// Over the loopback endpoint, with stock's own importer.
-    #[default]
-    Loopback,
-    /// Over the session, for a buildkitd that cannot reach the endpoint, or should not.
-    Content,
+    pub transport: Option<ImportTransport>,
 }
 
 impl Imports {
-    pub(super) fn read(env: &Env, mistakes: &mut ConfigErrors) -> Self {
-        let url = mistakes.url("BUILDKIT_GHA_IMPORT_URL", env);
-        let tls = tls(env, mistakes);
+    pub(super) fn read(env: &Env, errors: &mut ConfigErrors) -> Self {
+        let variable = "BUILDKIT_GHA_IMPORT_URL";
+        let url = urls::read(env, variable, errors);
+        let tls = tls(env, errors);
         if tls.is_some() && url.as_ref().is_some_and(|url| url.scheme() != "https") {
-            let name = env.source("BUILDKIT_GHA_IMPORT_URL");
-            mistakes.add(format!(
-                "{name} is no https URL, but the endpoint has a certificate"
-            ));
+            errors.push(ConfigError::PlainUrl(env.source(variable).to_owned()));
         }
         Self {
-            listen: listen(env, mistakes),
+            listen: listen(env, errors),
             url,
             tls,
             certificate_folders: env.get("SSL_CERT_DIR").map(str::to_owned),
-            way: way(env, mistakes),
+            transport: transport(env, errors),
         }
     }
 }
 
-fn listen(env: &Env, mistakes: &mut ConfigErrors) -> SocketAddr {
-    let name = "BUILDKIT_GHA_IMPORT_LISTEN";
-    let text = env.get(name).unwrap_or(LISTEN);
-    let name = env.source(name);
-    let parsed = text
-        .parse()
-        .map_err(|_| format!("{name}={text:?} is not an address such as {LISTEN}"));
-    mistakes
-        .take(parsed)
-        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+fn listen(env: &Env, errors: &mut ConfigErrors) -> SocketAddr {
+    let variable = "BUILDKIT_GHA_IMPORT_LISTEN";
+    let Some(text) = env.get(variable) else {
+        return LISTEN;
+    };
+    let invalid = |_| ConfigError::ImportListen(env.source(variable).to_owned(), text.to_owned());
+    let parsed = text.parse().map_err(invalid);
+    errors.take(parsed).unwrap_or(LISTEN)
 }
 
-fn tls(env: &Env, mistakes: &mut ConfigErrors) -> Option<Tls> {
+fn tls(env: &Env, errors: &mut ConfigErrors) -> Option<Tls> {
     let (cert, key) = (
         "BUILDKIT_GHA_IMPORT_TLS_CERT",
         "BUILDKIT_GHA_IMPORT_TLS_KEY",
@@ -80,19 +74,20 @@ fn tls(env: &Env, mistakes: &mut ConfigErrors) -> Option<Tls> {
         (None, None) => None,
         _ => {
             let (cert, key) = (env.source(cert), env.source(key));
-            mistakes.add(format!("{cert} and {key} are needed together"));
+            errors.push(ConfigError::Pair(cert.to_owned(), key.to_owned()));
             None
         }
     }
 }
 
-fn way(env: &Env, mistakes: &mut ConfigErrors) -> Option<ImportTransport> {
-    match env.get("BUILDKIT_GHA_IMPORT")? {
+fn transport(env: &Env, errors: &mut ConfigErrors) -> Option<ImportTransport> {
+    let variable = "BUILDKIT_GHA_IMPORT";
+    match env.get(variable)? {
         "loopback" => Some(ImportTransport::Loopback),
         "content" => Some(ImportTransport::Content),
         other => {
-            let name = env.source("BUILDKIT_GHA_IMPORT");
-            mistakes.add(format!("{name}={other:?} is neither loopback nor content"));
+            let name = env.source(variable).to_owned();
+            errors.push(ConfigError::ImportTransport(name, other.to_owned()));
             None
         }
     }
@@ -104,17 +99,17 @@ mod tests {
 
     fn read(env: &[(&str, &str)]) -> Result<Imports, String> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let mut mistakes = ConfigErrors::default();
-        let imports = Imports::read(&env.collect(), &mut mistakes);
-        mistakes.none().map_err(|mistakes| mistakes.to_string())?;
+        let mut errors = ConfigErrors::default();
+        let imports = Imports::read(&env.collect(), &mut errors);
+        errors.into_result().map_err(|errors| errors.to_string())?;
         Ok(imports)
     }
 
     #[test]
-    fn nothing_said_leaves_the_way_to_be_found_out() {
+    fn nothing_said_leaves_the_transport_to_be_found_out() {
         let imports = read(&[]).unwrap();
         assert_eq!(imports.listen, SocketAddr::from(([127, 0, 0, 1], 0)));
-        assert_eq!(imports.way, None);
+        assert_eq!(imports.transport, None);
         assert!(imports.tls.is_none());
     }
 

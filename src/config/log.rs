@@ -28,8 +28,8 @@ impl LogSettings {
 
     /// The settings of `gateway`: buildkitd's `--debug`, `--log-level` and `--log-format` count
     /// where nothing of our own says otherwise.
-    pub fn of_gateway(flags: &Flags, outer: Option<String>, env: &Env) -> Self {
-        let env = flags.over(env);
+    pub fn for_gateway(flags: &Flags, outer: Option<String>, env: &Env) -> Self {
+        let env = flags.apply_to(env);
         let by_flag = env.source("BUILDKIT_GHA_LOG") != "BUILDKIT_GHA_LOG";
         let outer = outer.filter(|_| !by_flag);
         let own = outer.or_else(|| env.get("BUILDKIT_GHA_LOG").map(str::to_owned));
@@ -71,7 +71,7 @@ mod tests {
     fn log(args: &[&str], env: &[(&str, &str)]) -> LogSettings {
         let flags = Flags::parse(args.iter().map(Into::into)).unwrap();
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        LogSettings::of_gateway(&flags, None, &env.collect())
+        LogSettings::for_gateway(&flags, None, &env.collect())
     }
 
     #[test]

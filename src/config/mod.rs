@@ -1,31 +1,26 @@
-//! Flags, environment and files become typed values here, and nowhere else.
+//! Flags, environment and files become typed values here, and nowhere else. Modules own what they
+//! are told and the defaults of it; this fills in what an operator says.
 
-pub mod address;
 mod buildkitd_flags;
 mod buildkitd_toml;
 mod default_cache;
 mod defaults;
-pub mod duration;
 mod env;
+mod error;
 mod gateway;
 mod imports;
+mod limit;
 mod limits;
-mod listen;
 mod log;
+mod modules;
 mod owner;
-pub mod settings;
-pub mod size;
-mod socket;
+pub(crate) mod settings;
+mod urls;
 
-pub use address::{Address, AddressError};
 pub use buildkitd_flags::{Flags, InfoFlag};
-pub use buildkitd_toml::BuildkitdToml;
-pub use default_cache::DefaultCache;
-pub use defaults::Defaults;
-pub use env::{Env, SECRET_VARIABLES};
-pub use gateway::{Buildkitd, CONFIG_VARIABLE, ConfigError, GatewayConfig};
-pub use imports::{ImportTransport, Imports};
-pub use limits::Limits;
-pub use listen::{InvalidListen, Listen};
+pub use env::Env;
+pub use error::{ConfigError, ConfigErrors};
+pub use gateway::{Buildkitd, GatewayConfig};
+pub use imports::Imports;
 pub use log::LogSettings;
-pub use socket::{Owner, Tls};
+pub use modules::ModuleConfigs;

@@ -37,11 +37,11 @@ pub struct Filter {
 #[derive(Debug, Clone)]
 struct Selector {
     path: Vec<String>,
-    test: Test,
+    condition: Condition,
 }
 
 #[derive(Debug, Clone)]
-enum Test {
+enum Condition {
     Present,
     Equal(String),
     NotEqual(String),
@@ -63,12 +63,12 @@ impl Filter {
 
     /// True if something whose fields are found with `field` is chosen.
     pub fn matches(&self, field: impl Fn(&[String]) -> Option<String>) -> bool {
-        let holds = |selector: &Selector| selector.test.holds(field(&selector.path));
+        let holds = |selector: &Selector| selector.condition.holds(field(&selector.path));
         self.any.is_empty() || self.any.iter().any(|all| all.iter().all(holds))
     }
 }
 
-impl Test {
+impl Condition {
     fn holds(&self, value: Option<String>) -> bool {
         match self {
             Self::Present => value.is_some(),
@@ -79,7 +79,32 @@ impl Test {
     }
 }
 
-type Parsed<T> = Result<T, String>;
+/// Why a text is no filter.
+#[derive(Debug, thiserror::Error)]
+enum FilterError {
+    #[error("{0:?} where a comma or the end should be")]
+    Trailing(char),
+    #[error("{0:?} is not one of ==, != and ~=")]
+    Operator(String),
+    #[error("more than {MAX_PATTERNS} patterns")]
+    TooManyPatterns,
+    #[error(transparent)]
+    Pattern(#[from] regex::Error),
+    #[error("a field name is missing")]
+    NoField,
+    #[error("a value is missing after the operator")]
+    NoValue,
+    #[error("a quote is not closed")]
+    OpenQuote,
+    #[error("the last character escapes nothing")]
+    OpenEscape,
+    #[error("\\{0} is not an escape")]
+    Escape(char),
+    #[error("{0:?} is not the hexadecimal number of a character")]
+    CodePoint(String),
+}
+
+type Parsed<T> = Result<T, FilterError>;
 
 /// One filter; an empty one has no selectors and so matches everything.
 fn selectors(text: &str, patterns: &mut usize) -> Parsed<Vec<Selector>> {
@@ -96,7 +121,7 @@ fn selectors(text: &str, patterns: &mut usize) -> Parsed<Vec<Selector>> {
         match parser.next_visible() {
             None => return Ok(selectors),
             Some(',') => {}
-            Some(other) => return Err(format!("{other:?} where a comma or the end should be")),
+            Some(other) => return Err(FilterError::Trailing(other)),
         }
     }
 }
@@ -111,33 +136,33 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn selector(&mut self) -> Parsed<Selector> {
         let path = self.path()?;
-        let test = match self.peek_visible() {
-            None | Some(',') => Test::Present,
+        let condition = match self.peek_visible() {
+            None | Some(',') => Condition::Present,
             Some(_) => {
                 let operator: String = self.take_while(|c| matches!(c, '=' | '!' | '~'));
                 match operator.as_str() {
-                    "==" => Test::Equal(self.value(&['"'])?),
-                    "!=" => Test::NotEqual(self.value(&['"'])?),
+                    "==" => Condition::Equal(self.value(&['"'])?),
+                    "!=" => Condition::NotEqual(self.value(&['"'])?),
                     "~=" => {
                         let pattern = self.value(&['"', '/', '|'])?;
-                        Test::Matches(self.pattern(&pattern)?)
+                        Condition::Matches(self.pattern(&pattern)?)
                     }
-                    other => return Err(format!("{other:?} is not one of ==, != and ~=")),
+                    _ => return Err(FilterError::Operator(operator)),
                 }
             }
         };
-        Ok(Selector { path, test })
+        Ok(Selector { path, condition })
     }
 
     fn pattern(&mut self, text: &str) -> Parsed<Regex> {
         *self.patterns += 1;
         if *self.patterns > MAX_PATTERNS {
-            return Err(format!("more than {MAX_PATTERNS} patterns"));
+            return Err(FilterError::TooManyPatterns);
         }
         let pattern = RegexBuilder::new(text)
             .size_limit(MAX_PATTERN_BYTES)
             .build();
-        pattern.map_err(|error| error.to_string())
+        Ok(pattern?)
     }
 
     fn path(&mut self) -> Parsed<Vec<String>> {
@@ -149,7 +174,7 @@ impl Parser<'_> {
                 self.take_while(|c| c.is_ascii_alphanumeric() || c == '_')
             };
             if part.is_empty() {
-                return Err("a field name is missing".into());
+                return Err(FilterError::NoField);
             }
             path.push(part);
             if self.peek_visible() != Some('.') {
@@ -162,20 +187,19 @@ impl Parser<'_> {
     fn value(&mut self, quotes: &[char]) -> Parsed<String> {
         match self.peek_visible() {
             Some(quote) if quotes.contains(&quote) => self.quoted(),
-            None | Some(',') => Err("a value is missing after the operator".into()),
+            None | Some(',') => Err(FilterError::NoValue),
             Some(_) => Ok(self.take_while(|c| c != ',' && !c.is_whitespace())),
         }
     }
 
     /// From one quote to the next of its kind.
     fn quoted(&mut self) -> Parsed<String> {
-        const OPEN: &str = "a quote is not closed";
-        let quote = self.text.next().ok_or(OPEN)?;
+        let quote = self.text.next().ok_or(FilterError::OpenQuote)?;
         let mut text = String::new();
         loop {
-            match self.text.next().ok_or(OPEN)? {
+            match self.text.next().ok_or(FilterError::OpenQuote)? {
                 '\\' => text.push(self.escaped(quote)?),
-                '\n' => return Err(OPEN.into()),
+                '\n' => return Err(FilterError::OpenQuote),
                 end if end == quote => return Ok(text),
                 other => text.push(other),
             }
@@ -183,10 +207,7 @@ impl Parser<'_> {
     }
 
     fn escaped(&mut self, quote: char) -> Parsed<char> {
-        let escape = self
-            .text
-            .next()
-            .ok_or("the last character escapes nothing")?;
+        let escape = self.text.next().ok_or(FilterError::OpenEscape)?;
         Ok(match escape {
             'a' => '\x07',
             'b' => '\x08',
@@ -199,7 +220,7 @@ impl Parser<'_> {
             'u' => self.code_point(4)?,
             'U' => self.code_point(8)?,
             same if same == quote || same == '\\' => same,
-            other => return Err(format!("\\{other} is not an escape")),
+            other => return Err(FilterError::Escape(other)),
         })
     }
 
@@ -208,7 +229,7 @@ impl Parser<'_> {
         (hex.len() == digits)
             .then(|| u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32))
             .flatten()
-            .ok_or_else(|| format!("{hex:?} is not the hexadecimal number of a character"))
+            .ok_or(FilterError::CodePoint(hex))
     }
 
     fn take_while(&mut self, keep: impl Fn(char) -> bool) -> String {

@@ -87,11 +87,11 @@ pub struct IngestStatus {
 }
 
 /// What opening an ingest came to.
-pub enum Opened {
+pub enum OpenedIngest {
     /// The content is there: nothing need be written.
     Exists(Digest),
     /// A writer, which holds the ref until it is dropped.
-    Ingest(Box<dyn Ingest>),
+    Writer(Box<dyn Ingest>),
 }
 
 /// A writer of one ingest. Dropping it releases the ref and keeps what was written, so that the
@@ -202,7 +202,7 @@ pub trait Host: Send + Sync + 'static {
     }
 
     /// Opens an ingest, a new one or one that was left.
-    async fn open(&self, spec: IngestSpec) -> Result<Opened, Error> {
+    async fn open(&self, spec: IngestSpec) -> Result<OpenedIngest, Error> {
         let _ = spec;
         Err(Error::Unimplemented("Write"))
     }

@@ -18,7 +18,7 @@ mod write;
 pub use filter::Filter;
 pub use host::{
     Commit, ContentInfo, Error, Host, InfoStream, Ingest, IngestSpec, IngestStatus, LabelChange,
-    Opened, Reader,
+    OpenedIngest, Reader,
 };
 pub use service::{ContentService, Surface, service};
 pub use store::Store;

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     convert::{self, info_message, signed, status_message},
     filter::Filter,
-    host::{ContentInfo, Error, Host, Ingest, Opened},
+    host::{ContentInfo, Error, Host, Ingest, OpenedIngest},
     write::{Conversation, Message, Step, opening},
 };
 use crate::proto::content::{
@@ -164,7 +164,7 @@ impl Content for Surface {
         &self,
         request: Request<Streaming<WriteContentRequest>>,
     ) -> Result<Response<Self::WriteStream>, Status> {
-        let start = Turn::Opening(Arc::clone(&self.host), request.into_inner());
+        let start = WriteState::Opening(Arc::clone(&self.host), request.into_inner());
         Ok(Response::new(Box::pin(stream::try_unfold(start, answer))))
     }
 
@@ -194,7 +194,7 @@ fn pieces(mut data: Bytes) -> impl Iterator<Item = Bytes> {
 
 /// Where a Write stands between two answers. The ingest lives here, so it is released when the
 /// client leaves and tonic drops the answers.
-enum Turn {
+enum WriteState {
     Opening(Arc<dyn Host>, Streaming<WriteContentRequest>),
     Open(
         Box<dyn Ingest>,
@@ -206,36 +206,36 @@ enum Turn {
 
 /// Receives one message and answers it. The next one is not received before tonic asks for its
 /// answer, so the client sets the pace.
-async fn answer(turn: Turn) -> Result<Option<(WriteContentResponse, Turn)>, Status> {
-    let (mut ingest, mut conversation, message, inbound) = match turn {
-        Turn::Opening(host, mut inbound) => {
+async fn answer(state: WriteState) -> Result<Option<(WriteContentResponse, WriteState)>, Status> {
+    let (mut ingest, mut conversation, message, inbound) = match state {
+        WriteState::Opening(host, mut inbound) => {
             let Some(request) = inbound.message().await? else {
                 return Ok(None);
             };
             let (spec, message) = opening(request)?;
             let ingest = match host.open(spec).await? {
-                Opened::Ingest(ingest) => ingest,
-                Opened::Exists(digest) => {
+                OpenedIngest::Writer(ingest) => ingest,
+                OpenedIngest::Exists(digest) => {
                     return Err(Error::AlreadyExists(digest.to_string()).into());
                 }
             };
             let conversation = Conversation::new(&ingest.status().spec);
             (ingest, conversation, message, inbound)
         }
-        Turn::Open(ingest, conversation, mut inbound) => {
+        WriteState::Open(ingest, conversation, mut inbound) => {
             let Some(request) = inbound.message().await? else {
                 return Ok(None);
             };
             (ingest, conversation, Message::parse(request)?, inbound)
         }
-        Turn::Committed => return Ok(None),
+        WriteState::Committed => return Ok(None),
     };
     let action = message.action;
     let step = conversation.step(message, ingest.status().offset)?;
     let response = perform(step, action, ingest.as_mut(), &conversation).await?;
     let next = match action {
-        WriteAction::Commit => Turn::Committed,
-        WriteAction::Stat | WriteAction::Write => Turn::Open(ingest, conversation, inbound),
+        WriteAction::Commit => WriteState::Committed,
+        WriteAction::Stat | WriteAction::Write => WriteState::Open(ingest, conversation, inbound),
     };
     Ok(Some((response, next)))
 }

@@ -11,6 +11,7 @@
 //! | `dispatch` | which of them carries a call |
 
 mod build;
+mod config;
 mod dispatch;
 pub(crate) mod endpoint;
 mod interceptor;
@@ -20,7 +21,10 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-pub(crate) use build::{BuildInterceptor, InterceptorConfig};
+pub(crate) use build::BuildInterceptor;
+pub use config::{
+    CONFIG_VARIABLE, Config, DefaultCache, ImportTransport, InterceptorConfig, SECRET_VARIABLES,
+};
 use dispatch::Client;
 pub use interceptor::{
     Code, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
@@ -33,9 +37,9 @@ use transport::{
 };
 
 use crate::{
-    config::{Address, Owner, Tls},
     http1::ConnectionLimiter,
     lifecycle::{Tasks, share_of_files},
+    net::Address,
 };
 
 /// What fuzz targets and benches reach of the inside.
@@ -52,19 +56,6 @@ const MAX_CLIENTS: usize = 4096;
 /// They take at most this part of the files that the process may have open: each may need as many to
 /// buildkitd, and layers need theirs.
 const FILES: u64 = 4;
-
-/// Where clients come in, and where buildkitd is.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where to listen.
-    pub listen: Vec<Address>,
-    /// Who owns the unix sockets.
-    pub owner: Owner,
-    /// TLS on the TCP addresses.
-    pub tls: Option<Tls>,
-    /// Where buildkitd answers.
-    pub upstream: Address,
-}
 
 /// A gateway whose addresses are bound.
 pub struct Gateway {
@@ -128,10 +119,10 @@ impl Gateway {
 async fn accept(listener: &Listener, limiter: &Arc<ConnectionLimiter>, shared: &Shared) {
     loop {
         let accepted = listener.accept().await;
-        limiter.room().await;
+        limiter.ready().await;
         match accepted {
             Ok((incoming, peer)) => {
-                let permit = limiter.take();
+                let permit = limiter.acquire();
                 let client = Arc::new(Client {
                     upstream: Upstream::new(shared.upstream.clone(), shared.tasks.clone()),
                     interceptor: Arc::clone(&shared.interceptor),
@@ -144,7 +135,7 @@ async fn accept(listener: &Listener, limiter: &Arc<ConnectionLimiter>, shared: &
             }
             Err(error) => {
                 tracing::warn!(address = %listener.address(), %error, "cannot accept a client");
-                limiter.shed();
+                limiter.evict_oldest();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -3,11 +3,9 @@
 //! Who opens connections and says nothing takes the places of others. So a connection that has shown no
 //! use of its place gives it up, the oldest first, as soon as somebody needs it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +28,7 @@ struct State {
 /// The place of one connection, as long as it has it.
 #[derive(Debug)]
 pub struct ConnectionPermit {
-    seats: Arc<ConnectionLimiter>,
+    limiter: Arc<ConnectionLimiter>,
     number: u64,
     left: CancellationToken,
 }
@@ -46,7 +44,7 @@ impl ConnectionLimiter {
     }
 
     /// Waits until a place is free, or can be made free.
-    pub async fn room(&self) {
+    pub async fn ready(&self) {
         loop {
             let freed = self.freed.notified();
             {
@@ -60,7 +58,7 @@ impl ConnectionLimiter {
     }
 
     /// Takes a place, if need be that of the oldest idle connection. The new one is idle.
-    pub fn take(self: &Arc<Self>) -> ConnectionPermit {
+    pub fn acquire(self: &Arc<Self>) -> ConnectionPermit {
         let mut state = self.state();
         if state.taken >= self.capacity {
             state.evict();
@@ -70,19 +68,19 @@ impl ConnectionLimiter {
         let (number, left) = (state.next, CancellationToken::new());
         state.idle.insert(number, left.clone());
         ConnectionPermit {
-            seats: Arc::clone(self),
+            limiter: Arc::clone(self),
             number,
             left,
         }
     }
 
     /// The system has no room for another connection, whatever was planned: one goes.
-    pub fn shed(&self) {
+    pub fn evict_oldest(&self) {
         self.state().evict();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -97,17 +95,17 @@ impl State {
 impl ConnectionPermit {
     /// The connection is in use: its place is its own.
     pub fn in_use(&self) {
-        self.seats.state().idle.remove(&self.number);
+        self.limiter.state().idle.remove(&self.number);
     }
 
     /// The connection is in use no more, and may be asked to leave.
     pub fn idle(&self) {
         if !self.left.is_cancelled() {
-            let mut state = self.seats.state();
+            let mut state = self.limiter.state();
             // It keeps its age: a connection that comes and goes is no younger than it is.
             state.idle.entry(self.number).or_insert(self.left.clone());
             drop(state);
-            self.seats.freed.notify_one();
+            self.limiter.freed.notify_one();
         }
     }
 
@@ -119,11 +117,11 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut state = self.seats.state();
+        let mut state = self.limiter.state();
         state.taken -= 1;
         state.idle.remove(&self.number);
         drop(state);
-        self.seats.freed.notify_one();
+        self.limiter.freed.notify_one();
     }
 }
 
@@ -135,21 +133,21 @@ mod tests {
 
     #[test]
     fn the_oldest_idle_connection_leaves_for_a_new_one() {
-        let seats = ConnectionLimiter::new(2);
-        let (first, second) = (seats.take(), seats.take());
+        let limiter = ConnectionLimiter::new(2);
+        let (first, second) = (limiter.acquire(), limiter.acquire());
         first.in_use();
-        assert!(seats.room().now_or_never().is_some());
-        let third = seats.take();
+        assert!(limiter.ready().now_or_never().is_some());
+        let third = limiter.acquire();
         assert!(second.evicted().now_or_never().is_some());
         assert!(first.evicted().now_or_never().is_none());
         third.in_use();
         drop(second);
-        assert!(seats.room().now_or_never().is_none(), "both are in use");
+        assert!(limiter.ready().now_or_never().is_none(), "both are in use");
         first.idle();
-        assert!(seats.room().now_or_never().is_some());
-        seats.shed();
+        assert!(limiter.ready().now_or_never().is_some());
+        limiter.evict_oldest();
         assert!(first.evicted().now_or_never().is_some());
         drop(first);
-        assert!(seats.room().now_or_never().is_some());
+        assert!(limiter.ready().now_or_never().is_some());
     }
 }

@@ -46,7 +46,7 @@ impl BlobKey {
     }
 
     /// The blob that an entry with this key is of.
-    pub fn of(key: &str) -> Option<Digest> {
+    pub fn parse_digest(key: &str) -> Option<Digest> {
         let plain = key.split('#').next()?;
         let digest = blob_digest(plain)?;
         Self(digest).number(key).map(|_| digest)
@@ -146,14 +146,18 @@ mod tests {
         let plain = blob(&Digest::of("layer"));
         for number in [0, 1, 12, u64::MAX] {
             assert_eq!(keys.number(&keys.entry(number)), Some(number));
-            assert_eq!(BlobKey::of(&keys.entry(number)), Some(keys.0));
+            assert_eq!(BlobKey::parse_digest(&keys.entry(number)), Some(keys.0));
         }
         assert_eq!(keys.entry(0), plain);
         for rest in [
             "-sig", "-sig#1", "#", "#0", "#01", "#+1", "#1x", "#1-sig", "x",
         ] {
             assert_eq!(keys.number(&format!("{plain}{rest}")), None, "{rest}");
-            assert_eq!(BlobKey::of(&format!("{plain}{rest}")), None, "{rest}");
+            assert_eq!(
+                BlobKey::parse_digest(&format!("{plain}{rest}")),
+                None,
+                "{rest}"
+            );
         }
         assert_eq!(keys.number(&blob(&Digest::of("other"))), None);
         assert_eq!(keys.preference(), [format!("{plain}#"), plain]);

@@ -220,7 +220,7 @@ fn is_repository(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::protocol::scope::Permission;
-    use crate::service::files::DataDir;
+    use crate::service::data_dir::DataDir;
 
     fn tokens() -> (tempfile::TempDir, Tokens) {
         let dir = tempfile::tempdir().unwrap();

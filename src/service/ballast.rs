@@ -28,7 +28,7 @@ pub struct Ballast {
 
 impl Ballast {
     /// The ballast of a data directory, whether it is there or not.
-    pub fn of(data_dir: &Path) -> Self {
+    pub fn new(data_dir: &Path) -> Self {
         Self {
             path: data_dir.join(FILE),
         }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn it_takes_real_space_until_it_is_released() {
         let dir = tempfile::tempdir().unwrap();
-        let ballast = Ballast::of(dir.path());
+        let ballast = Ballast::new(dir.path());
         ballast.release();
         ballast.restore();
         let file = fs::metadata(dir.path().join(FILE)).unwrap();

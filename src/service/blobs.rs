@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{error::Error, file::UploadFile, files::DataDir};
+use super::{api_error::ApiError, data_dir::DataDir, upload_file::UploadFile};
 
 /// The content files of one data directory.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ impl Blobs {
     /// nobody can finish it any more.
     pub fn open(data_dir: &DataDir) -> io::Result<Self> {
         let this = Self {
-            uploads: data_dir.folder("uploads")?,
-            blobs: data_dir.folder("blobs")?,
+            uploads: data_dir.subdir("uploads")?,
+            blobs: data_dir.subdir("blobs")?,
         };
         for file in fs::read_dir(&this.uploads)? {
             fs::remove_file(file?.path())?;
@@ -47,7 +47,7 @@ impl Blobs {
     }
 
     /// Makes an uploaded file permanent. After this it survives a loss of power.
-    pub fn publish(&self, id: i64, file: &UploadFile) -> Result<(), Error> {
+    pub fn publish(&self, id: i64, file: &UploadFile) -> Result<(), ApiError> {
         file.sync()?;
         fs::rename(self.upload_path(id), self.path(id))?;
         Ok(File::open(&self.blobs)?.sync_all()?)

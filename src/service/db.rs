@@ -6,18 +6,15 @@
 mod pool;
 mod schema;
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, path::Path};
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params};
 
 use self::pool::Pool;
 pub use self::pool::SEARCHES;
-use super::{error::Error, extent::Extent, files::DataDir, upload::Name};
+use super::{api_error::ApiError, data_dir::DataDir, extent::Extent, upload::EntryName};
 use crate::protocol::rest::{Direction, SortBy};
 
 /// No key may hold this character (see `entries`), so it ends the range of keys with a prefix.
@@ -66,7 +63,7 @@ pub struct Entry {
     /// Its id.
     pub id: i64,
     /// Its name.
-    pub name: Name,
+    pub name: EntryName,
     /// Its size in bytes.
     pub size: u64,
     /// How long its file must be at least.
@@ -89,10 +86,10 @@ pub struct Db {
 
 impl Db {
     /// Opens the database, or creates it.
-    pub fn open(data_dir: &DataDir) -> Result<Self, Error> {
+    pub fn open(data_dir: &DataDir) -> Result<Self, ApiError> {
         // SQLite gives its other files the mode of this one.
         for name in [FILE, WAL, SHARED] {
-            data_dir.look_into(name)?;
+            data_dir.secure_if_present(name)?;
         }
         data_dir.file(FILE)?;
         let path = &data_dir.path().join(FILE);
@@ -138,7 +135,7 @@ impl Db {
     }
 
     /// The entry with exactly this name.
-    pub fn exact(&self, name: &Name) -> rusqlite::Result<Option<Entry>> {
+    pub fn exact(&self, name: &EntryName) -> rusqlite::Result<Option<Entry>> {
         let read = self.read.get();
         let mut statement = read.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM entries WHERE repository = :repository AND scope = :scope \
@@ -158,7 +155,7 @@ impl Db {
 
     /// The newest entry whose key begins with the name's key. All keys with the prefix are looked at, in
     /// the index of names and nowhere else.
-    pub fn newest(&self, prefix: &Name) -> rusqlite::Result<Option<Entry>> {
+    pub fn newest(&self, prefix: &EntryName) -> rusqlite::Result<Option<Entry>> {
         let read = self.read.get();
         let mut newest = read.prepare_cached(
             "SELECT max(seq) FROM entries WHERE repository = :repository AND scope = :scope \
@@ -325,7 +322,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 fn lock<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic inside a statement has rolled it back; the connection is as good as before.
-    one.lock().unwrap_or_else(PoisonError::into_inner)
+    one.lock()
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -336,7 +333,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     };
     Ok(Entry {
         id: row.get(0)?,
-        name: Name {
+        name: EntryName {
             repository: row.get(1)?,
             scope: row.get(2)?,
             version: row.get(3)?,
@@ -359,9 +356,9 @@ fn encode(extents: &[Extent]) -> Vec<u8> {
 fn decode(extents: &[u8]) -> Vec<Extent> {
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
     let (extents, _) = extents.as_chunks::<EXTENT_BYTES>();
-    let region = |extent: &[u8; EXTENT_BYTES]| Extent {
+    let extent = |extent: &[u8; EXTENT_BYTES]| Extent {
         offset: number(&extent[..8]),
         len: number(&extent[8..]),
     };
-    extents.iter().map(region).collect()
+    extents.iter().map(extent).collect()
 }

@@ -17,18 +17,18 @@ use std::{fs::File, io, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    accounts::{Accounts, Holding},
+    active_uploads::ActiveUploads,
+    api_error::{ApiError, ErrorKind},
     auth::Caller,
     ballast::Ballast,
     blobs::Blobs,
     clock::Clock,
     config::{MAX_LOOKUP_KEYS, MAX_OPEN_UPLOADS, affordable},
+    data_dir::DataDir,
     db::{AFTER_ALL_KEYS, Db, Entry, Filter, Page},
-    error::Error,
     extent::{Extent, stored_bytes},
-    files::DataDir,
-    registry::Registry,
-    upload::{Name, Upload},
+    quotas::{Quotas, UploadUsage},
+    upload::{EntryName, Upload},
 };
 use crate::protocol::{
     key::MAX_KEY_CHARS,
@@ -46,24 +46,24 @@ const FILES_PER_UPLOAD: u64 = 4;
 pub struct Entries {
     db: Db,
     blobs: Blobs,
-    uploads: Registry,
+    uploads: ActiveUploads,
     ballast: Ballast,
-    accounts: Arc<Accounts>,
+    quotas: Arc<Quotas>,
     clock: Clock,
 }
 
 impl Entries {
     /// Opens a data directory and removes what a crash has left in it.
-    pub fn open(data_dir: &DataDir, clock: Clock, accounts: Arc<Accounts>) -> Result<Self, Error> {
-        let ballast = Ballast::of(data_dir.path());
+    pub fn open(data_dir: &DataDir, clock: Clock, quotas: Arc<Quotas>) -> Result<Self, ApiError> {
+        let ballast = Ballast::new(data_dir.path());
         // Opening a database writes, and a full disk must not keep its entries from being read.
         ballast.release();
         let this = Self {
             db: Db::open(data_dir)?,
             blobs: Blobs::open(data_dir)?,
-            uploads: Registry::new(affordable(MAX_OPEN_UPLOADS, FILES_PER_UPLOAD)),
+            uploads: ActiveUploads::new(affordable(MAX_OPEN_UPLOADS, FILES_PER_UPLOAD)),
             ballast,
-            accounts,
+            quotas,
             clock,
         };
         this.drop_all_damaged()?;
@@ -77,9 +77,9 @@ impl Entries {
         caller: &Caller,
         keys: &[String],
         version: &str,
-    ) -> Result<Option<Entry>, Error> {
+    ) -> Result<Option<Entry>, ApiError> {
         if keys.is_empty() || keys.len() > MAX_LOOKUP_KEYS {
-            return Err(Error::KeyCount);
+            return Err(ApiError::key_count());
         }
         for key in keys {
             check_name(key, version)?;
@@ -103,7 +103,7 @@ impl Entries {
         Ok(None)
     }
 
-    fn best(&self, name: &Name) -> Result<Option<Entry>, Error> {
+    fn best(&self, name: &EntryName) -> Result<Option<Entry>, ApiError> {
         match self.db.exact(name)? {
             None => Ok(self.db.newest(name)?),
             exact => Ok(exact),
@@ -111,40 +111,45 @@ impl Entries {
     }
 
     /// Takes a key for an upload.
-    pub fn reserve(&self, caller: &Caller, key: &str, version: &str) -> Result<Arc<Upload>, Error> {
+    pub fn reserve(
+        &self,
+        caller: &Caller,
+        key: &str,
+        version: &str,
+    ) -> Result<Arc<Upload>, ApiError> {
         check_name(key, version)?;
-        let scope = caller.write_scope().ok_or(Error::ReadOnly)?;
+        let scope = caller.write_scope().ok_or_else(ApiError::read_only)?;
         let name = name(caller, scope, key, version);
         self.uploads.insert(&name, || {
             if self.db.exact(&name)?.is_some() {
-                return Err(Error::Exists);
+                return Err(ApiError::already_exists());
             }
             let id = (rand::random::<u64>() >> (u64::BITS - ID_BITS)).cast_signed();
-            let holding = Holding::open(&self.accounts, &name)?;
+            let usage = UploadUsage::new(&self.quotas, &name)?;
             let file = self.blobs.create(id)?;
-            Ok(Upload::new(id, name.clone(), file, (self.clock)(), holding))
+            Ok(Upload::new(id, name.clone(), file, (self.clock)(), usage))
         })
     }
 
     /// The upload `id`, for whoever was trusted with the id.
-    pub fn upload(&self, id: i64) -> Result<Arc<Upload>, Error> {
-        self.uploads.by_id(id).ok_or(Error::NotFound)
+    pub fn upload(&self, id: i64) -> Result<Arc<Upload>, ApiError> {
+        self.uploads.by_id(id).ok_or_else(ApiError::not_found)
     }
 
     /// The upload `id`, if it is the caller's.
-    pub fn upload_of(&self, caller: &Caller, id: i64) -> Result<Arc<Upload>, Error> {
+    pub fn upload_of(&self, caller: &Caller, id: i64) -> Result<Arc<Upload>, ApiError> {
         let upload = self.upload(id)?;
         if !may_write(caller, &upload.name) {
-            return Err(Error::NotFound);
+            return Err(ApiError::not_found());
         }
         Ok(upload)
     }
 
     /// Commits the upload `id`. Answers the entry's id.
-    pub fn commit(&self, caller: &Caller, id: i64, size: u64) -> Result<i64, Error> {
+    pub fn commit(&self, caller: &Caller, id: i64, size: u64) -> Result<i64, ApiError> {
         match self.uploads.by_id(id) {
             Some(upload) if may_write(caller, &upload.name) => self.finish(caller, &upload, size),
-            Some(_) => Err(Error::NotFound),
+            Some(_) => Err(ApiError::not_found()),
             None => committed(caller, self.db.by_id(id)?, size),
         }
     }
@@ -156,9 +161,9 @@ impl Entries {
         key: &str,
         version: &str,
         size: u64,
-    ) -> Result<i64, Error> {
+    ) -> Result<i64, ApiError> {
         check_name(key, version)?;
-        let scope = caller.write_scope().ok_or(Error::ReadOnly)?;
+        let scope = caller.write_scope().ok_or_else(ApiError::read_only)?;
         let name = name(caller, scope, key, version);
         match self.uploads.by_name(&name) {
             Some(upload) => self.finish(caller, &upload, size),
@@ -166,8 +171,8 @@ impl Entries {
         }
     }
 
-    fn finish(&self, caller: &Caller, upload: &Upload, size: u64) -> Result<i64, Error> {
-        let _turn = upload.commit_turn();
+    fn finish(&self, caller: &Caller, upload: &Upload, size: u64) -> Result<i64, ApiError> {
+        let _turn = upload.commit_lock();
         if self.uploads.by_id(upload.id).is_none() {
             // A commit that was repeated while the first was still under way: as if it came after.
             return committed(caller, self.db.by_id(upload.id)?, size);
@@ -194,13 +199,13 @@ impl Entries {
         }
     }
 
-    fn discard(&self, upload: &Upload) -> Result<(), Error> {
+    fn discard(&self, upload: &Upload) -> Result<(), ApiError> {
         self.uploads.remove(upload);
         upload.close();
         Ok(self.blobs.discard(upload.id)?)
     }
 
-    fn persist(&self, upload: &Upload, size: u64, extents: Vec<Extent>) -> Result<(), Error> {
+    fn persist(&self, upload: &Upload, size: u64, extents: Vec<Extent>) -> Result<(), ApiError> {
         upload.close();
         let extents = upload.file().trim(extents)?;
         let now = (self.clock)();
@@ -221,28 +226,28 @@ impl Entries {
     }
 
     /// The entry `id`, its file and where its bytes lie there, for whoever was trusted with the id.
-    pub fn content(&self, id: i64) -> Result<(Entry, Vec<Extent>, File), Error> {
-        let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
+    pub fn content(&self, id: i64) -> Result<(Entry, Vec<Extent>, File), ApiError> {
+        let entry = self.db.by_id(id)?.ok_or_else(ApiError::not_found)?;
         match self.blobs.read(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.drop_damaged(&entry, None)?;
-                Err(Error::NotFound)
+                Err(ApiError::not_found())
             }
-            Ok(file) if !self.is_intact_in(&entry, &file)? => Err(Error::NotFound),
+            Ok(file) if !self.is_intact_in(&entry, &file)? => Err(ApiError::not_found()),
             file => {
-                let extents = self.db.extents(id)?.ok_or(Error::NotFound)?;
+                let extents = self.db.extents(id)?.ok_or_else(ApiError::not_found)?;
                 Ok((entry, extents, file?))
             }
         }
     }
 
     /// How many entries match, and one page of them.
-    pub fn list(&self, filter: &Filter, page: Page) -> Result<(u64, Vec<Entry>), Error> {
+    pub fn list(&self, filter: &Filter, page: Page) -> Result<(u64, Vec<Entry>), ApiError> {
         Ok((self.db.count(filter)?, self.db.list(filter, page)?))
     }
 
     /// Deletes the entries with exactly this key in the scopes of the filter. Answers what is gone.
-    pub fn delete_key(&self, filter: &Filter) -> Result<Vec<Entry>, Error> {
+    pub fn delete_key(&self, filter: &Filter) -> Result<Vec<Entry>, ApiError> {
         let all = Page {
             sort: SortBy::CreatedAt,
             direction: Direction::Asc,
@@ -258,34 +263,34 @@ impl Entries {
     }
 
     /// Deletes the entry `id`, if the caller may. One that it may not read does not exist for it.
-    pub fn delete(&self, caller: &Caller, id: i64) -> Result<(), Error> {
-        let entry = self.db.by_id(id)?.ok_or(Error::NotFound)?;
-        let Name {
+    pub fn delete(&self, caller: &Caller, id: i64) -> Result<(), ApiError> {
+        let entry = self.db.by_id(id)?.ok_or_else(ApiError::not_found)?;
+        let EntryName {
             repository, scope, ..
         } = &entry.name;
         if *repository != caller.repository {
-            return Err(Error::NotFound);
+            return Err(ApiError::not_found());
         }
         if caller.deletable().any(|deletable| deletable == scope) {
             return self.remove(id);
         }
         Err(if caller.may_read(scope) {
-            Error::NotDeletable
+            ApiError::deletion_denied()
         } else {
-            Error::NotFound
+            ApiError::not_found()
         })
     }
 
     /// The entry first: a file without an entry is garbage, the opposite would be damage.
-    fn remove(&self, id: i64) -> Result<(), Error> {
+    fn remove(&self, id: i64) -> Result<(), ApiError> {
         self.delete_row(id)?;
         Ok(self.blobs.remove(id)?)
     }
 
     /// Deleting must work on a full disk: it is how room is made.
-    fn delete_row(&self, id: i64) -> Result<bool, Error> {
-        match self.db.delete(id).map_err(Error::from) {
-            Err(Error::Full) => {
+    fn delete_row(&self, id: i64) -> Result<bool, ApiError> {
+        match self.db.delete(id).map_err(ApiError::from) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
                 self.ballast.release();
                 let deleted = self.db.delete(id);
                 self.ballast.restore();
@@ -296,7 +301,7 @@ impl Entries {
     }
 
     /// Gives up the reservations that nothing has happened to since `before`. Answers how many.
-    pub fn expire_uploads(&self, before: Timestamp) -> Result<usize, Error> {
+    pub fn expire_uploads(&self, before: Timestamp) -> Result<usize, ApiError> {
         let mut expired = 0;
         for upload in self.uploads.all() {
             if upload.abandon_if_idle(before) {
@@ -308,7 +313,7 @@ impl Entries {
     }
 
     /// Removes files that no entry needs, and sees to the ballast. Answers how many.
-    pub fn collect_files(&self) -> Result<usize, Error> {
+    pub fn collect_files(&self) -> Result<usize, ApiError> {
         let mut removed = 0;
         for id in self.blobs.ids()? {
             // In this order: an upload leaves the registry only after its entry is there.
@@ -329,26 +334,26 @@ impl Entries {
     }
 
     /// Fails if the database cannot be read.
-    pub fn ping(&self) -> Result<(), Error> {
+    pub fn ping(&self) -> Result<(), ApiError> {
         Ok(self.db.ping()?)
     }
 }
 
 /// A commit that is repeated, since its answer was lost, is a success.
-fn committed(caller: &Caller, entry: Option<Entry>, size: u64) -> Result<i64, Error> {
+fn committed(caller: &Caller, entry: Option<Entry>, size: u64) -> Result<i64, ApiError> {
     match entry {
         Some(entry) if may_write(caller, &entry.name) && entry.size == size => Ok(entry.id),
-        Some(entry) if may_write(caller, &entry.name) => Err(Error::Exists),
-        _ => Err(Error::NotFound),
+        Some(entry) if may_write(caller, &entry.name) => Err(ApiError::already_exists()),
+        _ => Err(ApiError::not_found()),
     }
 }
 
-fn may_write(caller: &Caller, name: &Name) -> bool {
+fn may_write(caller: &Caller, name: &EntryName) -> bool {
     name.repository == caller.repository && caller.write_scope() == Some(&name.scope)
 }
 
-fn name(caller: &Caller, scope: &str, key: &str, version: &str) -> Name {
-    Name {
+fn name(caller: &Caller, scope: &str, key: &str, version: &str) -> EntryName {
+    EntryName {
         repository: caller.repository.clone(),
         scope: scope.to_owned(),
         key: key.to_owned(),
@@ -356,13 +361,13 @@ fn name(caller: &Caller, scope: &str, key: &str, version: &str) -> Name {
     }
 }
 
-fn check_name(key: &str, version: &str) -> Result<(), Error> {
+fn check_name(key: &str, version: &str) -> Result<(), ApiError> {
     let fits = |text: &str| !text.is_empty() && text.chars().count() <= MAX_KEY_CHARS;
     if !fits(key) || key.contains([',', AFTER_ALL_KEYS]) {
-        return Err(Error::InvalidKey);
+        return Err(ApiError::invalid_key());
     }
     if !fits(version) {
-        return Err(Error::InvalidVersion);
+        return Err(ApiError::invalid_version());
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ impl From<(u64, u64)> for Extent {
 }
 
 impl From<Extent> for (u64, u64) {
-    fn from(region: Extent) -> Self {
-        (region.offset, region.len)
+    fn from(extent: Extent) -> Self {
+        (extent.offset, extent.len)
     }
 }
 
@@ -30,19 +30,19 @@ pub fn stored_bytes(extents: &[Extent]) -> u64 {
     ends.max().unwrap_or(0)
 }
 
-/// Joins regions that touch and leaves empty ones out.
-pub fn merge(regions: impl IntoIterator<Item = Extent>) -> Vec<Extent> {
+/// Joins extents that touch and leaves empty ones out.
+pub fn merge(extents: impl IntoIterator<Item = Extent>) -> Vec<Extent> {
     let mut merged: Vec<Extent> = Vec::new();
-    for region in regions.into_iter().filter(|region| region.len > 0) {
+    for extent in extents.into_iter().filter(|extent| extent.len > 0) {
         match merged.last_mut() {
-            Some(last) if last.offset + last.len == region.offset => last.len += region.len,
-            _ => merged.push(region),
+            Some(last) if last.offset + last.len == extent.offset => last.len += extent.len,
+            _ => merged.push(extent),
         }
     }
     merged
 }
 
-/// The regions that hold `range` of the content in `extents`.
+/// The extents that hold `range` of the content in `extents`.
 pub fn select(extents: &[Extent], range: Range<u64>) -> Vec<Extent> {
     let mut selected = Vec::new();
     let mut position = 0;
@@ -60,20 +60,20 @@ pub fn select(extents: &[Extent], range: Range<u64>) -> Vec<Extent> {
     selected
 }
 
-/// Takes the first regions, with at most `most` bytes in all, from `rest`.
+/// Takes the first extents, with at most `most` bytes in all, from `rest`.
 pub fn take(rest: &mut VecDeque<Extent>, most: u64) -> Vec<Extent> {
     let mut taken = Vec::new();
     let mut room = most;
     while room > 0
-        && let Some(mut region) = rest.pop_front()
+        && let Some(mut extent) = rest.pop_front()
     {
-        let len = region.len.min(room);
-        taken.push(Extent { len, ..region });
+        let len = extent.len.min(room);
+        taken.push(Extent { len, ..extent });
         room -= len;
-        region.offset += len;
-        region.len -= len;
-        if region.len > 0 {
-            rest.push_front(region);
+        extent.offset += len;
+        extent.len -= len;
+        if extent.len > 0 {
+            rest.push_front(extent);
         }
     }
     taken
@@ -85,19 +85,19 @@ mod tests {
 
     #[test]
     fn regions_that_touch_are_one() {
-        let regions = [(0, 5), (5, 5), (10, 0), (10, 1), (20, 1)].map(Extent::from);
-        assert_eq!(merge(regions), [(0, 11), (20, 1)].map(Extent::from));
+        let extents = [(0, 5), (5, 5), (10, 0), (10, 1), (20, 1)].map(Extent::from);
+        assert_eq!(merge(extents), [(0, 11), (20, 1)].map(Extent::from));
     }
 
     #[test]
     fn a_range_is_cut_out_of_the_extents() {
         let extents = [(100, 10), (50, 5), (0, 20)].map(Extent::from);
-        let regions = |range| select(&extents, range);
-        assert_eq!(regions(0..35), extents);
-        assert_eq!(regions(3..4), [(103, 1)].map(Extent::from));
+        let selected = |range| select(&extents, range);
+        assert_eq!(selected(0..35), extents);
+        assert_eq!(selected(3..4), [(103, 1)].map(Extent::from));
         let across = [(109, 1), (50, 5), (0, 1)].map(Extent::from);
-        assert_eq!(regions(9..16), across);
-        assert_eq!(regions(35..40), []);
+        assert_eq!(selected(9..16), across);
+        assert_eq!(selected(35..40), []);
     }
 
     #[test]

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Service, config::COLLECT_INTERVAL, error::Error};
+use super::{Service, api_error::ApiError, config::COLLECT_INTERVAL};
 
 impl Service {
     /// Collects once.
-    pub async fn collect(&self) -> Result<(), Error> {
+    pub async fn collect(&self) -> Result<(), ApiError> {
         let now = self.now();
         let before = now
             .checked_sub(self.config().reservation_age)

@@ -8,7 +8,7 @@ use std::{
 
 use aws_lc_rs::{hmac, rand};
 
-use super::files::DataDir;
+use super::data_dir::DataDir;
 
 /// The file's name in the data directory.
 const FILE: &str = "secret";

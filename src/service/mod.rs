@@ -1,46 +1,45 @@
 //! The embedded Actions cache service: what GitHub's does, on a disk of one's own.
 //!
-//! | room | what it does |
+//! | module | what it does |
 //! |---|---|
 //! | [`surface`] | one file per protocol (v1, v2, Azure blobs, REST): parse, call, answer |
 //! | `entries` | the rules, without protocol and without SQL |
-//! | `registry`, `upload`, `region`, `file` | uploads in progress: in memory, and their bytes |
+//! | `active_uploads`, `upload`, `extent`, `upload_file` | uploads in progress: in memory, and their bytes |
 //! | `db`, `blobs` | what was committed: SQLite and content files |
-//! | `files` | whose the data directory is, and what stands in it |
+//! | `data_dir` | whose the data directory is, and what stands in it |
 //! | `ballast` | space that is set aside for a full disk |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `transfer` | bodies to files and back, in bounded memory |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
-//! | `accounts`, `places` | what one repository or one peer may take of the service |
+//! | `quotas` | what one repository may take of the service |
 //! | `tls` | the certificate, read again when it changes |
 //! | `network` | addresses of trusted proxies |
 //!
 //! [`Service::open`] and [`serve`] are all that a program or a test needs.
 
-mod accounts;
+mod active_uploads;
+mod api_error;
 mod auth;
 mod ballast;
 mod blobs;
 mod clock;
 pub mod config;
+mod data_dir;
 mod db;
 mod entries;
-mod error;
 mod extent;
-mod file;
-mod files;
 mod gc;
 mod key;
 mod metrics;
 mod network;
-mod places;
-mod registry;
+mod quotas;
 mod server;
 mod sign;
 mod surface;
 mod tls;
 mod transfer;
 mod upload;
+mod upload_file;
 
 use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
@@ -49,18 +48,17 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use self::{
-    accounts::Accounts, auth::Tokens, entries::Entries, files::DataDir, key::MasterKey,
-    sign::Signer,
-};
 pub use self::{
+    api_error::{ApiError, ErrorKind},
     auth::{DEFAULT_REPOSITORY, MintError},
     clock::{Clock, system as system_clock},
     config::Config,
-    error::Error,
     metrics::Metrics,
     server::{serve, warn_if_in_clear},
     tls::TlsError,
+};
+use self::{
+    auth::Tokens, data_dir::DataDir, entries::Entries, key::MasterKey, quotas::Quotas, sign::Signer,
 };
 use crate::{protocol::scope::Scope, secret::Secret};
 
@@ -74,7 +72,7 @@ struct Inner {
     tokens: Tokens,
     signer: Signer,
     metrics: Metrics,
-    accounts: Arc<Accounts>,
+    quotas: Arc<Quotas>,
     /// Searches of all repositories.
     searches: Semaphore,
     entries: Entries,
@@ -96,7 +94,7 @@ pub enum OpenError {
         /// The directory.
         path: String,
         /// What happened.
-        error: Error,
+        error: ApiError,
     },
     /// Its certificate is of no use.
     #[error(transparent)]
@@ -107,7 +105,7 @@ impl Service {
     /// Opens a data directory, creating it if there is none. Blocks for a moment.
     pub fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
         let path = config.data_dir.display().to_string();
-        let unusable = |error: Error| OpenError::Unusable {
+        let unusable = |error: ApiError| OpenError::Unusable {
             path: path.clone(),
             error,
         };
@@ -118,14 +116,14 @@ impl Service {
             _ => unusable(error.into()),
         })?;
         let master = MasterKey::load_or_create(&dir).map_err(|error| unusable(error.into()))?;
-        let accounts = Arc::<Accounts>::default();
+        let quotas = Arc::<Quotas>::default();
         let entries =
-            Entries::open(&dir, Arc::clone(&clock), Arc::clone(&accounts)).map_err(unusable)?;
+            Entries::open(&dir, Arc::clone(&clock), Arc::clone(&quotas)).map_err(unusable)?;
         Ok(Self(Arc::new(Inner {
             tokens: Tokens::new(&master),
             signer: Signer::new(&master),
             metrics: Metrics::default(),
-            accounts,
+            quotas,
             searches: Semaphore::new(db::SEARCHES),
             entries,
             tls,
@@ -176,8 +174,8 @@ impl Service {
         }
     }
 
-    fn accounts(&self) -> &Accounts {
-        &self.0.accounts
+    fn quotas(&self) -> &Quotas {
+        &self.0.quotas
     }
 
     fn now(&self) -> Timestamp {
@@ -189,11 +187,11 @@ impl Service {
     async fn search<T: Send + 'static>(
         &self,
         repository: &str,
-        work: impl FnOnce(&Entries) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let account = self.accounts().repository(repository);
+        work: impl FnOnce(&Entries) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let quota = self.quotas().repository(repository);
         // Neither is ever closed.
-        let _own = account.reads.acquire().await.map_err(io::Error::other)?;
+        let _own = quota.reads.acquire().await.map_err(io::Error::other)?;
         let _of_all = self.0.searches.acquire().await.map_err(io::Error::other)?;
         self.blocking(work).await
     }
@@ -202,8 +200,8 @@ impl Service {
     /// a client that leaves cannot interrupt a commit.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Entries) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+        work: impl FnOnce(&Entries) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let service = self.clone();
         tokio::task::spawn_blocking(move || work(&service.0.entries))
             .await
@@ -218,7 +216,7 @@ pub fn mint_token(
     scopes: &[Scope],
     ttl: Duration,
 ) -> Result<Secret, MintError> {
-    let master = MasterKey::load_or_create(&DataDir::visit(data_dir)?)?;
+    let master = MasterKey::load_or_create(&DataDir::open_existing(data_dir)?)?;
     Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
 }
 

@@ -11,14 +11,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    Service,
-    config::affordable,
-    places::{Capacity, Placed, Places},
-    surface,
-};
+use super::{Service, config::affordable, surface};
 use crate::{
-    http1::{self, Limits, Peer},
+    http1::{self, Capacity, Limits, Peer, PeerLimiter, PeerPermit},
     lifecycle::Tasks,
 };
 
@@ -40,7 +35,7 @@ const MAX_CONNECTIONS: usize = 2048;
 const PEERS_SHARE: usize = 2;
 
 /// Connections beyond those, for probes: each is read for a moment and given up first.
-const SPARE_CONNECTIONS: usize = 64;
+const PROBE_CONNECTIONS: usize = 64;
 
 /// Files of which a connection needs two at most: itself, and the content that it reads.
 const FILES_PER_CONNECTION: u64 = 4;
@@ -61,7 +56,7 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     tasks.spawn("service gc", async move {
         collecting.collect_until(shutdown).await;
     });
-    let places = Arc::new(Places::new(capacity()));
+    let limiter = Arc::new(PeerLimiter::new(capacity()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -71,13 +66,13 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
             Ok((stream, peer)) => {
                 let trusted = &service.config().trusted_proxies;
                 let proxy = trusted.iter().any(|network| network.contains(peer.ip()));
-                let Some(seat) = places.take(peer.ip(), proxy) else {
+                let Some(permit) = limiter.acquire(peer.ip(), proxy) else {
                     tracing::debug!(%peer, "there is no place for a connection");
                     continue;
                 };
                 let connection = Connection {
                     peer,
-                    placed: Arc::new(seat),
+                    permit: Arc::new(permit),
                     tls: service.tls().cloned(),
                 };
                 let connection = connection.serve(stream, router.clone(), tasks.clone());
@@ -85,7 +80,7 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                places.shed();
+                limiter.evict_idle();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -94,18 +89,18 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
 
 /// As many as the system has files for.
 fn capacity() -> Capacity {
-    let all = affordable(MAX_CONNECTIONS, FILES_PER_CONNECTION).max(PEERS_SHARE);
+    let total = affordable(MAX_CONNECTIONS, FILES_PER_CONNECTION).max(PEERS_SHARE);
     Capacity {
-        all,
-        per_peer: all / PEERS_SHARE,
-        spare: SPARE_CONNECTIONS.min(all),
+        total,
+        per_peer: total / PEERS_SHARE,
+        probe_only: PROBE_CONNECTIONS.min(total),
     }
 }
 
 /// One connection.
 struct Connection {
     peer: SocketAddr,
-    placed: Arc<Placed>,
+    permit: Arc<PeerPermit>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -116,33 +111,38 @@ impl Connection {
         }
         let peer = self.peer;
         tokio::select! {
-            ended = self.speak(stream, router, tasks) => if let Err(error) = ended {
+            ended = self.serve_stream(stream, router, tasks) => if let Err(error) = ended {
                 tracing::debug!(%peer, %error, "a connection ended early");
             },
-            () = self.placed.seat.evicted() => {
+            () = self.permit.evicted() => {
                 tracing::debug!(%peer, "an idle connection makes room for another");
             }
         }
     }
 
-    async fn speak(&self, stream: TcpStream, router: Router, tasks: Tasks) -> Result<(), BoxError> {
+    async fn serve_stream(
+        &self,
+        stream: TcpStream,
+        router: Router,
+        tasks: Tasks,
+    ) -> Result<(), BoxError> {
         let Some(tls) = &self.tls else {
-            return self.speak_http(stream, router, tasks).await;
+            return self.serve_http(stream, router, tasks).await;
         };
         let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
-        self.speak_http(stream, router, tasks).await
+        self.serve_http(stream, router, tasks).await
     }
 
-    async fn speak_http<S: AsyncRead + AsyncWrite + Send>(
+    async fn serve_http<S: AsyncRead + AsyncWrite + Send>(
         &self,
         stream: S,
         router: Router,
         tasks: Tasks,
     ) -> Result<(), BoxError> {
-        let (peer, placed) = (Peer(self.peer), Arc::clone(&self.placed));
+        let (peer, permit) = (Peer(self.peer), Arc::clone(&self.permit));
         let mark = move |extensions: &mut Extensions| {
             extensions.insert(peer);
-            extensions.insert(Arc::clone(&placed));
+            extensions.insert(Arc::clone(&permit));
         };
         Ok(http1::serve_connection(stream, mark, |_| (), router, LIMITS, tasks).await?)
     }

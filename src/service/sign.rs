@@ -3,7 +3,7 @@
 //!
 //! `<base>/blobs/actions-cache/<id>?se=<expiry, unix seconds>&sp=<r or w>&sig=<HMAC-SHA256>`
 //!
-//! The path has three segments because Azure's JavaScript client wants account, container and blob
+//! The path has three segments because Azure's JavaScript client wants quota, container and blob
 //! in the path when the host is an address.
 
 use aws_lc_rs::hmac;
@@ -51,16 +51,16 @@ pub struct Grant {
 
 /// Why a blob URL opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub enum SignatureError {
     /// Altered, or not ours.
     #[error("the URL's signature does not match")]
-    Signature,
+    Mismatch,
     /// Over.
     #[error("the URL has expired")]
     Expired,
     /// Valid, for something else.
     #[error("the URL does not allow this operation")]
-    Permission,
+    Operation,
 }
 
 /// Signs and checks blob URLs.
@@ -103,17 +103,17 @@ impl Signer {
         wanted: Permission,
         grant: &Grant,
         now: Timestamp,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), SignatureError> {
         let tag = BASE64_URL_SAFE_NO_PAD
             .decode(&grant.signature)
-            .map_err(|_| Denied::Signature)?;
+            .map_err(|_| SignatureError::Mismatch)?;
         let message = message(id, grant.permission, grant.expires);
-        hmac::verify(&self.0, &message, &tag).map_err(|_| Denied::Signature)?;
+        hmac::verify(&self.0, &message, &tag).map_err(|_| SignatureError::Mismatch)?;
         if grant.expires <= now.as_second() {
-            return Err(Denied::Expired);
+            return Err(SignatureError::Expired);
         }
         if grant.permission != wanted {
-            return Err(Denied::Permission);
+            return Err(SignatureError::Operation);
         }
         Ok(())
     }
@@ -126,7 +126,7 @@ fn message(id: i64, permission: Permission, expires: i64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::files::DataDir;
+    use crate::service::data_dir::DataDir;
 
     fn grant(url: &SecretUrl) -> Grant {
         let value = |name| {
@@ -153,17 +153,17 @@ mod tests {
         let check = |id, wanted, grant: &Grant, now| signer.check(id, wanted, grant, time(now));
         assert_eq!(check(7, Permission::Write, &grant, 99), Ok(()));
         let expired = check(7, Permission::Write, &grant, 100);
-        assert_eq!(expired, Err(Denied::Expired));
+        assert_eq!(expired, Err(SignatureError::Expired));
         let other = check(8, Permission::Write, &grant, 99);
-        assert_eq!(other, Err(Denied::Signature));
+        assert_eq!(other, Err(SignatureError::Mismatch));
         let read = check(7, Permission::Read, &grant, 99);
-        assert_eq!(read, Err(Denied::Permission));
+        assert_eq!(read, Err(SignatureError::Operation));
         grant.permission = Permission::Read;
         let forged = check(7, Permission::Read, &grant, 99);
-        assert_eq!(forged, Err(Denied::Signature));
+        assert_eq!(forged, Err(SignatureError::Mismatch));
         grant.permission = Permission::Write;
         grant.expires += 1000;
         let prolonged = check(7, Permission::Write, &grant, 99);
-        assert_eq!(prolonged, Err(Denied::Signature));
+        assert_eq!(prolonged, Err(SignatureError::Mismatch));
     }
 }

@@ -44,6 +44,6 @@ async fn searches_of_one_repository_wait_for_one_another_only() {
     while let Some(search) = searches.join_next().await {
         search.unwrap().unwrap();
     }
-    let account = Arc::clone(&service.accounts().repository("o/greedy"));
-    assert_eq!(account.reads.available_permits(), MAX_READS);
+    let quota = Arc::clone(&service.quotas().repository("o/greedy"));
+    assert_eq!(quota.reads.available_permits(), MAX_READS);
 }

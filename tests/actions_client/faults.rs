@@ -138,14 +138,15 @@ async fn a_refusal_of_an_expired_token_says_that_it_has_expired() {
         .await
         .unwrap_err();
     assert_eq!(error.kind, Kind::Denied);
-    let (said, rest) = error.message.split_once(" (").unwrap();
+    let description = error.description();
+    let (said, rest) = description.split_once(" (").unwrap();
     assert_eq!(said, "not authorized");
     assert!(
         rest.starts_with("the token expired at 1970-01-01T00:16:40Z"),
         "{rest}"
     );
     let error = denied(token()).lookup("k", "v").await.unwrap_err();
-    assert_eq!(error.message, "not authorized");
+    assert_eq!(error.description(), "not authorized");
 }
 
 #[tokio::test]
@@ -155,7 +156,7 @@ async fn a_deadline_ends_a_call_that_hangs() {
         .v1()
         .with_deadline(Instant::now() + Duration::from_millis(50));
     let error = client.lookup("k", "v").await.unwrap_err();
-    assert_eq!((error.kind, error.call), (Kind::Timeout, "lookup"));
+    assert_eq!((error.kind, error.call), (Kind::Timeout, Call::Lookup));
 }
 
 #[tokio::test]

@@ -163,7 +163,7 @@ async fn a_taken_key_is_an_outcome_and_a_refusal_an_error() {
         (error.kind, &*error.message),
         (Kind::Denied, "This token cannot write")
     );
-    assert_eq!(error.call, "reserve");
+    assert_eq!(error.call.name(), "reserve");
     assert_eq!(error.origin, fake.base.origin().ascii_serialization());
 }
 

@@ -10,12 +10,12 @@ use std::{
 use buildkit_gha::{
     actions::{Api, Client, ClientConfig, Http, HttpConfig, Reserved, Target, Token},
     cache::{
-        Cache, Event, ExportJob, ImportJob, Outcome, Reporter, Settings,
+        Cache, Config, Event, ExportJob, ImportJob, Outcome, Reporter,
         attributes::{Attributes, Mode, Verify},
         index_format::{self, CacheConfig},
         manifest::LocalCache,
     },
-    content::{Commit, Error, Host, Ingest, IngestSpec, Opened},
+    content::{Commit, Error, Host, Ingest, IngestSpec, OpenedIngest},
     digest::Digest,
     lifecycle::Tasks,
     protocol::{
@@ -56,7 +56,7 @@ pub struct Bed {
     /// The way to the service.
     pub way: Lossy,
     speaks: Speaks,
-    settings: Settings,
+    settings: Config,
     token: Secret,
     /// A token for the same scope that may only read.
     pub reading: Secret,
@@ -76,15 +76,11 @@ impl Bed {
         Self::with(speaks, |_| {}).await
     }
 
-    pub async fn with(speaks: Speaks, adjust: impl FnOnce(&mut Settings)) -> Self {
+    pub async fn with(speaks: Speaks, adjust: impl FnOnce(&mut Config)) -> Self {
         Self::over(speaks, &HttpConfig::default(), adjust).await
     }
 
-    pub async fn over(
-        speaks: Speaks,
-        http: &HttpConfig,
-        adjust: impl FnOnce(&mut Settings),
-    ) -> Self {
+    pub async fn over(speaks: Speaks, http: &HttpConfig, adjust: impl FnOnce(&mut Config)) -> Self {
         let dir = TempDir::new().unwrap();
         let config = service::Config::new(dir.path().join("service"));
         let service = Service::open(config, service::system_clock()).unwrap();
@@ -114,13 +110,19 @@ impl Bed {
         });
         let http = Http::new(http).unwrap();
         let tasks = Tasks::default();
-        let mut settings = Settings::new(dir.path().join("spool"));
+        let mut settings = Config::default();
         settings.spool_wait = Duration::from_millis(1);
         // The tests do not depend on how full the disk of the machine is.
         settings.spool_free = Some(0);
         adjust(&mut settings);
         Self {
-            cache: Cache::new(settings.clone(), http.clone(), tasks.clone()).unwrap(),
+            cache: Cache::new(
+                dir.path().join("spool"),
+                settings.clone(),
+                http.clone(),
+                tasks.clone(),
+            )
+            .unwrap(),
             tasks,
             said: Arc::default(),
             way: Lossy::before(url).await,
@@ -139,8 +141,13 @@ impl Bed {
 
     /// Another process: it knows nothing of what this one has proven.
     pub fn restart(&mut self) {
-        self.cache =
-            Cache::new(self.settings.clone(), self.http.clone(), self.tasks.clone()).unwrap();
+        self.cache = Cache::new(
+            self.dir.path().join("spool"),
+            self.settings.clone(),
+            self.http.clone(),
+            self.tasks.clone(),
+        )
+        .unwrap();
     }
 
     fn api(&self) -> Api {
@@ -459,8 +466,8 @@ pub async fn open(
         expected: Some(digest.parse().unwrap()),
     };
     Ok(match job.open(spec).await? {
-        Opened::Ingest(ingest) => Some(ingest),
-        Opened::Exists(_) => None,
+        OpenedIngest::Writer(ingest) => Some(ingest),
+        OpenedIngest::Exists(_) => None,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buildkit_gha::{
-    cache::{ImportJob, Outcome, Settings, attributes::Attributes},
+    cache::{Config, ImportJob, Outcome, attributes::Attributes},
     protocol::key,
 };
 use http::StatusCode;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     bed::{Bed, Build, SOON, Speaks, index_key, layer, layer_ref, open},
-    import::bytes,
+    import::{bytes, fetch, size},
     lossy::Fault,
 };
 
@@ -93,7 +93,7 @@ async fn one_listing_stands_for_all_lookups_of_an_export() {
 /// A listing is no newer than its request.
 #[tokio::test]
 async fn an_old_listing_is_no_proof() {
-    let adjust = |settings: &mut Settings| settings.proof_age = Duration::ZERO;
+    let adjust = |settings: &mut Config| settings.proof_age = Duration::ZERO;
     let mut bed = Bed::with(Speaks::V2, adjust).await;
     let build = build(10);
     build.export(&bed.export("a")).await;
@@ -117,8 +117,8 @@ async fn an_import_looks_every_layer_up_whatever_was_listed() {
     build.write_layers(&export).await;
     let job = bed.import_as(&spec).await;
     bed.delete(&key::blob(&build.digest(1))).await;
-    assert_eq!(job.confirm(build.digest(1)).await, None);
-    assert_eq!(job.confirm(build.digest(0)).await, Some(LAYER as u64));
+    assert_eq!(size(&job, build.digest(1)).await, None);
+    assert_eq!(size(&job, build.digest(0)).await, Some(LAYER as u64));
     drop(export);
 }
 
@@ -134,7 +134,7 @@ async fn what_was_missed_is_not_proven_by_an_older_listing() {
     build.write_layers(&lists).await;
     bed.delete(&key::blob(&build.digest(1))).await;
     let import = bed.import_as(&spec).await;
-    assert_eq!(import.confirm(build.digest(1)).await, None);
+    assert_eq!(size(&import, build.digest(1)).await, None);
 
     let export = bed.cache.export(&spec, bed.reporter()).unwrap();
     let mut asked = Vec::new();
@@ -179,10 +179,10 @@ async fn the_rest_of_a_chain_is_fetched_once_four_in_a_row_are_pulled() {
     let job = importing(&mut bed, &build).await;
     let before = reads(&bed);
     for at in [9, 8, 7] {
-        job.fetch(build.digest(at)).await.unwrap();
+        fetch(&job, build.digest(at)).await.unwrap();
     }
     assert_eq!(reads(&bed), before + 3, "more may not be needed");
-    job.fetch(build.digest(6)).await.unwrap();
+    fetch(&job, build.digest(6)).await.unwrap();
     let ahead = async {
         while reads(&bed) < before + 10 {
             tokio::task::yield_now().await;
@@ -190,7 +190,7 @@ async fn the_rest_of_a_chain_is_fetched_once_four_in_a_row_are_pulled() {
     };
     timeout(SOON, ahead).await.expect("all ten are read");
     for at in 0..6 {
-        let blob = job.fetch(build.digest(at)).await.unwrap();
+        let blob = fetch(&job, build.digest(at)).await.unwrap();
         assert_eq!(bytes(&blob).await, build.layers[at]);
     }
     assert_eq!(reads(&bed), before + 10, "each is read once");
@@ -204,7 +204,7 @@ async fn what_buildkitd_has_is_not_fetched_again() {
     let build = build(8);
     let job = importing(&mut bed, &build).await;
     for at in 0..4 {
-        job.fetch(build.digest(at)).await.unwrap();
+        fetch(&job, build.digest(at)).await.unwrap();
     }
     let other = bed.import("a").await;
     for at in 0..8 {
@@ -212,7 +212,7 @@ async fn what_buildkitd_has_is_not_fetched_again() {
     }
     let before = reads(&bed);
     for at in [7, 6, 5, 4] {
-        other.fetch(build.digest(at)).await.unwrap();
+        fetch(&other, build.digest(at)).await.unwrap();
     }
     assert_eq!(bed.cache.usage().imports, 0, "nothing is kept");
     assert_eq!(reads(&bed), before + 4);

@@ -11,7 +11,7 @@ use http::StatusCode;
 
 use crate::{
     bed::{Bed, Build, Speaks, index_key, layer},
-    import::bytes,
+    import::{bytes, fetch, size},
     lossy::Fault,
 };
 
@@ -33,15 +33,15 @@ async fn damaged(speaks: Speaks) -> (Bed, Build) {
 }
 
 async fn found_damaged(job: &ImportJob, digest: Digest) -> (String, Repair, String) {
-    assert_eq!(job.confirm(digest).await, Some(LARGE as u64));
-    let Err(error) = job.fetch(digest).await else {
+    assert_eq!(size(&job, digest).await, Some(LARGE as u64));
+    let Err(error) = fetch(&job, digest).await else {
         panic!("damaged bytes were served")
     };
     let text = error.to_string();
     let FetchError::Damaged { key, repair, .. } = error else {
         panic!("{error}")
     };
-    assert_eq!(job.confirm(digest).await, None, "denied from then on");
+    assert_eq!(size(&job, digest).await, None, "denied from then on");
     (key, repair, text)
 }
 
@@ -49,8 +49,8 @@ async fn is_whole(bed: &Bed, build: &Build) {
     let job = bed.import("a").await;
     for (at, content) in build.layers.iter().enumerate() {
         let digest = build.digest(at);
-        assert_eq!(job.confirm(digest).await, Some(content.len() as u64));
-        assert_eq!(bytes(&job.fetch(digest).await.unwrap()).await, content);
+        assert_eq!(size(&job, digest).await, Some(content.len() as u64));
+        assert_eq!(bytes(&fetch(&job, digest).await.unwrap()).await, content);
     }
 }
 
@@ -64,13 +64,13 @@ async fn is_left_out_and_replaced_under_the_next_key(speaks: Speaks) {
     for words in [&keys.entry(0), "import-verify=full", "next build"] {
         assert!(text.contains(words) && !text.contains('\n'), "{text}");
     }
-    assert_eq!(bed.import("a").await.confirm(digest).await, None);
+    assert_eq!(size(&*bed.import("a").await, digest).await, None);
     drop(job);
     // A process that knows nothing of it is not led there any more.
     assert_eq!(bed.index("a").await.unwrap().0, index_key("a").entry(2));
     let same = bed.cache.clone();
     bed.restart();
-    assert_eq!(bed.import("a").await.confirm(digest).await, None);
+    assert_eq!(size(&*bed.import("a").await, digest).await, None);
 
     bed.cache = same;
     let outcome = build.export(&bed.export("a")).await;
@@ -171,7 +171,7 @@ async fn damage_of_another_scope_is_named_in_the_own_one_and_replaced_there() {
         // The next run of the pull request, on a machine that knows nothing of it.
         bed.restart();
         let job = bed.import_as(&spec).await;
-        assert_eq!(job.confirm(build.digest(0)).await, None);
+        assert_eq!(size(&job, build.digest(0)).await, None);
         assert!(job.confirm(build.digest(1)).await.is_some());
         drop(job);
         let export = bed.cache.export(&spec, bed.reporter()).unwrap();
@@ -183,7 +183,7 @@ async fn damage_of_another_scope_is_named_in_the_own_one_and_replaced_there() {
         bed.restart();
         let job = bed.import_as(&spec).await;
         for at in 0..build.layers.len() {
-            let blob = job.fetch(build.digest(at)).await.unwrap();
+            let blob = fetch(&job, build.digest(at)).await.unwrap();
             assert_eq!(bytes(&blob).await, build.layers[at]);
         }
         // What is not its own is as it was.
@@ -215,10 +215,10 @@ async fn one_wrong_answer_is_no_damage() {
     bed.restart();
     let job = bed.import_as(&bed.spec_with_rest("a")).await;
     bed.way.fail(&[BYTES], Fault::Page);
-    assert_eq!(job.confirm(build.digest(0)).await, Some(LARGE as u64));
+    assert_eq!(size(&job, build.digest(0)).await, Some(LARGE as u64));
     // And in the middle of the bytes.
     bed.way.fail(&[BYTES], Fault::Page);
-    let blob = job.fetch(build.digest(0)).await.unwrap();
+    let blob = fetch(&job, build.digest(0)).await.unwrap();
     assert_eq!(bytes(&blob).await, build.layers[0]);
     assert_eq!(bed.way.left(), 0);
     assert!(bed.has(&key::blob(&build.digest(0))).await);
@@ -242,10 +242,10 @@ async fn bytes_that_never_come_whole_are_damage_and_replaced() {
         bed.restart();
         let job = bed.import("a").await;
         let digest = build.digest(0);
-        assert_eq!(job.confirm(digest).await, Some(LARGE as u64));
+        assert_eq!(size(&job, digest).await, Some(LARGE as u64));
         // An index is read without a range.
         bed.way.fail_always(&[BYTES, "bytes="], fault);
-        let repair = match job.fetch(digest).await {
+        let repair = match fetch(&job, digest).await {
             Err(FetchError::Damaged { repair, .. }) => repair,
             Err(error) => panic!("{fault:?}: {error}"),
             Ok(_) => panic!("{fault:?}: served"),
@@ -255,7 +255,7 @@ async fn bytes_that_never_come_whole_are_damage_and_replaced() {
         drop(job);
         // The next run, on a machine that knows nothing of it.
         bed.restart();
-        assert_eq!(bed.import("a").await.confirm(digest).await, None);
+        assert_eq!(size(&*bed.import("a").await, digest).await, None);
         let outcome = build.export(&bed.export("a")).await;
         assert!(
             matches!(outcome, Outcome::Written { left_out: 0, .. }),
@@ -288,12 +288,12 @@ async fn a_full_check_makes_damage_a_miss() {
     let mut spec = bed.spec("a");
     spec.import_verify = Verify::Full;
     let job = bed.import_as(&spec).await;
-    assert_eq!(job.confirm(build.digest(0)).await, None);
+    assert_eq!(size(&job, build.digest(0)).await, None);
     assert!(bed.said.warnings()[0].contains("damaged"));
     // What is whole is there before it is asked for, and read from this machine.
-    assert_eq!(job.confirm(build.digest(1)).await, Some(300 << 10));
+    assert_eq!(size(&job, build.digest(1)).await, Some(300 << 10));
     let reads = bed.way.count("GET /");
-    let blob = job.fetch(build.digest(1)).await.unwrap();
+    let blob = fetch(&job, build.digest(1)).await.unwrap();
     assert_eq!(bytes(&blob).await, build.layers[1]);
     assert_eq!(bed.way.count("GET /"), reads);
     drop((blob, job));
@@ -312,10 +312,10 @@ async fn a_layer_without_room_to_keep_it_is_probed_and_said_so() {
     let mut spec = bed.spec("a");
     spec.import_verify = Verify::Full;
     let job = bed.import_as(&spec).await;
-    assert_eq!(job.confirm(build.digest(0)).await, Some(LARGE as u64));
+    assert_eq!(size(&job, build.digest(0)).await, Some(LARGE as u64));
     let said = bed.said.notes();
     assert!(said.iter().any(|note| note.contains("no room")), "{said:?}");
-    let blob = job.fetch(build.digest(0)).await.unwrap();
+    let blob = fetch(&job, build.digest(0)).await.unwrap();
     assert_eq!(bytes(&blob).await, build.layers[0]);
 }
 
@@ -327,7 +327,7 @@ async fn small_damage_is_found_before_the_promise() {
     bed.damage(&build.layers[2]);
     bed.restart();
     let job = bed.import("a").await;
-    assert_eq!(job.confirm(build.digest(2)).await, None);
+    assert_eq!(size(&job, build.digest(2)).await, None);
     assert!(
         bed.said.warnings()[0].contains("damaged"),
         "{:?}",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     actions::Reserved,
-    cache::{Outcome, Settings, attributes::Attributes, graph::Graph, index_format},
+    cache::{Config, Outcome, attributes::Attributes, graph::Graph, index_format},
     content::{Commit, Error},
     digest::Digest,
     protocol::key,
@@ -103,7 +103,7 @@ async fn take_all_keys(bed: &Bed, digest: Digest) {
     }
 }
 
-fn impatient(settings: &mut Settings) {
+fn impatient(settings: &mut Config) {
     settings.unfinished_grace = Duration::ZERO;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     cache::{
-        Blob, Event, FetchError, TransferState,
+        Blob, ContentImport, Event, FetchError, ImportJob, TransferState,
         attributes::{Attributes, Verify},
     },
     content::Host as _,
@@ -26,6 +26,17 @@ fn build() -> Build {
     Build::chain([layer(1, LARGE), layer(2, 300 << 10), layer(3, 100)])
 }
 
+/// The size of a layer that an import confirms; `None` is a miss.
+pub async fn size(job: &ImportJob, digest: Digest) -> Option<u64> {
+    Some(job.confirm(digest).await?.size())
+}
+
+/// Confirms and opens a layer, as buildkitd has it done.
+pub async fn fetch(job: &ImportJob, digest: Digest) -> Result<Blob, FetchError> {
+    let layer = job.confirm(digest).await;
+    layer.ok_or(FetchError::NotFound(digest))?.open().await
+}
+
 pub async fn bytes(blob: &Blob) -> Bytes {
     let pieces: Vec<Bytes> = blob.read(0..u64::MAX).try_collect().await.unwrap();
     pieces.concat().into()
@@ -42,11 +53,11 @@ async fn gives_back_what_was_exported(speaks: Speaks) {
     assert_eq!(index.raw, build.index.to_json());
     for (at, content) in build.layers.iter().enumerate() {
         let digest = build.digest(at);
-        assert_eq!(job.confirm(digest).await, Some(content.len() as u64));
-        let blob = job.fetch(digest).await.unwrap();
+        assert_eq!(size(&job, digest).await, Some(content.len() as u64));
+        let blob = fetch(&job, digest).await.unwrap();
         assert_eq!(bytes(&blob).await, content);
     }
-    let blob = job.fetch(build.digest(0)).await.unwrap();
+    let blob = fetch(&job, build.digest(0)).await.unwrap();
     let part: Vec<Bytes> = blob.read(5..9).try_collect().await.unwrap();
     assert_eq!(part.concat(), build.layers[0][5..9]);
     assert!(bed.said.warnings().is_empty(), "{:?}", bed.said.warnings());
@@ -96,7 +107,7 @@ async fn an_ended_build_keeps_no_content_and_still_serves_its_layers() {
     assert!(job.index(index_key("a").base()).is_none());
     // The smallest was read with the look at it, and is read again.
     for at in [2, 2, 0] {
-        let blob = job.fetch(build.digest(at)).await.unwrap();
+        let blob = fetch(&job, build.digest(at)).await.unwrap();
         assert_eq!(bytes(&blob).await, build.layers[at]);
     }
     assert!(bed.way.count("GET /blobs/") > reads + 2);
@@ -117,7 +128,7 @@ async fn a_fetch_may_take_longer_than_the_timeout() {
     job.confirm(digest).await.unwrap();
     bed.way
         .fail(&["GET /blobs/"], Fault::Slow(2 * spec.timeout));
-    let blob = job.fetch(digest).await.unwrap();
+    let blob = fetch(&job, digest).await.unwrap();
     assert_eq!(bytes(&blob).await, build.layers[0]);
     assert_eq!(bed.way.left(), 0);
 }
@@ -130,10 +141,10 @@ async fn one_download_serves_all_who_ask_meanwhile() {
     bed.restart();
     let (one, two) = (bed.import("a").await, bed.import("a").await);
     let digest = build.digest(0);
-    let (first, second) = tokio::join!(one.fetch(digest), two.fetch(digest));
+    let (first, second) = tokio::join!(fetch(&one, digest), fetch(&two, digest));
     let (first, second) = (first.unwrap(), second.unwrap());
     // And those who ask while it is still held.
-    let third = two.fetch(digest).await.unwrap();
+    let third = fetch(&two, digest).await.unwrap();
     for blob in [&first, &second, &third] {
         assert_eq!(bytes(blob).await, build.layers[0]);
     }
@@ -152,14 +163,14 @@ async fn an_evicted_layer_is_a_miss_and_a_warning() {
     bed.put(&index_key("a").entry(1), build.index.to_json())
         .await;
     let job = bed.import("a").await;
-    assert_eq!(job.confirm(build.digest(0)).await, None);
+    assert_eq!(size(&job, build.digest(0)).await, None);
     assert!(matches!(
-        job.fetch(build.digest(0)).await,
+        fetch(&job, build.digest(0)).await,
         Err(FetchError::NotFound(_))
     ));
     assert!(bed.said.warnings()[0].contains("evicted"));
     // What no index names is not even looked for.
-    assert_eq!(job.confirm(Digest::of("other")).await, None);
+    assert_eq!(size(&job, Digest::of("other")).await, None);
     assert_eq!(bed.said.warnings().len(), 1);
 }
 
@@ -222,7 +233,7 @@ async fn full_verification_unpacks_a_layer() {
     }
     bed.put(&index_key("a").entry(2), index.to_json()).await;
     bed.restart();
-    for (verify, size) in [
+    for (verify, expected) in [
         (Verify::Probe, Some(build.layers[0].len() as u64)),
         (Verify::Full, None),
     ] {
@@ -232,7 +243,7 @@ async fn full_verification_unpacks_a_layer() {
         };
         let job = bed.cache.import(&spec, bed.reporter()).unwrap();
         assert!(job.ready(Instant::now() + Duration::from_secs(20)).await);
-        assert_eq!(job.confirm(build.digest(0)).await, size, "{verify:?}");
+        assert_eq!(size(&job, build.digest(0)).await, expected, "{verify:?}");
     }
     let said = bed.said.warnings();
     assert!(said[0].contains("and the index says"), "{said:?}");
@@ -276,7 +287,7 @@ async fn the_content_host_offers_what_is_there() {
     let build = build();
     build.export(&bed.export("a")).await;
     bed.restart();
-    let host = bed.import("a").await.content_host().await;
+    let host = ContentImport::new(&*bed.import("a").await).await;
     let [manifest] = host.manifests() else {
         panic!("one index, one manifest")
     };

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::{
     bed::{Bed, Build, Speaks, index_key, layer},
-    import::bytes,
+    import::{bytes, fetch},
     lossy::Fault,
 };
 
@@ -40,7 +40,7 @@ async fn survives(speaks: Speaks, faults: &[(&[&str], Fault)]) -> Bed {
     bed.restart();
     let job = bed.import("a").await;
     for (at, content) in build.layers.iter().enumerate() {
-        let blob = job.fetch(build.digest(at)).await.unwrap();
+        let blob = fetch(&job, build.digest(at)).await.unwrap();
         assert_eq!(bytes(&blob).await, content);
     }
     drop(job);

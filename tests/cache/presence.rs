@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buildkit_gha::{cache::Settings, protocol::key};
+use buildkit_gha::{cache::Config, protocol::key};
 
 use tokio::time::{Instant, timeout};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Proofs that do not count any more when they are asked for.
-fn forgetful(settings: &mut Settings) {
+fn forgetful(settings: &mut Config) {
     settings.proof_age = Duration::ZERO;
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     bed::{Bed, Build, Speaks, layer},
-    import::bytes,
+    import::{bytes, fetch},
     lossy::Fault,
 };
 
@@ -155,7 +155,7 @@ async fn a_layer_that_is_known_to_be_damaged_is_written_again() {
     bed.damage(&build.layers[0]);
     bed.restart();
     let job = bed.import("a").await;
-    assert!(job.fetch(build.digest(0)).await.is_err());
+    assert!(fetch(&job, build.digest(0)).await.is_err());
     let key = key::blob(&build.digest(0));
     let relay = bed.cache.relay(&bed.spec("a"), bed.reporter()).unwrap();
     let found = relay.lookup(&[&key], &key::version()).await.unwrap();
@@ -167,7 +167,9 @@ async fn a_layer_that_is_known_to_be_damaged_is_written_again() {
     assert_eq!(found.unwrap().key, format!("{key}#1"));
     build.export(&bed.export("a")).await;
     bed.restart();
-    let blob = bed.import("a").await.fetch(build.digest(0)).await.unwrap();
+    let blob = fetch(&*bed.import("a").await, build.digest(0))
+        .await
+        .unwrap();
     assert_eq!(bytes(&blob).await, build.layers[0]);
 }
 

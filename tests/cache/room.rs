@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{
     bed::{Bed, Build, SOON, Speaks, layer, layer_ref, open, write},
-    import::bytes,
+    import::{bytes, fetch},
 };
 
 const MIB: usize = 1 << 20;
@@ -51,7 +51,7 @@ async fn confirmed_parts_make_room(speaks: Speaks) {
     bed.restart();
     let job = bed.import("a").await;
     for at in 0..2 {
-        let blob = job.fetch(build.digest(at)).await.unwrap();
+        let blob = fetch(&job, build.digest(at)).await.unwrap();
         assert_eq!(bytes(&blob).await, build.layers[at]);
     }
 }

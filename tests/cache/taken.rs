@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     actions::Reserved,
-    cache::{Event, Outcome, Settings},
+    cache::{Config, Event, Outcome},
     protocol::key,
 };
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     bed::{Bed, Build, Speaks, layer, layer_ref, open},
-    import::bytes,
+    import::{bytes, fetch},
 };
 
 /// Long enough to be noticed.
@@ -22,7 +22,7 @@ fn build() -> Build {
     Build::chain([layer(1, 300 << 10), layer(2, 100)])
 }
 
-fn graceful(settings: &mut Settings) {
+fn graceful(settings: &mut Config) {
     settings.unfinished_grace = GRACE;
 }
 
@@ -51,7 +51,7 @@ async fn is_stepped_over(speaks: Speaks) {
     // Another process finds it, and so does a lookup as stock makes it.
     bed.restart();
     let job = bed.import("a").await;
-    let blob = job.fetch(build.digest(0)).await.unwrap();
+    let blob = fetch(&job, build.digest(0)).await.unwrap();
     assert_eq!(bytes(&blob).await, build.layers[0]);
     let stock = bed.client().lookup(&keys.entry(0), &key::version()).await;
     assert_eq!(stock.unwrap().unwrap().key, keys.entry(2));

@@ -29,7 +29,7 @@ const LANES: usize = 8;
 /// How many calls a program lives for.
 const LIFE: Range<i64> = 10..250;
 
-/// How many entries are read again after each start, besides those whose fate was open.
+/// How many entries are read again after each start, besides those whose outcome was open.
 const SAMPLE: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +135,7 @@ enum Protocol {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Outcome {
     /// No commit was ever asked for.
     Unfinished,
     /// A commit was asked for and its answer was lost; v1 repeats it by the id.
@@ -151,7 +151,7 @@ struct Upload {
     size: usize,
     part: usize,
     protocol: Protocol,
-    fate: Fate,
+    outcome: Outcome,
 }
 
 impl Upload {
@@ -168,7 +168,7 @@ impl Upload {
             size: rng.random_range(size),
             part: rng.random_range(part),
             protocol: protocols[rng.random_range(0..protocols.len())],
-            fate: Fate::Unfinished,
+            outcome: Outcome::Unfinished,
         }
     }
 
@@ -183,17 +183,17 @@ impl Upload {
         let commit = match self.protocol {
             Protocol::V1 => {
                 let id = self.upload_v1(&content, remote, fuse).await?;
-                self.fate = Fate::Open(id);
+                self.outcome = Outcome::Open(id);
                 fuse.burn(remote.commit(id, self.size)).await?
             }
             Protocol::PutBlob | Protocol::Blocks => {
                 self.upload_v2(&content, remote, fuse).await?;
-                self.fate = Fate::Open(0);
+                self.outcome = Outcome::Open(0);
                 fuse.burn(remote.finalize(&self.key, self.size)).await?
             }
         };
         assert!(committed(&commit), "{}: {}", self.key, commit.text());
-        self.fate = Fate::Committed;
+        self.outcome = Outcome::Committed;
         Ok(())
     }
 
@@ -246,10 +246,10 @@ impl Upload {
         };
         let answer = answer.unwrap();
         if committed(&answer) {
-            self.fate = Fate::Committed;
+            self.outcome = Outcome::Committed;
         } else {
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
-            self.fate = Fate::Unfinished;
+            self.outcome = Outcome::Unfinished;
         }
     }
 
@@ -277,22 +277,22 @@ impl Ledger {
     async fn settle(&mut self, remote: &Remote, rng: &mut StdRng) -> Vec<Upload> {
         let visible = self.visible(remote).await;
         for upload in &mut self.0 {
-            if let Fate::Open(id) = upload.fate {
+            if let Outcome::Open(id) = upload.outcome {
                 if visible.contains(&upload.key) {
                     upload.is_whole(remote).await;
                 }
                 upload.repeat_commit(id, remote).await;
-                let there = upload.fate == Fate::Committed;
+                let there = upload.outcome == Outcome::Committed;
                 assert_eq!(visible.contains(&upload.key), there, "{upload:?}");
             }
         }
         for _ in 0..SAMPLE.min(self.0.len()) {
             let upload = &self.0[rng.random_range(0..self.0.len())];
-            if upload.fate == Fate::Committed {
+            if upload.outcome == Outcome::Committed {
                 upload.is_whole(remote).await;
             }
         }
-        let unfinished = |upload: &mut Upload| upload.fate == Fate::Unfinished;
+        let unfinished = |upload: &mut Upload| upload.outcome == Outcome::Unfinished;
         let (again, never) = self
             .0
             .extract_if(.., unfinished)
@@ -306,10 +306,10 @@ impl Ledger {
         let visible: HashSet<_> = remote.list().await.unwrap().into_iter().collect();
         for upload in &self.0 {
             let there = visible.contains(&upload.key);
-            match upload.fate {
-                Fate::Committed => assert!(there, "lost: {upload:?}"),
-                Fate::Unfinished => assert!(!there, "half: {upload:?}"),
-                Fate::Open(_) => {}
+            match upload.outcome {
+                Outcome::Committed => assert!(there, "lost: {upload:?}"),
+                Outcome::Unfinished => assert!(!there, "half: {upload:?}"),
+                Outcome::Open(_) => {}
             }
         }
         let known: HashSet<_> = self.0.iter().map(|upload| &upload.key).collect();
@@ -320,8 +320,8 @@ impl Ledger {
     async fn all_is_well(&self, remote: &Remote) {
         self.visible(remote).await;
         for upload in &self.0 {
-            match upload.fate {
-                Fate::Committed => upload.is_whole(remote).await,
+            match upload.outcome {
+                Outcome::Committed => upload.is_whole(remote).await,
                 _ => assert_eq!(remote.find(&upload.key).await.unwrap(), None),
             }
         }

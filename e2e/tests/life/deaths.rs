@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-use super::Bed;
+use super::Fixture;
 use crate::{
     harness::{Api, BUILD, Build, Process, SOON},
     proxy::{Fault, Operation, Rule, Subject, When},
@@ -18,34 +18,34 @@ const AT_ONCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_gateway_that_is_killed_during_an_export() {
-    let mut bed = Bed::new();
-    let mut client = exporting(&bed);
-    killed(&mut bed, &mut client);
+    let mut fixture = Fixture::new();
+    let mut client = exporting(&fixture);
+    killed(&mut fixture, &mut client);
 }
 
 #[test]
 fn a_gateway_that_is_killed_during_an_import() {
-    let mut bed = Bed::new();
-    let mut client = importing(&bed);
-    killed(&mut bed, &mut client);
+    let mut fixture = Fixture::new();
+    let mut client = importing(&fixture);
+    killed(&mut fixture, &mut client);
 }
 
-fn killed(bed: &mut Bed, client: &mut Process) {
-    bed.daemon.process.signal(Signal::KILL);
-    bed.daemon.process.wait(SOON);
+fn killed(fixture: &mut Fixture, client: &mut Process) {
+    fixture.daemon.process.signal(Signal::KILL);
+    fixture.daemon.process.wait(SOON);
     assert!(!client.wait(AT_ONCE).success());
-    bed.nothing_in_spool();
-    bed.restart();
-    bed.works("after");
+    fixture.nothing_in_spool();
+    fixture.restart();
+    fixture.works("after");
 }
 
 #[test]
 fn a_buildkitd_that_is_killed_takes_its_gateway_along() {
-    let mut bed = Bed::new();
-    let mut exporting = exporting(&bed);
-    let mut importing = importing(&bed);
-    let [buildkitd] = bed.daemon.process.children()[..] else {
-        panic!("children: {:?}", bed.daemon.process.children());
+    let mut fixture = Fixture::new();
+    let mut exporting = exporting(&fixture);
+    let mut importing = importing(&fixture);
+    let [buildkitd] = fixture.daemon.process.children()[..] else {
+        panic!("children: {:?}", fixture.daemon.process.children());
     };
     let killed = Instant::now();
     kill_process(buildkitd, Signal::KILL).expect("buildkitd runs");
@@ -53,34 +53,34 @@ fn a_buildkitd_that_is_killed_takes_its_gateway_along() {
         assert!(!client.wait(AT_ONCE).success());
     }
     println!("clients knew after {:?}", killed.elapsed());
-    assert_eq!(bed.daemon.process.wait(SOON).code(), Some(KILLED));
-    bed.nothing_in_spool();
-    bed.restart();
-    bed.works("after");
+    assert_eq!(fixture.daemon.process.wait(SOON).code(), Some(KILLED));
+    fixture.nothing_in_spool();
+    fixture.restart();
+    fixture.works("after");
 }
 
 /// A build whose export hangs.
-fn exporting(bed: &Bed) -> Process {
-    let context = bed.layers("exporting");
+fn exporting(fixture: &Fixture) -> Process {
+    let context = fixture.layers("exporting");
     let hang = Rule::new(Fault::Hang, When::Always).on(Operation::Create);
-    let hang = bed.proxy.rule(hang.of(Subject::Layer));
-    let build = Build::of(&context).to(bed.gha(",mode=max,scope=exporting"));
-    let mut client = bed.builder().start(&build);
+    let hang = fixture.proxy.rule(hang.about(Subject::Layer));
+    let build = Build::new(&context).to(fixture.gha(",mode=max,scope=exporting"));
+    let mut client = fixture.builder().start(&build);
     client.until("an upload", BUILD, |_| (hang.hits() > 0).then_some(()));
     client
 }
 
 /// A build whose import hangs in the middle of a layer.
-fn importing(bed: &Bed) -> Process {
-    let context = bed.layers("importing");
-    let cache = bed.site.gha(Api::V2, ",mode=max,scope=importing");
-    let builder = bed.builder();
-    builder.build(&Build::of(&context).to(cache)).ok();
+fn importing(fixture: &Fixture) -> Process {
+    let context = fixture.layers("importing");
+    let cache = fixture.site.gha(Api::V2, ",mode=max,scope=importing");
+    let builder = fixture.builder();
+    builder.build(&Build::new(&context).to(cache)).ok();
     builder.prune();
     let stall = Rule::new(Fault::StallAnswer, When::Always).on(Operation::Read);
-    let stall = bed.proxy.rule(stall.of(Subject::Layer));
-    let import = Build::of(&context).from(bed.gha(",scope=importing"));
-    let mut client = builder.start(&import.tar(bed.site.tar("never")));
+    let stall = fixture.proxy.rule(stall.about(Subject::Layer));
+    let import = Build::new(&context).from(fixture.gha(",scope=importing"));
+    let mut client = builder.start(&import.tar(fixture.site.tar("never")));
     client.until("a pull", BUILD, |_| (stall.hits() > 0).then_some(()));
     client
 }

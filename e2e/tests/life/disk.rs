@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Bed, spool};
+use super::{Fixture, spool};
 use crate::{
     harness::{Api, BUILD, Build, Builder, Context, Daemon, Outcome, Site, mount_tmpfs},
     proxy::{Link, Proxy},
@@ -20,29 +20,29 @@ fn a_spool_on_a_disk_that_is_too_small() {
         mount_tmpfs(&dir, DISK);
         site
     };
-    costs_layers(Bed::with(&site, |_| ()), "on the disk of the spool");
+    costs_layers(Fixture::with(&site, |_| ()), "on the disk of the spool");
 }
 
 #[test]
 fn an_import_spool_of_nothing() {
-    let bed = Bed::with(&Site::new, |gateway| {
+    let fixture = Fixture::with(&Site::new, |gateway| {
         gateway.env("BUILDKIT_GHA_IMPORT_SPOOL", "0");
     });
-    costs_layers(bed, "do not fit in the spool of 0 bytes");
+    costs_layers(fixture, "do not fit in the spool of 0 bytes");
 }
 
 #[test]
 fn an_export_spool_of_nothing() {
-    let bed = Bed::with(&Site::new, |gateway| {
+    let fixture = Fixture::with(&Site::new, |gateway| {
         gateway.env("BUILDKIT_GHA_EXPORT_SPOOL", "0");
     });
-    let context = bed.layers("nothing");
-    let export = Build::of(&context).to(bed.gha(",mode=max,scope=nothing"));
-    let export = bed.builder().build(&export).ok();
-    let log = bed.daemon.process.log();
+    let context = fixture.layers("nothing");
+    let export = Build::new(&context).to(fixture.gha(",mode=max,scope=nothing"));
+    let export = fixture.builder().build(&export).ok();
+    let log = fixture.daemon.process.log();
     assert!(log.contains("do not fit in the spool of 0 bytes"), "{log}");
     assert_eq!(export.warnings.len(), 1, "{:?}", export.warnings);
-    assert!(bed.site.keys("index-nothing").is_empty());
+    assert!(fixture.site.keys("index-nothing").is_empty());
 }
 
 /// The disk is everybody's: the build that has nothing to do with caches needs it, too.
@@ -57,26 +57,26 @@ fn exports_leave_room_on_the_disk() {
         site
     };
     // What is left is less than a layer.
-    let mut bed = Bed::with(&site, |gateway| {
+    let mut fixture = Fixture::with(&site, |gateway| {
         gateway.env("BUILDKIT_GHA_SPOOL_FREE", "298MB");
     });
-    let context = bed.layers("floor");
-    let export = Build::of(&context).to(bed.gha(",mode=max,scope=floor"));
-    let export = bed.builder().build(&export).ok();
+    let context = fixture.layers("floor");
+    let export = Build::new(&context).to(fixture.gha(",mode=max,scope=floor"));
+    let export = fixture.builder().build(&export).ok();
     assert!(!export.warnings.is_empty());
-    let log = bed.daemon.process.log();
+    let log = fixture.daemon.process.log();
     assert!(log.contains("BUILDKIT_GHA_SPOOL_FREE"), "{log}");
-    bed.idle.come_back(&mut bed.daemon.process);
-    bed.nothing_in_spool();
+    fixture.idle.come_back(&mut fixture.daemon.process);
+    fixture.nothing_in_spool();
     // By default a disk of this size is left alone.
-    let other = Daemon::gateway_with(&bed.site.lab, "usual", |gateway| {
+    let other = Daemon::gateway_with(&fixture.site.lab, "usual", |gateway| {
         gateway.env_remove("BUILDKIT_GHA_SPOOL_FREE");
-        gateway.env("BUILDKIT_GHA_SPOOL_DIR", spool(&bed.site.lab));
+        gateway.env("BUILDKIT_GHA_SPOOL_DIR", spool(&fixture.site.lab));
     });
-    let usual = Build::of(&context).to(bed.gha(",mode=max,scope=usual"));
+    let usual = Build::new(&context).to(fixture.gha(",mode=max,scope=usual"));
     let usual = Builder::buildctl(&other).build(&usual).ok();
     assert!(!usual.warnings.is_empty());
-    assert!(bed.site.keys("index-usual").is_empty());
+    assert!(fixture.site.keys("index-usual").is_empty());
 }
 
 /// The spool's disk, and a layer that fits twice only where parts of the first have left.
@@ -101,89 +101,98 @@ fn confirmed_parts_leave_the_disk_while_the_rest_is_on_its_way() {
         mount_tmpfs(&dir, SMALL);
         site
     };
-    let mut bed = Bed::with(&site, |_| ());
+    let mut fixture = Fixture::with(&site, |_| ());
     let link = Link {
         in_all: Some(RATE),
         ..Link::NONE
     };
-    let slow = Proxy::on(&bed.site.service, link);
-    let (url, token) = (slow.url(), bed.site.token.clone());
-    let builder = bed.builder();
+    let slow = Proxy::with_link(&fixture.site.service, link);
+    let (url, token) = (slow.url(), fixture.site.token.clone());
+    let builder = fixture.builder();
     let export = |name: &str| {
         let context = Context::with_shell(
-            &bed.site.lab,
+            &fixture.site.lab,
             name,
             &LARGE
                 .replace("NAME", name)
                 .replace("SIZE", &LAYER.to_string()),
         );
         // The layer is made before, so that the export begins at once.
-        builder.build(&Build::of(&context)).ok();
+        builder.build(&Build::new(&context)).ok();
         let cache = format!(
             "type=gha,url_v2={url},version=2,token={token},mode=max,scope={name},\
              compression=uncompressed"
         );
-        Build::of(&context).to(cache)
+        Build::new(&context).to(cache)
     };
     let [first, second] = ["first", "second"].map(export);
     let mut under_way = builder.start(&first);
     under_way.until("parts are stored", BUILD, |_| {
-        let log = bed.site.service.process.log();
+        let log = fixture.site.service.process.log();
         let stored = |line: &&str| line.contains("\"upload_part\"") && line.contains("status=201");
         (log.lines().filter(stored).count() >= STORED).then_some(())
     });
-    let disk = rustix::fs::statvfs(spool(&bed.site.lab)).expect("the disk of the spool");
+    let disk = rustix::fs::statvfs(spool(&fixture.site.lab)).expect("the disk of the spool");
     assert!(
         disk.f_bavail * disk.f_frsize < LAYER,
         "there is room anyway"
     );
     builder.build(&second).ok().no_warnings();
-    Outcome::of(under_way.finish(BUILD)).ok().no_warnings();
+    Outcome::from_client(under_way.finish(BUILD))
+        .ok()
+        .no_warnings();
     for name in ["first", "second"] {
-        assert_eq!(bed.site.keys(&format!("index-{name}-")).len(), 1, "{name}");
+        assert_eq!(
+            fixture.site.keys(&format!("index-{name}-")).len(),
+            1,
+            "{name}"
+        );
     }
-    bed.idle.come_back(&mut bed.daemon.process);
-    bed.nothing_in_spool();
+    fixture.idle.come_back(&mut fixture.daemon.process);
+    fixture.nothing_in_spool();
 }
 
 /// What does not fit is a warning, whichever way it goes, and never a build.
-fn costs_layers(mut bed: Bed, why: &str) {
-    let context = bed.layers("large");
-    let cache = bed.site.gha(Api::V2, ",mode=max,scope=large");
+fn costs_layers(mut fixture: Fixture, why: &str) {
+    let context = fixture.layers("large");
+    let cache = fixture.site.gha(Api::V2, ",mode=max,scope=large");
     // Another gateway has the room for the export.
-    let other = Daemon::gateway(&bed.site.lab, "other");
-    let export = Build::of(&context).to(&cache);
+    let other = Daemon::gateway(&fixture.site.lab, "other");
+    let export = Build::new(&context).to(&cache);
     Builder::buildctl(&other).build(&export).ok().no_warnings();
 
-    let builder = bed.builder();
-    let import = Build::of(&context).from(&cache).tar(bed.site.tar("result"));
+    let builder = fixture.builder();
+    let import = Build::new(&context)
+        .from(&cache)
+        .tar(fixture.site.tar("result"));
     let import = builder.build(&import).ok();
     assert!(!import.warnings.is_empty());
-    let log = bed.daemon.process.log();
+    let log = fixture.daemon.process.log();
     assert!(log.contains(why), "{why}:\n{log}");
 
-    let again = bed.gha(",mode=max,scope=again");
-    builder.build(&Build::of(&context).to(again)).ok();
-    bed.idle.come_back(&mut bed.daemon.process);
-    bed.nothing_in_spool();
-    bed.no_panic();
+    let again = fixture.gha(",mode=max,scope=again");
+    builder.build(&Build::new(&context).to(again)).ok();
+    fixture.idle.come_back(&mut fixture.daemon.process);
+    fixture.nothing_in_spool();
+    fixture.no_panic();
 }
 
 #[test]
 fn a_spool_directory_that_is_removed() {
-    let mut bed = Bed::new();
-    fs::remove_dir_all(spool(&bed.site.lab)).expect("remove the spool");
-    let context = bed.layers("removed");
-    let export = Build::of(&context).to(bed.gha(",mode=max,scope=removed"));
-    bed.builder().build(&export).ok().no_warnings();
-    fs::remove_dir_all(spool(&bed.site.lab)).expect("it is there again");
-    bed.builder().prune();
-    let import = Build::of(&context).from(bed.gha(",scope=removed"));
-    let import = import.tar(bed.site.tar("removed"));
-    bed.builder()
+    let mut fixture = Fixture::new();
+    fs::remove_dir_all(spool(&fixture.site.lab)).expect("remove the spool");
+    let context = fixture.layers("removed");
+    let export = Build::new(&context).to(fixture.gha(",mode=max,scope=removed"));
+    fixture.builder().build(&export).ok().no_warnings();
+    fs::remove_dir_all(spool(&fixture.site.lab)).expect("it is there again");
+    fixture.builder().prune();
+    let import = Build::new(&context).from(fixture.gha(",scope=removed"));
+    let import = import.tar(fixture.site.tar("removed"));
+    fixture
+        .builder()
         .build(&import)
         .ok()
         .no_warnings()
         .nothing_ran();
-    bed.works("after");
+    fixture.works("after");
 }

@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 
 use rustix::process::Signal;
 
-use super::{Bed, shows};
+use super::{Fixture, shows};
 use crate::{
     harness::{Api, BUILD, Build, Builder, Context, Daemon, Process, SOON, Site},
     proxy::{Fault, Operation, Rule, Subject, When},
@@ -21,20 +21,20 @@ RUN head -c 300000 /dev/urandom > /large
 
 #[test]
 fn an_export_is_finished_before_the_end() {
-    let mut bed = Bed::new();
-    let context = bed.layers("drained");
-    let cache = bed.gha(",mode=max,scope=drained");
+    let mut fixture = Fixture::new();
+    let context = fixture.layers("drained");
+    let cache = fixture.gha(",mode=max,scope=drained");
     let slow = Rule::new(Fault::Throttled(Some(6)), When::First(1)).on(Operation::Create);
-    let slow = bed.proxy.rule(slow.of(Subject::Layer));
-    let mut client = bed.builder().start(&Build::of(&context).to(cache));
+    let slow = fixture.proxy.rule(slow.about(Subject::Layer));
+    let mut client = fixture.builder().start(&Build::new(&context).to(cache));
     client.until("an upload", BUILD, |_| (slow.hits() > 0).then_some(()));
-    bed.daemon.process.signal(Signal::TERM);
+    fixture.daemon.process.signal(Signal::TERM);
     shows(
-        &mut bed.daemon.process,
+        &mut fixture.daemon.process,
         "waiting for 1 build, 1 cache export",
     );
 
-    let refused = bed.builder().build(&Build::of(&bed.site.context));
+    let refused = fixture.builder().build(&Build::new(&fixture.site.context));
     assert!(!refused.success);
     assert!(
         refused.output.contains("takes no new builds"),
@@ -42,9 +42,13 @@ fn an_export_is_finished_before_the_end() {
         refused.output
     );
     assert!(client.wait(BUILD).success(), "{}", client.log());
-    assert_eq!(end(&mut bed.daemon).code(), Some(1), "as buildkitd ends");
-    assert_eq!(bed.site.keys("index-drained").len(), 1);
-    bed.nothing_in_spool();
+    assert_eq!(
+        end(&mut fixture.daemon).code(),
+        Some(1),
+        "as buildkitd ends"
+    );
+    assert_eq!(fixture.site.keys("index-drained").len(), 1);
+    fixture.nothing_in_spool();
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn a_build_that_has_only_begun_is_finished_too() {
     let mut daemon = Daemon::gateway(&site.lab, "gateway");
     let context = Context::with_shell(&site.lab, "steps", STEPS);
     let tar = site.tar("drained");
-    let build = Build::of(&context).to(site.gha(Api::V2, ",mode=max"));
+    let build = Build::new(&context).to(site.gha(Api::V2, ",mode=max"));
     let mut client = Builder::remote(&daemon, "drained").start(&build.tar(tar));
     shows(&mut client, "sleep 5");
     daemon.process.signal(Signal::TERM);
@@ -78,25 +82,25 @@ fn a_second_signal_ends_at_once() {
 
 /// Ends a gateway during an export that never ends, and starts it again.
 fn cut_off(drain: &str, then: impl FnOnce(&mut Process), why: &str) {
-    let mut bed = Bed::with(&Site::new, |gateway| {
+    let mut fixture = Fixture::with(&Site::new, |gateway| {
         gateway.env("BUILDKIT_GHA_DRAIN", drain);
     });
-    let context = bed.layers("hanging");
+    let context = fixture.layers("hanging");
     let hang = Rule::new(Fault::Hang, When::Always).on(Operation::Create);
-    let hang = bed.proxy.rule(hang.of(Subject::Layer));
-    let build = Build::of(&context).to(bed.gha(",mode=max,scope=hanging"));
-    let mut client = bed.builder().start(&build);
+    let hang = fixture.proxy.rule(hang.about(Subject::Layer));
+    let build = Build::new(&context).to(fixture.gha(",mode=max,scope=hanging"));
+    let mut client = fixture.builder().start(&build);
     client.until("an upload", BUILD, |_| (hang.hits() > 0).then_some(()));
-    bed.daemon.process.signal(Signal::TERM);
-    then(&mut bed.daemon.process);
-    assert_eq!(end(&mut bed.daemon).code(), Some(KILLED));
+    fixture.daemon.process.signal(Signal::TERM);
+    then(&mut fixture.daemon.process);
+    assert_eq!(end(&mut fixture.daemon).code(), Some(KILLED));
     let lost = format!("{why}: 1 build, 1 cache export are cut off");
-    let log = bed.daemon.process.log();
+    let log = fixture.daemon.process.log();
     assert!(log.contains(&lost), "{log}");
     assert!(!client.wait(SOON).success());
-    bed.nothing_in_spool();
-    bed.restart();
-    bed.works("after");
+    fixture.nothing_in_spool();
+    fixture.restart();
+    fixture.works("after");
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn a_gateway_in_front_of_another_daemon_drains_too() {
     let daemon = Daemon::gateway(&site.lab, "behind");
     let mut front = Daemon::in_front_of(&daemon, "front", |_| ());
     let context = Context::with_shell(&site.lab, "steps", STEPS);
-    let build = Build::of(&context).to(site.gha(Api::V2, ",mode=max"));
+    let build = Build::new(&context).to(site.gha(Api::V2, ",mode=max"));
     let mut client = Builder::buildctl(&front).start(&build);
     shows(&mut client, "sleep 5");
     front.process.signal(Signal::INT);

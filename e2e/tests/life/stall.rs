@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Bed, shows};
+use super::{Fixture, shows};
 use crate::{
     harness::{Api, BUILD, Build, Builder, Context, Daemon, SOON, Site, Vitals},
     proxy::{Fault, Rule, When},
@@ -24,32 +24,33 @@ const MANY: usize = 24;
 
 #[test]
 fn an_export_that_hangs_does_not_slow_the_imports_of_others() {
-    let mut bed = Bed::with(&Site::new, |gateway| {
+    let mut fixture = Fixture::with(&Site::new, |gateway| {
         gateway.env("BUILDKIT_GHA_EXPORT_SPOOL", EXPORT_SPOOL);
     });
-    let hanging = many(&bed);
-    let builder = bed.builder();
+    let hanging = many(&fixture);
+    let builder = fixture.builder();
     // Built before, so that what is measured is the export and the import alone.
-    builder.build(&Build::of(&hanging)).ok();
-    let mut imports = exported(&bed, 2 * ROUNDS + 1).into_iter();
-    let mut import = |bed: &Bed| import(bed, &imports.next().expect("one for each import"));
+    builder.build(&Build::new(&hanging)).ok();
+    let mut imports = exported(&fixture, 2 * ROUNDS + 1).into_iter();
+    let mut import =
+        |fixture: &Fixture| import(fixture, &imports.next().expect("one for each import"));
 
     // The first one fetches what all have in common.
-    import(&bed);
+    import(&fixture);
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        alone.push(import(&bed));
-        let hang = bed.proxy.rule(Rule::new(Fault::Hang, When::Always));
+        alone.push(import(&fixture));
+        let hang = fixture.proxy.rule(Rule::new(Fault::Hang, When::Always));
         let to = format!(",mode=max,compression=uncompressed,scope=hang-{round}");
-        let mut client = builder.start(&Build::of(&hanging).to(bed.gha(&to)));
+        let mut client = builder.start(&Build::new(&hanging).to(fixture.gha(&to)));
         client.until("an upload", BUILD, |_| (hang.hits() > 0).then_some(()));
-        beside.push(import(&bed));
+        beside.push(import(&fixture));
         shows(&mut client, "waiting for");
-        let spooled = Vitals::of(&mut bed.daemon.process).said("export_spool");
+        let spooled = Vitals::ask(&mut fixture.daemon.process).said("export_spool");
         assert!(spooled >= 1 << 20, "only {spooled} bytes are in the spool");
         client.signal(Signal::KILL);
         client.wait(SOON);
-        bed.proxy.clear();
+        fixture.proxy.clear();
     }
     let (alone, beside) = (median(alone), median(beside));
     println!(
@@ -60,42 +61,44 @@ fn an_export_that_hangs_does_not_slow_the_imports_of_others() {
         beside < alone * 2 + NO_STALL,
         "{beside:?} against {alone:?}"
     );
-    bed.idle.come_back(&mut bed.daemon.process);
-    bed.no_panic();
+    fixture.idle.come_back(&mut fixture.daemon.process);
+    fixture.no_panic();
 }
 
 /// Contexts whose caches another daemon has exported, so that this one has none of their layers.
-fn exported(bed: &Bed, count: usize) -> Vec<Context> {
-    let other = Daemon::gateway(&bed.site.lab, "other");
+fn exported(fixture: &Fixture, count: usize) -> Vec<Context> {
+    let other = Daemon::gateway(&fixture.site.lab, "other");
     let builder = Builder::buildctl(&other);
-    let contexts = (0..count).map(|n| bed.layers(&format!("import-{n}")));
+    let contexts = (0..count).map(|n| fixture.layers(&format!("import-{n}")));
     let contexts: Vec<_> = contexts.collect();
     for context in &contexts {
-        let export = Build::of(context).to(cache(bed, context));
+        let export = Build::new(context).to(cache(fixture, context));
         builder.build(&export).ok().no_warnings();
     }
     contexts
 }
 
-fn cache(bed: &Bed, context: &Context) -> String {
+fn cache(fixture: &Fixture, context: &Context) -> String {
     let scope = format!(",mode=max,scope={}", context.name());
-    bed.site.gha(Api::V2, &scope)
+    fixture.site.gha(Api::V2, &scope)
 }
 
 /// How long an import takes.
-fn import(bed: &Bed, context: &Context) -> Duration {
-    let build = Build::of(context).from(cache(bed, context));
+fn import(fixture: &Fixture, context: &Context) -> Duration {
+    let build = Build::new(context).from(cache(fixture, context));
     let begun = Instant::now();
-    let outcome = bed.builder().build(&build.tar(bed.site.tar("result")));
+    let outcome = fixture
+        .builder()
+        .build(&build.tar(fixture.site.tar("result")));
     let took = begun.elapsed();
     outcome.ok().no_warnings().nothing_ran();
     took
 }
 
-fn many(bed: &Bed) -> Context {
+fn many(fixture: &Fixture) -> Context {
     let layer = |n| format!("RUN head -c 1000000 /dev/urandom > /{n}\n");
     let layers: String = (0..MANY).map(layer).collect();
-    Context::with_shell(&bed.site.lab, "many", &layers)
+    Context::with_shell(&fixture.site.lab, "many", &layers)
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use url::Url;
 
 use super::{Attributes, name};
-use crate::{cache::go_duration, digest::Digest, secret::Secret};
+use crate::{digest::Digest, secret::Secret, units::duration};
 
 /// BuildKit's `local` exporter asks for the store `local:<dest>`.
 pub const STORE_PREFIX: &str = "local:";
@@ -72,7 +72,7 @@ pub fn loopback_import_attrs(
         (name::URL.to_owned(), url.to_string()),
         (name::TOKEN.to_owned(), token.expose().to_owned()),
         (name::SCOPE.to_owned(), spec.scope.clone()),
-        (name::TIMEOUT.to_owned(), go_duration::format(spec.timeout)),
+        (name::TIMEOUT.to_owned(), duration::format(spec.timeout)),
     ])
 }
 

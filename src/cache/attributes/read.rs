@@ -8,7 +8,7 @@ use super::{
     Attributes, AttributesError, DEFAULT_GITHUB_API_URL, DEFAULT_SCOPE, DEFAULT_TIMEOUT, Mistake,
     Mode, OperatorService, OperatorToken, Overrides, Parsed, Verify, name,
 };
-use crate::{actions::Api, cache::go_duration, protocol::key::MAX_KEY_CHARS, secret::Secret};
+use crate::{actions::Api, protocol::key::MAX_KEY_CHARS, secret::Secret, units::duration};
 
 /// A URL of this host speaks v2 even where an old client does not say so.
 const V2_HOST: &str = "results-receiver.actions.githubusercontent.com";
@@ -185,11 +185,7 @@ impl Reader<'_> {
         let Some(text) = self.get(name::TIMEOUT) else {
             return DEFAULT_TIMEOUT;
         };
-        match go_duration::parse(text) {
-            Ok(timeout) if timeout.is_zero() => {
-                self.wrong(name::TIMEOUT, "no time at all");
-                DEFAULT_TIMEOUT
-            }
+        match duration::parse_positive(text) {
             Ok(timeout) => timeout,
             Err(e) => {
                 self.wrong(name::TIMEOUT, e.to_string());

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::ExportContext;
-use crate::cache::{go_duration, report::Event};
+use crate::{
+    actions::Token,
+    cache::report::{Event, Reporter},
+    units::duration,
+};
 
 /// Warns if the token ends before an export that begins now has to. It goes on: most exports need a
 /// fraction of their time.
-pub(in crate::cache) fn warn_of_expiry(lane: &ExportContext, timeout: Duration) {
-    let expires = lane.client.token().expires();
-    if let Some(short) = warning(expires, Timestamp::now(), timeout) {
+pub(in crate::cache) fn warn_of_expiry(token: &Token, reporter: &dyn Reporter, timeout: Duration) {
+    if let Some(short) = warning(token.expires(), Timestamp::now(), timeout) {
         let detail = Vec::new();
-        lane.reporter.report(Event::Warning { short, detail });
+        reporter.report(Event::Warning { short, detail });
     }
 }
 
@@ -24,7 +26,7 @@ fn warning(expires: Timestamp, now: Timestamp, timeout: Duration) -> Option<Stri
             "cache export: the token expires at {expires}, in {} s, and the export may take up to {} \
              (timeout=); what is not saved by then is left out",
             left.as_secs(),
-            go_duration::format(timeout),
+            duration::format(timeout),
         )
     })
 }

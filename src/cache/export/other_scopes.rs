@@ -1,18 +1,20 @@
 //! What the indexes of the other scopes that a token reads say.
 //!
 //! A pull request reads the default branch's cache and writes its own. What is stored there is not
-//! stored again, and what is known there to be damaged is not believed.
+//! stored again, and what is known there to be damaged is not used.
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::{
-    ExportContext,
-    latest_index::{PreviousIndex, Sizes},
+use super::previous_index::{IndexReader, Sizes};
+use crate::{
+    actions::Client,
+    digest::Digest,
+    lifecycle::{TaskGuard, Tasks},
+    protocol::key::IndexKey,
 };
-use crate::{actions::Client, digest::Digest, lifecycle::TaskGuard};
 
 /// The indexes of the other scopes, which begin to be read when this is made. Clones share the
 /// reading.
@@ -24,8 +26,8 @@ pub(super) struct OtherScopes {
 
 impl OtherScopes {
     /// Begins to read.
-    pub fn begin(lane: &ExportContext, client: &Client) -> Self {
-        if lane.other_indexes.is_empty() {
+    pub fn begin(reader: &IndexReader, keys: &[IndexKey], tasks: &Tasks, client: &Client) -> Self {
+        if keys.is_empty() {
             let (_, layers) = watch::channel(Some(Sizes::new()));
             return Self {
                 layers,
@@ -33,10 +35,9 @@ impl OtherScopes {
             };
         }
         let (sender, layers) = watch::channel(None);
-        let (lane, client) = (lane.clone(), client.clone());
-        let tasks = lane.cache.tasks.clone();
+        let (reader, keys, client) = (reader.clone(), keys.to_vec(), client.clone());
         let task = tasks.spawn_guarded("read indexes of other scopes", async move {
-            sender.send_replace(Some(named(&lane, &client).await));
+            sender.send_replace(Some(named(&reader, &keys, &client).await));
         });
         Self {
             layers,
@@ -47,15 +48,15 @@ impl OtherScopes {
     /// Whether one of the indexes names this layer, once they have been read.
     pub async fn names(&self, digest: Digest) -> bool {
         let mut layers = self.layers.clone();
-        let known = layers.wait_for(Option::is_some).await;
-        known.is_ok_and(|layers| layers.as_ref().is_some_and(|all| all.contains_key(&digest)))
+        let read = layers.wait_for(Option::is_some).await;
+        read.is_ok_and(|layers| layers.as_ref().is_some_and(|all| all.contains_key(&digest)))
     }
 
     /// What they name, once they have been read.
     pub async fn layers(&self) -> Sizes {
         let mut layers = self.layers.clone();
-        let known = layers.wait_for(Option::is_some).await;
-        known.map_or_else(
+        let read = layers.wait_for(Option::is_some).await;
+        read.map_or_else(
             |_| Sizes::new(),
             |layers| layers.clone().unwrap_or_default(),
         )
@@ -63,12 +64,12 @@ impl OtherScopes {
 }
 
 /// What the indexes name; one that cannot be had names nothing.
-async fn named(lane: &ExportContext, client: &Client) -> Sizes {
-    let read = lane.other_indexes.iter().map(|key| async move {
-        let older = PreviousIndex::read(lane, client, key).await;
+async fn named(reader: &IndexReader, keys: &[IndexKey], client: &Client) -> Sizes {
+    let read = keys.iter().map(|key| async move {
+        let index = reader.newest(client, key).await;
         let key = key.base();
-        older.inspect_err(|error| tracing::info!(%error, key, "an index is not read"))
+        index.inspect_err(|error| tracing::info!(%error, key, "an index is not read"))
     });
     let read = join_all(read).await.into_iter().flatten().flatten();
-    read.flat_map(|older| older.layers.clone()).collect()
+    read.flat_map(|index| index.layers.clone()).collect()
 }

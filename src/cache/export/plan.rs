@@ -1,15 +1,15 @@
-//! What the index will say, and what is lost.
+//! What the index will say, and what is left out of it.
 
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
 };
 
-use super::{Failure, ledger::Settled};
+use super::{layer_error::LayerError, layer_tracker::Settled};
 use crate::{
     cache::{
         graph::{self, Graph},
-        index_format::{CacheConfig, Layer},
+        index_format::{CacheConfig, IndexError, Layer},
         report::{Event, Reporter},
         unreachable,
     },
@@ -25,48 +25,49 @@ pub(super) struct Plan {
     pub graph: Graph,
     /// How many layers the build has.
     layers: usize,
-    lost: Vec<Lost>,
+    missing: Vec<MissingLayer>,
 }
 
-/// A blob that is not in the cache.
-struct Lost {
+/// A layer that is not in the cache.
+struct MissingLayer {
     digest: Digest,
     /// Why, if it was ever written.
-    failure: Option<Failure>,
+    error: Option<LayerError>,
     /// The step that made it, where that is known.
     step: Option<String>,
 }
 
 impl Plan {
+    /// Leaves out of the `described` index what is not confirmed.
     pub fn new(
         described: &CacheConfig,
         mut settled: Settled,
         reporter: &dyn Reporter,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, IndexError> {
         let named: BTreeMap<Digest, &Layer> = (described.layers.iter())
             .map(|layer| (layer.blob, layer))
             .collect();
-        let missing = || {
-            let missing = named
-                .iter()
-                .filter(|(digest, _)| !settled.confirmed.contains(digest));
-            missing.map(|(digest, layer)| (*digest, *layer))
+        let unconfirmed = || {
+            let named = named.iter();
+            named.filter(|(digest, _)| !settled.confirmed.contains(digest))
         };
-        let digests: HashSet<Digest> = missing().map(|(digest, _)| digest).collect();
-        let kept = graph::without(described, &digests).map_err(|e| e.to_string())?;
+        let digests: HashSet<Digest> = unconfirmed().map(|(digest, _)| *digest).collect();
+        let kept = graph::without(described, &digests)?;
         let step = |layer: &Layer| {
             let made = layer.annotations.as_ref()?.created_at.moment()?;
             reporter.step_at(made)
         };
-        let missing: Vec<_> = missing().map(|(digest, l)| (digest, step(l))).collect();
-        let lost = missing.into_iter().map(|(digest, step)| Lost {
+        let steps: Vec<_> = unconfirmed()
+            .map(|(digest, l)| (*digest, step(l)))
+            .collect();
+        let missing = steps.into_iter().map(|(digest, step)| MissingLayer {
             digest,
-            failure: settled.failed.remove(&digest),
+            error: (settled.failed.remove(&digest)).or_else(|| settled.untracked.clone()),
             step,
         });
         Ok(Self {
-            lost: lost.collect(),
-            graph: Graph::from_index(&kept).map_err(|e| e.to_string())?,
+            missing: missing.collect(),
+            graph: Graph::from_index(&kept)?,
             kept,
             layers: described.layers.len(),
         })
@@ -76,33 +77,33 @@ impl Plan {
         self.layers - self.kept.layers.len()
     }
 
-    /// Whether a layer was lost because it came too late.
+    /// Whether a layer is missing because it came too late.
     pub fn is_late(&self) -> bool {
-        let late = |lost: &Lost| matches!(lost.failure, Some(Failure::Late(_)));
-        self.lost.iter().any(late)
+        let is_late = |layer: &MissingLayer| matches!(layer.error, Some(LayerError::Late(_)));
+        self.missing.iter().any(is_late)
     }
 
-    /// The warning that stands for all of them, if every one was lost because the service could
+    /// The warning that stands for all of them, if every one is missing because the service could
     /// not be reached.
     pub fn unreachable(&self) -> Option<Event> {
-        let warning = |failure: &Option<Failure>| match failure {
-            Some(Failure::Remote(error)) => unreachable::warning(error),
+        let warning = |layer: &MissingLayer| match &layer.error {
+            Some(LayerError::Remote(error)) => unreachable::warning(error),
             _ => None,
         };
-        let mut warnings = self.lost.iter().map(|lost| warning(&lost.failure));
+        let mut warnings = self.missing.iter().map(warning);
         let first = warnings.next()??;
         warnings.all(|other| other.is_some()).then_some(first)
     }
 
-    /// One line for all that is lost, and the reasons in the service's own words.
-    pub fn loss(&self) -> Option<(String, Vec<String>)> {
-        if self.lost.is_empty() {
+    /// One line for all that is left out, and the reasons in the service's own words.
+    pub fn left_out_text(&self) -> Option<(String, Vec<String>)> {
+        if self.missing.is_empty() {
             return None;
         }
-        let failed = self.lost.len();
+        let failed = self.missing.len();
         let all = self.layers;
         let left_out = self.left_out();
-        // Where every layer that is left out has failed itself, no other was lost with it.
+        // Where every layer that is left out has failed itself, no other is left out with it.
         let what = match left_out.saturating_sub(failed) {
             0 => format!("{failed} of {all} layers could not be saved and are left out"),
             above => format!(
@@ -111,11 +112,11 @@ impl Plan {
             ),
         };
         let short = format!("cache export: {what}; the steps that made them will run again");
-        Some((short, reasons(&self.lost)))
+        Some((short, reasons(&self.missing)))
     }
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for MissingLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.step {
             Some(step) => write!(f, "{} of {step}", self.digest),
@@ -125,11 +126,11 @@ impl fmt::Display for Lost {
 }
 
 /// Each reason once, with the layers that it holds for.
-fn reasons(lost: &[Lost]) -> Vec<String> {
-    let mut by_reason: Vec<(String, Vec<&Lost>)> = Vec::new();
-    for layer in lost {
-        let reason = match &layer.failure {
-            Some(failure) => failure.to_string(),
+fn reasons(missing: &[MissingLayer]) -> Vec<String> {
+    let mut by_reason: Vec<(String, Vec<&MissingLayer>)> = Vec::new();
+    for layer in missing {
+        let reason = match &layer.error {
+            Some(error) => error.to_string(),
             None => "the build did not write it".to_owned(),
         };
         match by_reason.iter_mut().find(|(known, _)| *known == reason) {
@@ -158,19 +159,19 @@ mod tests {
 
     #[test]
     fn a_reason_is_said_once_for_all_its_layers() {
-        let lost = |n: u8| Lost {
+        let missing = |n: u8| MissingLayer {
             digest: Digest::of([n]),
-            failure: None,
+            error: None,
             step: (n == 0).then(|| "[2/3] RUN make".to_owned()),
         };
-        let lost: Vec<_> = (0..12).map(lost).collect();
-        let lines = reasons(&lost);
+        let missing: Vec<_> = (0..12).map(missing).collect();
+        let lines = reasons(&missing);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(
             lines[0].ends_with(" and 2 more: the build did not write it"),
             "{lines:?}"
         );
-        let first = format!("{} of [2/3] RUN make, sha256:", lost[0].digest);
+        let first = format!("{} of [2/3] RUN make, sha256:", missing[0].digest);
         assert!(lines[0].starts_with(&first), "{lines:?}");
     }
 }

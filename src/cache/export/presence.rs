@@ -4,115 +4,142 @@
 //! what is probably there is looked up while BuildKit waits for the answer. It asks for a few layers
 //! at a time: once one of an index is found, the others are looked up ahead of its questions.
 
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
-use futures_util::{FutureExt as _, StreamExt as _, stream};
-use tokio::time::{Instant, timeout};
+use futures_util::{StreamExt as _, stream};
+use tokio::time::timeout;
 
-use super::{Core, ExportContext};
-use crate::{
-    actions::Error,
-    cache::{lookup, single_flight::SharedFuture},
-    digest::Digest,
-    lifecycle::TaskGuard,
+use super::{
+    latest_index::LatestIndex,
+    layer_lookup::{LOOKUP_TIME, LayerLookup},
+    resources::ExportResources,
+    scopes::reads_own_scope,
 };
-
-/// How long BuildKit waits at most: it has four slots for the layers of all builds. What is not
-/// known by then is written.
-const LOOK_TIME: Duration = Duration::from_secs(1);
+use crate::{
+    actions::{Client, Error, Identity},
+    cache::{known_blobs::KnownBlobs, layer_size, listing::Listing},
+    digest::Digest,
+    lifecycle::{TaskGuard, Tasks},
+};
 
 /// Most layers that are looked up ahead: a third of the lookups of a minute on github.com, so that
 /// those of a build beside it do not wait.
 const MAX_AHEAD: usize = 500;
 
-/// The size of a layer's entry if there is one that is not known to be damaged.
-pub(in crate::cache) type Looked = Result<Option<u64>, Error>;
+/// Finds out which layers are in the cache.
+pub(super) struct PresenceCheck {
+    client: Client,
+    version: String,
+    tasks: Tasks,
+    blobs: KnownBlobs,
+    lookup: LayerLookup,
+    parallel_lookups: usize,
+    /// The newest index, as it was when the build began.
+    latest: LatestIndex,
+    /// What the REST API listed when BuildKit began to write, or a little before, where it can be
+    /// asked. A build may take long before it writes: what was listed when it began is not taken for
+    /// the present then.
+    listing: OnceLock<Option<Arc<Listing>>>,
+    /// Looks layers up before BuildKit asks for them.
+    ahead: OnceLock<TaskGuard>,
+}
 
-impl Core {
+impl PresenceCheck {
+    pub fn new(resources: &ExportResources, latest: LatestIndex) -> Self {
+        let check = Self {
+            client: resources.client.clone(),
+            version: resources.version.clone(),
+            tasks: resources.tasks.clone(),
+            blobs: resources.blobs.clone(),
+            lookup: resources.layer_lookup(),
+            parallel_lookups: resources.limits.parallel_lookups,
+            latest,
+            listing: OnceLock::new(),
+            ahead: OnceLock::new(),
+        };
+        // A build that is short enough finds it made when it begins to write.
+        drop(check.begin_listing());
+        check
+    }
+
     /// Whether the layer is in the cache for certain, whole and not known to be damaged.
-    pub(super) async fn has(&self, digest: Digest, size: Option<u64>) -> bool {
-        let lane = &self.lane;
-        let identity = lane.client.identity();
-        if lane.cache.proofs.holds(identity, digest) || self.lists(digest, size).await {
+    pub async fn has(&self, digest: Digest, size: Option<u64>) -> bool {
+        if self.is_proven(digest) || self.is_listed(digest, size).await {
             return true;
         }
-        let Some(size) = size.filter(|_| !lane.cannot_read_own_scope()) else {
+        let Some(size) = size.filter(|_| reads_own_scope(self.client.token())) else {
             return false;
         };
-        let found = timeout(LOOK_TIME, self.finds(digest, size)).await;
+        let found = timeout(LOOKUP_TIME, self.is_found(digest, size)).await;
         found.unwrap_or(Ok(false)).unwrap_or_else(|error| {
             tracing::info!(%digest, %error, "a layer is written, since it could not be looked up");
             false
         })
     }
 
+    fn is_proven(&self, digest: Digest) -> bool {
+        self.blobs.proofs.holds(self.identity(), digest)
+    }
+
+    /// Whether the listing has the layer, which is a proof.
+    async fn is_listed(&self, digest: Digest, size: Option<u64>) -> bool {
+        let Some(listing) = self.listing.get_or_init(|| self.begin_listing()) else {
+            return false;
+        };
+        let KnownBlobs {
+            proofs,
+            listings,
+            quarantine,
+        } = &self.blobs;
+        let row = listing.row(listings, quarantine, digest).await;
+        let listed = row.is_some_and(|row| layer_size::matches(size, row.size));
+        if listed {
+            proofs.note_at(self.identity(), digest, listing.asked_at());
+        }
+        listed
+    }
+
     /// Looks the layer up, if it was ever seen or an index names it.
-    async fn finds(&self, digest: Digest, size: u64) -> Result<bool, Error> {
-        let lane = &self.lane;
-        let named = self.known.names(digest).await;
-        if !named && !lane.cache.proofs.was_noted(lane.client.identity(), digest) {
+    async fn is_found(&self, digest: Digest, size: u64) -> Result<bool, Error> {
+        let named = self.latest.names(digest).await;
+        if !named && !self.blobs.proofs.was_noted(self.identity(), digest) {
             return Ok(false);
         }
-        let found = lane.finds(digest, size).await?;
+        let found = self.lookup.has(digest, size).await?;
         if named && found {
-            self.ahead.get_or_init(|| self.look_ahead());
+            self.ahead.get_or_init(|| self.look_up_ahead());
         }
         Ok(found)
     }
 
     /// Looks up what else the indexes name.
-    fn look_ahead(&self) -> TaskGuard {
-        let (lane, known) = (self.lane.clone(), self.known.clone());
-        let tasks = lane.cache.tasks.clone();
-        tasks.spawn_guarded("look up layers ahead", async move {
-            let identity = lane.client.identity();
-            let mut layers = known.layers().await;
-            layers.retain(|(digest, _)| !lane.cache.proofs.holds(identity, *digest));
-            layers.truncate(MAX_AHEAD);
-            let parallel = lane.cache.settings.parallel_lookups;
-            let looks = stream::iter(layers).for_each_concurrent(parallel, |(digest, size)| {
-                let lane = &lane;
-                async move {
+    fn look_up_ahead(&self) -> TaskGuard {
+        let (lookup, latest) = (self.lookup.clone(), self.latest.clone());
+        let (proofs, identity) = (Arc::clone(&self.blobs.proofs), self.identity().clone());
+        let parallel = self.parallel_lookups;
+        self.tasks
+            .spawn_guarded("look up layers ahead", async move {
+                let mut layers = latest.layers().await;
+                layers.retain(|(digest, _)| !proofs.holds(&identity, *digest));
+                layers.truncate(MAX_AHEAD);
+                let (lookup, proofs, identity) = (&lookup, &proofs, &identity);
+                let lookups = stream::iter(layers);
+                let lookups = lookups.for_each_concurrent(parallel, |(digest, size)| async move {
                     // BuildKit may have asked meanwhile. What fails is asked for in its turn.
-                    if !lane.cache.proofs.holds(identity, digest) {
-                        let _ = lane.finds(digest, size).await;
+                    if !proofs.holds(identity, digest) {
+                        let _ = lookup.has(digest, size).await;
                     }
-                }
-            });
-            looks.await;
-        })
-    }
-}
-
-impl ExportContext {
-    /// Looks a layer up; an entry of this size is a proof.
-    async fn finds(&self, digest: Digest, size: u64) -> Result<bool, Error> {
-        let found = self.looked(digest).await? == Some(size);
-        if found {
-            self.cache.proofs.note(self.client.identity(), digest);
-        }
-        Ok(found)
+                });
+                lookups.await;
+            })
     }
 
-    /// The lookup of a layer, one for all who want to know at the same time.
-    fn looked(&self, digest: Digest) -> SharedFuture<Looked> {
-        let key = (self.client.identity().clone(), digest);
-        let lane = self.clone();
-        self.cache
-            .lookups
-            .join(key, || async move { lane.look(digest).await }.boxed())
+    fn begin_listing(&self) -> Option<Arc<Listing>> {
+        let listings = &self.blobs.listings;
+        listings.newest_or_begin(&self.client, &self.version, &self.tasks)
     }
 
-    async fn look(&self, digest: Digest) -> Looked {
-        let identity = self.client.identity();
-        let client = self.client.with_deadline(Instant::now() + LOOK_TIME);
-        let Some(entry) = lookup::blob(&client, digest, &self.version).await? else {
-            self.cache.disprove(identity, digest);
-            return Ok(None);
-        };
-        if self.cache.quarantine.holds(identity, digest, &entry.key) {
-            return Ok(None);
-        }
-        Ok(Some(client.probe(&entry, 1).await?.total))
+    fn identity(&self) -> &Identity {
+        self.client.identity()
     }
 }

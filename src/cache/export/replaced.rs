@@ -6,95 +6,111 @@
 
 use std::collections::HashSet;
 
-use super::{Core, LatestIndex, latest_index::PreviousIndex};
+use super::{
+    latest_index::LatestIndex,
+    previous_index::{IndexReader, PreviousIndex},
+    scopes::reads_own_scope,
+};
 use crate::{
     actions::Client,
-    cache::{index, index_format::CacheConfig, report::Event},
+    cache::{
+        index_format::CacheConfig,
+        report::{Event, Reporter},
+    },
     digest::Digest,
+    protocol::key::IndexKey,
 };
 
-impl Core {
+/// Compares the index that was written with the one whose place it took.
+pub(super) struct ReplacedIndex<'a> {
+    pub client: &'a Client,
+    pub reader: &'a IndexReader,
+    pub reporter: &'a dyn Reporter,
+    pub index: &'a IndexKey,
+    /// The newest index, as it was when the build began.
+    pub at_build_start: &'a LatestIndex,
+}
+
+impl ReplacedIndex<'_> {
     /// Tells what of the index whose place was taken is not in the new one, which was `written` after
-    /// `older` had been read.
-    pub(super) async fn tell_of_replaced(
+    /// `previous` had been read.
+    pub async fn report(
         &self,
-        client: &Client,
-        older: Option<&PreviousIndex>,
+        previous: Option<&PreviousIndex>,
         kept: &CacheConfig,
         written: &str,
     ) {
-        if let Some(key) = self.stepped_over(older, written) {
-            return self.tell_of_other(client, kept, &key).await;
+        if let Some(key) = self.passed_over(previous, written) {
+            return self.report_concurrent(kept, &key).await;
         }
-        let Some(older) = older else { return };
-        let lost = missing(older, kept);
-        if lost == 0 {
+        let Some(previous) = previous else { return };
+        let missing = missing(previous, kept);
+        if missing == 0 {
             return;
         }
-        if was_there(&self.known, &older.key).await {
-            self.tell(Event::Note(replaces(&older.key, lost)));
+        let key = &previous.key;
+        if was_there(self.at_build_start, key).await {
+            self.reporter.report(Event::Note(replaces(key, missing)));
         } else {
-            self.warn_of_other(&older.key, lost);
+            self.warn_of_concurrent(key, missing);
         }
     }
 
     /// The number before that of the index that was written, if another export had taken it.
-    fn stepped_over(&self, older: Option<&PreviousIndex>, written: &str) -> Option<String> {
-        if self.lane.cannot_read_own_scope() {
+    fn passed_over(&self, previous: Option<&PreviousIndex>, written: &str) -> Option<String> {
+        if !reads_own_scope(self.client.token()) {
             return None;
         }
-        let index = &self.lane.index;
-        let newest = older.and_then(|older| index.number(&older.key));
+        let index = self.index;
+        let newest = previous.and_then(|previous| index.number(&previous.key));
         let before = index.number(written)?.checked_sub(1)?;
         (before > newest.unwrap_or(0)).then(|| index.entry(before))
     }
 
     /// Tells of an export that has taken a number meanwhile. It may have died there, too.
-    async fn tell_of_other(&self, client: &Client, kept: &CacheConfig, key: &str) {
-        match index::exact(client, key, &self.lane.version).await {
-            Ok(Some(newest)) => {
-                let other = PreviousIndex::of(&self.lane, client, newest).await;
-                let lost = missing(&other, kept);
-                if lost > 0 {
-                    self.warn_of_other(key, lost);
+    async fn report_concurrent(&self, kept: &CacheConfig, key: &str) {
+        match self.reader.exact(self.client, key).await {
+            Ok(Some(other)) => {
+                let missing = missing(&other, kept);
+                if missing > 0 {
+                    self.warn_of_concurrent(key, missing);
                 }
             }
-            Ok(None) | Err(_) => self.tell(Event::Note(format!(
+            Ok(None) | Err(_) => self.reporter.report(Event::Note(format!(
                 "another export has reserved the index {key} and not finished it: if it still does, \
                  it takes the place of this one"
             ))),
         }
     }
 
-    fn warn_of_other(&self, key: &str, lost: usize) {
+    fn warn_of_concurrent(&self, key: &str, missing: usize) {
         let detail = "another export wrote it while this build ran; of exports to one scope the last \
                       index counts: give each its own scope=";
-        self.tell(Event::Warning {
-            short: format!("cache export: {}", replaces(key, lost)),
+        self.reporter.report(Event::Warning {
+            short: format!("cache export: {}", replaces(key, missing)),
             detail: vec![detail.to_owned()],
         });
     }
 }
 
-fn replaces(key: &str, lost: usize) -> String {
-    let layers = match lost {
+fn replaces(key: &str, missing: usize) -> String {
+    let layers = match missing {
         1 => "1 layer of it is".to_owned(),
-        _ => format!("{lost} layers of it are"),
+        _ => format!("{missing} layers of it are"),
     };
     format!("replaces the index {key}, {layers} not in this one")
 }
 
-/// How many layers of the older index the new one has not.
-fn missing(older: &PreviousIndex, kept: &CacheConfig) -> usize {
+/// How many layers of the previous index the new one has not.
+fn missing(previous: &PreviousIndex, kept: &CacheConfig) -> usize {
     let named: HashSet<Digest> = kept.layers.iter().map(|layer| layer.blob).collect();
-    let layers = older.layers.keys();
+    let layers = previous.layers.keys();
     layers.filter(|layer| !named.contains(layer)).count()
 }
 
 /// Whether the index was the newest one when the build began, as far as that could be read.
-async fn was_there(known: &LatestIndex, key: &str) -> bool {
-    let known = known.outcome().await;
-    match known {
+async fn was_there(at_build_start: &LatestIndex, key: &str) -> bool {
+    match at_build_start.result().await {
         Some(Ok(before)) => before.is_some_and(|before| before.key == key),
         Some(Err(_)) | None => true,
     }

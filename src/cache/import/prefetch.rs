@@ -7,19 +7,26 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
-use super::{Core, confirm::ConfirmedLayer};
+use parking_lot::Mutex;
+
+use super::{
+    catalog::LayerCatalog,
+    confirmations::Confirmations,
+    download::{Download, Downloader},
+    located::LocatedLayer,
+};
 use crate::{
     cache::{
-        blob::Fetched,
         index_format::{CacheConfig, Layer},
-        single_flight::SharedFuture,
+        proof::Delivered,
+        spool::Spool,
     },
     digest::Digest,
-    lifecycle::TaskGuard,
+    lifecycle::{TaskGuard, Tasks},
 };
 
 /// Pulls of one daemon at a time.
@@ -37,95 +44,107 @@ const SPOOL_SHARE: u64 = 4;
 /// of its slots; one that it does not want is not kept for long.
 const UNCLAIMED: Duration = Duration::from_mins(1);
 
-/// What one import has fetched ahead.
-#[derive(Default)]
-pub(super) struct Prefetcher(Mutex<State>);
+/// Fetches layers ahead of the pulls of one import.
+pub(super) struct Prefetcher {
+    catalog: Arc<LayerCatalog>,
+    confirmations: Arc<Confirmations>,
+    downloader: Downloader,
+    delivered: Arc<Delivered>,
+    spool: Spool,
+    tasks: Tasks,
+    state: Arc<Mutex<State>>,
+}
 
 #[derive(Default)]
 struct State {
     /// Layers that BuildKit has asked for.
     asked: HashSet<Digest>,
-    kept: HashMap<Digest, PinnedBlob>,
+    pinned: HashMap<Digest, PinnedBlob>,
 }
 
 /// A layer on its way, or in the spool.
 struct PinnedBlob {
-    flight: SharedFuture<Fetched>,
-    size: u64,
+    download: Download,
     _task: TaskGuard,
 }
 
 impl Prefetcher {
-    /// The layer that BuildKit asks for now, if it was fetched ahead, with its size.
-    pub fn take(&self, digest: Digest) -> Option<(u64, SharedFuture<Fetched>)> {
-        let mut state = self.lock();
+    pub fn new(
+        catalog: Arc<LayerCatalog>,
+        confirmations: Arc<Confirmations>,
+        downloader: Downloader,
+        delivered: Arc<Delivered>,
+        spool: Spool,
+        tasks: Tasks,
+    ) -> Self {
+        Self {
+            catalog,
+            confirmations,
+            downloader,
+            delivered,
+            spool,
+            tasks,
+            state: Arc::default(),
+        }
+    }
+
+    /// The download of the layer that BuildKit asks for now, if it was begun ahead.
+    pub fn take(&self, digest: Digest) -> Option<Download> {
+        let mut state = self.state.lock();
         state.asked.insert(digest);
-        let kept = state.kept.remove(&digest)?;
-        Some((kept.size, kept.flight))
+        Some(state.pinned.remove(&digest)?.download)
     }
 
     /// Forgets what was fetched and not asked for.
     pub fn clear(&self) {
-        let kept = std::mem::take(&mut self.lock().kept);
+        let pinned = std::mem::take(&mut self.state.lock().pinned);
         // Outside of the lock: the files go here.
-        drop(kept);
+        drop(pinned);
     }
 
-    fn forget(&self, digest: Digest) {
-        let kept = self.lock().kept.remove(&digest);
-        // Outside of the lock: the file goes here.
-        drop(kept);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Core {
     /// Fetches the layers that BuildKit is going to ask for after this one.
-    pub(super) fn read_ahead(self: &Arc<Self>, digest: Digest) {
-        let mut state = self.ahead.lock();
-        for document in self.documents() {
+    pub fn fetch_after(&self, digest: Digest) {
+        let mut state = self.state.lock();
+        for document in self.catalog.documents() {
             for digest in next(&document.config, &state.asked, digest) {
-                if state.kept.len() >= LAYERS {
+                if state.pinned.len() >= LAYERS {
                     return;
                 }
-                if state.kept.contains_key(&digest) || self.cache.delivered.holds(digest) {
+                if state.pinned.contains_key(&digest) || self.delivered.holds(digest) {
                     continue;
                 }
                 // It was looked up with the record that needs it, or no build needs it.
-                let Some(promised) = self.promises.known(digest) else {
+                let Some(layer) = self.confirmations.known(digest) else {
                     return;
                 };
-                if promised.kept.holds() {
+                if layer.content.holds() {
                     continue;
                 }
-                let held: u64 = state.kept.values().map(|kept| kept.size).sum();
-                if held + promised.size > self.cache.imports.capacity() / SPOOL_SHARE {
+                let pinned = state.pinned.values().map(|pinned| pinned.download.size());
+                if pinned.sum::<u64>() + layer.size > self.spool.capacity() / SPOOL_SHARE {
                     return;
                 }
-                state
-                    .kept
-                    .insert(digest, self.fetch_ahead(digest, &promised));
+                state.pinned.insert(digest, self.begin(&layer));
             }
         }
     }
 
-    fn fetch_ahead(self: &Arc<Self>, digest: Digest, promised: &ConfirmedLayer) -> PinnedBlob {
-        let flight = self.flight(digest, promised);
-        let (running, core) = (flight.clone(), Arc::downgrade(self));
-        let task = self.cache.tasks.spawn_guarded("read ahead", async move {
+    fn begin(&self, layer: &LocatedLayer) -> PinnedBlob {
+        let download = self.downloader.start(layer);
+        let (running, state) = (download.clone(), Arc::downgrade(&self.state));
+        let digest = layer.digest;
+        let task = self.tasks.spawn_guarded("read ahead", async move {
             // A failure is kept too: who asks for the layer is told.
-            let _ = running.await;
+            let _ = running.finish().await;
             tokio::time::sleep(UNCLAIMED).await;
-            if let Some(core) = core.upgrade() {
-                core.ahead.forget(digest);
+            if let Some(state) = state.upgrade() {
+                let pinned = state.lock().pinned.remove(&digest);
+                // Outside of the lock: the file goes here.
+                drop(pinned);
             }
         });
         PinnedBlob {
-            flight,
-            size: promised.size,
+            download,
             _task: task,
         }
     }

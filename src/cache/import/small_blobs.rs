@@ -1,13 +1,14 @@
 //! Verified layers that wait to be pulled: small ones in memory, others in the spool.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use crate::cache::{blob::Blob, settings::SMALL_MEMORY};
+use crate::cache::{blob::Blob, config::SMALL_MEMORY};
 
 /// A verified layer, for the first who takes it. What was pulled, or is dropped with its build, is
 /// fetched again by whoever still asks.
@@ -23,27 +24,23 @@ struct Content {
 impl SmallBlob {
     /// The layer, which is not kept any more.
     pub fn take(&self) -> Option<Blob> {
-        Some(self.lock().take()?.blob)
+        Some(self.0.lock().take()?.blob)
     }
 
     /// Whether there is something to take.
     pub fn holds(&self) -> bool {
-        self.lock().is_some()
+        self.0.lock().is_some()
     }
 
     /// The layer, which stays kept.
     pub fn peek(&self) -> Option<Blob> {
-        Some(self.lock().as_ref()?.blob.clone())
+        Some(self.0.lock().as_ref()?.blob.clone())
     }
 
     /// Keeps a layer that is in the spool.
     pub fn put(&self, blob: Blob) {
         let content = Content { blob, _share: None };
-        *self.lock() = Some(content);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Content>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock() = Some(content);
     }
 }
 

@@ -1,64 +1,94 @@
-//! Layers that are fetched and verified before they are promised (`import-verify=full`), so that
-//! every fault is a miss.
+//! Layers that are downloaded and verified before they are confirmed (`import-verify=full`), so
+//! that every fault is a miss.
 
-use std::sync::atomic::Ordering;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use super::{
-    Core,
-    confirm::{ConfirmedLayer, Unavailable},
+    catalog::LayerCatalog,
+    download::Downloader,
+    located::LocatedLayer,
+    unavailable::{Misdescription, Unavailable},
 };
 use crate::{
-    cache::{blob::Blob, report::Event, unpack},
+    cache::{
+        blob::Blob,
+        fetch_error::{FetchError, Remedy, Repair},
+        report::{Event, Reporter},
+        spool::Spool,
+        unpack,
+    },
     digest::Digest,
 };
 
-/// Layers that are verified before they are promised stay in the spool until they are pulled: they
+/// Layers that are verified before they are confirmed stay in the spool until they are pulled: they
 /// may have one part in so many of it, so that other pulls have room whatever waits there.
 const VERIFIED_SHARE: u64 = 2;
 
-impl Core {
-    /// Fetches a layer before it is promised, as long as there is room to keep it.
-    pub(super) async fn verified(
-        &self,
-        digest: Digest,
-        promised: ConfirmedLayer,
-    ) -> Result<ConfirmedLayer, Unavailable> {
-        if let Some(blob) = promised.kept.peek() {
-            self.check_diff_id(digest, &blob).await?;
-            return Ok(promised);
+/// Verifies all of a layer.
+pub(super) struct Verifier {
+    catalog: Arc<LayerCatalog>,
+    downloader: Downloader,
+    spool: Spool,
+    reporter: Arc<dyn Reporter>,
+    told_of_full_spool: AtomicBool,
+}
+
+impl Verifier {
+    pub fn new(
+        catalog: Arc<LayerCatalog>,
+        downloader: Downloader,
+        spool: Spool,
+        reporter: Arc<dyn Reporter>,
+    ) -> Self {
+        Self {
+            catalog,
+            downloader,
+            spool,
+            reporter,
+            told_of_full_spool: AtomicBool::new(false),
         }
-        let imports = &self.cache.imports;
-        if imports.used().saturating_add(promised.size) > imports.capacity() / VERIFIED_SHARE {
-            self.tell_of_room(digest, promised.size);
-            return Ok(promised);
+    }
+
+    /// Downloads a layer and keeps it, as long as there is room.
+    pub async fn verify(&self, layer: &LocatedLayer) -> Result<(), Unavailable> {
+        if let Some(blob) = layer.content.peek() {
+            return Ok(self.check_diff_id(layer.digest, &blob).await?);
         }
-        let blob = self.download(digest, &promised).await;
-        let blob = blob.map_err(Unavailable::Unverified)?;
-        self.check_diff_id(digest, &blob).await?;
-        promised.kept.put(blob);
-        Ok(promised)
+        let most = self.spool.capacity() / VERIFIED_SHARE;
+        if self.spool.used().saturating_add(layer.size) > most {
+            self.tell_of_full_spool(layer);
+            return Ok(());
+        }
+        let blob = self.downloader.start(layer).finish().await;
+        let blob = blob.map_err(|error| {
+            let error = FetchError::new(layer.digest, error, Repair::Denied, Remedy::Nothing);
+            Unavailable::Unverified(error)
+        })?;
+        self.check_diff_id(layer.digest, &blob).await?;
+        layer.content.put(blob);
+        Ok(())
     }
 
     /// A blob may be what its digest says and not what the index says of it: buildkitd would unpack
     /// it without a look.
-    async fn check_diff_id(&self, digest: Digest, blob: &Blob) -> Result<(), Unavailable> {
-        let unpacked = unpack::diff_id(blob)
-            .await
-            .map_err(Unavailable::Misdescribed)?;
-        let mut said = self.recorded(digest).map(|layer| layer.diff_id);
-        match said.find(|diff_id| *diff_id != unpacked) {
+    async fn check_diff_id(&self, digest: Digest, blob: &Blob) -> Result<(), Misdescription> {
+        let actual = unpack::diff_id(blob).await?;
+        let mut indexed = self.catalog.layer(digest).map(|layer| layer.diff_id);
+        match indexed.find(|diff_id| *diff_id != actual) {
             None => Ok(()),
-            Some(said) => Err(Unavailable::Misdescribed(format!(
-                "it unpacks to {unpacked}, and the index says {said}"
-            ))),
+            Some(indexed) => Err(Misdescription::DiffId { actual, indexed }),
         }
     }
 
-    fn tell_of_room(&self, digest: Digest, size: u64) {
-        if !self.promises.told_of_room.swap(true, Ordering::Relaxed) {
+    fn tell_of_full_spool(&self, layer: &LocatedLayer) {
+        if !self.told_of_full_spool.swap(true, Ordering::Relaxed) {
             self.reporter.report(Event::Note(format!(
-                "import-verify=full: no room in the import spool to keep {digest} ({size} bytes) \
-                 and maybe others; they are probed instead"
+                "import-verify=full: no room in the import spool to keep {} ({} bytes) and maybe \
+                 others; they are probed instead",
+                layer.digest, layer.size
             )));
         }
     }

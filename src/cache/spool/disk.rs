@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-use crate::cache::settings::{SPOOL_FREE_BYTES, SPOOL_FREE_PART};
+use crate::cache::config::{SPOOL_FREE_BYTES, SPOOL_FREE_PART};
 
 /// For directories that are made: where the spool is in buildkitd's root, and that is not there yet,
 /// buildkitd finds it as it would have made it.
@@ -33,8 +33,8 @@ pub(in crate::cache) enum Floor {
 }
 
 impl Floor {
-    /// What an operator has said, or the usual one.
-    pub fn of(bytes: Option<u64>) -> Self {
+    /// The floor of this many bytes, or the usual one.
+    pub fn from_setting(bytes: Option<u64>) -> Self {
         bytes.map_or(Self::Usual, Self::Bytes)
     }
 

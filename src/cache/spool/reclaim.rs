@@ -1,17 +1,20 @@
-//! Bytes that the far side has, given back while the rest of their file is on its way.
+//! Bytes that the remote has, given back while the rest of their file is on its way.
 //!
 //! Nobody reads a confirmed part again, unless the upload has to start over under another key. So
 //! parts are given back only when others would get no room, and an upload that has given some back
 //! cannot start over (ADR 12).
 
 use std::{
+    io,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::{PAGE, Spool, SpoolFile, blocking};
+use super::{PAGE, Spool, SpoolFile};
+use crate::lifecycle::run_blocking;
 
 /// What of one file is not needed any more.
 #[derive(Debug, Default)]
@@ -25,14 +28,8 @@ pub(super) struct ConfirmedRanges {
 #[derive(Debug, Default)]
 pub(super) struct ReclaimableFiles(Mutex<Vec<Weak<SpoolFile>>>);
 
-impl ReclaimableFiles {
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<SpoolFile>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl SpoolFile {
-    /// The far side has confirmed these bytes.
+    /// The remote has confirmed these bytes.
     pub fn confirmed(self: &Arc<Self>, range: Range<u64>) {
         let is_first = {
             let mut confirmed = self.confirmed_ranges();
@@ -40,7 +37,7 @@ impl SpoolFile {
             confirmed.ranges.len() == 1
         };
         if is_first {
-            let mut reclaimable = self.release.0.0.reclaimable.lock();
+            let mut reclaimable = self.release.0.0.reclaimable.0.lock();
             reclaimable.retain(|file| file.strong_count() > 0);
             reclaimable.push(Arc::downgrade(self));
         }
@@ -54,9 +51,7 @@ impl SpoolFile {
     }
 
     pub(super) fn confirmed_ranges(&self) -> MutexGuard<'_, ConfirmedRanges> {
-        self.confirmed_ranges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.confirmed_ranges.lock()
     }
 
     /// Gives back what is confirmed. True if that was anything.
@@ -79,7 +74,7 @@ impl SpoolFile {
         }
         confirmed.pages += pages;
         drop(confirmed);
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut room = self.room.lock();
         let pages = pages.min(room.num_permits());
         drop(room.split(pages));
         pages > 0
@@ -89,14 +84,14 @@ impl SpoolFile {
 impl Spool {
     /// Gives back what uploads have confirmed. True if that was anything.
     pub(super) async fn reclaim(&self) -> bool {
-        let reclaimable = std::mem::take(&mut *self.0.reclaimable.lock());
+        let reclaimable = std::mem::take(&mut *self.0.reclaimable.0.lock());
         let files: Vec<_> = reclaimable.iter().filter_map(Weak::upgrade).collect();
         if files.is_empty() {
             return false;
         }
-        let given = blocking(move || {
+        let given = run_blocking(move || {
             let given = files.iter().map(|file| file.give_back());
-            Ok(given.filter(|given| *given).count() > 0)
+            Ok::<_, io::Error>(given.filter(|given| *given).count() > 0)
         });
         given.await.unwrap_or(false)
     }

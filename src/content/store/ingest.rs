@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -17,7 +17,7 @@ use super::{
     layout::{BlobRecord, IngestRecord, Layout, read_record, sync, write_record},
 };
 use crate::{
-    content::host::{Commit, Error, Ingest, IngestSpec, IngestStatus, Opened},
+    content::host::{Commit, Error, Ingest, IngestSpec, IngestStatus, OpenedIngest},
     digest::{Digest, Hasher},
 };
 
@@ -37,7 +37,7 @@ pub(super) struct StoreIngest {
 }
 
 struct Writer {
-    claim: Claim,
+    ref_lock: RefLock,
     directory: PathBuf,
     data: File,
     hasher: Hasher,
@@ -45,18 +45,14 @@ struct Writer {
 }
 
 /// The sole right to write a ref, given back on drop.
-struct Claim {
+struct RefLock {
     shared: Arc<Shared>,
     reference: String,
 }
 
-impl Claim {
+impl RefLock {
     fn new(shared: &Arc<Shared>, reference: &str) -> Result<Self, Error> {
-        let mut writing = shared
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !writing.insert(reference.to_owned()) {
+        if !shared.writing.lock().insert(reference.to_owned()) {
             return Err(Error::Locked(reference.to_owned()));
         }
         Ok(Self {
@@ -66,25 +62,20 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for RefLock {
     fn drop(&mut self) {
-        let mut writing = self
-            .shared
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        writing.remove(&self.reference);
+        self.shared.writing.lock().remove(&self.reference);
     }
 }
 
 impl StoreIngest {
-    pub fn open(shared: &Arc<Shared>, spec: &IngestSpec) -> Result<Opened, Error> {
-        let claim = Claim::new(shared, &spec.reference)?;
+    pub fn open(shared: &Arc<Shared>, spec: &IngestSpec) -> Result<OpenedIngest, Error> {
+        let ref_lock = RefLock::new(shared, &spec.reference)?;
         if let Some(digest) = spec.expected.filter(|digest| shared.has(*digest)) {
-            return Ok(Opened::Exists(digest));
+            return Ok(OpenedIngest::Exists(digest));
         }
-        let writer = Writer::open(claim, spec).map_err(|e| failed(&spec.reference, &e))?;
-        Ok(Opened::Ingest(Box::new(Self {
+        let writer = Writer::open(ref_lock, spec).map_err(|e| failed(&spec.reference, &e))?;
+        Ok(OpenedIngest::Writer(Box::new(Self {
             status: writer.status.clone(),
             digest: writer.digest(),
             writer: Some(writer),
@@ -141,9 +132,9 @@ impl Ingest for StoreIngest {
 
 impl Writer {
     /// Opens what was left under this ref, if it is of the same content, else begins anew.
-    fn open(claim: Claim, spec: &IngestSpec) -> io::Result<Self> {
-        let directory = claim.shared.layout.ingest(&spec.reference);
-        let change = claim.shared.change();
+    fn open(ref_lock: RefLock, spec: &IngestSpec) -> io::Result<Self> {
+        let directory = ref_lock.shared.layout.ingest(&spec.reference);
+        let change = ref_lock.shared.change();
         fs::create_dir_all(&directory)?;
         let data = OpenOptions::new()
             .read(true)
@@ -162,9 +153,9 @@ impl Writer {
         }
         drop(change);
         let (hasher, offset) = hash(&data)?;
-        let status = status_of(record, offset, data.metadata()?.modified()?);
+        let status = ingest_status(record, offset, data.metadata()?.modified()?);
         Ok(Self {
-            claim,
+            ref_lock,
             directory,
             data,
             hasher,
@@ -201,7 +192,7 @@ impl Writer {
     }
 
     fn commit(&mut self, commit: Commit) -> Result<Digest, Error> {
-        let shared = &self.claim.shared;
+        let shared = &self.ref_lock.shared;
         let digest = self.digest();
         // Like containerd: that the expected content exists goes before what was written.
         let wanted = commit.expected.unwrap_or(digest);
@@ -304,7 +295,7 @@ fn hash(mut data: &File) -> io::Result<(Hasher, u64)> {
     }
 }
 
-fn status_of(record: IngestRecord, offset: u64, updated_at: SystemTime) -> IngestStatus {
+fn ingest_status(record: IngestRecord, offset: u64, updated_at: SystemTime) -> IngestStatus {
     IngestStatus {
         spec: IngestSpec {
             reference: record.reference,
@@ -321,7 +312,7 @@ fn status_of(record: IngestRecord, offset: u64, updated_at: SystemTime) -> Inges
 pub(super) fn status(directory: &Path) -> io::Result<IngestStatus> {
     let data = fs::metadata(directory.join(DATA))?;
     let record = read_record(&directory.join(RECORD))?.ok_or(io::ErrorKind::NotFound)?;
-    Ok(status_of(record, data.len(), data.modified()?))
+    Ok(ingest_status(record, data.len(), data.modified()?))
 }
 
 /// The states of all ingests, without those that end meanwhile.

@@ -40,7 +40,7 @@ pub(super) struct IngestRecord {
 
 impl BlobRecord {
     /// Of content that has no record.
-    pub fn of_file(modified: SystemTime) -> Self {
+    pub fn from_file_time(modified: SystemTime) -> Self {
         Self {
             created_at: modified,
             updated_at: modified,

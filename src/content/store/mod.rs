@@ -22,20 +22,22 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt as _,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::SystemTime,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use parking_lot::{Mutex, MutexGuard};
 
 use self::{
     ingest::StoreIngest,
     layout::{BlobRecord, Layout, read_record, write_record},
 };
 use super::host::{
-    ContentInfo, Error, Host, InfoStream, IngestSpec, IngestStatus, LabelChange, Opened, Reader,
+    ContentInfo, Error, Host, InfoStream, IngestSpec, IngestStatus, LabelChange, OpenedIngest,
+    Reader,
 };
 use crate::digest::Digest;
 
@@ -88,7 +90,7 @@ impl Store {
 
 impl Shared {
     fn change(&self) -> MutexGuard<'_, ()> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changes.lock()
     }
 
     fn has(&self, digest: Digest) -> bool {
@@ -99,7 +101,7 @@ impl Shared {
         let file = fs::metadata(self.layout.blob(digest)).map_err(|e| failed(&digest, &e))?;
         let record = read_record(&self.layout.meta(digest)).map_err(|e| failed(&digest, &e))?;
         let record = record.unwrap_or_else(|| {
-            BlobRecord::of_file(file.modified().unwrap_or(SystemTime::UNIX_EPOCH))
+            BlobRecord::from_file_time(file.modified().unwrap_or(SystemTime::UNIX_EPOCH))
         });
         Ok(ContentInfo {
             digest,
@@ -205,7 +207,7 @@ impl Host for Store {
         .await
     }
 
-    async fn open(&self, spec: IngestSpec) -> Result<Opened, Error> {
+    async fn open(&self, spec: IngestSpec) -> Result<OpenedIngest, Error> {
         self.run(move |shared| StoreIngest::open(shared, &spec))
             .await
     }

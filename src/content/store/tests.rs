@@ -13,8 +13,8 @@ fn spec(reference: &str, total: Option<u64>) -> IngestSpec {
 
 async fn open(store: &Store, spec: IngestSpec) -> Box<dyn Ingest> {
     match store.open(spec).await.expect("the ref is free") {
-        Opened::Ingest(ingest) => ingest,
-        Opened::Exists(digest) => panic!("{digest} should not be there"),
+        OpenedIngest::Writer(ingest) => ingest,
+        OpenedIngest::Exists(digest) => panic!("{digest} should not be there"),
     }
 }
 

@@ -5,8 +5,7 @@ use std::{ops::Range, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    cache::{Blob, FetchError, ImportJob, Relay, RelayError},
-    digest::Digest,
+    cache::{Blob, ConfirmedLayer, FetchError, ImportJob, Relay, RelayError},
     gateway::endpoint::{Backend, BackendError, Body, ErrorKind, Found, Object, Readable},
     protocol::key,
 };
@@ -33,11 +32,7 @@ impl Backend for ImportBackend {
 impl ImportBackend {
     async fn find(&self, key: &str) -> Option<Found> {
         let object: Arc<dyn Object> = if let Some(digest) = key::blob_digest(key) {
-            self.0.confirm(digest).await?;
-            Arc::new(LayerObject {
-                job: Arc::clone(&self.0),
-                digest,
-            })
+            Arc::new(self.0.confirm(digest).await?)
         } else if let Some(signature) = self.0.signature(key) {
             Arc::new(signature)
         } else {
@@ -76,16 +71,11 @@ impl Object for IndexObject {
     }
 }
 
-/// A layer that a lookup has found; it is fetched when it is asked for.
-struct LayerObject {
-    job: Arc<ImportJob>,
-    digest: Digest,
-}
-
+/// A layer is fetched when it is asked for.
 #[async_trait]
-impl Object for LayerObject {
+impl Object for ConfirmedLayer {
     async fn open(&self) -> Result<Box<dyn Readable>, BackendError> {
-        Ok(Box::new(self.job.fetch(self.digest).await?))
+        Ok(Box::new(ConfirmedLayer::open(self).await?))
     }
 }
 

@@ -5,10 +5,9 @@ use bytes::Bytes;
 use super::{
     builds::Build,
     cache_entry::{CacheEntry, GHA},
-    config::InterceptorConfig,
     rewrite::{self, SolveRequest},
 };
-use crate::{cache::Event, wire::WireError};
+use crate::{cache::Event, gateway::config::InterceptorConfig, wire::WireError};
 
 /// The request and what it says, with the default cache in both if it is a build that names no
 /// `gha` cache.

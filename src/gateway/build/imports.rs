@@ -19,12 +19,11 @@ use super::{
 };
 use crate::{
     cache::{
-        Event, ImportJob, Refused,
+        ContentImport, Event, ImportJob, Refused,
         attributes::{self, Attributes},
     },
-    config::ImportTransport,
     digest::Digest,
-    gateway::interceptor::GrpcStatus,
+    gateway::{ImportTransport, interceptor::GrpcStatus},
 };
 
 impl BuildInterceptor {
@@ -109,7 +108,7 @@ impl BuildInterceptor {
         job: &Arc<ImportJob>,
     ) -> Vec<CacheEntry> {
         self.wait_for_index(build, &[job]).await;
-        let host = job.content_host().await;
+        let host = Arc::new(ContentImport::new(job).await);
         let key = attributes::canonical(&entry.attrs);
         let store = Digest::of(format!("{}-import-{key}", build.reference)).hex();
         let entries = (host.manifests().iter())
@@ -144,7 +143,7 @@ impl BuildInterceptor {
         let waits = jobs.iter().map(|job| job.ready(begun + wait));
         let late = join_all(waits).await.contains(&false);
         *left = Some(wait.saturating_sub(begun.elapsed()));
-        // A build that has used up its wait has been told so.
+        // A build that has used up its wait has its warning.
         if late && !wait.is_zero() {
             let short = format!(
                 "cache import: the index did not arrive within {} s; the build goes on without it",

@@ -10,7 +10,6 @@ use url::Url;
 use super::{
     builds::{Build, Builds, PlannedImport},
     cache_entry::CacheEntry,
-    config::InterceptorConfig,
     default_cache,
     own_manifest::OwnManifest,
     redactor::Redactor,
@@ -22,6 +21,7 @@ use crate::{
     cache::{Cache, attributes},
     content,
     gateway::{
+        config::InterceptorConfig,
         endpoint::Endpoint,
         interceptor::{
             Code, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,

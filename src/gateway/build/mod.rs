@@ -9,7 +9,6 @@ mod activity;
 mod backends;
 mod builds;
 mod cache_entry;
-mod config;
 mod default_cache;
 mod entry;
 mod exports;
@@ -23,5 +22,4 @@ pub mod rewrite;
 mod sessions;
 mod status_stream;
 
-pub(crate) use config::InterceptorConfig;
 pub(crate) use interceptor::BuildInterceptor;

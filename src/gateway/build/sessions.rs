@@ -1,4 +1,4 @@
-//! Which client sessions are up, so that an export is only promised a session that is there.
+//! Which client sessions are up, so that an export is given to no session that is not there.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -115,7 +115,7 @@ impl PublishedObject {
 /// A step that two builds share keeps the first build's provider, so the handle of an import outlives
 /// its build (ADR 42): it is retired when the build ends and closed a little after the last build, or
 /// when its real token has expired and nothing behind it could be reached any more (seen on BuildKit
-/// v0.32.2). Meanwhile it serves what was promised and not pulled yet. Nobody shares an export: its
+/// v0.32.2). Meanwhile it serves what lookups have found and builds have not pulled yet. Nobody shares an export: its
 /// handle closes with its build.
 #[derive(Default)]
 pub(crate) struct Handles {

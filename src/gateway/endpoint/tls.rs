@@ -17,7 +17,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::config;
+use crate::net;
 
 /// The only protocol that the endpoint speaks.
 const ALPN: &[u8] = b"http/1.1";
@@ -67,7 +67,7 @@ impl Identity {
     }
 
     /// A certificate of the operator's, which buildkitd has been made to trust.
-    pub fn from_files(files: &config::Tls) -> Result<Self, TlsError> {
+    pub fn from_files(files: &net::Tls) -> Result<Self, TlsError> {
         let bad = |path: &PathBuf| {
             let path = path.clone();
             move |error| TlsError::File(path, error)

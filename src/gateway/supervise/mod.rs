@@ -15,7 +15,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use crate::config::{Address, CONFIG_VARIABLE, SECRET_VARIABLES};
+use super::{CONFIG_VARIABLE, SECRET_VARIABLES};
+use crate::net::Address;
 
 mod probe;
 mod socket_dir;

@@ -6,11 +6,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Uri, header};
 
 use crate::{
-    config::Address,
     gateway::transport::{
         frame::{self, FrameError, MessageDecoder},
         upstream::{self, ConnectError},
     },
+    net::Address,
 };
 
 /// How often a starting buildkitd is asked whether it answers.

@@ -2,7 +2,7 @@
 
 use super::probe::{self, CallError};
 use crate::{
-    config::Address,
+    net::Address,
     wire::{Fields, WireError, map_get},
 };
 

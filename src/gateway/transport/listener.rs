@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::io::BoxedIo;
-use crate::config::{Address, Owner, Tls};
+use crate::net::{Address, Owner, Tls};
 
 /// Who may connect to a unix socket: its owner and its group, as with buildkitd.
 const SOCKET_MODE: u32 = 0o660;

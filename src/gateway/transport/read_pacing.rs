@@ -32,7 +32,7 @@ pub(crate) struct ReadPacer<'a> {
 }
 
 /// A connection of which no more is read than the pacer allows.
-pub(super) struct PacedIo {
+pub(crate) struct PacedIo {
     io: BoxedIo,
     budget: Arc<AtomicUsize>,
 }

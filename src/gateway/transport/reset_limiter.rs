@@ -24,7 +24,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Shared by all connections.
 #[derive(Debug, Default)]
 pub(crate) struct ResetLimiter {
-    /// When the next slot is. A time that is past is room for a burst.
+    /// When the next slot is. A time in the past allows a burst.
     next: Mutex<Option<Instant>>,
 }
 

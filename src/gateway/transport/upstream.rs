@@ -11,9 +11,9 @@ use tokio::{
 
 use super::{http2, io::BoxedIo};
 use crate::{
-    config::Address,
     gateway::interceptor::{Code, GrpcStatus},
     lifecycle::{TaskGuard, Tasks},
+    net::Address,
 };
 
 /// One connection to buildkitd, made when a call first needs it and again after it broke.

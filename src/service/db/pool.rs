@@ -1,10 +1,8 @@
 //! Connections for reading: WAL lets them go on side by side, and while an entry is committed.
 
-use std::{
-    ops::Deref,
-    sync::{Condvar, Mutex, PoisonError},
-};
+use std::ops::Deref;
 
+use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 /// How many there are.
@@ -42,11 +40,8 @@ impl Pool {
 
     /// A connection; waits for one if there is none.
     pub fn get(&self) -> Borrowed<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self
-            .returned
-            .wait_while(free, |free| free.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free.lock();
+        self.returned.wait_while(&mut free, |free| free.is_empty());
         Borrowed {
             pool: self,
             connection: free.pop(),
@@ -66,11 +61,7 @@ impl Deref for Borrowed<'_> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        let mut free = self
-            .pool
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.pool.free.lock();
         free.extend(self.connection.take());
         drop(free);
         self.pool.returned.notify_one();

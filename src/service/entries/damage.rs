@@ -4,20 +4,20 @@
 
 use std::fs::File;
 
-use super::{Entries, Entry, Error};
+use super::{ApiError, Entries, Entry};
 
 impl Entries {
     /// True if the content of an entry is all there; else the entry is dropped.
-    pub(super) fn is_intact(&self, entry: &Entry) -> Result<bool, Error> {
+    pub(super) fn is_intact(&self, entry: &Entry) -> Result<bool, ApiError> {
         self.is_intact_with(entry, self.blobs.len(entry.id)?)
     }
 
     /// The same for a file that is open already: what it answers with cannot be cut short.
-    pub(super) fn is_intact_in(&self, entry: &Entry, file: &File) -> Result<bool, Error> {
+    pub(super) fn is_intact_in(&self, entry: &Entry, file: &File) -> Result<bool, ApiError> {
         self.is_intact_with(entry, Some(file.metadata()?.len()))
     }
 
-    fn is_intact_with(&self, entry: &Entry, stored: Option<u64>) -> Result<bool, Error> {
+    fn is_intact_with(&self, entry: &Entry, stored: Option<u64>) -> Result<bool, ApiError> {
         let intact = stored.is_some_and(|stored| stored >= entry.stored);
         if !intact {
             self.drop_damaged(entry, stored)?;
@@ -26,7 +26,7 @@ impl Entries {
     }
 
     /// Drops the entry of a content file that has `stored` bytes, or is not there.
-    pub(super) fn drop_damaged(&self, entry: &Entry, stored: Option<u64>) -> Result<(), Error> {
+    pub(super) fn drop_damaged(&self, entry: &Entry, stored: Option<u64>) -> Result<(), ApiError> {
         // One that was deleted meanwhile is no damage.
         if !self.delete_row(entry.id)? {
             return Ok(());
@@ -55,7 +55,7 @@ impl Entries {
     }
 
     /// Drops all entries whose content is not all there. Answers how many.
-    pub fn drop_all_damaged(&self) -> Result<usize, Error> {
+    pub fn drop_all_damaged(&self) -> Result<usize, ApiError> {
         let mut dropped = 0;
         for (id, stored_bytes) in self.db.lengths()? {
             if self.blobs.len(id)?.is_none_or(|len| len < stored_bytes)

@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -16,10 +16,12 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::service::{
-    accounts::Share, auth::Caller, metrics::Operation, places::Placed, upload::Name,
+use crate::{
+    http1::PeerPermit,
+    service::{auth::Caller, metrics::Operation, quotas::Usage, upload::EntryName},
 };
 
 /// What a request is about, as far as its handler has come to know.
@@ -32,8 +34,8 @@ struct Subject {
     scope: Option<String>,
     key: Option<String>,
     size: Option<u64>,
-    /// The request as its repository's account counts it.
-    counted: Option<Share>,
+    /// The request as its repository's quota counts it.
+    counted: Option<Usage>,
 }
 
 impl Access {
@@ -50,7 +52,7 @@ impl Access {
     }
 
     /// The entry that was found or is written.
-    pub fn entry(&self, name: &Name) {
+    pub fn entry(&self, name: &EntryName) {
         let mut subject = self.lock();
         subject.repository = Some(name.repository.clone());
         subject.scope = Some(name.scope.clone());
@@ -62,14 +64,14 @@ impl Access {
         self.lock().size = Some(size);
     }
 
-    /// Keeps a share of the account of its repository until the answer has left.
-    pub fn count(&self, share: Share) {
-        drop(self.lock().counted.replace(share));
+    /// Keeps a share of the quota of its repository until the answer has left.
+    pub fn hold(&self, usage: Usage) {
+        drop(self.lock().counted.replace(usage));
     }
 
     fn lock(&self) -> MutexGuard<'_, Subject> {
         // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -79,22 +81,22 @@ pub struct Reason(pub String);
 
 /// The line of one request; written when it is dropped.
 #[derive(Debug)]
-pub struct Line {
+pub struct AccessRecord {
     access: Access,
     client: Option<IpAddr>,
     /// Nobody wants a line each time that somebody looks whether the service is alive.
     probe: bool,
     on: bool,
     /// The place of the connection, which rests when the answer has left.
-    placed: Option<Arc<Placed>>,
+    permit: Option<Arc<PeerPermit>>,
     begun: Instant,
     received: Arc<AtomicU64>,
     sent: u64,
-    answer: Option<Answered>,
+    answer: Option<Outcome>,
 }
 
 #[derive(Debug)]
-struct Answered {
+struct Outcome {
     operation: Operation,
     status: u16,
     /// How many bytes of body it promised.
@@ -102,17 +104,17 @@ struct Answered {
     reason: Option<String>,
 }
 
-impl Line {
+impl AccessRecord {
     /// The line of a request that begins now; with `on` false it is not written.
-    pub fn begin(
+    pub fn new(
         access: Access,
         client: Option<IpAddr>,
         probe: bool,
         on: bool,
-        placed: Option<Arc<Placed>>,
+        permit: Option<Arc<PeerPermit>>,
     ) -> Self {
         Self {
-            placed,
+            permit,
             access,
             client,
             probe,
@@ -137,13 +139,13 @@ impl Line {
         promised: Option<u64>,
     ) -> axum::response::Response {
         let reason = response.extensions().get::<Reason>();
-        self.answer = Some(Answered {
+        self.answer = Some(Outcome {
             operation,
             status: response.status().as_u16(),
             promised,
             reason: reason.map(|reason| reason.0.clone()),
         });
-        response.map(|body| Body::new(Logged { body, line: self }))
+        response.map(|body| Body::new(LoggedBody { body, record: self }))
     }
 
     /// Bytes of content that came or went; other messages are not worth a number.
@@ -168,10 +170,10 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for AccessRecord {
     fn drop(&mut self) {
-        if let Some(placed) = &self.placed {
-            placed.seat.rest();
+        if let Some(permit) = &self.permit {
+            permit.idle();
         }
         if !self.on {
             return;
@@ -213,12 +215,12 @@ impl Drop for Line {
 }
 
 /// The body of an answer, with the line of its request.
-struct Logged {
+struct LoggedBody {
     body: Body,
-    line: Line,
+    record: AccessRecord,
 }
 
-impl http_body::Body for Logged {
+impl http_body::Body for LoggedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -231,7 +233,7 @@ impl http_body::Body for Logged {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            this.line.sent += data.len() as u64;
+            this.record.sent += data.len() as u64;
         }
         polled
     }

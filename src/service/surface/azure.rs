@@ -7,10 +7,13 @@ use axum::{
 };
 use jiff::Timestamp;
 
-use super::{log_internal, refusal};
+use super::access::Reason;
 use crate::{
     protocol::block_list::BlockListError,
-    service::{error::Error, sign::Denied},
+    service::{
+        api_error::{ApiError, ErrorKind},
+        sign::SignatureError,
+    },
 };
 
 /// The version of the protocol that answers name; clients only show it.
@@ -43,133 +46,77 @@ pub fn describe(id: i64, modified: Timestamp) -> [(HeaderName, String); 2] {
     ]
 }
 
-/// Why a blob operation is refused.
-#[derive(Debug)]
-pub enum Failure {
-    /// The URL opens nothing, or not this.
-    Denied(Denied),
-    /// A query parameter is missing or makes no sense.
-    Query(&'static str),
-    /// A header makes no sense.
-    Header(&'static str),
-    /// A block id that is none.
-    InvalidBlockId,
-    /// A body that is no block list.
-    InvalidBlockList(&'static str),
-    /// No `Content-Length`.
-    LengthRequired,
-    /// Too long.
-    TooLarge,
-    /// A range outside of the blob, which has this many bytes.
-    Range(u64),
-    /// From the service itself.
-    Service(Error),
-}
-
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
-        Self::Denied(denied)
+impl From<SignatureError> for ApiError {
+    fn from(error: SignatureError) -> Self {
+        let kind = match error {
+            SignatureError::Operation => ErrorKind::WrongOperation,
+            SignatureError::Mismatch | SignatureError::Expired => ErrorKind::InvalidSignature,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 
-impl From<BlockListError> for Failure {
+impl From<BlockListError> for ApiError {
     fn from(error: BlockListError) -> Self {
+        let list = |message| Self::new(ErrorKind::InvalidBlockList, message);
         match error {
-            BlockListError::Malformed => Self::InvalidBlockList("the body is not a block list"),
-            BlockListError::TooLong => Self::InvalidBlockList("the list is too long"),
-            BlockListError::Id => Self::InvalidBlockId,
+            BlockListError::Malformed => list("the body is not a block list"),
+            BlockListError::TooLong => list("the list is too long"),
+            BlockListError::Id => Self::new(ErrorKind::InvalidBlockId, "the block id is not valid"),
         }
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
+/// Errors as Azure words them.
+pub fn error_response(error: &ApiError) -> Response {
+    let (status, code) = classify(error.kind());
+    let message = if error.is_internal() {
+        "the service's storage failed".to_owned()
+    } else {
+        error.to_string()
+    };
+    // No message holds a character that XML would want escaped.
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
+         <Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    let headers = [
+        (header::CONTENT_TYPE, "application/xml"),
+        (X_MS_ERROR_CODE, code),
+    ];
+    let mut response = (status, headers, body).into_response();
+    if let ErrorKind::InvalidRange { size } = error.kind()
+        && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
+    {
+        response.headers_mut().insert(header::CONTENT_RANGE, range);
     }
+    response.extensions_mut().insert(Reason(message));
+    response
 }
 
-impl Failure {
-    fn classify(&self) -> (StatusCode, &'static str, String) {
-        match self {
-            Self::Denied(denied @ Denied::Permission) => (
-                StatusCode::FORBIDDEN,
-                "AuthorizationPermissionMismatch",
-                denied.to_string(),
-            ),
-            Self::Denied(denied) => (
-                StatusCode::FORBIDDEN,
-                "AuthenticationFailed",
-                denied.to_string(),
-            ),
-            Self::Query(message) => bad("InvalidQueryParameterValue", message),
-            Self::Header(message) => bad("InvalidHeaderValue", message),
-            Self::InvalidBlockId => bad("InvalidBlockId", "the block id is not valid"),
-            Self::InvalidBlockList(message) => bad("InvalidBlockList", message),
-            Self::LengthRequired => (
-                StatusCode::LENGTH_REQUIRED,
-                "MissingContentLengthHeader",
-                "the header Content-Length is missing".to_owned(),
-            ),
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestBodyTooLarge",
-                "the body is larger than one request may be".to_owned(),
-            ),
-            Self::Range(_) => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "InvalidRange",
-                "the range lies outside of the blob".to_owned(),
-            ),
-            Self::Service(error) => service(error),
-        }
-    }
-}
-
-fn bad(code: &'static str, message: &str) -> (StatusCode, &'static str, String) {
-    (StatusCode::BAD_REQUEST, code, message.to_owned())
-}
-
-fn service(error: &Error) -> (StatusCode, &'static str, String) {
-    if log_internal(error) {
-        let message = "the service's storage failed".to_owned();
-        return (StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message);
-    }
-    let (status, code) = match error {
-        Error::NotFound => (StatusCode::NOT_FOUND, "BlobNotFound"),
-        // Azure knows no full disk. Its clients repeat a 500 for minutes, but not this.
-        Error::Full => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
-        Error::TooLarge | Error::LongMessage(_) => {
+fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
+    use ErrorKind as Kind;
+    match kind {
+        Kind::InvalidSignature => (StatusCode::FORBIDDEN, "AuthenticationFailed"),
+        Kind::WrongOperation => (StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch"),
+        Kind::InvalidQuery => (StatusCode::BAD_REQUEST, "InvalidQueryParameterValue"),
+        Kind::InvalidHeader => (StatusCode::BAD_REQUEST, "InvalidHeaderValue"),
+        Kind::InvalidBlockId => (StatusCode::BAD_REQUEST, "InvalidBlockId"),
+        Kind::InvalidBlockList => (StatusCode::BAD_REQUEST, "InvalidBlockList"),
+        Kind::IncompleteBody => (StatusCode::BAD_REQUEST, "IncompleteBody"),
+        Kind::LengthRequired => (StatusCode::LENGTH_REQUIRED, "MissingContentLengthHeader"),
+        Kind::BodyTooLarge | Kind::UploadTooLarge => {
             (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge")
         }
-        Error::Sealed => (StatusCode::CONFLICT, "BlobImmutableDueToPolicy"),
-        Error::UnknownBlock | Error::RepeatedBlock => (StatusCode::BAD_REQUEST, "InvalidBlockList"),
+        Kind::InvalidRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange"),
+        Kind::NotFound => (StatusCode::NOT_FOUND, "BlobNotFound"),
+        Kind::Sealed => (StatusCode::CONFLICT, "BlobImmutableDueToPolicy"),
+        Kind::TooManyParts => (StatusCode::CONFLICT, "BlockCountExceedsLimit"),
         // Azure's clients wait and try again.
-        Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "ServerBusy"),
-        Error::TooManyParts => (StatusCode::CONFLICT, "BlockCountExceedsLimit"),
-        Error::Body(_) => (StatusCode::BAD_REQUEST, "IncompleteBody"),
+        Kind::QuotaExceeded => (StatusCode::SERVICE_UNAVAILABLE, "ServerBusy"),
+        // Azure knows no full disk. Its clients repeat a 500 for minutes, but not this.
+        Kind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
+        Kind::DataLost | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         _ => (StatusCode::BAD_REQUEST, "InvalidInput"),
-    };
-    (status, code, error.to_string())
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let (status, code, message) = self.classify();
-        // No message holds a character that XML would want escaped.
-        let body = format!(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
-             <Error><Code>{code}</Code><Message>{message}</Message></Error>"
-        );
-        let headers = [
-            (header::CONTENT_TYPE, "application/xml"),
-            (X_MS_ERROR_CODE, code),
-        ];
-        let mut response = refusal(&message, (status, headers, body));
-        if let Self::Range(size) = self
-            && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
-        {
-            response.headers_mut().insert(header::CONTENT_RANGE, range);
-        }
-        response
     }
 }

@@ -8,14 +8,15 @@ use axum::{
     body::Body,
     extract::{Path, Query, rejection::QueryRejection},
     http::{HeaderMap, HeaderName, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::get,
 };
 use serde::Deserialize;
 
 use super::{
-    Context, Shared, answer,
-    azure::{self, Failure},
+    AppState, Context,
+    azure::{self, error_response},
+    respond,
 };
 use crate::{
     protocol::{
@@ -23,10 +24,11 @@ use crate::{
         range::{self, ContentRange, RangeError},
     },
     service::{
+        api_error::{ApiError, ErrorKind},
         config::{MAX_PART_BYTES, MAX_PUT_BYTES},
         metrics::Operation,
-        sign::{BLOB_PATH, Denied, Grant, Permission},
-        upload::{Part, Upload},
+        sign::{BLOB_PATH, Grant, Permission, SignatureError},
+        upload::{PendingPart, Upload},
     },
 };
 
@@ -38,7 +40,7 @@ const X_MS_RANGE: HeaderName = HeaderName::from_static("x-ms-range");
 /// Azure's own range header wins over HTTP's.
 const RANGE_HEADERS: [HeaderName; 2] = [X_MS_RANGE, header::RANGE];
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new().route(&format!("{BLOB_PATH}{{id}}"), get(read).put(write))
 }
 
@@ -91,11 +93,11 @@ async fn read(
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         *response.body_mut() = context.service.send(file, &extents, range);
-        Ok::<_, Failure>(response)
+        Ok::<_, ApiError>(response)
     };
-    let mut response = found.await.into_response();
+    let mut response = respond(Operation::Download, found.await, error_response);
     azure::identify(&mut response, &headers);
-    answer(Operation::Download, response)
+    response
 }
 
 async fn write(
@@ -126,14 +128,14 @@ async fn write(
                 put_block(&context, &upload, query.blockid, &headers, body).await?;
             }
             Operation::PutBlockList => put_block_list(&context, &upload, body).await?,
-            _ => return Err(Failure::Query("comp must be block or blocklist")),
+            _ => return Err(invalid_query("comp must be block or blocklist")),
         }
         let description = azure::describe(id, context.service.now());
         Ok((StatusCode::CREATED, description))
     };
-    let mut response = written.await.into_response();
+    let mut response = respond(operation, written.await, error_response);
     azure::identify(&mut response, &headers);
-    answer(operation, response)
+    response
 }
 
 async fn put_blob(
@@ -141,9 +143,9 @@ async fn put_blob(
     upload: &Arc<Upload>,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let len = content_length(headers, MAX_PUT_BYTES)?;
-    let part = Part::begin(upload, len, context.service.now())?;
+    let part = PendingPart::begin(upload, len, context.service.now())?;
     context.service.receive(body, &part).await?;
     Ok(part.keep(Upload::set_content)?)
 }
@@ -154,58 +156,73 @@ async fn put_block(
     block_id: Option<String>,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(), Failure> {
-    let block_id = block_id.ok_or(Failure::Query("blockid is missing"))?;
+) -> Result<(), ApiError> {
+    let block_id = block_id.ok_or_else(|| invalid_query("blockid is missing"))?;
     // base64 has no space: it was a plus that the client did not escape.
     let block_id = block_id.replace(' ', "+");
     block_list::check_id(&block_id)?;
     let len = content_length(headers, MAX_PART_BYTES)?;
-    let part = Part::begin(upload, len, context.service.now())?;
+    let part = PendingPart::begin(upload, len, context.service.now())?;
     context.service.receive(body, &part).await?;
-    Ok(part.keep(|upload, region| upload.add_block(block_id, region))?)
+    Ok(part.keep(|upload, extent| upload.add_block(block_id, extent))?)
 }
 
-async fn put_block_list(context: &Context, upload: &Upload, body: Body) -> Result<(), Failure> {
+async fn put_block_list(context: &Context, upload: &Upload, body: Body) -> Result<(), ApiError> {
     let repository = &upload.name.repository;
     let body = context
         .collect(repository, body, MAX_BLOCK_LIST_BYTES)
         .await?;
     let xml = str::from_utf8(&body)
-        .map_err(|_| Failure::InvalidBlockList("the body is not UTF-8 text"))?;
+        .map_err(|_| ApiError::new(ErrorKind::InvalidBlockList, "the body is not UTF-8 text"))?;
     Ok(upload.set_blocks(&block_list::parse(xml)?)?)
 }
 
-fn check(context: &Context, id: i64, wanted: Permission, grant: Granted) -> Result<(), Failure> {
-    let Query(grant) = grant.map_err(|_| Denied::Signature)?;
+fn check(context: &Context, id: i64, wanted: Permission, grant: Granted) -> Result<(), ApiError> {
+    let Query(grant) = grant.map_err(|_| SignatureError::Mismatch)?;
     let service = &context.service;
     service.signer().check(id, wanted, &grant, service.now())?;
-    context.vouch();
+    context.authorized();
     Ok(())
 }
 
-fn content_length(headers: &HeaderMap, limit: u64) -> Result<u64, Failure> {
+fn content_length(headers: &HeaderMap, limit: u64) -> Result<u64, ApiError> {
     let text = headers.get(header::CONTENT_LENGTH);
     let len = text.and_then(|value| value.to_str().ok()?.parse().ok());
-    let len = len.ok_or(Failure::LengthRequired)?;
+    let len = len.ok_or_else(|| {
+        let message = "the header Content-Length is missing";
+        ApiError::new(ErrorKind::LengthRequired, message)
+    })?;
     if len > limit {
-        return Err(Failure::TooLarge);
+        let message = "the body is larger than one request may be";
+        return Err(ApiError::new(ErrorKind::BodyTooLarge, message));
     }
     Ok(len)
 }
 
-fn wanted_range(headers: &HeaderMap, size: u64) -> Result<Option<std::ops::Range<u64>>, Failure> {
+fn wanted_range(headers: &HeaderMap, size: u64) -> Result<Option<std::ops::Range<u64>>, ApiError> {
     let Some(text) = RANGE_HEADERS.iter().find_map(|name| headers.get(name)) else {
         return Ok(None);
     };
-    let malformed = Failure::Header("the range is not a single byte range");
+    let malformed = || {
+        let message = "the range is not a single byte range";
+        ApiError::new(ErrorKind::InvalidHeader, message)
+    };
     let Ok(text) = text.to_str() else {
-        return Err(malformed);
+        return Err(malformed());
     };
     match range::parse_request(text, size) {
         Ok(range) => Ok(Some(range)),
-        Err(RangeError::Malformed(_)) => Err(malformed),
-        Err(RangeError::Unsatisfiable { size }) => Err(Failure::Range(size)),
+        Err(RangeError::Malformed(_)) => Err(malformed()),
+        Err(RangeError::Unsatisfiable { size }) => {
+            let kind = ErrorKind::InvalidRange { size };
+            let message = "the range lies outside of the blob";
+            Err(ApiError::new(kind, message))
+        }
     }
+}
+
+fn invalid_query(message: &'static str) -> ApiError {
+    ApiError::new(ErrorKind::InvalidQuery, message)
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {

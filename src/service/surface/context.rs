@@ -12,15 +12,14 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use url::Url;
 
-use super::{Shared, access::Access, forwarded::ProxyTrust};
+use super::{AppState, access::Access, forwarded::ProxyTrust};
 use crate::{
-    http1::Peer,
+    http1::{Peer, PeerPermit},
     secret::SecretUrl,
     service::{
         Service,
+        api_error::{ApiError, ErrorKind},
         auth::{AuthError, Caller},
-        error::Error,
-        places::Placed,
         sign::Permission,
         transfer::next_frame,
     },
@@ -30,24 +29,9 @@ use crate::{
 /// bytes each, escaped, still fits.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
-/// Why a caller gets nothing.
-#[derive(Debug)]
-pub enum Refused {
-    /// It is nobody.
-    Auth(AuthError),
-    /// Its repository has all that it may have.
-    Service(Error),
-}
-
-impl From<AuthError> for Refused {
+impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
-        Self::Auth(error)
-    }
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
+        Self::new(ErrorKind::Unauthenticated, error.to_string())
     }
 }
 
@@ -57,21 +41,21 @@ pub struct Context {
     pub service: Service,
     /// The line of the request.
     pub access: Access,
-    shared: Shared,
+    state: AppState,
     peer: Option<IpAddr>,
-    placed: Option<Arc<Placed>>,
+    permit: Option<Arc<PeerPermit>>,
 }
 
-impl FromRequestParts<Shared> for Context {
+impl FromRequestParts<AppState> for Context {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
         let access = parts.extensions.get::<Access>().cloned();
         Ok(Self {
-            service: shared.service.clone(),
-            shared: shared.clone(),
+            service: state.service.clone(),
+            state: state.clone(),
             access: access.unwrap_or_default(),
-            placed: parts.extensions.get::<Arc<Placed>>().cloned(),
+            permit: parts.extensions.get::<Arc<PeerPermit>>().cloned(),
             peer: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
         })
     }
@@ -79,7 +63,7 @@ impl FromRequestParts<Shared> for Context {
 
 impl Context {
     /// Who calls, as its token says. The body comes after this.
-    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
+    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         let header = headers.get(header::AUTHORIZATION);
         let header = header.and_then(|value| value.to_str().ok());
         let caller = self.service.tokens().verify(header, self.service.now())?;
@@ -89,23 +73,23 @@ impl Context {
     }
 
     /// Counts a request that a token or a signed URL has opened, until its answer has left.
-    pub fn admit(&self, repository: &str) -> Result<(), Error> {
-        let account = self.service.accounts().repository(repository);
-        self.access.count(account.requests.take(1)?);
-        self.vouch();
+    pub fn admit(&self, repository: &str) -> Result<(), ApiError> {
+        let quota = self.service.quotas().repository(repository);
+        self.access.hold(quota.requests.acquire(1)?);
+        self.authorized();
         Ok(())
     }
 
     /// Says that a token or a signature is good: the connection keeps its place until the answer has
     /// left.
-    pub fn vouch(&self) {
-        if let Some(placed) = &self.placed {
-            placed.seat.trust();
+    pub fn authorized(&self) {
+        if let Some(permit) = &self.permit {
+            permit.authorized();
         }
     }
 
     /// The whole body of a call that is no upload.
-    pub async fn message(&self, caller: &Caller, body: Body) -> Result<Bytes, Error> {
+    pub async fn message(&self, caller: &Caller, body: Body) -> Result<Bytes, ApiError> {
         self.collect(&caller.repository, body, MAX_MESSAGE_BYTES)
             .await
     }
@@ -116,13 +100,13 @@ impl Context {
         repository: &str,
         mut body: Body,
         limit: usize,
-    ) -> Result<Bytes, Error> {
-        let account = self.service.accounts().repository(repository);
-        let mut held = account.held.take(0)?;
+    ) -> Result<Bytes, ApiError> {
+        let quota = self.service.quotas().repository(repository);
+        let mut held = quota.held.acquire(0)?;
         let mut whole = BytesMut::new();
         while let Some(frame) = next_frame(&mut body).await? {
             if whole.len() + frame.len() > limit {
-                return Err(Error::LongMessage(limit));
+                return Err(ApiError::long_message(limit));
             }
             held.grow(frame.len() as u64)?;
             whole.extend_from_slice(&frame);
@@ -157,9 +141,9 @@ impl Context {
             trusted: &self.service.config().trusted_proxies,
             tls: self.service.tls().is_some(),
         };
-        proxy_trust.warn_if_unnamed(headers, &self.shared.told_of_proxy);
+        proxy_trust.warn_if_unnamed(headers, &self.state.told_of_proxy);
         proxy_trust.base(headers).unwrap_or_else(|| {
-            let local = self.shared.local;
+            let local = self.state.local;
             let scheme = self.service.scheme();
             Url::parse(&format!("{scheme}://{local}/")).expect("an address and port are a URL")
         })

@@ -10,19 +10,19 @@ use axum::{
     routing::{self, get},
 };
 
-use super::{Context, Refused, Shared, answer, log_internal, refusal};
+use super::{AppState, Context, access::Reason, respond};
 use crate::{
     protocol::rest::{Cache, DeleteQuery, List, ListQuery},
     service::{
-        auth::{AuthError, Caller},
+        api_error::{ApiError, ErrorKind},
+        auth::Caller,
         db::{Entry, Filter, Page},
         entries::Entries,
-        error::Error,
         metrics::Operation,
     },
 };
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<AppState> {
     const CACHES: &str = "/repos/{owner}/{repo}/actions/caches";
     Router::new()
         .route(CACHES, get(list).delete(delete_key))
@@ -37,7 +37,7 @@ async fn list(
 ) -> Response {
     let listed = async {
         let caller = caller(&context, &headers, &owner, &repo)?;
-        let Query(query) = query?;
+        let Query(query) = query.map_err(|error| invalid_query(&error))?;
         context.access.key(&query.key, query.git_ref.as_deref());
         let page = Page {
             sort: query.sort,
@@ -55,9 +55,9 @@ async fn list(
             .service
             .search(&repository, move |entries| entries.list(&filter, page))
             .await?;
-        Ok::<_, Failure>(Json(to_list(total_count, entries)))
+        Ok::<_, ApiError>(Json(to_list(total_count, entries)))
     };
-    answer(Operation::List, listed.await)
+    respond(Operation::List, listed.await, error_response)
 }
 
 async fn delete_key(
@@ -68,11 +68,11 @@ async fn delete_key(
 ) -> Response {
     let deleted = async {
         let caller = caller(&context, &headers, &owner, &repo)?;
-        let Query(query) = query?;
+        let Query(query) = query.map_err(|error| invalid_query(&error))?;
         context.access.key(&query.key, query.git_ref.as_deref());
         let scopes = only(query.git_ref.as_deref(), caller.deletable());
         if scopes.is_empty() {
-            return Err(Failure::Service(Error::NotDeletable));
+            return Err(ApiError::deletion_denied());
         }
         let filter = Filter {
             scopes,
@@ -84,11 +84,11 @@ async fn delete_key(
             .blocking(move |entries| entries.delete_key(&filter))
             .await?;
         if entries.is_empty() {
-            return Err(Failure::Service(Error::NotFound));
+            return Err(ApiError::not_found());
         }
         Ok(Json(to_list(entries.len() as u64, entries)))
     };
-    answer(Operation::Delete, deleted.await)
+    respond(Operation::Delete, deleted.await, error_response)
 }
 
 async fn delete(
@@ -100,9 +100,9 @@ async fn delete(
         let caller = caller(&context, &headers, &owner, &repo)?;
         let delete = move |entries: &Entries| entries.delete(&caller, id);
         context.service.blocking(delete).await?;
-        Ok::<_, Failure>(StatusCode::NO_CONTENT)
+        Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     };
-    answer(Operation::Delete, deleted.await)
+    respond(Operation::Delete, deleted.await, error_response)
 }
 
 fn to_list(total_count: u64, entries: Vec<Entry>) -> List {
@@ -127,13 +127,13 @@ fn caller(
     headers: &HeaderMap,
     owner: &str,
     repo: &str,
-) -> Result<Caller, Failure> {
+) -> Result<Caller, ApiError> {
     let caller = context.caller(headers)?;
     if !caller
         .repository
         .eq_ignore_ascii_case(&format!("{owner}/{repo}"))
     {
-        return Err(Failure::Service(Error::NotFound));
+        return Err(ApiError::not_found());
     }
     Ok(caller)
 }
@@ -144,57 +144,30 @@ fn only<'a>(named: Option<&str>, scopes: impl Iterator<Item = &'a str>) -> Vec<S
     meant.map(str::to_owned).collect()
 }
 
-enum Failure {
-    Auth(AuthError),
-    Query(QueryRejection),
-    Service(Error),
+fn invalid_query(error: &QueryRejection) -> ApiError {
+    ApiError::malformed(error.body_text())
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Auth(error) => Self::Auth(error),
-            Refused::Service(error) => Self::Service(error),
-        }
-    }
+/// Errors as GitHub's REST API words them.
+fn error_response(error: &ApiError) -> Response {
+    let message = match error.kind() {
+        ErrorKind::Unauthenticated => format!("Bad credentials: {error}"),
+        _ => error.to_string(),
+    };
+    let body = Json(serde_json::json!({ "message": message }));
+    let mut response = (classify(error.kind()), body).into_response();
+    response.extensions_mut().insert(Reason(message));
+    response
 }
 
-impl From<QueryRejection> for Failure {
-    fn from(error: QueryRejection) -> Self {
-        Self::Query(error)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let (status, message) = match self {
-            Self::Auth(error) => (
-                StatusCode::UNAUTHORIZED,
-                format!("Bad credentials: {error}"),
-            ),
-            Self::Query(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.body_text()),
-            Self::Service(error) => (classify(&error), error.to_string()),
-        };
-        let body = Json(serde_json::json!({ "message": message }));
-        refusal(&message, (status, body))
-    }
-}
-
-fn classify(error: &Error) -> StatusCode {
-    if log_internal(error) {
-        return StatusCode::INTERNAL_SERVER_ERROR;
-    }
-    match error {
-        Error::NotFound => StatusCode::NOT_FOUND,
-        Error::ReadOnly | Error::NotDeletable => StatusCode::FORBIDDEN,
-        Error::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::Full => StatusCode::INSUFFICIENT_STORAGE,
+fn classify(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorKind::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::DataLost | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

@@ -10,19 +10,23 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{Context, Refused, Shared, answer, log_internal, refusal};
+use super::{AppState, Context, respond};
 use crate::{
     protocol::{
         range::ContentRange,
         v1::{ALREADY_EXISTS, CommitRequest, Entry, ErrorBody, ReserveRequest, ReserveResponse},
     },
     service::{
-        auth::AuthError, config::MAX_PART_BYTES, entries::Entries, error::Error,
-        metrics::Operation, sign::Permission, upload::Part,
+        api_error::{ApiError, ErrorKind},
+        config::MAX_PART_BYTES,
+        entries::Entries,
+        metrics::Operation,
+        sign::Permission,
+        upload::PendingPart,
     },
 };
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/_apis/artifactcache/cache", get(lookup))
         .route("/_apis/artifactcache/caches", post(reserve))
@@ -45,7 +49,7 @@ async fn lookup(
 ) -> Response {
     let found = async {
         let caller = context.caller(&headers)?;
-        let Query(query) = query.map_err(|error| Failure::Request(error.body_text()))?;
+        let Query(query) = query.map_err(|error| ApiError::malformed(error.body_text()))?;
         context.access.key(&query.keys, None);
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
         let (repository, expires) = (caller.repository.clone(), caller.expires);
@@ -61,9 +65,9 @@ async fn lookup(
             scope: entry.name.scope,
             archive_location,
         };
-        Ok::<_, Failure>(Json(entry).into_response())
+        Ok::<_, ApiError>(Json(entry).into_response())
     };
-    answer(Operation::Lookup, found.await)
+    respond(Operation::Lookup, found.await, error_response)
 }
 
 async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
@@ -78,9 +82,9 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
         let reserved = ReserveResponse {
             cache_id: upload.id,
         };
-        Ok::<_, Failure>((StatusCode::CREATED, Json(reserved)))
+        Ok::<_, ApiError>((StatusCode::CREATED, Json(reserved)))
     };
-    answer(Operation::Reserve, reserved.await)
+    respond(Operation::Reserve, reserved.await, error_response)
 }
 
 async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
@@ -93,12 +97,12 @@ async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body:
         context.access.entry(&upload.name);
         let range = content_range(&headers)?;
         upload.check_chunk(&range)?;
-        let part = Part::begin(&upload, range.end - range.start, context.service.now())?;
+        let part = PendingPart::begin(&upload, range.end - range.start, context.service.now())?;
         context.service.receive(body, &part).await?;
-        part.keep(|upload, region| upload.add_chunk(&range, region))?;
-        Ok::<_, Failure>(StatusCode::NO_CONTENT)
+        part.keep(|upload, extent| upload.add_chunk(&range, extent))?;
+        Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     };
-    answer(Operation::UploadPart, uploaded.await)
+    respond(Operation::UploadPart, uploaded.await, error_response)
 }
 
 async fn commit(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
@@ -114,105 +118,73 @@ async fn commit(context: Context, Path(id): Path<i64>, headers: HeaderMap, body:
             entries.commit(&caller, id, request.size)
         };
         context.service.blocking(commit).await?;
-        Ok::<_, Failure>(StatusCode::NO_CONTENT)
+        Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     };
-    answer(Operation::Commit, committed.await)
+    respond(Operation::Commit, committed.await, error_response)
 }
 
-fn content_range(headers: &HeaderMap) -> Result<std::ops::Range<u64>, Failure> {
+fn content_range(headers: &HeaderMap) -> Result<std::ops::Range<u64>, ApiError> {
     let header = headers
         .get(header::CONTENT_RANGE)
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| Failure::Request("the header Content-Range is missing".to_owned()))?;
+        .ok_or_else(|| ApiError::malformed("the header Content-Range is missing"))?;
     let range = ContentRange::parse(header)
-        .map_err(|error| Failure::Request(format!("Content-Range: {error}")))?
+        .map_err(|error| ApiError::malformed(format!("Content-Range: {error}")))?
         .range;
     if range.end - range.start > MAX_PART_BYTES {
-        return Err(Failure::Request(format!(
+        return Err(ApiError::malformed(format!(
             "a part may have at most {MAX_PART_BYTES} bytes"
         )));
     }
     Ok(range)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::Request(error.to_string()))
+fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::malformed(error.to_string()))
 }
 
-enum Failure {
-    Auth(AuthError),
-    Request(String),
-    Service(Error),
+/// Errors as version 1 words them.
+fn error_response(error: &ApiError) -> Response {
+    let (status, type_key) = classify(error.kind());
+    let body = ErrorBody {
+        message: error.to_string(),
+        type_key: type_key.to_owned(),
+        type_name: format!("GitHub.Actions.ArtifactCache.{type_key}"),
+    };
+    (status, Json(body)).into_response()
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Auth(error) => Self::Auth(error),
-            Refused::Service(error) => Self::Service(error),
+fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
+    use ErrorKind as Kind;
+    match kind {
+        Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "AuthenticationException"),
+        Kind::AlreadyExists => (StatusCode::CONFLICT, ALREADY_EXISTS),
+        Kind::Sealed => (StatusCode::CONFLICT, "InvalidOperationException"),
+        Kind::PermissionDenied | Kind::InvalidSignature | Kind::WrongOperation => {
+            (StatusCode::FORBIDDEN, "AccessDeniedException")
         }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let (status, type_key, message) = match self {
-            Self::Auth(error) => (
-                StatusCode::UNAUTHORIZED,
-                "AuthenticationException",
-                error.to_string(),
-            ),
-            Self::Request(message) => (StatusCode::BAD_REQUEST, "InvalidRequestException", message),
-            Self::Service(error) => {
-                let (status, type_key) = classify(&error);
-                (status, type_key, error.to_string())
-            }
-        };
-        let reason = message.clone();
-        let body = ErrorBody {
-            message,
-            type_key: type_key.to_owned(),
-            type_name: format!("GitHub.Actions.ArtifactCache.{type_key}"),
-        };
-        refusal(&reason, (status, Json(body)))
-    }
-}
-
-fn classify(error: &Error) -> (StatusCode, &'static str) {
-    log_internal(error);
-    match error {
-        Error::Exists => (StatusCode::CONFLICT, ALREADY_EXISTS),
-        Error::Sealed => (StatusCode::CONFLICT, "InvalidOperationException"),
-        Error::ReadOnly | Error::NotDeletable => (StatusCode::FORBIDDEN, "AccessDeniedException"),
-        Error::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
-        Error::TooManyUploads | Error::Busy { .. } => {
+        Kind::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
+        Kind::TooManyUploads | Kind::QuotaExceeded => {
             (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException")
         }
-        Error::LongMessage(_) => (StatusCode::PAYLOAD_TOO_LARGE, "InvalidRequestException"),
-        Error::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "RequestBlockedException"),
-        Error::Full => (
+        Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "InvalidRequestException"),
+        Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "RequestBlockedException"),
+        Kind::StorageFull => (
             StatusCode::INSUFFICIENT_STORAGE,
             "InsufficientStorageException",
         ),
-        Error::Unsynced(_) | Error::Io(_) | Error::Db(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "InternalException")
-        }
-        Error::InvalidKey
-        | Error::InvalidVersion
-        | Error::KeyCount
-        | Error::Size { .. }
-        | Error::Gap { .. }
-        | Error::Overlap
-        | Error::UnknownBlock
-        | Error::RepeatedBlock
-        | Error::TooManyParts
-        | Error::TooLarge
-        | Error::Body(_) => (StatusCode::BAD_REQUEST, "InvalidRequestException"),
+        Kind::DataLost | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalException"),
+        Kind::InvalidArgument
+        | Kind::Malformed
+        | Kind::UnsupportedContentType
+        | Kind::InvalidQuery
+        | Kind::InvalidHeader
+        | Kind::InvalidBlockId
+        | Kind::InvalidBlockList
+        | Kind::LengthRequired
+        | Kind::InvalidRange { .. }
+        | Kind::IncompleteBody
+        | Kind::UploadTooLarge
+        | Kind::TooManyParts => (StatusCode::BAD_REQUEST, "InvalidRequestException"),
     }
 }

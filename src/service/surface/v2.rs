@@ -10,7 +10,7 @@ use axum::{
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Context, Refused, Shared, answer, log_internal, refusal};
+use super::{AppState, Context, respond};
 use crate::{
     proto::actions as pb,
     protocol::v2::{
@@ -18,11 +18,14 @@ use crate::{
         FinalizeRequest, FinalizeResponse, LOOKUP, LookupRequest, LookupResponse,
     },
     service::{
-        auth::AuthError, entries::Entries, error::Error, metrics::Operation, sign::Permission,
+        api_error::{ApiError, ErrorKind},
+        entries::Entries,
+        metrics::Operation,
+        sign::Permission,
     },
 };
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<AppState> {
     let path = |method| format!("/{BASE_PATH}{method}");
     Router::new()
         .route(&path(CREATE), post(create))
@@ -33,7 +36,7 @@ pub(super) fn routes() -> Router<Shared> {
 async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
     let created = async {
         let caller = context.caller(&headers)?;
-        let encoding = Encoding::of(&headers)?;
+        let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: CreateRequest = encoding.read::<_, pb::CreateCacheEntryRequest>(&body)?;
         context.access.key(&request.key, caller.write_scope());
@@ -52,26 +55,26 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
                 message: String::new(),
             },
             // GitHub answers a denied write with a success that says no.
-            Err(error @ Error::ReadOnly) => CreateResponse {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => CreateResponse {
                 message: error.to_string(),
                 ..CreateResponse::default()
             },
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        Ok::<_, Failure>(encoding.write::<_, pb::CreateCacheEntryResponse>(response))
+        Ok::<_, ApiError>(encoding.write::<_, pb::CreateCacheEntryResponse>(response))
     };
-    answer(Operation::Reserve, created.await)
+    respond(Operation::Reserve, created.await, error_response)
 }
 
 async fn finalize(context: Context, headers: HeaderMap, body: Body) -> Response {
     let finalized = async {
         let caller = context.caller(&headers)?;
-        let encoding = Encoding::of(&headers)?;
+        let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: FinalizeRequest =
             encoding.read::<_, pb::FinalizeCacheEntryUploadRequest>(&body)?;
         let size = u64::try_from(request.size_bytes)
-            .map_err(|_| Failure::Malformed("size_bytes is negative".to_owned()))?;
+            .map_err(|_| ApiError::malformed("size_bytes is negative"))?;
         context.access.key(&request.key, caller.write_scope());
         context.access.size(size);
         let committed = context
@@ -86,21 +89,21 @@ async fn finalize(context: Context, headers: HeaderMap, body: Body) -> Response 
                 entry_id,
                 message: String::new(),
             },
-            Err(error @ Error::ReadOnly) => FinalizeResponse {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => FinalizeResponse {
                 message: error.to_string(),
                 ..FinalizeResponse::default()
             },
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        Ok::<_, Failure>(encoding.write::<_, pb::FinalizeCacheEntryUploadResponse>(response))
+        Ok::<_, ApiError>(encoding.write::<_, pb::FinalizeCacheEntryUploadResponse>(response))
     };
-    answer(Operation::Commit, finalized.await)
+    respond(Operation::Commit, finalized.await, error_response)
 }
 
 async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
     let found = async {
         let caller = context.caller(&headers)?;
-        let encoding = Encoding::of(&headers)?;
+        let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: LookupRequest =
             encoding.read::<_, pb::GetCacheEntryDownloadUrlRequest>(&body)?;
@@ -122,9 +125,9 @@ async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
                 .to_string(),
             matched_key: entry.name.key,
         });
-        Ok::<_, Failure>(encoding.write::<_, pb::GetCacheEntryDownloadUrlResponse>(response))
+        Ok::<_, ApiError>(encoding.write::<_, pb::GetCacheEntryDownloadUrlResponse>(response))
     };
-    answer(Operation::Lookup, found.await)
+    respond(Operation::Lookup, found.await, error_response)
 }
 
 /// How a request is written, and so its answer.
@@ -137,7 +140,7 @@ enum Encoding {
 const PROTOBUF: &str = "application/protobuf";
 
 impl Encoding {
-    fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+    fn from_headers(headers: &HeaderMap) -> Result<Self, ApiError> {
         let content_type = headers.get(header::CONTENT_TYPE);
         let content_type = content_type
             .and_then(|value| value.to_str().ok())
@@ -145,11 +148,14 @@ impl Encoding {
         match content_type.split(';').next().map(str::trim) {
             Some("application/json") => Ok(Self::Json),
             Some(PROTOBUF) => Ok(Self::Protobuf),
-            _ => Err(Failure::ContentType),
+            _ => Err(ApiError::new(
+                ErrorKind::UnsupportedContentType,
+                format!("the content type must be application/json or {PROTOBUF}"),
+            )),
         }
     }
 
-    fn read<T, P>(self, body: &Bytes) -> Result<T, Failure>
+    fn read<T, P>(self, body: &Bytes) -> Result<T, ApiError>
     where
         T: DeserializeOwned + From<P>,
         P: Message + Default,
@@ -160,7 +166,7 @@ impl Encoding {
                 .map(T::from)
                 .map_err(|e| e.to_string()),
         }
-        .map_err(Failure::Malformed)
+        .map_err(ApiError::malformed)
     }
 
     fn write<T, P>(self, response: T) -> Response
@@ -237,80 +243,45 @@ impl From<LookupResponse> for pb::GetCacheEntryDownloadUrlResponse {
     }
 }
 
-enum Failure {
-    Auth(AuthError),
-    ContentType,
-    Malformed(String),
-    Service(Error),
+/// Errors as Twirp words them: JSON, whatever the request was.
+fn error_response(error: &ApiError) -> Response {
+    let (status, code) = classify(error.kind());
+    let body = ErrorBody {
+        code: code.to_owned(),
+        msg: error.to_string(),
+    };
+    (status, Json(body)).into_response()
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Auth(error) => Self::Auth(error),
-            Refused::Service(error) => Self::Service(error),
+fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
+    use ErrorKind as Kind;
+    match kind {
+        Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+        Kind::UnsupportedContentType => (StatusCode::NOT_FOUND, "bad_route"),
+        Kind::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
+        Kind::AlreadyExists => (StatusCode::CONFLICT, ALREADY_EXISTS),
+        Kind::Sealed => (StatusCode::CONFLICT, "aborted"),
+        Kind::PermissionDenied | Kind::InvalidSignature | Kind::WrongOperation => {
+            (StatusCode::FORBIDDEN, "permission_denied")
         }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
-    }
-}
-
-/// Twirp's errors are JSON whatever the request was.
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let (status, code, msg) = match self {
-            Self::Auth(error) => (
-                StatusCode::UNAUTHORIZED,
-                "unauthenticated",
-                error.to_string(),
-            ),
-            Self::ContentType => (
-                StatusCode::NOT_FOUND,
-                "bad_route",
-                format!("the content type must be application/json or {PROTOBUF}"),
-            ),
-            Self::Malformed(message) => (StatusCode::BAD_REQUEST, "malformed", message),
-            Self::Service(error) => {
-                let (status, code) = classify(&error);
-                (status, code, error.to_string())
-            }
-        };
-        let code = code.to_owned();
-        refusal(&msg.clone(), (status, Json(ErrorBody { code, msg })))
-    }
-}
-
-fn classify(error: &Error) -> (StatusCode, &'static str) {
-    log_internal(error);
-    match error {
-        Error::Exists => (StatusCode::CONFLICT, ALREADY_EXISTS),
-        Error::Sealed => (StatusCode::CONFLICT, "aborted"),
-        Error::ReadOnly | Error::NotDeletable => (StatusCode::FORBIDDEN, "permission_denied"),
-        Error::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-        Error::TooManyUploads | Error::Busy { .. } => {
+        Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+        Kind::TooManyUploads | Kind::QuotaExceeded => {
             (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted")
         }
-        Error::LongMessage(_) => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_argument"),
-        Error::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_argument"),
+        Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         // Twirp has no status for it; this one is repeated by no client.
-        Error::Full => (StatusCode::INSUFFICIENT_STORAGE, "resource_exhausted"),
-        Error::Unsynced(_) | Error::Io(_) | Error::Db(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
-        }
-        Error::InvalidKey
-        | Error::InvalidVersion
-        | Error::KeyCount
-        | Error::Size { .. }
-        | Error::Gap { .. }
-        | Error::Overlap
-        | Error::UnknownBlock
-        | Error::RepeatedBlock
-        | Error::TooManyParts
-        | Error::TooLarge
-        | Error::Body(_) => (StatusCode::BAD_REQUEST, "invalid_argument"),
+        Kind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "resource_exhausted"),
+        Kind::DataLost | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        Kind::InvalidArgument
+        | Kind::InvalidQuery
+        | Kind::InvalidHeader
+        | Kind::InvalidBlockId
+        | Kind::InvalidBlockList
+        | Kind::LengthRequired
+        | Kind::InvalidRange { .. }
+        | Kind::IncompleteBody
+        | Kind::UploadTooLarge
+        | Kind::TooManyParts => (StatusCode::BAD_REQUEST, "invalid_argument"),
     }
 }

@@ -1,39 +1,47 @@
 //! Uploads, part by part.
 
 use super::*;
-use crate::service::{accounts::Accounts, config::MAX_UPLOAD_BYTES};
+use crate::service::{api_error::ErrorKind, config::MAX_UPLOAD_BYTES, quotas::Quotas};
 
-fn upload() -> Arc<Upload> {
-    upload_of(&Accounts::default())
+/// It failed, and just so.
+#[track_caller]
+fn assert_refused<T: std::fmt::Debug>(result: Result<T, ApiError>, expected: &ApiError) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), expected.kind());
+    assert_eq!(error.to_string(), expected.to_string());
 }
 
-fn upload_of(accounts: &Accounts) -> Arc<Upload> {
-    let name = Name {
+fn upload() -> Arc<Upload> {
+    upload_of(&Quotas::default())
+}
+
+fn upload_of(quotas: &Quotas) -> Arc<Upload> {
+    let name = EntryName {
         repository: "o/r".into(),
         scope: "main".into(),
         key: "k".into(),
         version: "v".into(),
     };
-    let holding = Holding::open(accounts, &name).unwrap();
+    let usage = UploadUsage::new(quotas, &name).unwrap();
     let file = tempfile::tempfile().unwrap();
-    Upload::new(1, name, file, Timestamp::UNIX_EPOCH, holding).into()
+    Upload::new(1, name, file, Timestamp::UNIX_EPOCH, usage).into()
 }
 
-fn chunk(upload: &Arc<Upload>, range: Range<u64>) -> Result<(), Error> {
-    let part = Part::begin(upload, range.end - range.start, Timestamp::UNIX_EPOCH)?;
-    part.keep(|upload, region| upload.add_chunk(&range, region))
+fn chunk(upload: &Arc<Upload>, range: Range<u64>) -> Result<(), ApiError> {
+    let part = PendingPart::begin(upload, range.end - range.start, Timestamp::UNIX_EPOCH)?;
+    part.keep(|upload, extent| upload.add_chunk(&range, extent))
 }
 
 #[test]
 fn chunks_in_any_order_cover_the_content() {
     let upload = upload();
     chunk(&upload, 5..10).unwrap();
-    assert!(matches!(upload.seal(10), Err(Error::Gap { offset: 0 })));
+    assert_refused(upload.seal(10), &ApiError::gap(0));
     chunk(&upload, 0..5).unwrap();
-    assert!(matches!(upload.seal(9), Err(Error::Size { .. })));
-    let regions = [(5, 5), (0, 5)].map(Extent::from);
-    assert_eq!(upload.seal(10).unwrap(), regions);
-    assert!(matches!(chunk(&upload, 10..11), Err(Error::Sealed)));
+    assert_refused(upload.seal(9), &ApiError::size_mismatch(9, 10));
+    let extents = [(5, 5), (0, 5)].map(Extent::from);
+    assert_eq!(upload.seal(10).unwrap(), extents);
+    assert_refused(chunk(&upload, 10..11), &ApiError::sealed());
 }
 
 /// The files of an upload that is being committed are about to become an entry's.
@@ -46,8 +54,8 @@ fn an_upload_is_committed_or_given_up_but_not_both() {
     let now = Timestamp::UNIX_EPOCH;
     assert!(!upload.abandon_if_idle(now), "just used");
     assert!(upload.abandon());
-    assert!(matches!(upload.seal(0), Err(Error::NotFound)));
-    assert!(matches!(chunk(&upload, 0..1), Err(Error::NotFound)));
+    assert_refused(upload.seal(0), &ApiError::not_found());
+    assert_refused(chunk(&upload, 0..1), &ApiError::not_found());
 }
 
 #[test]
@@ -56,8 +64,8 @@ fn only_the_same_range_may_come_again() {
     chunk(&upload, 10..20).unwrap();
     chunk(&upload, 10..20).unwrap();
     for overlapping in [10..11, 10..21, 5..11, 19..25, 0..100, 15..16] {
-        let refused = chunk(&upload, overlapping.clone());
-        assert!(matches!(refused, Err(Error::Overlap)), "{overlapping:?}");
+        let refused = chunk(&upload, overlapping);
+        assert_refused(refused, &ApiError::overlap());
     }
     chunk(&upload, 20..21).unwrap();
     chunk(&upload, 0..10).unwrap();
@@ -71,34 +79,35 @@ fn only_the_same_range_may_come_again() {
 fn the_block_list_decides_the_order() {
     let upload = upload();
     for (id, len) in [("b", 3), ("a", 2), ("unused", 9), ("b", 4)] {
-        let part = Part::begin(&upload, len, Timestamp::UNIX_EPOCH).unwrap();
-        part.keep(|upload, region| upload.add_block(id.into(), region))
+        let part = PendingPart::begin(&upload, len, Timestamp::UNIX_EPOCH).unwrap();
+        part.keep(|upload, extent| upload.add_block(id.into(), extent))
             .unwrap();
     }
     let unknown = upload.set_blocks(&["a", "c"]);
-    assert!(matches!(unknown, Err(Error::UnknownBlock)));
+    assert_refused(unknown, &ApiError::unknown_block());
     upload.set_blocks(&["a", "b"]).unwrap();
     let repeated = upload.set_blocks(&["a", "b", "a"]);
-    assert!(matches!(repeated, Err(Error::RepeatedBlock)));
-    let regions = [(3, 2), (14, 4)].map(Extent::from);
-    assert_eq!(upload.seal(6).unwrap(), regions);
+    assert_refused(repeated, &ApiError::repeated_block());
+    let extents = [(3, 2), (14, 4)].map(Extent::from);
+    assert_eq!(upload.seal(6).unwrap(), extents);
 }
 
 /// What was replaced or broken off does not count, and the rest goes with the upload.
 #[test]
 fn only_what_lies_there_counts() {
-    let accounts = Accounts::default();
+    let quotas = Quotas::default();
     let most = MAX_UPLOAD_BYTES / 2;
-    let begin = |upload: &Arc<Upload>, len| Part::begin(upload, len, Timestamp::UNIX_EPOCH);
-    let upload = upload_of(&accounts);
+    let begin = |upload: &Arc<Upload>, len| PendingPart::begin(upload, len, Timestamp::UNIX_EPOCH);
+    let upload = upload_of(&quotas);
     let broken = begin(&upload, most).unwrap();
-    assert!(matches!(begin(&upload, 1), Err(Error::Busy { .. })));
+    let refused = begin(&upload, 1).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::QuotaExceeded);
     drop(broken);
     for _ in 0..3 {
         chunk(&upload, 0..most / 2).unwrap();
         begin(&upload, most / 2 + 1).unwrap_err();
     }
-    let other = upload_of(&accounts);
+    let other = upload_of(&quotas);
     assert!(begin(&other, most).is_err(), "of the same scope");
     drop(upload);
     chunk(&other, 0..most).unwrap();

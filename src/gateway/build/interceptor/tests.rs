@@ -10,11 +10,12 @@ use super::*;
 use crate::{
     actions::{Http, HttpConfig},
     cache::{
-        Settings,
+        self,
         attributes::{OperatorService, OperatorToken, Overrides},
     },
     gateway::{
         build::rewrite::SolveRequest,
+        config::INDEX_WAIT,
         endpoint::{STALL_TIMEOUT, token},
     },
     lifecycle::Tasks,
@@ -26,10 +27,6 @@ use crate::{
 
 /// A service that refuses every connection: nothing here needs one that answers.
 const NOWHERE: &str = "http://127.0.0.1:9/";
-
-fn index_wait() -> Duration {
-    InterceptorConfig::default().index_wait
-}
 
 /// As by default, but no build waits for indexes.
 fn config() -> InterceptorConfig {
@@ -49,8 +46,8 @@ impl Fixture {
         let spool = tempfile::tempdir().unwrap();
         let tasks = Tasks::default();
         let http = Http::new(&HttpConfig::default()).unwrap();
-        let cache_settings = Settings::new(spool.path().to_owned());
-        let cache = Cache::new(cache_settings, http, tasks.clone()).unwrap();
+        let dir = spool.path().to_owned();
+        let cache = Cache::new(dir, cache::Config::default(), http, tasks.clone()).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let endpoint = Endpoint::bind(any, None, None, STALL_TIMEOUT, &tasks)
             .await
@@ -330,7 +327,7 @@ fn silent() -> (std::net::TcpListener, String) {
 #[tokio::test(start_paused = true)]
 async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
     let config = InterceptorConfig {
-        index_wait: index_wait(),
+        index_wait: INDEX_WAIT,
         ..config()
     };
     let fixture = Fixture::new(config).await;
@@ -339,7 +336,7 @@ async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
     let begun = tokio::time::Instant::now();
     let (_, _finish) = fixture.solve(&request(&[], from_ref(&import))).await;
     assert!(
-        begun.elapsed() < index_wait(),
+        begun.elapsed() < INDEX_WAIT,
         "buildkitd asks for nothing yet"
     );
     for _ in 0..3 {
@@ -347,7 +344,7 @@ async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
         let llb = fixture.interceptor.llb_solve(Some("build"), llb).await;
         assert!(llb.is_ok());
     }
-    assert_eq!(begun.elapsed().as_secs(), index_wait().as_secs());
+    assert_eq!(begun.elapsed().as_secs(), INDEX_WAIT.as_secs());
     let late = fixture.warnings();
     let late = late
         .iter()
@@ -359,7 +356,7 @@ async fn a_build_waits_for_its_indexes_once_however_often_it_asks() {
 async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
     for (field, value) in [(6, "dockerfile.v0"), (2, "")] {
         let config = InterceptorConfig {
-            index_wait: index_wait(),
+            index_wait: INDEX_WAIT,
             ..config()
         };
         let fixture = Fixture::new(config).await;
@@ -368,7 +365,7 @@ async fn a_solve_that_buildkitd_begins_with_waits_for_the_indexes() {
         wire::append(&mut request, field, value.as_bytes());
         let begun = tokio::time::Instant::now();
         let (_, _finish) = fixture.solve(&request).await;
-        assert_eq!(begun.elapsed().as_secs(), index_wait().as_secs());
+        assert_eq!(begun.elapsed().as_secs(), INDEX_WAIT.as_secs());
     }
 }
 

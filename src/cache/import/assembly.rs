@@ -1,0 +1,197 @@
+//! Makes the parts of one import, each from what it needs.
+
+use std::sync::Arc;
+
+use super::{
+    catalog::LayerCatalog,
+    confirmations::Confirmations,
+    confirmer::{LayerConfirmer, LookupLimits},
+    download::Downloader,
+    evidence::Evidence,
+    index_loader::IndexLoader,
+    inspector::LayerInspector,
+    layer_fetcher::LayerFetcher,
+    prefetch::Prefetcher,
+    repairer::Repairer,
+    unavailable::UnavailableWarnings,
+    verify::Verifier,
+};
+use crate::{
+    actions::{AdaptiveConcurrency, Client, Identity},
+    cache::{
+        attributes::{Attributes, Verify},
+        blob::Fetched,
+        config::Config,
+        fetch_error::Remedy,
+        listing::Listings,
+        proof::{Delivered, Proofs},
+        quarantine::Quarantine,
+        report::Reporter,
+        single_flight::SingleFlight,
+        spool::Spool,
+    },
+    digest::Digest,
+    lifecycle::Tasks,
+    protocol::{
+        key::{self, IndexKey},
+        scope::Scope,
+    },
+};
+
+/// What all imports of the process share.
+pub(in crate::cache) struct ImportResources {
+    pub tasks: Tasks,
+    pub spool: Spool,
+    pub proofs: Arc<Proofs>,
+    pub delivered: Arc<Delivered>,
+    pub listings: Arc<Listings>,
+    pub quarantine: Arc<Quarantine>,
+    pub downloads: Arc<SingleFlight<(Identity, Digest), Fetched>>,
+    /// Ranged reads in flight.
+    pub ranges: AdaptiveConcurrency,
+}
+
+/// One import that is being put together: what its parts have in common.
+pub(super) struct Assembly<'a> {
+    resources: ImportResources,
+    settings: &'a Config,
+    spec: &'a Attributes,
+    client: &'a Client,
+    reporter: &'a Arc<dyn Reporter>,
+    version: String,
+    pub catalog: Arc<LayerCatalog>,
+    pub confirmations: Arc<Confirmations>,
+    evidence: Arc<Evidence>,
+}
+
+impl<'a> Assembly<'a> {
+    pub fn new(
+        resources: ImportResources,
+        settings: &'a Config,
+        spec: &'a Attributes,
+        client: &'a Client,
+        reporter: &'a Arc<dyn Reporter>,
+    ) -> Self {
+        let evidence = Evidence {
+            identity: client.identity().clone(),
+            proofs: Arc::clone(&resources.proofs),
+            listings: Arc::clone(&resources.listings),
+            quarantine: Arc::clone(&resources.quarantine),
+        };
+        let scopes = client.token().readable();
+        let keys = scopes.map(|scope| index_key(spec, settings, scope));
+        Self {
+            catalog: Arc::new(LayerCatalog::new(keys)),
+            confirmations: Arc::default(),
+            evidence: Arc::new(evidence),
+            version: key::version(),
+            resources,
+            settings,
+            spec,
+            client,
+            reporter,
+        }
+    }
+
+    pub fn loader(&self) -> IndexLoader {
+        IndexLoader {
+            client: self.client.clone(),
+            version: self.version.clone(),
+            timeout: self.spec.timeout,
+            signed: self.settings.signed,
+            quarantine: Arc::clone(&self.resources.quarantine),
+            reporter: Arc::clone(self.reporter),
+        }
+    }
+
+    pub fn downloader(&self) -> Downloader {
+        Downloader {
+            client: self.client.ignoring_outages(),
+            reporter: Arc::clone(self.reporter),
+            evidence: Arc::clone(&self.evidence),
+            spool: self.resources.spool.clone(),
+            ranges: self.resources.ranges.clone(),
+            range_bytes: self.settings.range_bytes,
+            in_flight: Arc::clone(&self.resources.downloads),
+        }
+    }
+
+    pub fn confirmer(&self, downloader: &Downloader) -> LayerConfirmer {
+        let waiting = self.settings.lookup_wait.min(self.spec.timeout);
+        let verifies = self.spec.import_verify == Verify::Full;
+        LayerConfirmer {
+            catalog: Arc::clone(&self.catalog),
+            confirmations: Arc::clone(&self.confirmations),
+            evidence: Arc::clone(&self.evidence),
+            inspector: self.inspector(),
+            limits: LookupLimits::new(self.settings.parallel_lookups, waiting),
+            verifier: verifies.then(|| self.verifier(downloader)),
+            warnings: UnavailableWarnings::new(Arc::clone(self.reporter)),
+        }
+    }
+
+    fn inspector(&self) -> LayerInspector {
+        LayerInspector {
+            client: self.client.clone(),
+            version: self.version.clone(),
+            small_bytes: self.settings.small_bytes,
+            evidence: Arc::clone(&self.evidence),
+            confirmations: Arc::clone(&self.confirmations),
+            spool: self.resources.spool.clone(),
+        }
+    }
+
+    fn verifier(&self, downloader: &Downloader) -> Verifier {
+        Verifier::new(
+            Arc::clone(&self.catalog),
+            downloader.clone(),
+            self.resources.spool.clone(),
+            Arc::clone(self.reporter),
+        )
+    }
+
+    pub fn prefetcher(&self, downloader: &Downloader) -> Prefetcher {
+        Prefetcher::new(
+            Arc::clone(&self.catalog),
+            Arc::clone(&self.confirmations),
+            downloader.clone(),
+            Arc::clone(&self.resources.delivered),
+            self.resources.spool.clone(),
+            self.resources.tasks.clone(),
+        )
+    }
+
+    pub fn fetcher(&self, downloader: Downloader, prefetcher: Arc<Prefetcher>) -> LayerFetcher {
+        LayerFetcher {
+            downloader,
+            prefetcher,
+            repairer: Arc::new(self.repairer()),
+            evidence: Arc::clone(&self.evidence),
+            delivered: Arc::clone(&self.resources.delivered),
+            reporter: Arc::clone(self.reporter),
+            remedy: match self.spec.import_verify {
+                Verify::Full => Remedy::Nothing,
+                Verify::Probe => Remedy::Verify,
+            },
+        }
+    }
+
+    fn repairer(&self) -> Repairer {
+        // Nobody but buildkitd can sign an index.
+        let scope = self.client.token().last_writable();
+        let scope = scope.filter(|_| !self.settings.signed);
+        Repairer {
+            client: self.client.clone(),
+            version: self.version.clone(),
+            writable: scope.map(|scope| index_key(self.spec, self.settings, scope)),
+            catalog: Arc::clone(&self.catalog),
+            confirmations: Arc::clone(&self.confirmations),
+            evidence: Arc::clone(&self.evidence),
+            tasks: self.resources.tasks.clone(),
+        }
+    }
+}
+
+fn index_key(spec: &Attributes, settings: &Config, scope: &Scope) -> IndexKey {
+    IndexKey::new(&spec.scope, &scope.name, settings.signed)
+}

@@ -1,0 +1,105 @@
+//! Confirms layers: one is there if a lookup finds it and its first bytes can be read, or all of
+//! them where the import wants that.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use super::{
+    catalog::LayerCatalog,
+    confirmations::Confirmations,
+    evidence::Evidence,
+    inspector::LayerInspector,
+    located::LocatedLayer,
+    unavailable::{Unavailable, UnavailableWarnings},
+    verify::Verifier,
+    wait_budget::WaitBudget,
+};
+use crate::digest::Digest;
+
+/// Says of layers that they are there for certain. Each is looked up once for the whole import.
+pub(super) struct LayerConfirmer {
+    pub catalog: Arc<LayerCatalog>,
+    pub confirmations: Arc<Confirmations>,
+    pub evidence: Arc<Evidence>,
+    pub inspector: LayerInspector,
+    pub limits: LookupLimits,
+    /// Where all bytes are verified.
+    pub verifier: Option<Verifier>,
+    pub warnings: UnavailableWarnings,
+}
+
+/// What the lookups of one import may cost.
+pub(super) struct LookupLimits {
+    parallel: Semaphore,
+    waiting: WaitBudget,
+}
+
+impl LookupLimits {
+    pub fn new(parallel: usize, waiting: Duration) -> Self {
+        Self {
+            parallel: Semaphore::new(parallel.max(1)),
+            waiting: WaitBudget::new(waiting),
+        }
+    }
+}
+
+impl LayerConfirmer {
+    /// A layer that an index names and that is there. `None` is a cache miss.
+    pub async fn confirm(&self, digest: Digest) -> Option<Arc<LocatedLayer>> {
+        let indexed = self.catalog.layer(digest).next()?;
+        let confirmation = self.confirmations.get_or_insert(digest);
+        let layer = confirmation.get_or_init(|| self.find(digest, indexed.size));
+        let layer = layer.await.clone()?;
+        // It may have failed since it was confirmed.
+        let failed = self.evidence.is_quarantined(digest, &layer.entry.key);
+        (!failed).then_some(layer)
+    }
+
+    async fn find(&self, digest: Digest, indexed_size: Option<u64>) -> Option<Arc<LocatedLayer>> {
+        match self.locate(digest, indexed_size).await {
+            Ok(layer) => {
+                self.evidence.prove(digest);
+                Some(Arc::new(layer))
+            }
+            Err(reason) => {
+                if let Unavailable::Damaged { key, .. } = &reason {
+                    self.evidence.add_damaged(digest, key);
+                }
+                if reason.disproves() {
+                    self.evidence.disprove(digest);
+                }
+                self.warnings.warn(digest, &reason);
+                None
+            }
+        }
+    }
+
+    async fn locate(
+        &self,
+        digest: Digest,
+        indexed_size: Option<u64>,
+    ) -> Result<LocatedLayer, Unavailable> {
+        let layer = self.locate_within_limits(digest, indexed_size).await?;
+        if let Some(verifier) = &self.verifier {
+            verifier.verify(&layer).await?;
+        }
+        Ok(layer)
+    }
+
+    async fn locate_within_limits(
+        &self,
+        digest: Digest,
+        indexed_size: Option<u64>,
+    ) -> Result<LocatedLayer, Unavailable> {
+        let LookupLimits { parallel, waiting } = &self.limits;
+        let permit = parallel.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
+        let located = waiting.run(async {
+            let deadline = waiting.deadline();
+            self.inspector.locate(digest, indexed_size, deadline).await
+        });
+        let late = || Err(Unavailable::Late(waiting.total()));
+        located.await.unwrap_or_else(late)
+    }
+}

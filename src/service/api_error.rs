@@ -1,0 +1,269 @@
+//! The one error of the service. The rules and the surfaces make it; each protocol has one function that
+//! words it as its clients expect (`error_response` in `surface/v1`, `v2`, `azure` and `rest`).
+
+use std::{borrow::Cow, error::Error as StdError};
+
+use super::config::{MAX_LOOKUP_KEYS, MAX_PARTS};
+use crate::protocol::key::MAX_KEY_CHARS;
+
+/// What kind of failure it is: all that a protocol's answer depends on, besides the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No token, or none of ours that is valid now.
+    Unauthenticated,
+    /// A signed URL that was altered, is not ours, or has expired.
+    InvalidSignature,
+    /// A signed URL for another operation.
+    WrongOperation,
+    /// The token does not allow it.
+    PermissionDenied,
+    /// No such entry or reservation, as far as the caller may know.
+    NotFound,
+    /// The key is taken, by an entry or by an upload in progress.
+    AlreadyExists,
+    /// The upload is being committed, or has ended.
+    Sealed,
+    /// The rules do not allow such a value.
+    InvalidArgument,
+    /// The request cannot be read.
+    Malformed,
+    /// A content type that the protocol does not have.
+    UnsupportedContentType,
+    /// A query parameter is missing or makes no sense.
+    InvalidQuery,
+    /// A header makes no sense.
+    InvalidHeader,
+    /// A block id that is none.
+    InvalidBlockId,
+    /// No block list, or one that names what it must not.
+    InvalidBlockList,
+    /// `Content-Length` is missing.
+    LengthRequired,
+    /// A range outside of the blob.
+    InvalidRange {
+        /// How large the blob is.
+        size: u64,
+    },
+    /// The body ended early, went on too long, stalled or broke.
+    IncompleteBody,
+    /// A body that is longer than one request may be.
+    BodyTooLarge,
+    /// More bytes than an upload can have.
+    UploadTooLarge,
+    /// More parts than an upload can have.
+    TooManyParts,
+    /// As many uploads as the service has room for.
+    TooManyUploads,
+    /// A repository or a scope has its share of something.
+    QuotaExceeded,
+    /// There is no place for another request.
+    Overloaded,
+    /// No space is left for this.
+    StorageFull,
+    /// The storage failed to keep bytes that it had taken.
+    DataLost,
+    /// The storage or the database failed.
+    Internal,
+}
+
+/// Why the service does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ApiError {
+    pub(super) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// True if the upload that it happened to can come to nothing any more.
+    pub(super) fn ends_upload(&self) -> bool {
+        matches!(self.kind, ErrorKind::StorageFull | ErrorKind::DataLost)
+    }
+
+    /// True if it is no fault of the client's, and says what only the operator should read.
+    pub(super) fn is_internal(&self) -> bool {
+        matches!(self.kind, ErrorKind::Internal | ErrorKind::DataLost)
+    }
+}
+
+/// The failures that the rules know, each with the words that clients read.
+impl ApiError {
+    pub(super) fn not_found() -> Self {
+        Self::new(ErrorKind::NotFound, "no such cache entry")
+    }
+
+    pub(super) fn already_exists() -> Self {
+        Self::new(ErrorKind::AlreadyExists, "cache entry already exists")
+    }
+
+    pub(super) fn read_only() -> Self {
+        let message = "cache write denied: the token has no scope with write permission";
+        Self::new(ErrorKind::PermissionDenied, message)
+    }
+
+    pub(super) fn deletion_denied() -> Self {
+        let message =
+            "cache deletion denied: the token may not delete in this scope (`REF=rwd` may)";
+        Self::new(ErrorKind::PermissionDenied, message)
+    }
+
+    pub(super) fn invalid_key() -> Self {
+        let message = format!("a key must have 1 to {MAX_KEY_CHARS} characters and no comma");
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    pub(super) fn invalid_version() -> Self {
+        let message = format!("a version must have 1 to {MAX_KEY_CHARS} characters");
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    pub(super) fn key_count() -> Self {
+        let message = format!("a lookup must have 1 to {MAX_LOOKUP_KEYS} keys");
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    pub(super) fn size_mismatch(said: u64, uploaded: u64) -> Self {
+        let message = format!(
+            "the size of the entry was said to be {said} bytes, but {uploaded} were uploaded"
+        );
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    pub(super) fn gap(offset: u64) -> Self {
+        let message = format!("the bytes from {offset} on were not uploaded");
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    pub(super) fn overlap() -> Self {
+        let message = "the range overlaps one that was uploaded before";
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    pub(super) fn sealed() -> Self {
+        let message = "the upload is being committed, or has ended";
+        Self::new(ErrorKind::Sealed, message)
+    }
+
+    pub(super) fn unknown_block() -> Self {
+        let message = "the block list names a block that was not uploaded";
+        Self::new(ErrorKind::InvalidBlockList, message)
+    }
+
+    pub(super) fn repeated_block() -> Self {
+        let message = "the block list names a block more than once";
+        Self::new(ErrorKind::InvalidBlockList, message)
+    }
+
+    pub(super) fn too_many_parts() -> Self {
+        let message = format!("an upload may have at most {MAX_PARTS} parts");
+        Self::new(ErrorKind::TooManyParts, message)
+    }
+
+    pub(super) fn too_many_uploads() -> Self {
+        let message =
+            "as many uploads are in progress as the service has room for; try again later";
+        Self::new(ErrorKind::TooManyUploads, message)
+    }
+
+    pub(super) fn quota_exceeded(what: &str, limit: u64) -> Self {
+        let message = format!(
+            "this repository or scope has {limit} {what} under way, which is all that it may; \
+             try again later"
+        );
+        Self::new(ErrorKind::QuotaExceeded, message)
+    }
+
+    pub(super) fn overloaded() -> Self {
+        let message = "the cache service has no place for another request; try again later";
+        Self::new(ErrorKind::Overloaded, message)
+    }
+
+    pub(super) fn long_message(limit: usize) -> Self {
+        let message = format!("the request's body has more than {limit} bytes");
+        Self::new(ErrorKind::BodyTooLarge, message)
+    }
+
+    pub(super) fn body(reason: &str) -> Self {
+        let message = format!("the request's body could not be read: {reason}");
+        Self::new(ErrorKind::IncompleteBody, message)
+    }
+
+    pub(super) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Malformed, message)
+    }
+}
+
+/// The failures of what the service stands on.
+impl ApiError {
+    pub(super) fn upload_too_large() -> Self {
+        Self::new(ErrorKind::UploadTooLarge, "the upload is too large")
+    }
+
+    /// An error of a sync, after which nobody can tell which bytes are on the disk.
+    pub(super) fn unsynced(error: std::io::Error) -> Self {
+        let error = Self::from(error);
+        match error.source {
+            Some(source) if error.kind == ErrorKind::Internal => Self {
+                message: format!(
+                    "the disk of the cache service lost bytes of the upload, which is given up: {source}"
+                )
+                .into(),
+                kind: ErrorKind::DataLost,
+                source: Some(source),
+            },
+            source => Self { source, ..error },
+        }
+    }
+
+    fn full() -> Self {
+        let message = "the disk of the cache service is full; delete entries or give it more space";
+        Self::new(ErrorKind::StorageFull, message)
+    }
+}
+
+impl From<std::io::Error> for ApiError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        match error.kind() {
+            Io::StorageFull | Io::QuotaExceeded => Self::full(),
+            Io::FileTooLarge => Self::upload_too_large(),
+            _ => Self {
+                message: format!("the service's storage failed: {error}").into(),
+                kind: ErrorKind::Internal,
+                source: Some(error.into()),
+            },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for ApiError {
+    fn from(error: rusqlite::Error) -> Self {
+        let failure = error.sqlite_error();
+        let full = failure.is_some_and(|failure| {
+            failure.code == rusqlite::ErrorCode::DiskFull
+                || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+        });
+        if full {
+            return Self::full();
+        }
+        Self {
+            message: format!("the service's database failed: {error}").into(),
+            kind: ErrorKind::Internal,
+            source: Some(error.into()),
+        }
+    }
+}

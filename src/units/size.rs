@@ -1,0 +1,87 @@
+//! Sizes as BuildKit's users write them (`10GB`, `512MB`): as in buildkitd.toml, in steps of 1024.
+
+/// The letters before `B` or `iB`, each 1024 times the one before.
+const STEPS: &str = "kmgtp";
+
+/// A text that is no size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a size such as 512MB or 10GB")]
+pub struct InvalidSize;
+
+/// Reads a size in bytes. `10GB`, `10G`, `10gb` and `10GiB` are the same.
+pub fn parse(text: &str) -> Result<u64, InvalidSize> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let number: u64 = digits.parse().map_err(|_| InvalidSize)?;
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let letter = unit
+        .strip_suffix("ib")
+        .or_else(|| unit.strip_suffix('b'))
+        .unwrap_or(&unit);
+    let steps = match letter {
+        "" if unit != "ib" => 0,
+        letter if letter.len() == 1 => STEPS.find(letter).ok_or(InvalidSize)? + 1,
+        _ => return Err(InvalidSize),
+    };
+    (0..steps)
+        .try_fold(number, |size, _| size.checked_mul(1024))
+        .ok_or(InvalidSize)
+}
+
+/// Writes a size in the largest unit that needs no fraction: `512MB`, `10GB`.
+pub fn display(size: u64) -> String {
+    let (mut number, mut unit) = (size, None);
+    for letter in STEPS.chars() {
+        if number == 0 || !number.is_multiple_of(1024) {
+            break;
+        }
+        (number, unit) = (number / 1024, Some(letter.to_ascii_uppercase()));
+    }
+    match unit {
+        Some(letter) => format!("{number}{letter}B"),
+        None => format!("{number}B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_written_as_people_write_it() {
+        for text in ["0B", "7B", "1025B", "2KB", "512MB", "10GB", "1PB"] {
+            assert_eq!(display(parse(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_buildkitd_reads_them() {
+        for (text, size) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("7B", 7),
+            ("2k", 2 << 10),
+            ("512MB", 512 << 20),
+            ("10GB", 10 << 30),
+            ("10 gib", 10 << 30),
+            ("1P", 1 << 50),
+        ] {
+            assert_eq!(parse(text), Ok(size), "{text}");
+        }
+        for text in [
+            "",
+            "GB",
+            "-1",
+            "1.5GB",
+            "10iB",
+            "10GBB",
+            "10XB",
+            "10kMB",
+            "99999999P",
+        ] {
+            assert_eq!(parse(text), Err(InvalidSize), "{text}");
+        }
+    }
+}
