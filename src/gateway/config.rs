@@ -1,4 +1,4 @@
-//! What the gateway is told, with the default of each value and the reason for it.
+//! The settings of the gateway, with the default of each value and the reason for it.
 
 use std::{collections::BTreeMap, time::Duration};
 

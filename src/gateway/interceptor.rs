@@ -1,6 +1,6 @@
-//! What the transport asks of whoever changes calls on their way through.
+//! Where transport and build meet: what the transport asks of whoever changes calls on their way through.
 //!
-//! The transport knows HTTP/2, gRPC frames and sessions, and none of BuildKit's messages; an
+//! The transport and sessions know HTTP/2 and gRPC frames, and none of BuildKit's messages; an
 //! [`Interceptor`] knows the messages, and none of HTTP/2.
 
 mod grpc_status;
@@ -50,7 +50,7 @@ pub trait Interceptor: Send + Sync + 'static {
 pub struct RewrittenSolve {
     /// The message that buildkitd gets.
     pub request: Bytes,
-    /// Lives as long as the call.
+    /// Lives as long as the call to buildkitd.
     pub completion: Box<dyn SolveCompletion>,
 }
 

@@ -135,7 +135,7 @@ impl Upstream {
     }
 }
 
-/// Changes messages visibly and tells what happens to it.
+/// Changes messages visibly and reports the calls of its methods.
 struct Probe {
     events: mpsc::Sender<String>,
     injected: Mutex<Option<mpsc::Receiver<Bytes>>>,
@@ -173,7 +173,7 @@ impl Probe {
         (probe, Watch { events, inject })
     }
 
-    fn tell(&self, event: impl Into<String>) {
+    fn report(&self, event: impl Into<String>) {
         let _ = self.events.try_send(event.into());
     }
 
@@ -182,7 +182,7 @@ impl Probe {
     }
 }
 
-/// Tells its event when it is dropped.
+/// Reports its event when it is dropped.
 struct OnDrop(mpsc::Sender<String>, &'static str);
 
 impl Drop for OnDrop {
@@ -202,7 +202,7 @@ impl Interceptor for Probe {
 
     async fn llb_solve(&self, build_ref: Option<&str>, _: Bytes) -> Result<Bytes, GrpcStatus> {
         let _guard = self.on_drop("let go");
-        self.tell(format!("holding for {}", build_ref.unwrap_or("nobody")));
+        self.report(format!("holding for {}", build_ref.unwrap_or("nobody")));
         std::future::pending().await
     }
 
@@ -212,7 +212,7 @@ impl Interceptor for Probe {
 
     fn status(&self, request: &Bytes) -> Result<Box<dyn StatusEditor>, GrpcStatus> {
         let request = StatusRequest::decode(request.as_ref()).unwrap();
-        self.tell(format!("status of {}", request.r#ref));
+        self.report(format!("status of {}", request.r#ref));
         let injected = self.injected.lock().unwrap().take();
         Ok(Box::new(Editor(injected.expect("one status stream"))))
     }
@@ -222,11 +222,11 @@ impl Interceptor for Probe {
     }
 
     fn session_up(&self, session_id: &str) {
-        self.tell(format!("{session_id} up"));
+        self.report(format!("{session_id} up"));
     }
 
     fn session_down(&self, session_id: &str) {
-        self.tell(format!("{session_id} down"));
+        self.report(format!("{session_id} down"));
     }
 }
 

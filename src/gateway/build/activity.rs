@@ -7,7 +7,7 @@ use crate::cache::Usage;
 
 /// What the gateway has in hand at a moment. All but `connections` is 0 when no client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Activity {
+pub(crate) struct Activity {
     /// Builds in flight.
     pub builds: usize,
     /// Their cache exports that have begun and are not done.

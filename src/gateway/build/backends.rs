@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An import: the indexes that were loaded, and layers that were looked up and probed.
-pub struct ImportBackend(pub Arc<ImportJob>);
+pub(super) struct ImportBackend(pub Arc<ImportJob>);
 
 #[async_trait]
 impl Backend for ImportBackend {
@@ -96,7 +96,7 @@ impl From<FetchError> for BackendError {
 }
 
 /// An export that BuildKit makes itself: its calls are passed on.
-pub struct ExportBackend(pub Arc<Relay>);
+pub(super) struct ExportBackend(pub Arc<Relay>);
 
 #[async_trait]
 impl Backend for ExportBackend {

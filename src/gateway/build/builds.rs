@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Everything that builds share.
-pub struct Builds {
+pub(crate) struct Builds {
     endpoint: Endpoint,
     by_ref: Mutex<HashMap<String, Weak<Build>>>,
     /// How many are in `by_ref`; changed under its lock.
@@ -42,9 +42,9 @@ pub struct Builds {
 }
 
 /// One build in flight.
-pub struct Build {
+pub(super) struct Build {
     builds: Arc<Builds>,
-    /// What the build's clients see.
+    /// What its Status streams show.
     pub progress: Arc<BuildProgress>,
     /// The ref that all its calls carry.
     pub reference: String,
@@ -62,7 +62,7 @@ pub struct Build {
 
 /// What became of an import entry.
 #[derive(Clone)]
-pub struct PlannedImport {
+pub(super) struct PlannedImport {
     /// What stands in its place, in all four places.
     pub edit: EntryEdit,
     /// The job behind it, if there is one.
@@ -88,7 +88,6 @@ struct BuildResources {
 }
 
 impl Builds {
-    /// No build yet.
     pub fn new(endpoint: Endpoint) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
@@ -153,7 +152,6 @@ impl Builds {
         (builds.len(), exports)
     }
 
-    /// The build of that ref, if it is in flight.
     pub fn find(&self, build_ref: &str) -> Option<Arc<Build>> {
         self.by_ref.lock().get(build_ref)?.upgrade()
     }

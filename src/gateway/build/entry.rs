@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Reads an entry. None: it cannot be used, which the build's log says.
-pub async fn read(
+pub(crate) async fn read(
     build: &Build,
     entry: &CacheEntry,
     overrides: &Overrides,
@@ -42,7 +42,12 @@ pub async fn read(
 }
 
 /// Leaves an entry out with a warning, or refuses the Solve where the user wants that.
-pub fn skip(build: &Build, what: &str, reason: &str, ignore_error: bool) -> Result<(), GrpcStatus> {
+pub(crate) fn skip(
+    build: &Build,
+    what: &str,
+    reason: &str,
+    ignore_error: bool,
+) -> Result<(), GrpcStatus> {
     if !ignore_error {
         let message = format!("cache {what}: {reason}");
         return Err(GrpcStatus::new(Code::InvalidArgument, message));

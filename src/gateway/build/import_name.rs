@@ -1,4 +1,4 @@
-//! The name of BuildKit's row for an import: "importing cache manifest from gha:1394…".
+//! The name of BuildKit's vertex for an import: "importing cache manifest from gha:1394…".
 //!
 //! The number is a hash of the import's type and attributes, which are of one build alone where an
 //! import is ours. Users know one number for each scope.
@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use super::cache_entry::{CacheEntry, GHA};
 use crate::cache::attributes;
 
-/// What BuildKit calls the row of `import` (`cmKey` in solver/llbsolver/bridge.go; the hash is that of
+/// What BuildKit calls the vertex of `import` (`cmKey` in solver/llbsolver/bridge.go; the hash is that of
 /// hashstructure in its second format, seen in v0.20.2 to v0.34.2).
-pub fn from_entry(import: &CacheEntry) -> String {
+pub(super) fn from_entry(import: &CacheEntry) -> String {
     format!(
         "importing cache manifest from {}:{}",
         import.kind,
@@ -18,8 +18,8 @@ pub fn from_entry(import: &CacheEntry) -> String {
     )
 }
 
-/// The name that the row has for users: the same for all imports of a scope.
-pub fn from_scope(scope: &str) -> String {
+/// The name that the vertex has for users: the same for all imports of a scope.
+pub(super) fn from_scope(scope: &str) -> String {
     from_entry(&CacheEntry {
         kind: GHA.to_owned(),
         attrs: BTreeMap::from([(attributes::name::SCOPE.to_owned(), scope.to_owned())]),

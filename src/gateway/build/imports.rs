@@ -146,7 +146,7 @@ impl BuildInterceptor {
         let waits = jobs.iter().map(|job| job.ready(begun + wait));
         let late = join_all(waits).await.contains(&false);
         *left = Some(wait.saturating_sub(begun.elapsed()));
-        // A build that has used up its wait has been told so.
+        // A build that has used up its wait has its warning.
         if late && !wait.is_zero() {
             let short = format!(
                 "cache import: the index did not arrive within {} s; the build goes on without it",

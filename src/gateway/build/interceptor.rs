@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Takes over the `gha` entries of builds.
-pub struct BuildInterceptor {
+pub(crate) struct BuildInterceptor {
     pub(super) config: InterceptorConfig,
     pub(super) cache: Cache,
     pub(super) builds: Arc<Builds>,
@@ -77,7 +77,7 @@ impl Interceptor for BuildInterceptor {
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
         let (request, read) =
-            (self.with_default_cache(&build, request, read)).map_err(malformed)?;
+            default_cache::add_to_solve(&self.config, &build, request, read).map_err(malformed)?;
         self.register_tokens(&read);
         let exports = self.plan_exports(&build, &read).await?;
         let imports = self.plan_imports(&build, &read.imports).await?;
@@ -120,7 +120,7 @@ impl Interceptor for BuildInterceptor {
             return Ok(request);
         };
         let (request, entries) =
-            default_cache::add_import(&build, request, entries).map_err(malformed)?;
+            default_cache::add_to_llb_solve(&build, request, entries).map_err(malformed)?;
         if !entries.iter().any(CacheEntry::is_gha) {
             return Ok(request);
         }

@@ -22,5 +22,4 @@ pub mod rewrite;
 mod sessions;
 mod status_stream;
 
-pub use activity::Activity;
-pub use interceptor::BuildInterceptor;
+pub(crate) use interceptor::BuildInterceptor;

@@ -1,4 +1,4 @@
-//! How our export's manifest is told from those of the user's own cache exports.
+//! How our export's manifest differs from those of the user's own cache exports.
 //!
 //! BuildKit answers one manifest, of the last export that has written one: ours, where the user's
 //! own have failed and their errors are ignored. By its digest ours is known, unless the user's is

@@ -1,8 +1,8 @@
-//! The progress of one build: what its cache jobs have to say, kept for whoever watches the build.
+//! What the cache jobs of one build have to say, kept for the Status streams of the build.
 //!
-//! Status streams come before, during and after the jobs, and more than one may watch, so the
-//! progress keeps the state and each stream reads from where it stands. Progress rows are kept once
-//! per transfer, which bounds the progress by the number of layers.
+//! Status streams begin before, during and after the jobs, and there may be more than one, so the state
+//! is kept here and each stream reads what is newer than its last revision. A transfer has one row,
+//! which bounds the state by the number of layers.
 
 mod cache_vertex;
 mod export_vertices;
@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
 
 use cache_vertex::CacheVertex;
-pub use export_vertices::ExportVertices;
+pub(crate) use export_vertices::ExportVertices;
 use steps::Steps;
 
 use crate::{
@@ -28,21 +28,22 @@ use crate::{
     proto::control::{StatusResponse, Vertex, VertexStatus, VertexWarning},
 };
 
-/// What users of stock BuildKit read on the export's row.
+/// The name that an export's vertex has with stock BuildKit's `gha`.
 const EXPORT_NAME: &str = "exporting to GitHub Actions Cache";
 
-/// The row for what belongs to no row of BuildKit's: imports, and exports that were dropped.
+/// The vertex for what belongs to none of BuildKit's: imports, and exports that were dropped.
 const CACHE_VERTEX_NAME: &str = "GitHub Actions Cache";
 
-/// What the names of the rows begin with that BuildKit's `local` exporter shows for each blob that it
-/// passes on, whether the cache has it or not. Rows of ours show what is uploaded.
+/// The ids of the statuses begin so that BuildKit's `local` exporter shows for each blob that it passes
+/// on, whether the cache has it or not. Statuses of ours show what is uploaded.
 const LOCAL_EXPORT_STATUS: &str = "writing ";
 
 /// Warnings kept of one build. A build with more has one cause many times over.
 const MAX_WARNINGS: usize = 200;
 
 /// What is known of a build for those who watch it.
-pub struct BuildProgress {
+pub(super) struct BuildProgress {
+    /// The digest of the vertex for what has none of BuildKit's.
     cache_vertex: String,
     /// Of all builds: BuildKit's history shows them again.
     export_vertices: Arc<ExportVertices>,
@@ -52,6 +53,7 @@ pub struct BuildProgress {
 
 #[derive(Default)]
 struct ProgressState {
+    /// Counts changes: everything below is kept with the revision that it came with.
     revision: u64,
     /// BuildKit's rows for exports of ours, and whether BuildKit has started them.
     exports: HashMap<String, bool>,
@@ -64,18 +66,17 @@ struct ProgressState {
 }
 
 impl BuildProgress {
-    /// The progress of the build `build_ref`.
-    pub fn new(build_ref: &str, export_rows: Arc<ExportVertices>) -> Self {
+    pub fn new(build_ref: &str, export_vertices: Arc<ExportVertices>) -> Self {
         Self {
             cache_vertex: Digest::of(format!("buildkit-gha-{build_ref}")).to_string(),
-            export_vertices: export_rows,
+            export_vertices,
             state: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
 
-    /// BuildKit's row for the `index`-th cache export of a session. BuildKit derives the row's
-    /// digest so (solver/llbsolver/export.go of v0.32.2; older ones have no row).
+    /// BuildKit's vertex for the `index`-th cache export of a session. BuildKit derives its digest
+    /// so (solver/llbsolver/export.go of v0.32.2; older ones have no such vertex).
     pub fn export_vertex(self: &Arc<Self>, session: &str, index: usize) -> ExportVertex {
         ExportVertex {
             progress: Arc::clone(self),
@@ -83,7 +84,7 @@ impl BuildProgress {
         }
     }
 
-    /// A reporter for everything that has no row of BuildKit's.
+    /// A reporter for everything that has no vertex of BuildKit's.
     pub fn reporter(self: &Arc<Self>) -> Arc<dyn Reporter> {
         Arc::new(CacheVertexReporter(Arc::clone(self)))
     }
@@ -95,8 +96,8 @@ impl BuildProgress {
         self.apply(None, event);
     }
 
-    /// BuildKit shows the row `vertex` under the name `name`: the name that it should have, if it is
-    /// one of ours. An export's has begun now.
+    /// BuildKit shows `vertex` under `name`: the name that users know, if it is one of our exports or
+    /// imports. An export's has begun now.
     pub fn rename(&self, vertex: &str, name: &str) -> Option<String> {
         let mut state = self.state();
         if let Some(begun) = state.exports.get_mut(vertex) {
@@ -107,7 +108,7 @@ impl BuildProgress {
         Some(EXPORT_NAME.to_owned())
     }
 
-    /// BuildKit says this of a vertex.
+    /// Remembers when a step of the build ran.
     pub fn record_vertex(&self, vertex: &Vertex) {
         self.state().steps.record(vertex);
     }
@@ -116,22 +117,22 @@ impl BuildProgress {
         self.state().steps.at(moment).map(str::to_owned)
     }
 
-    /// Gives a row of BuildKit's for an import the name that users know.
+    /// Lets BuildKit's vertex `from` of an import have the name `to`, which users know.
     pub fn rename_import(&self, from: String, to: String) {
         self.state().imports.insert(from, to);
     }
 
-    /// True if the row `id` below `vertex` says what a row of ours says better.
+    /// True if the status `id` of `vertex` shows what a status of ours shows better.
     pub fn hides_status(&self, vertex: &str, id: &str) -> bool {
         id.starts_with(LOCAL_EXPORT_STATUS) && self.state().exports.contains_key(vertex)
     }
 
-    /// Told of every change.
+    /// The revision, whenever it changes.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// All that came after `seen`, in its order, and where the progress stands now.
+    /// What came after the revision `seen`, in its order, and the revision now.
     pub fn changes_since(&self, seen: u64) -> (u64, StatusResponse) {
         let state = self.state();
         let newer = |at: u64| at > seen;
@@ -151,25 +152,25 @@ impl BuildProgress {
         (state.revision, response)
     }
 
-    /// When our own row ends if nothing more happens.
+    /// When our own vertex completes if nothing more happens.
     pub fn idle_deadline(&self) -> Option<Instant> {
         self.state().cache_vertex.idle_deadline()
     }
 
-    /// Ends our own row if it has been quiet for long enough; it begins again with what happens next.
+    /// Completes our own vertex if nothing has happened for long enough; it starts again with what happens next.
     pub fn complete_if_idle(&self) {
         if self.idle_deadline().is_some_and(|at| at <= Instant::now()) {
             self.complete();
         }
     }
 
-    /// Ends our own row.
+    /// Completes our own vertex.
     pub fn complete(&self) {
         let mut state = self.state();
         state.revision += 1;
-        let now = state.revision;
-        state.cache_vertex.complete(now);
-        self.changes.send_replace(now);
+        let revision = state.revision;
+        state.cache_vertex.complete(revision);
+        self.changes.send_replace(revision);
     }
 
     fn mentions_cache_vertex(&self, response: &StatusResponse) -> bool {
@@ -190,16 +191,16 @@ impl BuildProgress {
         })
     }
 
-    /// Takes an event for the row `export`, or for our own where that row has not begun: a stream
-    /// drops what belongs to a row that it does not know.
+    /// Takes an event for the vertex `export`, or for our own where that has not started: clients drop
+    /// what belongs to a vertex that they do not know.
     fn apply(&self, export: Option<&str>, event: Event) {
         let mut state = self.state();
         state.revision += 1;
         let vertex = match export {
             Some(vertex) if state.exports.get(vertex) == Some(&true) => vertex.to_owned(),
             _ => {
-                let now = state.revision;
-                state.cache_vertex.record_event(now);
+                let revision = state.revision;
+                state.cache_vertex.record_event(revision);
                 if let Event::Transfer(transfer) = &event {
                     let running = transfer.state == TransferState::Running;
                     state.cache_vertex.set_running(&transfer.name, running);
@@ -258,7 +259,7 @@ impl ProgressState {
         self.put(row);
     }
 
-    /// Viewers show the id of a row, so the name is the id.
+    /// Clients show the id of a status, so the name is the id.
     fn progress(&mut self, vertex: String, transfer: Transfer) {
         let now = Some(SystemTime::now().into());
         let key = (vertex, transfer.name);
@@ -282,20 +283,20 @@ impl ProgressState {
     }
 }
 
-/// Reports on BuildKit's row for an export.
+/// Reports on BuildKit's vertex for an export.
 #[derive(Clone)]
-pub struct ExportVertex {
+pub(super) struct ExportVertex {
     progress: Arc<BuildProgress>,
     vertex: String,
 }
 
 impl ExportVertex {
-    /// Reports here, or on our own row as long as BuildKit has not begun this one.
+    /// Reports here, or on our own vertex as long as BuildKit has not started this one.
     pub fn reporter(&self) -> Arc<dyn Reporter> {
         Arc::new(self.clone())
     }
 
-    /// Says that the export will take place: the row is ours.
+    /// Says that the export will take place: the vertex is ours.
     pub fn register(&self) {
         self.progress.export_vertices.add(&self.vertex);
         let mut state = self.progress.state();
@@ -314,7 +315,7 @@ impl Reporter for ExportVertex {
     }
 }
 
-/// Reports on our own row.
+/// Reports on our own vertex.
 struct CacheVertexReporter(Arc<BuildProgress>);
 
 impl Reporter for CacheVertexReporter {

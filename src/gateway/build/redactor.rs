@@ -25,10 +25,9 @@ const MASK: u8 = b'*';
 
 /// The tokens of recent builds.
 #[derive(Default)]
-pub struct Redactor(Mutex<VecDeque<Secret>>);
+pub(super) struct Redactor(Mutex<VecDeque<Secret>>);
 
 impl Redactor {
-    /// Remembers a token.
     pub fn register(&self, token: &str) {
         let mut known = self.known();
         if token.len() < MIN_LENGTH || known.iter().any(|secret| secret.expose() == token) {

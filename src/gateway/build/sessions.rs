@@ -1,11 +1,11 @@
-//! Which client sessions are up, so that an export is only promised a session that is there.
+//! Which client sessions are up, so that an export is given to no session that is not there.
 
 use std::{collections::HashMap, time::Duration};
 
 use tokio::sync::watch;
 
 /// The sessions that are up and spliced, by id.
-pub struct Sessions(watch::Sender<HashMap<String, usize>>);
+pub(super) struct Sessions(watch::Sender<HashMap<String, usize>>);
 
 impl Default for Sessions {
     fn default() -> Self {
@@ -14,13 +14,11 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// A session is up.
     pub fn up(&self, id: &str) {
         self.0
             .send_modify(|up| *up.entry(id.to_owned()).or_default() += 1);
     }
 
-    /// A session that was up has ended.
     pub fn down(&self, id: &str) {
         self.0.send_modify(|up| {
             if let Some(count) = up.get_mut(id) {
@@ -32,7 +30,6 @@ impl Sessions {
         });
     }
 
-    /// How many are up.
     pub fn count(&self) -> usize {
         self.0.borrow().values().sum()
     }

@@ -1,4 +1,4 @@
-//! Control.Status on its way to the stream: rows of ours renamed, and what the progress has added.
+//! Control.Status on its way to a client: vertices of ours renamed, and what the build's progress adds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +24,11 @@ const VERTEX_NAME: u32 = 3;
 const STATUS_ID: u32 = 1;
 const STATUS_VERTEX: u32 = 2;
 
-/// What the name of BuildKit's row for one of our imports begins with.
+/// What the name of BuildKit's vertex for one of our imports begins with.
 const IMPORT_NAME: &str = "importing cache manifest from gha:";
 
-/// One stream of a build.
-pub struct StatusStream {
+/// One Status stream of a build.
+pub(super) struct StatusStream {
     progress: Arc<BuildProgress>,
     unreached: Box<dyn Fn() -> Option<String> + Send>,
     changes: watch::Receiver<u64>,
@@ -37,7 +37,7 @@ pub struct StatusStream {
 }
 
 impl StatusStream {
-    /// Begins to watch `progress`. `unreached` tells the import endpoint's URL as long as buildkitd
+    /// Begins to watch `progress`. `unreached` is the import endpoint's URL as long as buildkitd
     /// has never called it.
     pub fn new(
         progress: Arc<BuildProgress>,
@@ -60,10 +60,10 @@ impl StatusStream {
         })
     }
 
-    /// Gives BuildKit's rows for caches of ours the names that they have with stock's `gha`, and
+    /// Gives BuildKit's vertices for caches of ours the names that they have with stock's `gha`, and
     /// looks for imports that failed because buildkitd cannot reach us.
     fn edit_vertex(&self, vertex: &[u8]) -> Result<Edit, WireError> {
-        // What cannot be read is no row of ours.
+        // What cannot be read is no vertex of ours.
         let Ok(known) = Vertex::decode(vertex) else {
             return Ok(Edit::Keep);
         };
@@ -143,7 +143,7 @@ impl StatusEditor for StatusStream {
                 }
             };
             tokio::select! {
-                // The sender lives in the progress that we hold.
+                // The sender lives in the progress that this holds.
                 _ = self.changes.changed() => {}
                 () = quiet => self.progress.complete_if_idle(),
             }

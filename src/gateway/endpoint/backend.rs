@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream};
 /// Why a backend could not answer, in words that BuildKit passes on to people.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
-pub struct BackendError {
+pub(crate) struct BackendError {
     /// What the answer's status depends on.
     pub kind: ErrorKind,
     source: Box<dyn Error + Send + Sync>,
@@ -17,7 +17,7 @@ pub struct BackendError {
 
 /// What kind of failure a [`BackendError`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
+pub(crate) enum ErrorKind {
     /// The key is there already.
     AlreadyExists,
     /// The request cannot be carried out as it is.
@@ -40,7 +40,7 @@ impl BackendError {
 }
 
 /// An entry that a lookup found.
-pub struct Found {
+pub(crate) struct Found {
     /// Its full key.
     pub key: String,
     /// Its content.
@@ -49,7 +49,7 @@ pub struct Found {
 
 /// The Actions cache as buildkitd sees it through one handle.
 #[async_trait]
-pub trait Backend: Send + Sync {
+pub(crate) trait Backend: Send + Sync {
     /// The entry that the first matching key of `keys` names, exactly or as a prefix.
     async fn lookup(&self, keys: &[&str], version: &str) -> Result<Option<Found>, BackendError>;
 
@@ -82,17 +82,17 @@ pub trait Backend: Send + Sync {
 }
 
 /// Bytes on their way in or out.
-pub type Body = BoxStream<'static, io::Result<Bytes>>;
+pub(crate) type Body = BoxStream<'static, io::Result<Bytes>>;
 
 /// Content that a lookup has found.
 #[async_trait]
-pub trait Object: Send + Sync {
+pub(crate) trait Object: Send + Sync {
     /// Gets the content ready to be read, which for a layer means fetched and verified.
     async fn open(&self) -> Result<Box<dyn Readable>, BackendError>;
 }
 
 /// Content that is ready.
-pub trait Readable: Send {
+pub(crate) trait Readable: Send {
     /// Its size in bytes.
     fn size(&self) -> u64;
     /// A part of it.

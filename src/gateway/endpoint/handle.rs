@@ -40,7 +40,7 @@ const NAME_KEY_BYTES: usize = 32;
 const NO_TOKEN: [u8; 32] = [0; 32];
 
 /// One backend, as buildkitd may call it.
-pub struct Handle {
+pub(super) struct Handle {
     pub backend: Arc<dyn Backend>,
     /// Cancelled when the handle is closed: every download through it ends then.
     pub closed: CancellationToken,
@@ -115,10 +115,10 @@ impl PublishedObject {
 /// A step that two builds share keeps the first build's provider, so the handle of an import outlives
 /// its build (ADR 42): it is retired when the build ends and closed a little after the last build, or
 /// when its real token has expired and nothing behind it could be reached any more (seen on BuildKit
-/// v0.32.2). Meanwhile it serves what was promised and not pulled yet. Nobody shares an export: its
+/// v0.32.2). Meanwhile it serves what lookups have found and builds have not pulled yet. Nobody shares an export: its
 /// handle closes with its build.
 #[derive(Default)]
-pub struct Handles {
+pub(crate) struct Handles {
     by_name: Mutex<HashMap<Digest, Arc<Handle>>>,
     used: AtomicBool,
 }

@@ -30,7 +30,7 @@ use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-pub use backend::{Backend, BackendError, Body, ErrorKind, Found, Object, Readable};
+pub(crate) use backend::{Backend, BackendError, Body, ErrorKind, Found, Object, Readable};
 
 use crate::{
     http1::{self, Limits},
@@ -44,7 +44,7 @@ use tls::Identity;
 /// How long a reader may take nothing. buildkitd writes what it reads to its disk, which may stop
 /// for seconds; a reader that has not moved for so long is not going to. Content that is being
 /// served keeps its room in the spool, and its handle keeps the import.
-pub const STALL_TIMEOUT: Duration = Duration::from_mins(2);
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_mins(2);
 
 const LIMITS: Limits = Limits {
     // buildkitd asks for all layers of a record at once; what waits in the listen queue waits for
@@ -61,7 +61,7 @@ const LIMITS: Limits = Limits {
 const FILES: u64 = 4;
 
 /// The endpoint, listening.
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     handles: Arc<Handles>,
     connections: TaskTracker,
     url: Url,
@@ -73,7 +73,7 @@ pub struct Endpoint {
 
 /// What buildkitd is told about a handle.
 #[derive(Debug, Clone)]
-pub struct Access {
+pub(crate) struct Access {
     /// The `url` attribute.
     pub url: SecretUrl,
     /// The `token` attribute.

@@ -43,7 +43,7 @@ pub enum TlsError {
 }
 
 /// What the endpoint shows, and what whoever connects must trust.
-pub struct Identity {
+pub(crate) struct Identity {
     acceptor: TlsAcceptor,
     certificate: CertificateDer<'static>,
 }

@@ -24,7 +24,7 @@ struct Claims {
 }
 
 /// Makes a token with these scopes, signed by a key that is forgotten at once.
-pub fn mint(scopes: &[Scope], expires: Timestamp) -> Secret {
+pub(crate) fn mint(scopes: &[Scope], expires: Timestamp) -> Secret {
     let claims = Claims {
         ac: scope::format(scopes),
         nbf: 0,

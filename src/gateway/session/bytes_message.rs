@@ -19,7 +19,7 @@ const TAG: u8 = 0x0a;
 /// A varint of a length under 16 MiB has at most this many bytes.
 const MAX_VARINT: usize = 4;
 
-/// Room in front of a payload for the longest prefix, tag and length.
+/// Bytes in front of a payload for the longest prefix, tag and length.
 pub const HEADROOM: usize = PREFIX + 1 + MAX_VARINT;
 
 /// Why bytes are no `BytesMessage`.

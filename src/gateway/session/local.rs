@@ -1,4 +1,4 @@
-//! A call inside a session that is answered here, by a tower service.
+//! Answers a call inside a session by a tower service.
 
 use std::{
     pin::Pin,

@@ -37,7 +37,7 @@ const CERTIFICATE_FOLDERS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
 const SIGNALLED: i32 = 128;
 
 /// A buildkitd that the gateway has started.
-pub struct Child {
+pub(crate) struct Child {
     process: process::Child,
     signals: ChildSignals,
     address: Address,
@@ -45,7 +45,7 @@ pub struct Child {
 }
 
 /// What buildkitd must trust besides what it trusts anyway.
-pub struct Trust {
+pub(crate) struct Trust {
     /// A certificate in PEM.
     pub certificate: String,
     /// The folders that buildkitd's environment names, if any.
@@ -147,12 +147,10 @@ impl Child {
         }
     }
 
-    /// Where it answers.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// What passes signals on to it.
     pub fn signals(&self) -> ChildSignals {
         self.signals
     }
@@ -165,7 +163,7 @@ impl Child {
 
 /// Passes signals on to a child.
 #[derive(Debug, Clone, Copy)]
-pub struct ChildSignals(Pid);
+pub(crate) struct ChildSignals(Pid);
 
 impl ChildSignals {
     /// Passes a signal on. A child that has ended gets none.
@@ -177,7 +175,7 @@ impl ChildSignals {
 }
 
 /// The exit code that stands for `status`.
-pub fn exit_code(status: ExitStatus) -> u8 {
+pub(super) fn exit_code(status: ExitStatus) -> u8 {
     let code = status
         .code()
         .or_else(|| Some(SIGNALLED + status.signal()?))

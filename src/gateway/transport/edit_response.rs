@@ -12,9 +12,7 @@ use crate::gateway::interceptor::{GrpcStatus, SolveCompletion, StatusEditor};
 
 /// Why an edited response stopped.
 enum EditError {
-    /// The stream broke.
     Pump(PumpError),
-    /// A message of it cannot be read or written.
     Frame(FrameError),
 }
 
@@ -31,7 +29,7 @@ impl From<FrameError> for EditError {
 }
 
 /// Moves a body and its trailers as [`pump::pump`] does, through `editor`.
-pub(crate) async fn pump_edited(
+pub(super) async fn pump_edited(
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
     editor: &mut dyn StatusEditor,
@@ -82,10 +80,9 @@ async fn send_message(to: &mut SendStream<Bytes>, message: &[u8]) -> Result<(), 
 }
 
 /// The editor of a unary response: its one message goes through a [`Finish`].
-pub(crate) struct UnaryEditor(Option<Box<dyn SolveCompletion>>);
+pub(super) struct UnaryEditor(Option<Box<dyn SolveCompletion>>);
 
 impl UnaryEditor {
-    /// Edits with `finish`.
     pub(crate) fn new(finish: Box<dyn SolveCompletion>) -> Self {
         Self(Some(finish))
     }

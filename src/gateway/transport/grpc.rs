@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use crate::gateway::interceptor::GrpcStatus;
 
 /// The header of a trailers-only response, and the trailer of any other.
-pub(crate) const GRPC_STATUS: &str = "grpc-status";
+pub(super) const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
 
 /// gRPC leaves printable ASCII but `%` as it is.

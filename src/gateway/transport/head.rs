@@ -51,7 +51,7 @@ pub(crate) fn response(parts: http::response::Parts) -> Response<()> {
 }
 
 /// Takes out the length of a body that may be changed.
-pub(crate) fn forget_length(headers: &mut HeaderMap) {
+pub(super) fn forget_length(headers: &mut HeaderMap) {
     headers.remove(CONTENT_LENGTH);
 }
 

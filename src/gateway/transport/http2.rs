@@ -55,7 +55,7 @@ const UNACCEPTED_RESETS: usize = 4096;
 
 /// Calls of one connection at a time, each of which is a task and a call to the other side. Clients
 /// wait for one to end where they would have more; no build comes near it.
-pub(crate) const MAX_CALLS: u32 = 4096;
+pub(super) const MAX_CALLS: u32 = 4096;
 
 /// A server for buildkitd inside a session.
 pub(crate) fn session_server() -> server::Builder {

@@ -8,4 +8,4 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// A unix socket, TCP, or TLS over it.
-pub(crate) type BoxedIo = Box<dyn Io>;
+pub(super) type BoxedIo = Box<dyn Io>;

@@ -1,7 +1,7 @@
 //! HTTP/2 and gRPC's framing between a client and buildkitd, and none of BuildKit's messages.
 //!
 //! A client's connection comes in at a [`listener`]; [`connection`] reads it no faster than its
-//! calls are taken up ([`intake`], [`resets`]) and [`serve`]s each of them. [`routes`] tells from
+//! calls are accepted ([`read_pacing`], [`reset_limiter`]) and [`serve`]s each of them. [`routes`] tells from
 //! a call's path what becomes of it, [`proxy`] passes it as it is, [`intercept`] lets the
 //! [`Interceptor`](crate::gateway::interceptor::Interceptor) change its messages. [`pump`] moves the
 //! bytes of all of them, and [`upstream`] is the way to buildkitd.

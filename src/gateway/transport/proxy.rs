@@ -85,7 +85,7 @@ pub(crate) async fn open_call(
 
 /// Runs both directions of a call until the response is over; what is left of the request then is
 /// nobody's business, as a server may answer early.
-pub(crate) async fn join_directions(
+pub(super) async fn join_directions(
     upload: impl Future<Output = Result<(), PumpError>>,
     download: impl Future<Output = Result<(), Aborted>>,
 ) -> Result<(), Aborted> {
@@ -104,7 +104,7 @@ pub(crate) async fn join_directions(
 }
 
 /// Passes a response on: head, body, trailers.
-pub(crate) async fn relay_response(
+pub(super) async fn relay_response(
     response: ResponseFuture,
     respond: &mut Responder,
 ) -> Result<(), Aborted> {
@@ -145,7 +145,7 @@ pub(crate) async fn relay_head(
 
 /// What a response that broke off means. A callee whose connection is gone gets a status in its
 /// name, in words for people.
-pub(crate) fn end_broken_response(
+pub(super) fn end_broken_response(
     broken: PumpError,
     send: &mut SendStream<Bytes>,
 ) -> Result<(), Aborted> {

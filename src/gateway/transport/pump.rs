@@ -41,7 +41,7 @@ pub(crate) async fn pump(
 /// The next piece of a body that is not empty, unless the receiver leaves first.
 ///
 /// Empty pieces end here: a hundred of them would end the connection that they go to.
-pub(crate) async fn next_data(
+pub(super) async fn next_data(
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
 ) -> Result<Option<Bytes>, PumpError> {

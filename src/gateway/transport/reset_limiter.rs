@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 /// little of what buildkitd can do.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// ResetLimiter that nobody waits for, after a time without any: as many as one connection may have calls.
+/// Resets that nobody waits for, after a time without any: as many as one connection may have calls.
 const BURST: u32 = super::http2::MAX_CALLS;
 
 /// How long a connection waits for its slot at most: a client that cancels something beside an attack of
@@ -24,7 +24,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Shared by all connections.
 #[derive(Debug, Default)]
 pub(crate) struct ResetLimiter {
-    /// When the next slot is. A time that is past is room for a burst.
+    /// When the next slot is. A time in the past allows a burst.
     next: Mutex<Option<Instant>>,
 }
 

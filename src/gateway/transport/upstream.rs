@@ -30,7 +30,7 @@ struct OpenConnection {
 
 /// Why buildkitd could not be reached.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The socket did not open.
     #[error("cannot connect to buildkitd at {0}: {1}")]
     Socket(Address, #[source] io::Error),

@@ -71,11 +71,10 @@ impl Fixture {
         )
     }
 
-    /// What a stream of the build sees of ours.
+    /// What a Status stream of the build has of ours.
     fn seen(&self) -> StatusResponse {
         let request = StatusRequest {
             r#ref: "build".to_owned(),
-            ..StatusRequest::default()
         };
         let stream = self.interceptor.status(&request.encode_to_vec().into());
         let mut stream = stream.map_err(|status| status.to_string()).unwrap();
@@ -87,7 +86,7 @@ impl Fixture {
         self.seen().statuses.into_iter().map(|row| row.id).collect()
     }
 
-    /// The warnings that a stream of the build sees.
+    /// The warnings that a Status stream of the build has.
     fn warnings(&self) -> Vec<String> {
         let response = self.seen();
         let shorts = response.warnings.into_iter().map(|warning| warning.short);
@@ -440,7 +439,7 @@ async fn a_build_without_gha_entries_keeps_every_byte() {
 }
 
 #[tokio::test]
-async fn a_front_that_is_closed_waits_for_its_builds_and_takes_no_others() {
+async fn a_gateway_that_is_closed_waits_for_its_builds_and_takes_no_others() {
     let fixture = Fixture::new(config()).await;
     let request = request(&[], &[]);
     let (_, build) = fixture.solve(&request).await;

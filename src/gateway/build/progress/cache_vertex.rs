@@ -1,41 +1,41 @@
-//! When our own row is at work: clients count its seconds, so it is begun by what happens and ended
-//! by a quiet time, as often as that comes.
+//! When our own vertex is at work: clients count its seconds, so it starts with what happens and completes
+//! after an idle time, as often as that comes.
 
 use std::{collections::HashSet, time::Duration, time::SystemTime};
 
 use prost_types::Timestamp;
 use tokio::time::Instant;
 
-/// The row ends when nothing is under way for so long. Layers that are fetched one after another
+/// The vertex completes when nothing is under way for so long. Layers that are fetched one after another
 /// are one piece of work, and clients print a line at every end.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The row's last piece of work.
+/// Its last piece of work.
 #[derive(Default)]
-pub struct CacheVertex {
+pub(super) struct CacheVertex {
     started: Option<Timestamp>,
     completed: Option<Timestamp>,
-    /// The rows below it that are not done.
+    /// Its statuses that are not done.
     running: HashSet<String>,
     /// When something happened last, as people read it and on the clock.
     last: Option<(SystemTime, Instant)>,
-    /// What the progress's count was when it began or ended.
+    /// The revision with which it started or completed.
     changed: u64,
 }
 
 impl CacheVertex {
-    /// Something has happened below the row.
-    pub fn record_event(&mut self, count: u64) {
+    /// Something has happened that belongs to it.
+    pub fn record_event(&mut self, revision: u64) {
         let now = SystemTime::now();
         self.last = Some((now, Instant::now()));
         if self.started.is_none() || self.completed.is_some() {
             self.started = Some(now.into());
             self.completed = None;
-            self.changed = count;
+            self.changed = revision;
         }
     }
 
-    /// The state of a row below it.
+    /// Whether a status of it is under way.
     pub fn set_running(&mut self, id: &str, running: bool) {
         if running {
             self.running.insert(id.to_owned());
@@ -44,14 +44,14 @@ impl CacheVertex {
         }
     }
 
-    /// When it is to end if nothing more happens. None: it has not begun, has ended, or works.
+    /// When it is to complete if nothing more happens. None: it has not started, has completed, or works.
     pub fn idle_deadline(&self) -> Option<Instant> {
         let (_, last) = self.last.filter(|_| self.is_open())?;
         self.running.is_empty().then_some(last + IDLE_TIMEOUT)
     }
 
-    /// Ends it, at its last event or now if something is still under way.
-    pub fn complete(&mut self, count: u64) {
+    /// Completes it, at its last event or now if something is still under way.
+    pub fn complete(&mut self, revision: u64) {
         if !self.is_open() {
             return;
         }
@@ -59,15 +59,15 @@ impl CacheVertex {
         let last = self.last.map_or(now, |(last, _)| last);
         let end = if self.running.is_empty() { last } else { now };
         self.completed = Some(end.into());
-        self.changed = count;
+        self.changed = revision;
     }
 
-    /// When it began and ended; None if it never began.
+    /// When it started and completed; None if it never started.
     pub fn times(&self) -> Option<(Timestamp, Option<Timestamp>)> {
         Some((self.started?, self.completed))
     }
 
-    /// True if it began or ended after that count.
+    /// True if it started or completed after that revision.
     pub fn changed_after(&self, seen: u64) -> bool {
         self.changed > seen
     }
@@ -88,7 +88,7 @@ mod tests {
         row.record_event(1);
         row.set_running("a", true);
         let first = row.times().unwrap().0;
-        assert_eq!(row.idle_deadline(), None, "a row below it is under way");
+        assert_eq!(row.idle_deadline(), None, "a status of it is under way");
         row.record_event(2);
         row.set_running("a", false);
         assert_eq!(row.idle_deadline(), Some(Instant::now() + IDLE_TIMEOUT));

@@ -1,4 +1,4 @@
-//! BuildKit's rows for exports of ours, of all builds of this process.
+//! BuildKit's vertices for exports of ours, of all builds of this process.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -7,10 +7,10 @@ use parking_lot::{Mutex, MutexGuard};
 /// The newest so many are known: more than anybody looks back, and 100 KB.
 const MAX_VERTICES: usize = 1000;
 
-/// The digests of these rows. BuildKit keeps what a build's log said and shows it in its history,
+/// The digests of these vertices. BuildKit keeps what a build's log said and shows it in its history,
 /// with the name of the exporter that stood in for `gha`.
 #[derive(Default)]
-pub struct ExportVertices(Mutex<KnownVertices>);
+pub(crate) struct ExportVertices(Mutex<KnownVertices>);
 
 #[derive(Default)]
 struct KnownVertices {
@@ -19,7 +19,6 @@ struct KnownVertices {
 }
 
 impl ExportVertices {
-    /// Remembers one.
     pub fn add(&self, vertex: &str) {
         let mut rows = self.lock();
         if !rows.known.insert(vertex.to_owned()) {
@@ -33,7 +32,6 @@ impl ExportVertices {
         }
     }
 
-    /// True if the row is known.
     pub fn contains(&self, vertex: &str) -> bool {
         self.lock().known.contains(vertex)
     }

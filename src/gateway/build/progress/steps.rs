@@ -14,7 +14,7 @@ const MAX_STEPS: usize = 10_000;
 
 /// The steps that ran, by their digests.
 #[derive(Default)]
-pub struct Steps(HashMap<String, Step>);
+pub(crate) struct Steps(HashMap<String, Step>);
 
 struct Step {
     name: String,
