@@ -21,7 +21,7 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-pub(crate) use build::BuildInterceptor;
+pub(crate) use build::{Activity, BuildInterceptor};
 pub use config::{
     CONFIG_VARIABLE, Config, DefaultCache, ImportTransport, InterceptorConfig, SECRET_VARIABLES,
 };

@@ -23,7 +23,7 @@ use crate::{
         attributes::{self, Attributes},
     },
     digest::Digest,
-    gateway::{ImportTransport, interceptor::GrpcStatus},
+    gateway::{config::ImportTransport, interceptor::GrpcStatus},
     telemetry::spans,
 };
 

@@ -22,4 +22,5 @@ pub mod rewrite;
 mod sessions;
 mod status_stream;
 
+pub(crate) use activity::Activity;
 pub(crate) use interceptor::BuildInterceptor;

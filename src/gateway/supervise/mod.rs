@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{CONFIG_VARIABLE, SECRET_VARIABLES};
+use super::config::{CONFIG_VARIABLE, SECRET_VARIABLES};
 use crate::net::Address;
 
 mod probe;
