@@ -109,7 +109,7 @@ pub enum RelayError {
         digest: Digest,
         /// Why.
         #[source]
-        error: LayerError,
+        error: Box<LayerError>,
     },
     /// Too many reservations are open.
     #[error("the export has too many entries")]
@@ -246,7 +246,10 @@ impl Relay {
         let layers = self.layers.lock().clone();
         let ends = layers.into_iter().map(|(digest, upload)| async move {
             let settled = upload.settled(&self.started().deadline).await;
-            settled.map_err(|error| RelayError::Layer { digest, error })
+            settled.map_err(|error| {
+                let error = Box::new(error);
+                RelayError::Layer { digest, error }
+            })
         });
         try_join_all(ends).await.map(drop)
     }
