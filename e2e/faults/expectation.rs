@@ -62,11 +62,21 @@ pub fn is_one_passing_fault(cell: &Cell) -> bool {
     passes(cell) && cell.when == When::First(1)
 }
 
+/// Whether the service has refused calls for so long that the gateway leaves it alone for longer than the
+/// next build waits for its indexes.
+pub fn is_left_alone(cell: &Cell) -> bool {
+    cell.fault == Fault::Throttled(None) && cell.when == When::Always
+}
+
 fn allowed(cell: &Cell) -> Vec<Verdict> {
     match cell.options {
         // Damaged layers fail the build whatever becomes of their deletion.
         Options::Deleting => return vec![Verdict::Failed],
         _ if passes(cell) => return vec![Verdict::Whole],
+        // An index that cannot be read is written without knowing what the older one says.
+        Options::Strict if cell.on == Some((Operation::Read, Subject::Index)) => {
+            return vec![Verdict::Whole];
+        }
         Options::Strict => return vec![Verdict::Failed],
         Options::Verified => return vec![Verdict::Whole, Verdict::Miss],
         Options::Plain | Options::Fresh => {}

@@ -22,9 +22,9 @@ pub enum LayerError {
     /// The build stopped writing it.
     #[error("the build stopped writing it")]
     Interrupted,
-    /// The time of the export was over.
-    #[error("{}", LateText(*.0))]
-    Late(TimeoutReason),
+    /// The time of the export was over, in the middle of this call if it was one.
+    #[error("{}", LateText(*.0, .1.as_deref()))]
+    Late(TimeoutReason, Option<Box<actions::Error>>),
     /// There was no room on disk, or the disk failed.
     #[error(transparent)]
     Spool(Arc<SpoolError>),
@@ -52,9 +52,9 @@ impl From<TailError> for LayerError {
 }
 
 /// What happened, which limit that was, and what to do, for a layer that came too late.
-struct LateText(TimeoutReason);
+struct LateText<'a>(TimeoutReason, Option<&'a actions::Error>);
 
-impl fmt::Display for LateText {
+impl fmt::Display for LateText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             TimeoutReason::TimeOver => f.write_str(
@@ -73,7 +73,8 @@ impl fmt::Display for LateText {
                  upload goes on for longer; a longer timeout= gives it more time",
                 time.as_secs() / 60
             ),
-        }
+        }?;
+        self.1.map_or(Ok(()), |call| write!(f, "; {call}"))
     }
 }
 
@@ -96,7 +97,7 @@ mod tests {
                 "60 min after",
             ),
         ] {
-            let text = LayerError::Late(reason).to_string();
+            let text = LayerError::Late(reason, None).to_string();
             assert!(text.contains(limit), "{text}");
             assert!(text.contains("a longer timeout="), "{text}");
         }

@@ -79,7 +79,7 @@ impl Plan {
 
     /// Whether a layer is missing because it came too late.
     pub fn is_late(&self) -> bool {
-        let is_late = |layer: &MissingLayer| matches!(layer.error, Some(LayerError::Late(_)));
+        let is_late = |layer: &MissingLayer| matches!(layer.error, Some(LayerError::Late(..)));
         self.missing.iter().any(is_late)
     }
 

@@ -3,16 +3,16 @@
 //! An [`Upload`] belongs to everybody who waits for it and ends with the last of them. All
 //! exports that write the same layer at the same time share it and feed it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     context::ExportContext, layer_error::LayerError, owner_wait::OwnerLimit,
     upload_task::UploadTask,
 };
 use crate::{
-    actions::{Deadline, Priority},
+    actions::{Deadline, Priority, TimeoutReason},
     cache::{
         spool::SpoolFile,
         tail::{JoinHandle, TailReader, TailWriter, tail, tail_of_whole},
@@ -20,6 +20,9 @@ use crate::{
     digest::Digest,
     lifecycle::TaskGuard,
 };
+
+/// How long the error of the call that the deadline has cut off is waited for: both end by the same clock.
+const CUT_OFF_WAIT: Duration = Duration::from_millis(100);
 
 type UploadResult = Result<(), LayerError>;
 
@@ -95,7 +98,7 @@ impl Upload {
         let until = deadline.clone();
         let task = tasks.spawn_guarded("upload", async move {
             let result = until.bound(task.run()).await;
-            let result = result.unwrap_or_else(|| Err(LayerError::Late(until.reason())));
+            let result = result.unwrap_or_else(|| Err(LayerError::Late(until.reason(), None)));
             // Whoever brings bytes sees by that that nobody reads them any more.
             drop(task);
             sender.send_replace(Some(result));
@@ -119,7 +122,21 @@ impl Upload {
             Some(Ok(result)) => result.clone().unwrap_or(Err(LayerError::Interrupted)),
             // The task was ended without a result: the process is shutting down.
             Some(Err(_)) => Err(LayerError::Interrupted),
-            None => Err(LayerError::Late(deadline.reason())),
+            None => self.late_result(deadline.reason()).await,
+        }
+    }
+
+    /// What it came to in the moment in which its time was over, with the call that was cut off.
+    async fn late_result(&self, reason: TimeoutReason) -> UploadResult {
+        let mut result = self.result.clone();
+        let ended = timeout(CUT_OFF_WAIT, result.wait_for(Option::is_some)).await;
+        let ended = ended.ok().and_then(|result| result.ok()?.clone());
+        match ended {
+            Some(Ok(())) => Ok(()),
+            Some(Err(LayerError::Remote(call))) => {
+                Err(LayerError::Late(reason, Some(Box::new(call))))
+            }
+            _ => Err(LayerError::Late(reason, None)),
         }
     }
 
