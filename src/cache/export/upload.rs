@@ -118,10 +118,11 @@ impl Upload {
     pub async fn settled(&self, deadline: &Deadline) -> Result<(), LayerError> {
         self.owners.set();
         let mut result = self.result.clone();
-        match deadline.bound(result.wait_for(Option::is_some)).await {
-            Some(Ok(result)) => result.clone().unwrap_or(Err(LayerError::Interrupted)),
-            // The task was ended without a result: the process is shutting down.
-            Some(Err(_)) => Err(LayerError::Interrupted),
+        let ended = deadline.bound(result.wait_for(Option::is_some)).await;
+        // Without a result the task was ended: the process is shutting down.
+        let ended = ended.map(|result| result.ok().and_then(|result| result.clone()));
+        match ended {
+            Some(result) => result.unwrap_or(Err(LayerError::Interrupted)),
             None => self.late_result(deadline.reason()).await,
         }
     }
