@@ -18,7 +18,7 @@ const QUOTED_CHARS: usize = 100;
 
 impl Digest {
     /// The digest of `content`.
-    pub fn of(content: impl AsRef<[u8]>) -> Self {
+    pub fn sha256(content: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(content.as_ref()).into())
     }
 
@@ -98,9 +98,9 @@ mod tests {
 
     #[test]
     fn text_and_bytes_round_trip() {
-        assert_eq!(Digest::of(b"").to_string(), EMPTY);
-        assert_eq!(EMPTY.parse::<Digest>(), Ok(Digest::of(b"")));
-        assert_eq!(Hasher::default().finish(), Digest::of(b""));
+        assert_eq!(Digest::sha256(b"").to_string(), EMPTY);
+        assert_eq!(EMPTY.parse::<Digest>(), Ok(Digest::sha256(b"")));
+        assert_eq!(Hasher::default().finish(), Digest::sha256(b""));
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, Status>) -> Code {
 async fn a_write_in_pieces_goes_on_after_a_break() {
     let mut fixture = fixture().await;
     let client = &mut fixture.client;
-    let digest = Digest::of("first, second");
+    let digest = Digest::sha256("first, second");
     let mut open = stat("ref");
     open.total = 13;
     open.expected = digest.to_string();
@@ -169,7 +169,7 @@ async fn a_write_in_pieces_goes_on_after_a_break() {
     assert_eq!((answer.offset, answer.total), (0, 13));
     let answer = writer.write(0, b"first").await.unwrap();
     assert_eq!(answer.offset, 5);
-    assert_eq!(answer.digest, Digest::of("first").to_string());
+    assert_eq!(answer.digest, Digest::sha256("first").to_string());
     writer.close().await;
 
     let status = client
@@ -203,7 +203,7 @@ async fn a_write_in_pieces_goes_on_after_a_break() {
 async fn what_does_not_fit_is_not_committed() {
     let mut fixture = fixture().await;
     let client = &mut fixture.client;
-    let digest = Digest::of("content");
+    let digest = Digest::sha256("content");
     let wrong_size = WriteContentRequest {
         offset: 7,
         total: 8,
@@ -211,7 +211,7 @@ async fn what_does_not_fit_is_not_committed() {
     };
     let wrong_digest = WriteContentRequest {
         offset: 7,
-        expected: Digest::of("other").to_string(),
+        expected: Digest::sha256("other").to_string(),
         ..Default::default()
     };
     let wrong_offset = WriteContentRequest {
@@ -307,7 +307,7 @@ async fn ranges_are_read_in_small_answers() {
         let refused = read(client, &digest, offset, wanted).await;
         assert_eq!(code(refused), expected);
     }
-    let unknown = Digest::of("unknown").to_string();
+    let unknown = Digest::sha256("unknown").to_string();
     assert_eq!(code(read(client, &unknown, 0, 0).await), Code::NotFound);
     for malformed in ["", "text", "sha512:00"] {
         let refused = read(client, malformed, 0, 0).await;

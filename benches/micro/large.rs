@@ -28,7 +28,7 @@ pub fn config() -> CacheConfig {
 fn layer(number: usize) -> Layer {
     let below = i64::try_from(number).expect("few") - 1;
     Layer {
-        blob: Digest::of(number.to_le_bytes()),
+        blob: Digest::sha256(number.to_le_bytes()),
         parent: if number.is_multiple_of(CHAIN) {
             NO_PARENT
         } else {
@@ -36,7 +36,7 @@ fn layer(number: usize) -> Layer {
         },
         annotations: Some(Annotations {
             media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
-            diff_id: Some(Digest::of(number.to_be_bytes())),
+            diff_id: Some(Digest::sha256(number.to_be_bytes())),
             size: 1 << 20,
             created_at: Time::default(),
         }),
@@ -60,7 +60,7 @@ fn record(number: usize) -> Record {
     Record {
         results: vec![results],
         chains: Vec::new(),
-        digest: Digest::of(format!("record {number}").as_bytes()).to_string(),
+        digest: Digest::sha256(format!("record {number}").as_bytes()).to_string(),
         inputs: below.into_iter().collect(),
     }
 }

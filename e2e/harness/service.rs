@@ -24,7 +24,7 @@ const V1: &str = "/_apis/artifactcache/";
 
 /// What BuildKit gives as the version of all its entries.
 fn version() -> String {
-    let digest = Digest::of(b"|go-actionscache-1.0").to_string();
+    let digest = Digest::sha256(b"|go-actionscache-1.0").to_string();
     digest.trim_start_matches("sha256:").to_owned()
 }
 

@@ -135,7 +135,7 @@ fn one_file() -> Definition {
     let file = file.encode_to_vec();
     let result = Op {
         inputs: vec![Input {
-            digest: buildkit_gha::digest::Digest::of(&file).to_string(),
+            digest: buildkit_gha::digest::Digest::sha256(&file).to_string(),
             index: 0,
         }],
         file: None,

@@ -35,7 +35,7 @@ impl RestClient {
     /// A client without a deadline.
     pub fn new(http: Http, target: RestTarget, config: ClientConfig) -> Self {
         // The API counts the calls of a token, whatever their repository.
-        let subject = Digest::of(target.token.expose());
+        let subject = Digest::sha256(target.token.expose());
         let policy = CallPolicy::new(http, config, &target.base, subject, None);
         Self {
             target: Arc::new(target),

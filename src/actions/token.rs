@@ -220,7 +220,7 @@ fn subject(claims: &Map<String, Value>) -> Digest {
         })
         .collect();
     deciding.sort_by_key(|(name, _)| name.as_str());
-    Digest::of(serde_json::to_vec(&deciding).expect("JSON values can be written"))
+    Digest::sha256(serde_json::to_vec(&deciding).expect("JSON values can be written"))
 }
 
 #[cfg(test)]

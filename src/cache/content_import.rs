@@ -66,11 +66,11 @@ impl ContentImport {
         if !local.fits_local_import() {
             return Err(Unusable::TooLarge);
         }
-        let digest = Digest::of(&local.manifest);
+        let digest = Digest::sha256(&local.manifest);
         self.manifests.push(digest);
         for document in [local.manifest, local.config] {
             self.documents
-                .insert(Digest::of(&document), document.into());
+                .insert(Digest::sha256(&document), document.into());
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ fn parent(place: i64) -> Option<usize> {
 }
 
 fn layer_hashes(config: &CacheConfig) -> Result<Vec<Digest>, IndexError> {
-    let mut hashes = vec![Digest::of([]); config.layers.len()];
+    let mut hashes = vec![Digest::sha256([]); config.layers.len()];
     for at in layer_order(config)? {
         let layer = &config.layers[at];
         let mut node = Node::new("layer");
@@ -126,7 +126,7 @@ fn layer_hashes(config: &CacheConfig) -> Result<Vec<Digest>, IndexError> {
 }
 
 fn record_hashes(config: &CacheConfig, layers: &[Digest]) -> Result<Vec<Digest>, IndexError> {
-    let mut hashes = vec![Digest::of([]); config.records.len()];
+    let mut hashes = vec![Digest::sha256([]); config.records.len()];
     for at in record_order(config)? {
         let record = &config.records[at];
         let mut node = Node::new("record");

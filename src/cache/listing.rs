@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_row_counts_if_a_lookup_would_find_it_and_it_is_not_about_to_go() {
-        let digests = ["a", "b", "c", "d"].map(Digest::of);
+        let digests = ["a", "b", "c", "d"].map(Digest::sha256);
         let key = |n: usize| BlobKey::new(digests[n]).entry(0);
         let mut other = cache(&key(3), "main", 0);
         other.version = "w".to_owned();

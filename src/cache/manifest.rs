@@ -182,7 +182,7 @@ impl Manifest {
 
     /// The index that BuildKit's own `type=gha` export of the same build would hold.
     pub fn index(&self, config: &[u8]) -> Result<CacheConfig, ManifestError> {
-        let actual = Digest::of(config);
+        let actual = Digest::sha256(config);
         let expected = self.config.digest;
         if actual != expected {
             return Err(ManifestError::OtherConfig { expected, actual });
@@ -240,7 +240,7 @@ impl LocalCache {
         let manifest = Manifest {
             config: Descriptor {
                 media_type: index_format::MEDIA_TYPE.to_owned(),
-                digest: Digest::of(&config),
+                digest: Digest::sha256(&config),
                 size: i64::try_from(config.len()).unwrap_or(i64::MAX),
                 annotations: BTreeMap::new(),
             },

@@ -57,7 +57,7 @@ pub use fetch_error::{FetchError, Repair};
 pub use import::{ConfirmedLayer, ImportJob};
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
-pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferState};
+pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferKey, TransferState};
 pub use spool::SpoolError;
 
 use crate::{

@@ -133,7 +133,7 @@ mod tests {
     async fn a_proof_counts_for_its_age_its_identity_and_until_a_miss() {
         let proofs = Proofs::new(Duration::from_mins(10));
         let (one, other) = (Identity("one".into()), Identity("other".into()));
-        let digest = Digest::of("layer");
+        let digest = Digest::sha256("layer");
         proofs.note(&one, digest);
         assert!(proofs.holds(&one, digest) && !proofs.holds(&other, digest));
 

@@ -112,7 +112,7 @@ mod tests {
     async fn damage_stays_until_it_is_replaced_and_an_unreadable_entry_is_tried_again() {
         let quarantine = Quarantine::default();
         let (one, other) = (Identity("one".into()), Identity("other".into()));
-        let digest = Digest::of("layer");
+        let digest = Digest::sha256("layer");
         quarantine.unreadable(&one, digest, "k");
         assert!(quarantine.holds(&one, digest, "k") && !quarantine.holds(&other, digest, "k"));
         assert_eq!(

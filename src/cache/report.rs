@@ -50,11 +50,32 @@ impl Event {
     }
 }
 
-/// The state of one transfer. The first event of a `name` begins it.
+/// What a transfer or a wait is about. Its text is how people know it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TransferKey {
+    /// A layer that is sent to the cache.
+    Upload(Digest),
+    /// A layer that comes from the cache.
+    Download(Digest),
+    /// Something that is waited for, in words.
+    Wait(String),
+}
+
+impl fmt::Display for TransferKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upload(digest) => write!(f, "uploading {digest}"),
+            Self::Download(digest) => write!(f, "fetching {digest}"),
+            Self::Wait(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The state of one transfer. The first event of a `key` begins it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// What is transferred, for people: "uploading sha256:…". The same in all events of one transfer.
-    pub name: String,
+    /// The same in all events of one transfer.
+    pub key: TransferKey,
     /// Bytes that the remote has confirmed.
     pub current: u64,
     /// Bytes in all; 0 if it is not known yet.
@@ -138,10 +159,10 @@ pub(super) struct TransferProgress {
 }
 
 impl TransferProgress {
-    /// Begins to show a transfer of `total` bytes: "`doing` `digest`".
-    pub fn new(reporter: &Arc<dyn Reporter>, doing: &str, digest: Digest, total: u64) -> Arc<Self> {
+    /// Begins to show a transfer of `total` bytes.
+    pub fn new(reporter: &Arc<dyn Reporter>, key: TransferKey, total: u64) -> Arc<Self> {
         let now = Transfer {
-            name: format!("{doing} {digest}"),
+            key,
             current: 0,
             total,
             state: TransferState::Running,

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::report::{Event, Reporter, Transfer, TransferState};
+use super::report::{Event, Reporter, Transfer, TransferKey, TransferState};
 use crate::actions::{Call, Observer, WaitGuard};
 
 /// Shorter waits are not worth a row.
@@ -86,7 +86,7 @@ impl WaitRow {
 
     fn report(&self, state: TransferState) {
         self.reporter.report(Event::Transfer(Transfer {
-            name: self.name.clone(),
+            key: TransferKey::Wait(self.name.clone()),
             current: 0,
             total: 0,
             state,
@@ -110,7 +110,7 @@ mod tests {
     impl Reporter for Messages {
         fn report(&self, event: Event) {
             if let Event::Transfer(row) = event {
-                self.0.lock().push((row.name, row.state));
+                self.0.lock().push((row.key.to_string(), row.state));
             }
         }
     }

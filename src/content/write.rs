@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_commit_holds_what_was_said_before() {
-        let digest = Digest::of("whole");
+        let digest = Digest::sha256("whole");
         let open = WriteContentRequest {
             r#ref: "a ref".into(),
             total: 9,

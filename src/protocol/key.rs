@@ -20,7 +20,7 @@ const SCOPE_HASH_CHARS: usize = 8;
 
 /// The version of every entry that BuildKit writes: 64 hex digits.
 pub fn version() -> String {
-    Digest::of(VERSION_SEED).hex()
+    Digest::sha256(VERSION_SEED).hex()
 }
 
 /// The key of a layer blob: `buildkit-blob-1-sha256:<hex>`.
@@ -86,7 +86,7 @@ impl IndexKey {
     /// The index of the cache scope `scope` (the `scope` attribute) in a GitHub scope such as
     /// `refs/heads/main`. A signed or verified cache has its own name space.
     pub fn new(scope: &str, github_scope: &str, signed: bool) -> Self {
-        let hash = &Digest::of(github_scope).hex()[..SCOPE_HASH_CHARS];
+        let hash = &Digest::sha256(github_scope).hex()[..SCOPE_HASH_CHARS];
         let suffix = if signed { "-sig" } else { "" };
         Self(format!("index-{scope}-1-{hash}{suffix}"))
     }
@@ -135,15 +135,15 @@ mod tests {
 
     #[test]
     fn blob_keys_name_their_digest() {
-        let digest = Digest::of("layer");
+        let digest = Digest::sha256("layer");
         assert_eq!(blob_digest(&blob(&digest)), Some(digest));
         assert_eq!(blob_digest(&format!("{}-sig", blob(&digest))), None);
     }
 
     #[test]
     fn replacements_of_a_blob_are_numbered_and_nothing_else_is_one() {
-        let keys = BlobKey::new(Digest::of("layer"));
-        let plain = blob(&Digest::of("layer"));
+        let keys = BlobKey::new(Digest::sha256("layer"));
+        let plain = blob(&Digest::sha256("layer"));
         for number in [0, 1, 12, u64::MAX] {
             assert_eq!(keys.number(&keys.entry(number)), Some(number));
             assert_eq!(BlobKey::parse_digest(&keys.entry(number)), Some(keys.0));
@@ -159,7 +159,7 @@ mod tests {
                 "{rest}"
             );
         }
-        assert_eq!(keys.number(&blob(&Digest::of("other"))), None);
+        assert_eq!(keys.number(&blob(&Digest::sha256("other"))), None);
         assert_eq!(keys.preference(), [format!("{plain}#"), plain]);
     }
 }

@@ -26,12 +26,16 @@ impl Network {
     }
 }
 
-impl FromStr for Network {
-    type Err = String;
+/// A text that is no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no address like 10.0.0.2 and no network like 10.0.0.0/8")]
+pub struct InvalidNetwork(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is no address like 10.0.0.2 and no network like 10.0.0.0/8");
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let wrong = || InvalidNetwork(text.to_owned());
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),

@@ -340,7 +340,7 @@ impl Messages {
     /// The names of the rows that show a wait.
     pub fn waits(&self) -> BTreeSet<String> {
         let name = |event| match event {
-            Event::Transfer(row) => Some(row.name),
+            Event::Transfer(row) => Some(row.key.to_string()),
             _ => None,
         };
         let names = self.events().into_iter().filter_map(name);
@@ -399,11 +399,11 @@ impl Build {
         let layers: Vec<Bytes> = layers.into_iter().collect();
         let described = layers.iter().enumerate().map(|(at, layer)| {
             serde_json::json!({
-                "blob": Digest::of(layer),
+                "blob": Digest::sha256(layer),
                 "parent": parent(at),
                 "annotations": {
                     "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                    "diffID": Digest::of(layer),
+                    "diffID": Digest::sha256(layer),
                     "size": layer.len(),
                     "createdAt": "2026-01-02T03:04:05Z",
                 },
@@ -413,7 +413,7 @@ impl Build {
         let records: Vec<_> = (0..layers.len())
             .map(|at| {
                 serde_json::json!({
-                    "digest": Digest::of(format!("record {at}")),
+                    "digest": Digest::sha256(format!("record {at}")),
                     "layers": [{"layer": at, "createdAt": "2026-01-02T03:04:05Z"}],
                 })
             })
@@ -429,7 +429,7 @@ impl Build {
     }
 
     pub fn digest(&self, at: usize) -> Digest {
-        Digest::of(&self.layers[at])
+        Digest::sha256(&self.layers[at])
     }
 
     pub async fn write_layers(&self, job: &ExportJob) {
@@ -441,7 +441,7 @@ impl Build {
     /// Config, then manifest, whose answer is that of the whole export.
     pub async fn write_documents(&self, job: &ExportJob) -> Result<(), Error> {
         for document in [&self.local.config, &self.local.manifest] {
-            let reference = Digest::of(document).to_string();
+            let reference = Digest::sha256(document).to_string();
             let written = timeout(SOON, write(job, &reference, document))
                 .await
                 .unwrap()?;
@@ -458,7 +458,7 @@ impl Build {
 }
 
 pub fn layer_ref(layer: &[u8]) -> String {
-    format!("layer-{}", Digest::of(layer))
+    format!("layer-{}", Digest::sha256(layer))
 }
 
 /// A writer as BuildKit has it; `None` if the content is there already.
@@ -492,6 +492,6 @@ pub async fn write(job: &ExportJob, reference: &str, content: &[u8]) -> Result<b
         ..Commit::default()
     };
     let digest = ingest.commit(commit).await?;
-    assert_eq!(digest, Digest::of(content));
+    assert_eq!(digest, Digest::sha256(content));
     Ok(true)
 }

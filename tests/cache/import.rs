@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buildkit_gha::{
     cache::{
-        Blob, ContentImport, Event, FetchError, ImportJob, TransferState,
+        Blob, ContentImport, Event, FetchError, ImportJob, TransferKey, TransferState,
         attributes::{Attributes, Verify},
     },
     content::Host as _,
@@ -154,7 +154,7 @@ async fn one_download_serves_all_who_ask_meanwhile() {
         assert_eq!(bytes(blob).await, build.layers[0]);
     }
     let begun = fixture.messages.events().into_iter().filter(|event| {
-        matches!(event, Event::Transfer(t) if t.name.starts_with("fetching")
+        matches!(event, Event::Transfer(t) if matches!(t.key, TransferKey::Download(_))
             && t.current == 0 && t.state == TransferState::Running)
     });
     assert_eq!(begun.count(), 1);
@@ -176,7 +176,7 @@ async fn an_evicted_layer_is_a_miss_and_a_warning() {
     ));
     assert!(fixture.messages.warnings()[0].contains("evicted"));
     // What no index names is not even looked for.
-    assert_eq!(size(&job, Digest::of("other")).await, None);
+    assert_eq!(size(&job, Digest::sha256("other")).await, None);
     assert_eq!(fixture.messages.warnings().len(), 1);
 }
 
@@ -242,7 +242,7 @@ async fn full_verification_unpacks_a_layer() {
     let mut index = build.index.clone();
     for layer in &mut index.layers {
         let annotations = layer.annotations.as_mut().unwrap();
-        annotations.diff_id = Some(Digest::of("something else"));
+        annotations.diff_id = Some(Digest::sha256("something else"));
     }
     fixture.put(&index_key("a").entry(2), index.to_json()).await;
     fixture.restart();
@@ -290,7 +290,7 @@ async fn a_signature_is_loaded_beside_its_index() {
     let index = build().index.to_json();
     let signed = key::IndexKey::new("a", crate::fixture::BRANCH, true);
     fixture.put(&signed.entry(1), index.clone()).await;
-    let name = format!("{}-sig", key::blob(&Digest::of(&index)));
+    let name = format!("{}-sig", key::blob(&Digest::sha256(&index)));
     fixture.put(&name, "bundle").await;
     let job = fixture.import("a").await;
     assert_eq!(job.index(signed.base()).unwrap().raw, index);
@@ -310,12 +310,12 @@ async fn the_content_host_offers_what_is_there() {
     let info = host.info(*manifest).await.unwrap();
     let read = host.read(*manifest, 0..info.size).await.unwrap();
     let pieces: Vec<Bytes> = read.try_collect().await.unwrap();
-    assert_eq!(Digest::of(pieces.concat()), *manifest);
+    assert_eq!(Digest::sha256(pieces.concat()), *manifest);
 
     let digest = build.digest(1);
     let size = host.info(digest).await.unwrap().size;
     let read = host.read(digest, 1..size).await.unwrap();
     let pieces: Vec<Bytes> = read.try_collect().await.unwrap();
     assert_eq!(pieces.concat(), build.layers[1][1..]);
-    assert!(host.info(Digest::of("other")).await.is_err());
+    assert!(host.info(Digest::sha256("other")).await.is_err());
 }

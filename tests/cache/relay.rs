@@ -96,7 +96,7 @@ async fn dead_reservations_are_stepped_over(api_version: ApiVersion) {
     let contents = [layer(1, 9 << 20), layer(2, 100), layer(3, 100)];
     let keys = contents
         .each_ref()
-        .map(|content| key::BlobKey::new(Digest::of(content)));
+        .map(|content| key::BlobKey::new(Digest::sha256(content)));
     for dead in [keys[0].entry(0), keys[0].entry(1), keys[1].entry(0)] {
         let reserved = fixture.client().reserve(&dead, &key::version()).await;
         assert!(matches!(reserved, Ok(Reserved::Created(_))));
@@ -150,7 +150,7 @@ async fn dead_reservations_are_stepped_over_in_v2() {
 async fn no_index_is_reserved_while_a_layer_is_not_saved() {
     let fixture = Fixture::new(ApiVersion::V2).await;
     let content = layer(1, 100);
-    let digest = Digest::of(&content);
+    let digest = Digest::sha256(&content);
     let refused = Fault::Refused(http::StatusCode::FORBIDDEN);
     fixture
         .proxy

@@ -18,7 +18,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn of(size: usize) -> Self {
+    fn new(size: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
@@ -79,7 +79,7 @@ async fn is_readable(remote: &Remote, key: &str, content: &[u8]) {
 
 #[tokio::test]
 async fn an_upload_that_does_not_fit_is_refused_and_given_up() {
-    let disk = Disk::of(8 * MIB);
+    let disk = Disk::new(8 * MIB);
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut program = Program::start(&disk.data(), log.path());
     let remote = program.client(&disk.data());
@@ -121,7 +121,7 @@ async fn an_upload_that_does_not_fit_is_refused_and_given_up() {
 
 #[tokio::test]
 async fn a_full_disk_can_be_read_from_restarted_on_and_freed() {
-    let disk = Disk::of(8 * MIB);
+    let disk = Disk::new(8 * MIB);
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut program = Program::start(&disk.data(), log.path());
     let mut remote = program.client(&disk.data());
@@ -155,7 +155,7 @@ async fn a_full_disk_can_be_read_from_restarted_on_and_freed() {
 /// The bytes fit and the row does not. How many rows fit is up to SQLite.
 #[tokio::test]
 async fn a_commit_that_does_not_fit_leaves_nothing() {
-    let disk = Disk::of(8 * MIB);
+    let disk = Disk::new(8 * MIB);
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut program = Program::start(&disk.data(), log.path());
     let remote = program.client(&disk.data());

@@ -35,7 +35,7 @@ async fn pass_with(limiter: &RateLimiter, call: Call, priority: &Priority) -> Du
 #[tokio::test(start_paused = true)]
 async fn githubs_budgets_hold_on_its_hosts_and_nowhere_else() {
     let limiters = RateLimiters::default();
-    let subject = Digest::of("token");
+    let subject = Digest::sha256("token");
     let limiter = |url: &str| limiters.limiter(&url.parse().unwrap(), subject);
     let github = limiter("https://results-receiver.actions.githubusercontent.com/");
     let other = limiter("https://actions.githubusercontent.com.example/");
@@ -58,7 +58,7 @@ async fn githubs_budgets_hold_on_its_hosts_and_nowhere_else() {
 #[tokio::test(start_paused = true)]
 async fn one_host_and_token_share_a_limiter_and_others_do_not() {
     let limiters = RateLimiters::default();
-    let (one, other) = (Digest::of("one"), Digest::of("other"));
+    let (one, other) = (Digest::sha256("one"), Digest::sha256("other"));
     let url = |text: &str| text.parse::<Url>().unwrap();
     let limiter = limiters.limiter(&url("http://h:1/a/"), one);
     assert!(Arc::ptr_eq(

@@ -22,7 +22,7 @@ pub(crate) fn canonical(attrs: &BTreeMap<String, String>) -> String {
         // Lengths keep ("a", "bc") and ("ab", "c") apart.
         let _infallible = write!(text, "{}:{name}{}:{value}", name.len(), value.len());
     }
-    Digest::of(text).hex()
+    Digest::sha256(text).hex()
 }
 
 /// What kind of document the manifest of an export is.

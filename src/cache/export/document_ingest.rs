@@ -63,7 +63,7 @@ impl Ingest for DocumentIngest {
     async fn commit(&mut self, commit: Commit) -> Result<Digest, Error> {
         self.finisher.state.check_open()?;
         let content = std::mem::take(&mut self.content).freeze();
-        let written = Digest::of(&content);
+        let written = Digest::sha256(&content);
         let total = commit.total.or(self.status.spec.total);
         let size = content.len() as u64;
         check_commit(self.digest, written, total, size, &commit)?;

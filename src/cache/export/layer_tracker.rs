@@ -132,7 +132,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_layer_too_many_is_not_blamed_on_the_build() {
         let tracker = LayerTracker::default();
-        let layer = |n: usize| Digest::of(n.to_string());
+        let layer = |n: usize| Digest::sha256(n.to_string());
         for n in 0..MAX_LAYERS {
             tracker.record(layer(n), LayerState::Proven);
         }
@@ -152,9 +152,9 @@ mod tests {
     #[tokio::test]
     async fn a_closed_tracker_holds_nothing() {
         let tracker = LayerTracker::default();
-        tracker.record(Digest::of("a"), LayerState::Proven);
+        tracker.record(Digest::sha256("a"), LayerState::Proven);
         tracker.close();
-        tracker.record(Digest::of("b"), LayerState::Proven);
+        tracker.record(Digest::sha256("b"), LayerState::Proven);
         let settled = tracker.settle(&Deadline::from(Instant::now())).await;
         assert!(settled.confirmed.is_empty());
     }

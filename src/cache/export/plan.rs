@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_reason_is_said_once_for_all_its_layers() {
         let missing = |n: u8| MissingLayer {
-            digest: Digest::of([n]),
+            digest: Digest::sha256([n]),
             error: None,
             step: (n == 0).then(|| "[2/3] RUN make".to_owned()),
         };

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     actions::{Client, Identity, Kind, Progress, Reservation},
-    cache::{proof::Abandoned, report::TransferProgress, tail::TailReader},
+    cache::{
+        proof::Abandoned,
+        report::{TransferKey, TransferProgress},
+        tail::TailReader,
+    },
     digest::Digest,
 };
 
@@ -72,7 +76,11 @@ impl UploadTask {
             Some(size) => size,
             None => (self.source.size().await).map_err(|_| LayerError::Interrupted)?,
         };
-        let row = TransferProgress::new(&self.context.reporter, "uploading", self.digest, size);
+        let row = TransferProgress::new(
+            &self.context.reporter,
+            TransferKey::Upload(self.digest),
+            size,
+        );
         let progress: Progress = {
             let row = Arc::clone(&row);
             Arc::new(move |confirmed| row.reached(confirmed))

@@ -49,7 +49,7 @@ fn order_and_times_do_not_count() {
 #[test]
 fn everything_else_counts() {
     let changes: [fn(&mut CacheConfig); 8] = [
-        |c| c.layers[0].blob = Digest::of("x"),
+        |c| c.layers[0].blob = Digest::sha256("x"),
         |c| c.layers[0].parent = NO_PARENT,
         |c| c.records[0].digest.push('x'),
         |c| c.records[0].results.clear(),
@@ -124,7 +124,7 @@ fn a_chain_that_names_a_lost_layer_goes_and_nothing_lost_changes_nothing() {
 fn a_large_index_takes_no_long_time() {
     const LAYERS: u32 = 10_000;
     const RECORDS: u32 = 50_000;
-    let blob = |n: u32| Digest::of(n.to_le_bytes());
+    let blob = |n: u32| Digest::sha256(n.to_le_bytes());
     let layers = (0..LAYERS).map(|n| Layer {
         blob: blob(n),
         parent: i64::from(n) - 1,
@@ -175,9 +175,9 @@ fn a_large_index_takes_no_long_time() {
 fn a_layer_is_worth_all_that_stands_upon_it() {
     let layer = |name: &str, parent: i64, size: i64| {
         serde_json::json!({
-            "blob": Digest::of(name),
+            "blob": Digest::sha256(name),
             "parent": parent,
-            "annotations": {"mediaType": "m", "diffID": Digest::of("diff"), "size": size},
+            "annotations": {"mediaType": "m", "diffID": Digest::sha256("diff"), "size": size},
         })
     };
     // The last one stands upon two others.
@@ -190,7 +190,7 @@ fn a_layer_is_worth_all_that_stands_upon_it() {
     ];
     let json = serde_json::json!({"layers": layers}).to_string();
     let savings = savings(&parse(json.as_bytes()).unwrap()).unwrap();
-    let of = |name: &str| savings[&Digest::of(name)];
+    let of = |name: &str| savings[&Digest::sha256(name)];
     assert_eq!(
         ["root", "middle", "other", "top"].map(of),
         [10, 5, 6, 4],

@@ -20,7 +20,7 @@ use crate::{
         blob::{Blob, Fetched, pieces},
         fetch_error::{Damage, DownloadError},
         lookup,
-        report::{Reporter, TransferProgress},
+        report::{Reporter, TransferKey, TransferProgress},
         single_flight::{SharedFuture, SingleFlight},
         spool::{Spool, SpoolError, SpoolFile},
         wait_rows::WaitRow,
@@ -218,7 +218,11 @@ impl DownloadTask {
     /// Downloads everything into `file`; the answer is the digest of what came.
     async fn download(&self, file: &SpoolFile) -> Result<Digest, DownloadError> {
         let context = &self.context;
-        let progress = TransferProgress::new(&context.reporter, "fetching", self.digest, self.size);
+        let progress = TransferProgress::new(
+            &context.reporter,
+            TransferKey::Download(self.digest),
+            self.size,
+        );
         let mut ranges = stream::iter(pieces(0..self.size, context.range_bytes))
             .map(|range| self.range(range))
             .buffered(context.ranges.max());

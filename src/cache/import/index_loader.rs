@@ -96,7 +96,7 @@ impl IndexLoader {
         client: &Client,
         raw: &[u8],
     ) -> Result<Option<Signature>, LoadError> {
-        let key = format!("{}-sig", key::blob(&Digest::of(raw)));
+        let key = format!("{}-sig", key::blob(&Digest::sha256(raw)));
         match client.lookup(&key, &self.version).await? {
             Some(entry) if entry.key == key => {
                 let raw = client.read_all(&entry, MAX_SIGNATURE_BYTES).await?;

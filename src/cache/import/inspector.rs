@@ -100,5 +100,5 @@ fn mismatch(digest: Digest, indexed_size: Option<u64>, probe: &Probe) -> Option<
         return Some(Mismatch::Size { actual, indexed });
     }
     let is_whole = probe.head.len() as u64 == actual;
-    (is_whole && Digest::of(&probe.head) != digest).then_some(Mismatch::Content)
+    (is_whole && Digest::sha256(&probe.head) != digest).then_some(Mismatch::Content)
 }

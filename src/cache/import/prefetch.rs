@@ -191,7 +191,7 @@ mod tests {
 
     fn chain(names: &[&str]) -> CacheConfig {
         let layers = names.iter().enumerate().map(|(i, name)| Layer {
-            blob: Digest::of(name),
+            blob: Digest::sha256(name),
             parent: i64::try_from(i).unwrap() - 1,
             annotations: None,
         });
@@ -204,15 +204,15 @@ mod tests {
     #[test]
     fn the_layers_below_a_run_of_four_are_next() {
         let config = chain(&["a", "b", "c", "d", "e", "f", "g"]);
-        let asked = |names: &[&str]| names.iter().map(Digest::of).collect();
+        let asked = |names: &[&str]| names.iter().map(Digest::sha256).collect();
         let next = |names: &[&str]| {
             let last = names.last().unwrap();
-            super::next(&config, &asked(names), Digest::of(last))
+            super::next(&config, &asked(names), Digest::sha256(last))
         };
         assert_eq!(next(&["g", "f", "e"]), []);
-        let below = ["c", "b", "a"].map(Digest::of);
+        let below = ["c", "b", "a"].map(Digest::sha256);
         assert_eq!(next(&["g", "f", "e", "d"]), below);
         assert_eq!(next(&["g", "f", "e", "c"]), []);
-        assert_eq!(next(&["f", "e", "b", "d", "c"]), [Digest::of("a")]);
+        assert_eq!(next(&["f", "e", "b", "d", "c"]), [Digest::sha256("a")]);
     }
 }

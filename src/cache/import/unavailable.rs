@@ -145,11 +145,11 @@ mod tests {
         let warnings = UnavailableWarnings::new(Arc::clone(&events) as Arc<dyn Reporter>);
         for _ in 0..2 {
             let late = Unavailable::Late(Duration::from_secs(30));
-            warnings.warn(Digest::of("layer"), &late);
+            warnings.warn(Digest::sha256("layer"), &late);
         }
         assert_eq!(events.0.lock().len(), 1);
         for _ in 0..2 * MAX_WARNINGS {
-            warnings.warn(Digest::of("layer"), &Unavailable::Gone);
+            warnings.warn(Digest::sha256("layer"), &Unavailable::Gone);
         }
         assert_eq!(events.0.lock().len(), MAX_WARNINGS + 1);
     }

@@ -6,7 +6,7 @@ use super::{
 const STOCK: &[u8] = include_bytes!("../../../tests/fixtures/local-export/config.json");
 
 fn digest(n: usize) -> Digest {
-    Digest::of(n.to_string())
+    Digest::sha256(n.to_string())
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Layout {
 
     /// A ref may be any text, so its digest names the directory.
     pub fn ingest(&self, reference: &str) -> PathBuf {
-        self.ingests().join(Digest::of(reference).hex())
+        self.ingests().join(Digest::sha256(reference).hex())
     }
 
     /// All committed content; files with other names are not ours.

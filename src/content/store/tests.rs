@@ -41,10 +41,10 @@ async fn an_ingest_and_labels_outlive_the_process() {
     assert_eq!(store.info(digest).await, Ok(info));
     let mut ingest = open(&store, spec("ref", None)).await;
     assert_eq!(ingest.status(), before);
-    assert_eq!(ingest.digest(), Some(Digest::of("abc")));
+    assert_eq!(ingest.digest(), Some(Digest::sha256("abc")));
     ingest.write(Bytes::from_static(b"def")).await.unwrap();
     let digest = ingest.commit(Commit::default()).await;
-    assert_eq!(digest, Ok(Digest::of("abcdef")));
+    assert_eq!(digest, Ok(Digest::sha256("abcdef")));
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn an_aborted_ingest_cannot_be_committed() {
     let refused = ingest.commit(Commit::default()).await;
     assert!(matches!(refused, Err(Error::Aborted(_))), "{refused:?}");
     assert!(matches!(
-        store.info(Digest::of("abc")).await,
+        store.info(Digest::sha256("abc")).await,
         Err(Error::NotFound(_))
     ));
     assert!(matches!(store.abort("ref").await, Err(Error::NotFound(_))));
@@ -88,7 +88,7 @@ async fn an_aborted_ingest_cannot_be_committed() {
 async fn content_of_other_tools_is_served() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let digest = Digest::of("by hand");
+    let digest = Digest::sha256("by hand");
     let blobs = root.path().join("blobs/sha256");
     fs::write(blobs.join(digest.hex()), "by hand").unwrap();
     fs::write(blobs.join("README"), "not content").unwrap();

@@ -106,7 +106,7 @@ impl BuildInterceptor {
         index: usize,
     ) -> Result<CacheEntry, Refused> {
         let vertex = build.progress.export_vertex(&request.session, index);
-        let dest = Digest::of(format!("{}-{key}", build.reference)).hex();
+        let dest = Digest::sha256(format!("{}-{key}", build.reference)).hex();
         let form = OwnManifest::from_exports(&request.exports).form;
         let attrs = attributes::local_export_attrs(spec, &dest, form);
         let span = spans::export(&build.span, &build.reference);

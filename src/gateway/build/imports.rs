@@ -113,7 +113,7 @@ impl BuildInterceptor {
         self.wait_for_index(build, &[job]).await;
         let host = Arc::new(ContentImport::new(job).await);
         let key = attributes::canonical(&entry.attrs);
-        let store = Digest::of(format!("{}-import-{key}", build.reference)).hex();
+        let store = Digest::sha256(format!("{}-import-{key}", build.reference)).hex();
         let entries = (host.manifests().iter())
             .map(|manifest| CacheEntry {
                 kind: "local".into(),

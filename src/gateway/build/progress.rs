@@ -23,7 +23,7 @@ pub(crate) use export_vertices::ExportVertices;
 use steps::Steps;
 
 use crate::{
-    cache::{Event, Reporter, Transfer, TransferState},
+    cache::{Event, Reporter, Transfer, TransferKey, TransferState},
     digest::Digest,
     proto::control::{StatusResponse, Vertex, VertexStatus, VertexWarning},
 };
@@ -51,6 +51,13 @@ pub(super) struct BuildProgress {
     changes: watch::Sender<u64>,
 }
 
+/// What a row below a vertex shows.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum RowKey {
+    Transfer(TransferKey),
+    Note(String),
+}
+
 #[derive(Default)]
 struct ProgressState {
     /// Counts changes: everything below is kept with the revision that it came with.
@@ -61,14 +68,14 @@ struct ProgressState {
     imports: HashMap<String, String>,
     cache_vertex: CacheVertex,
     steps: Steps,
-    rows: BTreeMap<(String, String), (u64, VertexStatus)>,
+    rows: BTreeMap<(String, RowKey), (u64, VertexStatus)>,
     warnings: Vec<(u64, VertexWarning)>,
 }
 
 impl BuildProgress {
     pub fn new(build_ref: &str, export_vertices: Arc<ExportVertices>) -> Self {
         Self {
-            cache_vertex: Digest::of(format!("buildkit-gha-{build_ref}")).to_string(),
+            cache_vertex: Digest::sha256(format!("buildkit-gha-{build_ref}")).to_string(),
             export_vertices,
             state: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -80,7 +87,7 @@ impl BuildProgress {
     pub fn export_vertex(self: &Arc<Self>, session: &str, index: usize) -> ExportVertex {
         ExportVertex {
             progress: Arc::clone(self),
-            vertex: Digest::of(format!("{session}-cache-{index}")).to_string(),
+            vertex: Digest::sha256(format!("{session}-cache-{index}")).to_string(),
         }
     }
 
@@ -203,7 +210,7 @@ impl BuildProgress {
                 state.cache_vertex.record_event(revision);
                 if let Event::Transfer(transfer) = &event {
                     let running = transfer.state == TransferState::Running;
-                    state.cache_vertex.set_running(&transfer.name, running);
+                    state.cache_vertex.set_running(&transfer.key, running);
                 }
                 self.cache_vertex.clone()
             }
@@ -249,24 +256,26 @@ impl ProgressState {
     fn note(&mut self, vertex: String, text: String) {
         let now = Some(SystemTime::now().into());
         let row = VertexStatus {
-            id: text,
-            vertex,
+            id: text.clone(),
+            vertex: vertex.clone(),
             timestamp: now,
             started: now,
             completed: now,
             ..Default::default()
         };
-        self.put(row);
+        let key = (vertex, RowKey::Note(text));
+        self.rows.insert(key, (self.revision, row));
     }
 
-    /// Clients show the id of a status, so the name is the id.
+    /// Clients show the id of a status, so it is the key's text.
     fn progress(&mut self, vertex: String, transfer: Transfer) {
         let now = Some(SystemTime::now().into());
-        let key = (vertex, transfer.name);
+        let id = transfer.key.to_string();
+        let key = (vertex, RowKey::Transfer(transfer.key));
         let started = self.rows.get(&key).map_or(now, |(_, row)| row.started);
         let row = VertexStatus {
-            id: key.1,
-            vertex: key.0,
+            id,
+            vertex: key.0.clone(),
             current: transfer.current.try_into().unwrap_or(i64::MAX),
             total: transfer.total.try_into().unwrap_or(i64::MAX),
             timestamp: now,
@@ -274,11 +283,6 @@ impl ProgressState {
             completed: now.filter(|_| transfer.state != TransferState::Running),
             ..Default::default()
         };
-        self.put(row);
-    }
-
-    fn put(&mut self, row: VertexStatus) {
-        let key = (row.vertex.clone(), row.id.clone());
         self.rows.insert(key, (self.revision, row));
     }
 }

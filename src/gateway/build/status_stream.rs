@@ -165,7 +165,7 @@ fn text(message: &[u8], number: u32) -> Result<&str, WireError> {
 mod tests {
     use super::*;
     use crate::{
-        cache::{Event, Transfer, TransferState},
+        cache::{Event, Transfer, TransferKey, TransferState},
         proto::control::VertexStatus,
     };
 
@@ -179,7 +179,7 @@ mod tests {
 
     fn transfer(current: u64) -> Event {
         Event::Transfer(Transfer {
-            name: "uploading a".into(),
+            key: TransferKey::Wait("uploading a".into()),
             current,
             total: 10,
             state: TransferState::Running,
@@ -192,7 +192,7 @@ mod tests {
         let row = progress.export_vertex("session", 0);
         row.register();
         let export = row.reporter();
-        let digest = crate::digest::Digest::of("session-cache-0").to_string();
+        let digest = crate::digest::Digest::sha256("session-cache-0").to_string();
         let mut stream = stream(&progress);
 
         let message = StatusResponse {
@@ -274,7 +274,7 @@ mod tests {
         build.export_vertex("session", 0).register();
         drop(build);
         let later = BuildProgress::new("build", rows);
-        let vertex = crate::digest::Digest::of("session-cache-0").to_string();
+        let vertex = crate::digest::Digest::sha256("session-cache-0").to_string();
         let name = later.rename(&vertex, "exporting cache to client directory");
         assert_eq!(name.as_deref(), Some("exporting to GitHub Actions Cache"));
         assert_eq!(later.rename("another", "exporting"), None);

@@ -74,7 +74,7 @@ impl Handle {
         let name = hex::encode(&tag.as_ref()[..SECRET_BYTES]);
         let served = None;
         let published = PublishedObject { object, served };
-        self.objects().insert(Digest::of(&name), published);
+        self.objects().insert(Digest::sha256(&name), published);
         name
     }
 
@@ -82,13 +82,13 @@ impl Handle {
     pub fn object(&self, name: &str) -> Option<Arc<dyn Object>> {
         let over = self.is_past_grace();
         let objects = self.objects();
-        let published = objects.get(&Digest::of(name))?;
+        let published = objects.get(&Digest::sha256(name))?;
         (!over || published.is_wanted()).then(|| Arc::clone(&published.object))
     }
 
     /// Says that the last byte of an object was sent.
     pub fn served(&self, name: &str) {
-        if let Some(published) = self.objects().get_mut(&Digest::of(name)) {
+        if let Some(published) = self.objects().get_mut(&Digest::sha256(name)) {
             published.served = Some(Instant::now());
         }
     }
@@ -130,13 +130,13 @@ impl Handles {
         let handle = Arc::new(Handle {
             backend,
             closed: CancellationToken::new(),
-            token: Digest::of(token.expose()),
+            token: Digest::sha256(token.expose()),
             expires,
             name_key: hmac::Key::new(hmac::HMAC_SHA256, &random::<NAME_KEY_BYTES>()),
             objects: Mutex::default(),
             retired: OnceLock::new(),
         });
-        self.lock().insert(Digest::of(&name), handle);
+        self.lock().insert(Digest::sha256(&name), handle);
         name
     }
 
@@ -147,13 +147,13 @@ impl Handles {
         let token = handle
             .as_ref()
             .map_or(&NO_TOKEN, |handle| handle.token.as_bytes());
-        let admitted: bool = Digest::of(bearer).as_bytes().ct_eq(token).into();
+        let admitted: bool = Digest::sha256(bearer).as_bytes().ct_eq(token).into();
         handle.filter(|_| admitted)
     }
 
     /// The handle of that name.
     pub fn get(&self, name: &str) -> Option<Arc<Handle>> {
-        let handle = self.lock().get(&Digest::of(name)).map(Arc::clone)?;
+        let handle = self.lock().get(&Digest::sha256(name)).map(Arc::clone)?;
         self.used.store(true, Ordering::Relaxed);
         Some(handle)
     }
@@ -171,7 +171,7 @@ impl Handles {
     /// Says that the build behind the handle has ended.
     pub fn retire(&self, name: &str) {
         let mut slots = self.lock();
-        let name = Digest::of(name);
+        let name = Digest::sha256(name);
         let Some(handle) = slots.get(&name).map(Arc::clone) else {
             return;
         };

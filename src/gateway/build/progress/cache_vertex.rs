@@ -6,6 +6,8 @@ use std::{collections::HashSet, time::Duration, time::SystemTime};
 use prost_types::Timestamp;
 use tokio::time::Instant;
 
+use crate::cache::TransferKey;
+
 /// The vertex completes when nothing is under way for so long. Layers that are fetched one after another
 /// are one piece of work, and clients print a line at every end.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -16,7 +18,7 @@ pub(super) struct CacheVertex {
     started: Option<Timestamp>,
     completed: Option<Timestamp>,
     /// Its statuses that are not done.
-    running: HashSet<String>,
+    running: HashSet<TransferKey>,
     /// When something happened last, as people read it and on the clock.
     last: Option<(SystemTime, Instant)>,
     /// The revision with which it started or completed.
@@ -36,11 +38,11 @@ impl CacheVertex {
     }
 
     /// Whether a status of it is under way.
-    pub fn set_running(&mut self, id: &str, running: bool) {
+    pub fn set_running(&mut self, key: &TransferKey, running: bool) {
         if running {
-            self.running.insert(id.to_owned());
+            self.running.insert(key.clone());
         } else {
-            self.running.remove(id);
+            self.running.remove(key);
         }
     }
 
@@ -86,11 +88,11 @@ mod tests {
         let mut row = CacheVertex::default();
         assert!(row.times().is_none() && row.idle_deadline().is_none());
         row.record_event(1);
-        row.set_running("a", true);
+        row.set_running(&TransferKey::Wait("a".to_owned()), true);
         let first = row.times().unwrap().0;
         assert_eq!(row.idle_deadline(), None, "a status of it is under way");
         row.record_event(2);
-        row.set_running("a", false);
+        row.set_running(&TransferKey::Wait("a".to_owned()), false);
         assert_eq!(row.idle_deadline(), Some(Instant::now() + IDLE_TIMEOUT));
         assert!(row.changed_after(0) && !row.changed_after(1));
         row.complete(3);

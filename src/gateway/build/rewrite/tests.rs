@@ -137,7 +137,7 @@ fn all_four_places_say_the_same() {
 
 #[test]
 fn only_our_manifest_leaves_the_response() {
-    let (mine, theirs) = (Digest::of("mine"), Digest::of("theirs"));
+    let (mine, theirs) = (Digest::sha256("mine"), Digest::sha256("theirs"));
     let answer = |digest: Digest| {
         let mut message = field(1, &wire::map_entry("image.name", "x"));
         let json = format!(r#"{{"mediaType":"m","digest":"{digest}","size":1}}"#);
