@@ -8,12 +8,14 @@
 //! | `socket` | a client of the socket |
 //! | `index` | a client that may write to the cache |
 //! | `tokens` | a client that names a URL; a pull request |
+//! | `crowd` | whoever reaches the port of `serve`, without a token |
 //! | `entries` | one token among many of `serve` |
 //! | `planted` | a local user who gets there first |
 //!
-//! What somebody without a token can do to `serve`, and what can be planted in its data directory, is tried
-//! by `tests/service/crowd.rs` and `tests/service/files.rs` on the running program in each `make test`.
+//! `make test` tries what somebody without a token can do to `serve`, and what can be planted in its data
+//! directory, in `tests/service/crowd.rs` and `tests/service/files.rs`.
 
+pub mod crowd;
 pub mod entries;
 pub mod index;
 pub mod planted;
@@ -36,7 +38,7 @@ pub const BESIDE: Duration = Duration::from_secs(20);
 pub type Attack = (&'static str, fn() -> Row);
 
 /// All attacks, in the order of the table.
-pub const ALL: [Attack; 14] = [
+pub const ALL: [Attack; 18] = [
     ("step::listens", step::listens),
     ("step::replays", step::replays),
     ("step::holds_the_endpoint", step::holds_the_endpoint),
@@ -46,10 +48,14 @@ pub const ALL: [Attack; 14] = [
     ("index::layered", index::layered),
     ("tokens::operators_token", tokens::operators_token),
     ("tokens::pull_request", tokens::pull_request),
+    ("crowd::idle_sockets", crowd::idle_sockets),
+    ("crowd::slow_bodies", crowd::slow_bodies),
     ("entries::reservations", entries::reservations),
     ("entries::one_byte", entries::one_byte),
     ("entries::repeated_block", entries::repeated_block),
     ("entries::late_put", entries::late_put),
+    ("planted::secret_for_all", planted::secret_for_all),
+    ("planted::linked_lock", planted::linked_lock),
     ("planted::pipe", planted::pipe),
 ];
 
