@@ -12,7 +12,7 @@ use super::{
     upload_task::UploadTask,
 };
 use crate::{
-    actions::{Deadline, Priority, TimeoutReason},
+    actions::{Deadline, Kind, Priority, TimeoutReason},
     cache::{
         spool::SpoolFile,
         tail::{JoinHandle, TailReader, TailWriter, tail, tail_of_whole},
@@ -113,7 +113,7 @@ impl Upload {
         })
     }
 
-    /// What it came to, once that is known; at `deadline` at the latest. Whoever asks has nothing
+    /// What it came to, once that is known; at `deadline` and [`CUT_OFF_WAIT`] at the latest. Whoever asks has nothing
     /// else left to do, so that owners of the layer's keys have only their grace from now on.
     pub async fn settled(&self, deadline: &Deadline) -> Result<(), LayerError> {
         self.owners.set();
@@ -133,11 +133,11 @@ impl Upload {
         let ended = timeout(CUT_OFF_WAIT, result.wait_for(Option::is_some)).await;
         let ended = ended.ok().and_then(|result| result.ok()?.clone());
         match ended {
-            Some(Ok(())) => Ok(()),
-            Some(Err(LayerError::Remote(call))) => {
+            Some(Err(LayerError::Remote(call))) if call.kind == Kind::Timeout => {
                 Err(LayerError::Late(reason, Some(Box::new(call))))
             }
-            _ => Err(LayerError::Late(reason, None)),
+            Some(result) => result,
+            None => Err(LayerError::Late(reason, None)),
         }
     }
 
