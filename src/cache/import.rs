@@ -9,7 +9,6 @@
 //! | `confirmer`, `inspector`, `verify` → `confirmations` | finds out whether a layer is there |
 //! | `layer_fetcher` over `download` and `prefetch` | a confirmed layer, verified, from the spool |
 //! | `repairer` | takes damage out of the cache |
-//! | `evidence` | what the process knows of entries |
 
 use std::sync::Arc;
 
@@ -21,7 +20,6 @@ mod confirmations;
 mod confirmed;
 mod confirmer;
 mod download;
-mod evidence;
 mod index_loader;
 mod inspector;
 mod layer_fetcher;

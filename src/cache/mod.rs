@@ -152,13 +152,9 @@ impl Cache {
             });
         }
         let resources = ImportResources {
+            blobs: self.known_blobs(&client),
             tasks: self.0.tasks.clone(),
             spool: self.0.imports.clone(),
-            blobs: KnownBlobs {
-                proofs: Arc::clone(&self.0.proofs),
-                listings: Arc::clone(&self.0.listings),
-                quarantine: Arc::clone(&self.0.quarantine),
-            },
             delivered: Arc::clone(&self.0.delivered),
             downloads: Arc::clone(&self.0.fetches),
             ranges: self.0.ranges.clone(),
@@ -193,17 +189,13 @@ impl Cache {
             });
         };
         Ok(ExportResources {
+            blobs: self.known_blobs(&client),
             client,
             version: key::version(),
             keys,
             reporter,
             tasks: self.0.tasks.clone(),
             spool: self.0.exports.clone(),
-            blobs: KnownBlobs {
-                proofs: Arc::clone(&self.0.proofs),
-                listings: Arc::clone(&self.0.listings),
-                quarantine: Arc::clone(&self.0.quarantine),
-            },
             abandoned: Arc::clone(&self.0.abandoned),
             delivered: Arc::clone(&self.0.delivered),
             uploads: Arc::clone(&self.0.uploads),
@@ -214,6 +206,16 @@ impl Cache {
                 parallel_lookups: settings.parallel_lookups,
             },
         })
+    }
+
+    /// What is known of the blobs that this client's token sees.
+    fn known_blobs(&self, client: &Client) -> KnownBlobs {
+        KnownBlobs {
+            identity: client.identity().clone(),
+            proofs: Arc::clone(&self.0.proofs),
+            listings: Arc::clone(&self.0.listings),
+            quarantine: Arc::clone(&self.0.quarantine),
+        }
     }
 
     /// How much of the two spools is in use.

@@ -186,8 +186,8 @@ impl Relay {
             return Ok(client.lookup(key, version).await?);
         };
         let found = lookup::blob(client, digest, version).await?;
-        let quarantine = &self.resources.blobs.quarantine;
-        Ok(found.filter(|entry| !quarantine.holds(client.identity(), digest, &entry.key)))
+        let blobs = &self.resources.blobs;
+        Ok(found.filter(|entry| !blobs.is_quarantined(digest, &entry.key)))
     }
 
     /// Reserves a key; the answer is the id for [`Relay::write`] and [`Relay::commit`]. What is no

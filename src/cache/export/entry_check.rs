@@ -38,8 +38,7 @@ impl EntryCheck<'_> {
             && self.is_new_damage(&state)
         {
             tracing::warn!(digest = %self.digest, key, "an entry is damaged");
-            let quarantine = &self.context.blobs.quarantine;
-            quarantine.add(self.client.identity(), self.digest, key);
+            self.context.blobs.add_damaged(self.digest, key);
         }
         Ok(state)
     }
@@ -66,7 +65,6 @@ impl EntryCheck<'_> {
     }
 
     fn quarantined_key(&self) -> Option<String> {
-        let quarantine = &self.context.blobs.quarantine;
-        quarantine.damaged_key(self.client.identity(), self.digest)
+        self.context.blobs.damaged_key(self.digest)
     }
 }

@@ -73,11 +73,10 @@ impl<'a> KeyAllocator<'a> {
 
     /// The next key of the layer that can be had, unless the layer is there.
     pub async fn allocate(&mut self) -> Result<Allocation, LayerError> {
-        let (identity, token) = (self.client.identity(), self.client.token());
+        let token = self.client.token();
         // The indexes are awaited in any case: they say what is damaged.
         let named = self.context.latest.names(self.digest).await || reads_other_scopes(token);
-        let quarantine = &self.context.blobs.quarantine;
-        if let Some(damaged) = quarantine.damaged_key(identity, self.digest) {
+        if let Some(damaged) = self.context.blobs.damaged_key(self.digest) {
             self.skip_damaged(&damaged).await;
         } else if named
             && self.tried == 0
@@ -121,8 +120,7 @@ impl<'a> KeyAllocator<'a> {
         let number = self.keys.number(damaged).unwrap_or(0);
         let deleted = repair::delete(self.client, damaged, &self.context.version).await;
         if deleted.is_ok() {
-            let blobs = &self.context.blobs;
-            blobs.damaged_entry_deleted(self.client.identity(), self.digest);
+            self.context.blobs.damaged_entry_deleted(self.digest);
             self.next = 0;
         } else {
             self.next = self.next.max(number.saturating_add(1));

@@ -49,7 +49,7 @@ impl LayerLookup {
         let found = self.entry_size(digest).await?;
         let found = found.is_some_and(|found| layer_size::matches(Some(size), found));
         if found {
-            self.blobs.proofs.note(self.client.identity(), digest);
+            self.blobs.prove(digest);
         }
         Ok(found)
     }
@@ -63,13 +63,12 @@ impl LayerLookup {
     }
 
     async fn look_up(&self, digest: Digest) -> LookupResult {
-        let identity = self.client.identity();
         let client = self.client.with_deadline(Instant::now() + LOOKUP_TIME);
         let Some(entry) = lookup::blob(&client, digest, &self.version).await? else {
-            self.blobs.disprove(identity, digest);
+            self.blobs.disprove(digest);
             return Ok(None);
         };
-        if self.blobs.quarantine.holds(identity, digest, &entry.key) {
+        if self.blobs.is_quarantined(digest, &entry.key) {
             return Ok(None);
         }
         Ok(Some(client.probe(&entry, 1).await?.total))

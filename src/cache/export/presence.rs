@@ -16,7 +16,7 @@ use super::{
     scopes::reads_own_scope,
 };
 use crate::{
-    actions::{Client, Error, Identity},
+    actions::{Client, Error},
     cache::{known_blobs::KnownBlobs, layer_size, listing::Listing},
     digest::Digest,
     lifecycle::{TaskGuard, Tasks},
@@ -64,7 +64,7 @@ impl PresenceCheck {
 
     /// Whether the layer is in the cache for certain, whole and not known to be damaged.
     pub async fn has(&self, digest: Digest, size: Option<u64>) -> bool {
-        if self.is_proven(digest) || self.is_listed(digest, size).await {
+        if self.blobs.is_proven(digest) || self.is_listed(digest, size).await {
             return true;
         }
         let Some(size) = size.filter(|_| reads_own_scope(self.client.token())) else {
@@ -77,24 +77,18 @@ impl PresenceCheck {
         })
     }
 
-    fn is_proven(&self, digest: Digest) -> bool {
-        self.blobs.proofs.holds(self.identity(), digest)
-    }
-
     /// Whether the listing has the layer, which is a proof.
     async fn is_listed(&self, digest: Digest, size: Option<u64>) -> bool {
         let Some(listing) = self.listing.get_or_init(|| self.begin_listing()) else {
             return false;
         };
-        let KnownBlobs {
-            proofs,
-            listings,
-            quarantine,
-        } = &self.blobs;
-        let row = listing.row(listings, quarantine, digest).await;
+        let blobs = &self.blobs;
+        let row = listing
+            .row(&blobs.listings, &blobs.quarantine, digest)
+            .await;
         let listed = row.is_some_and(|row| layer_size::matches(size, row.size));
         if listed {
-            proofs.note_at(self.identity(), digest, listing.asked_at());
+            blobs.prove_at(digest, listing.asked_at());
         }
         listed
     }
@@ -102,7 +96,7 @@ impl PresenceCheck {
     /// Looks the layer up, if it was ever seen or an index names it.
     async fn is_found(&self, digest: Digest, size: u64) -> Result<bool, Error> {
         let named = self.latest.names(digest).await;
-        if !named && !self.blobs.proofs.was_noted(self.identity(), digest) {
+        if !named && !self.blobs.was_proven(digest) {
             return Ok(false);
         }
         let found = self.lookup.has(digest, size).await?;
@@ -115,18 +109,18 @@ impl PresenceCheck {
     /// Looks up what else the indexes name.
     fn look_up_ahead(&self) -> TaskGuard {
         let (lookup, latest) = (self.lookup.clone(), self.latest.clone());
-        let (proofs, identity) = (Arc::clone(&self.blobs.proofs), self.identity().clone());
+        let blobs = self.blobs.clone();
         let parallel = self.parallel_lookups;
         self.tasks
             .spawn_guarded("look up layers ahead", async move {
                 let mut layers = latest.layers().await;
-                layers.retain(|(digest, _)| !proofs.holds(&identity, *digest));
+                layers.retain(|(digest, _)| !blobs.is_proven(*digest));
                 layers.truncate(MAX_AHEAD);
-                let (lookup, proofs, identity) = (&lookup, &proofs, &identity);
+                let (lookup, blobs) = (&lookup, &blobs);
                 let lookups = stream::iter(layers);
                 let lookups = lookups.for_each_concurrent(parallel, |(digest, size)| async move {
                     // BuildKit may have asked meanwhile. What fails is asked for in its turn.
-                    if !proofs.holds(identity, digest) {
+                    if !blobs.is_proven(digest) {
                         let _ = lookup.has(digest, size).await;
                     }
                 });
@@ -137,9 +131,5 @@ impl PresenceCheck {
     fn begin_listing(&self) -> Option<Arc<Listing>> {
         let listings = &self.blobs.listings;
         listings.newest_or_begin(&self.client, &self.version, &self.tasks)
-    }
-
-    fn identity(&self) -> &Identity {
-        self.client.identity()
     }
 }

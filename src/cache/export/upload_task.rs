@@ -59,8 +59,7 @@ impl UploadTask {
                 }
             }
         }
-        let identity = self.client.identity();
-        self.context.blobs.proofs.note(identity, self.digest);
+        self.context.blobs.prove(self.digest);
         Ok(())
     }
 
@@ -91,8 +90,7 @@ impl UploadTask {
             .await?;
         guard.filled = true;
         row.done();
-        let quarantine = &self.context.blobs.quarantine;
-        quarantine.release(self.client.identity(), self.digest);
+        self.context.blobs.damaged_entry_replaced(self.digest);
         Ok(())
     }
 }

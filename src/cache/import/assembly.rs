@@ -7,7 +7,6 @@ use super::{
     confirmations::Confirmations,
     confirmer::{LayerConfirmer, LookupLimits},
     download::Downloader,
-    evidence::Evidence,
     index_loader::IndexLoader,
     inspector::LayerInspector,
     layer_fetcher::LayerFetcher,
@@ -58,7 +57,6 @@ pub(super) struct Assembly<'a> {
     version: String,
     pub catalog: Arc<LayerCatalog>,
     pub confirmations: Arc<Confirmations>,
-    evidence: Arc<Evidence>,
 }
 
 impl<'a> Assembly<'a> {
@@ -69,16 +67,11 @@ impl<'a> Assembly<'a> {
         client: &'a Client,
         reporter: &'a Arc<dyn Reporter>,
     ) -> Self {
-        let evidence = Evidence {
-            identity: client.identity().clone(),
-            blobs: resources.blobs.clone(),
-        };
         let scopes = client.token().readable();
         let keys = scopes.map(|scope| index_key(attributes, settings, scope));
         Self {
             catalog: Arc::new(LayerCatalog::new(keys)),
             confirmations: Arc::default(),
-            evidence: Arc::new(evidence),
             version: key::version(),
             resources,
             settings,
@@ -103,7 +96,7 @@ impl<'a> Assembly<'a> {
         Downloader {
             client: self.client.ignoring_outages(),
             reporter: Arc::clone(self.reporter),
-            evidence: Arc::clone(&self.evidence),
+            blobs: self.resources.blobs.clone(),
             spool: self.resources.spool.clone(),
             ranges: self.resources.ranges.clone(),
             range_bytes: self.settings.range_bytes,
@@ -117,7 +110,7 @@ impl<'a> Assembly<'a> {
         LayerConfirmer {
             catalog: Arc::clone(&self.catalog),
             confirmations: Arc::clone(&self.confirmations),
-            evidence: Arc::clone(&self.evidence),
+            blobs: self.resources.blobs.clone(),
             inspector: self.inspector(),
             limits: LookupLimits::new(self.settings.parallel_lookups, waiting),
             verifier: verifies.then(|| self.verifier(downloader)),
@@ -130,7 +123,7 @@ impl<'a> Assembly<'a> {
             client: self.client.clone(),
             version: self.version.clone(),
             small_bytes: self.settings.small_bytes,
-            evidence: Arc::clone(&self.evidence),
+            blobs: self.resources.blobs.clone(),
             confirmations: Arc::clone(&self.confirmations),
             spool: self.resources.spool.clone(),
         }
@@ -161,7 +154,7 @@ impl<'a> Assembly<'a> {
             downloader,
             prefetcher,
             repairer: Arc::new(self.repairer()),
-            evidence: Arc::clone(&self.evidence),
+            blobs: self.resources.blobs.clone(),
             delivered: Arc::clone(&self.resources.delivered),
             reporter: Arc::clone(self.reporter),
             remedy: match self.attributes.import_verify {
@@ -181,7 +174,7 @@ impl<'a> Assembly<'a> {
             writable: scope.map(|scope| index_key(self.attributes, self.settings, scope)),
             catalog: Arc::clone(&self.catalog),
             confirmations: Arc::clone(&self.confirmations),
-            evidence: Arc::clone(&self.evidence),
+            blobs: self.resources.blobs.clone(),
             tasks: self.resources.tasks.clone(),
         }
     }

@@ -8,20 +8,19 @@ use tokio::sync::Semaphore;
 use super::{
     catalog::LayerCatalog,
     confirmations::Confirmations,
-    evidence::Evidence,
     inspector::LayerInspector,
     located::LocatedLayer,
     unavailable::{Unavailable, UnavailableWarnings},
     verify::Verifier,
     wait_budget::WaitBudget,
 };
-use crate::digest::Digest;
+use crate::{cache::known_blobs::KnownBlobs, digest::Digest};
 
 /// Says of layers that they are there for certain. Each is looked up once for the whole import.
 pub(super) struct LayerConfirmer {
     pub catalog: Arc<LayerCatalog>,
     pub confirmations: Arc<Confirmations>,
-    pub evidence: Arc<Evidence>,
+    pub blobs: KnownBlobs,
     pub inspector: LayerInspector,
     pub limits: LookupLimits,
     /// Where all bytes are verified.
@@ -52,22 +51,22 @@ impl LayerConfirmer {
         let layer = confirmation.get_or_init(|| self.find(digest, indexed.size));
         let layer = layer.await.clone()?;
         // It may have failed since it was confirmed.
-        let failed = self.evidence.is_quarantined(digest, &layer.entry.key);
+        let failed = self.blobs.is_quarantined(digest, &layer.entry.key);
         (!failed).then_some(layer)
     }
 
     async fn find(&self, digest: Digest, indexed_size: Option<u64>) -> Option<Arc<LocatedLayer>> {
         match self.locate(digest, indexed_size).await {
             Ok(layer) => {
-                self.evidence.prove(digest);
+                self.blobs.prove(digest);
                 Some(Arc::new(layer))
             }
             Err(reason) => {
                 if let Unavailable::Damaged { key, .. } = &reason {
-                    self.evidence.add_damaged(digest, key);
+                    self.blobs.add_damaged(digest, key);
                 }
                 if reason.disproves() {
-                    self.evidence.disprove(digest);
+                    self.blobs.disprove(digest);
                 }
                 self.warnings.warn(digest, &reason);
                 None

@@ -13,12 +13,13 @@ mod chunks;
 mod watchdog;
 
 use self::{chunks::Chunks, watchdog::Watchdog};
-use super::{evidence::Evidence, located::LocatedLayer};
+use super::located::LocatedLayer;
 use crate::{
     actions::{self, AdaptiveConcurrency, Call, Client, Entry, Identity, Kind, Permit},
     cache::{
         blob::{Blob, Fetched, pieces},
         fetch_error::{Damage, DownloadError},
+        known_blobs::KnownBlobs,
         lookup,
         report::{Reporter, TransferKey, TransferProgress},
         single_flight::{SharedFuture, SingleFlight},
@@ -56,7 +57,7 @@ pub(super) struct Downloader {
     /// Insists: a build fails without these bytes.
     pub client: Client,
     pub reporter: Arc<dyn Reporter>,
-    pub evidence: Arc<Evidence>,
+    pub blobs: KnownBlobs,
     pub spool: Spool,
     /// Ranged reads of the process in flight.
     pub ranges: AdaptiveConcurrency,
@@ -126,13 +127,13 @@ impl DownloadTask {
     }
 
     fn note_failure(&self, error: &DownloadError) {
-        let (evidence, key) = (&self.context.evidence, &self.entry.key);
+        let (blobs, key) = (&self.context.blobs, &self.entry.key);
         match error {
-            DownloadError::Damaged { .. } => evidence.add_damaged(self.digest, key),
-            DownloadError::Remote(_) => evidence.add_unreadable(self.digest, key),
+            DownloadError::Damaged { .. } => blobs.add_damaged(self.digest, key),
+            DownloadError::Remote(_) => blobs.add_unreadable(self.digest, key),
             DownloadError::NotFound | DownloadError::Spool(_) => {}
         }
-        evidence.disprove(self.digest);
+        blobs.disprove(self.digest);
     }
 
     /// Room in the spool. Those who hold it give it back as their readers read, so it is waited for

@@ -6,13 +6,12 @@ use tokio::time::Instant;
 
 use super::{
     confirmations::Confirmations,
-    evidence::Evidence,
     located::LocatedLayer,
     unavailable::{Mismatch, Unavailable},
 };
 use crate::{
     actions::{Client, Entry, Probe},
-    cache::{layer_size, lookup, spool::Spool},
+    cache::{known_blobs::KnownBlobs, layer_size, lookup, spool::Spool},
     digest::Digest,
 };
 
@@ -22,7 +21,7 @@ pub(super) struct LayerInspector {
     pub version: String,
     /// Content up to this size is read whole.
     pub small_bytes: u64,
-    pub evidence: Arc<Evidence>,
+    pub blobs: KnownBlobs,
     pub confirmations: Arc<Confirmations>,
     pub spool: Spool,
 }
@@ -72,7 +71,7 @@ impl LayerInspector {
     ) -> Result<Inspection, Unavailable> {
         let found = lookup::blob(client, digest, &self.version).await?;
         let entry = found.ok_or(Unavailable::Gone)?;
-        if self.evidence.is_quarantined(digest, &entry.key) {
+        if self.blobs.is_quarantined(digest, &entry.key) {
             return Err(Unavailable::Quarantined(entry.key));
         }
         let may_be_small = indexed_size.is_none_or(|size| size <= self.small_bytes);

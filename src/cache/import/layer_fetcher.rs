@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    download::Downloader, evidence::Evidence, located::LocatedLayer, prefetch::Prefetcher,
-    repairer::Repairer,
+    download::Downloader, located::LocatedLayer, prefetch::Prefetcher, repairer::Repairer,
 };
 use crate::cache::{
     blob::Blob,
     fetch_error::{DownloadError, FetchError, Remedy, Repair},
+    known_blobs::KnownBlobs,
     proof::Delivered,
     report::{Event, Reporter},
 };
@@ -18,7 +18,7 @@ pub(super) struct LayerFetcher {
     pub downloader: Downloader,
     pub prefetcher: Arc<Prefetcher>,
     pub repairer: Arc<Repairer>,
-    pub evidence: Arc<Evidence>,
+    pub blobs: KnownBlobs,
     pub delivered: Arc<Delivered>,
     pub reporter: Arc<dyn Reporter>,
     /// What people can do so that it does not fail again.
@@ -56,7 +56,7 @@ impl LayerFetcher {
     /// Whether the layer has not failed since it was confirmed.
     pub fn is_usable(&self, layer: &LocatedLayer) -> bool {
         let key = &layer.entry.key;
-        !self.evidence.is_quarantined(layer.digest, key)
+        !self.blobs.is_quarantined(layer.digest, key)
     }
 
     /// Repairs what can be repaired, and says that a layer could not be had.

@@ -10,13 +10,14 @@ use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{catalog::LayerCatalog, confirmations::Confirmations, evidence::Evidence};
+use super::{catalog::LayerCatalog, confirmations::Confirmations};
 use crate::{
     actions::{self, Client},
     cache::{
         fetch_error::Repair,
         graph, index,
         index_format::{self, CacheConfig, IndexError},
+        known_blobs::KnownBlobs,
         repair,
     },
     digest::Digest,
@@ -37,7 +38,7 @@ pub(super) struct Repairer {
     pub writable: Option<IndexKey>,
     pub catalog: Arc<LayerCatalog>,
     pub confirmations: Arc<Confirmations>,
-    pub evidence: Arc<Evidence>,
+    pub blobs: KnownBlobs,
     pub tasks: Tasks,
 }
 
@@ -45,7 +46,7 @@ impl Repairer {
     /// Takes the damaged entry `key` out of the cache, as far as this token may. Once per process
     /// and layer; it ends by itself even if the build does not wait for it.
     pub async fn repair(self: &Arc<Self>, digest: Digest, key: &str) -> Repair {
-        if !self.evidence.begin_repair(digest) {
+        if !self.blobs.begin_repair(digest) {
             return Repair::Denied;
         }
         let (done, outcome) = oneshot::channel();
@@ -65,7 +66,7 @@ impl Repairer {
         if self.client.has_rest() {
             match repair::delete(&self.client, key, &self.version).await {
                 Ok(()) => {
-                    self.evidence.entry_deleted(digest);
+                    self.blobs.damaged_entry_deleted(digest);
                     self.confirmations.forget(digest);
                     return Repair::Deleted;
                 }
