@@ -1,7 +1,7 @@
 //! A bounded number of connections, shared out between peers.
 //!
 //! A connection that carries no authorised request keeps its place only as long as there are others:
-//! when all are connections, the one that has been idle for longest is closed. One that never carried an
+//! when all are taken, the one that has been idle for longest is closed. One that never carried an
 //! authorised request goes before one that is merely idle. Beside the ordinary connections there are a
 //! few for probes only: the head of a request is read there, a probe is answered, and any other request is
 //! turned away.

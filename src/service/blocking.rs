@@ -6,7 +6,9 @@
 
 use std::{cell::Cell, future::Future, io};
 
-use tokio::{runtime::Handle, task};
+use tokio::runtime::Handle;
+
+use crate::lifecycle;
 
 thread_local! {
     /// Whether this thread may block now.
@@ -41,7 +43,7 @@ where
     if MAY_BLOCK.get() {
         return work();
     }
-    task::spawn_blocking(work).await.map_err(io::Error::other)?
+    lifecycle::run_blocking(work).await
 }
 
 /// Runs what `rule` gives on a thread on which it may block, to its end even if nobody waits for it any

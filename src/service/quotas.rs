@@ -155,12 +155,12 @@ impl LimitedCounter {
 
     /// So much of it, if there is so much left.
     pub(super) fn acquire(self: &Arc<Self>, amount: u64) -> Result<Usage, ApiError> {
-        let mut share = Usage {
+        let mut usage = Usage {
             counter: Arc::clone(self),
             amount: 0,
         };
-        share.grow(amount)?;
-        Ok(share)
+        usage.grow(amount)?;
+        Ok(usage)
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use buildkit_gha::{
     actions::{
-        Api, Call, Client, ClientConfig, Http, HttpConfig, Observer, RestClient, RestTarget,
-        RetryPolicy, Source, Target, Token, WaitGuard,
+        Api, Client, ClientConfig, Http, HttpConfig, RestClient, RestTarget, RetryPolicy, Source,
+        Target, Token,
     },
     lifecycle::{TaskGuard, Tasks},
     secret::Secret,
@@ -331,16 +331,5 @@ impl Source for Bytewise {
         let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         let text = self.content.get(range).ok_or(io::ErrorKind::NotFound)?;
         Ok(Bytes::from_static(text.as_bytes()))
-    }
-}
-
-/// The waits that a client tells of.
-#[derive(Default)]
-pub struct Waits(pub Mutex<Vec<(Call, Duration, String)>>);
-
-impl Observer for Waits {
-    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
-        self.0.lock().unwrap().push((call, wait, why.to_owned()));
-        None
     }
 }

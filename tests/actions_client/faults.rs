@@ -4,14 +4,14 @@ use std::{
     io,
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use buildkit_gha::actions::{
-    Api, Call, Client, ClientConfig, Http, HttpConfig, Kind, Observer, Source, Target,
+    Api, Call, Client, ClientConfig, Http, HttpConfig, Kind, Observer, Source, Target, WaitGuard,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future::join};
@@ -19,12 +19,22 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     fake::{
-        Bytewise, Fake, Reply, Waits, client, client_over, quick, range, say, token, token_until,
-        with,
+        Bytewise, Fake, Reply, client, client_over, quick, range, say, token, token_until, with,
     },
     v1::reserve,
     v2::{healthy, method},
 };
+
+/// The waits that a client tells of.
+#[derive(Default)]
+struct Waits(Mutex<Vec<(Call, Duration, String)>>);
+
+impl Observer for Waits {
+    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
+        self.0.lock().unwrap().push((call, wait, why.to_owned()));
+        None
+    }
+}
 
 #[tokio::test]
 async fn passing_faults_are_tried_again_and_seen() {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use buildkit_gha::{
-    actions::{Api, Client, ClientConfig, Http, HttpConfig, Kind, NoConnection, Observer, Target},
+    actions::{Api, Client, Http, HttpConfig, Kind, NoConnection, Target},
     lifecycle::{TaskGuard, Tasks},
 };
 use tokio::{
@@ -16,31 +16,27 @@ use tokio::{
 };
 use url::Url;
 
-use crate::fake::{Fake, Waits, quick, say, token};
+use crate::fake::{Fake, quick, say, token};
 
 /// Attempts of one call.
 const ATTEMPTS: usize = 5;
 
 fn client(http: &Http, base: &Url) -> Client {
-    client_with(http, base, quick())
-}
-
-fn client_with(http: &Http, base: &Url, config: ClientConfig) -> Client {
     let target = Target {
         api: Api::V2(base.clone()),
         token: token(),
         rest: None,
     };
-    Client::new(http.clone(), target, config)
+    Client::new(http.clone(), target, quick())
 }
 
-/// A client whose waits between attempts are counted.
-fn observed(http: &Http, base: &Url, waits: &Arc<Waits>) -> Client {
-    let config = ClientConfig {
-        observer: Arc::clone(waits) as Arc<dyn Observer>,
-        ..quick()
-    };
-    client_with(http, base, config)
+/// How often a call was tried, by the metrics.
+fn attempts(config: &HttpConfig, call: &str) -> usize {
+    let metrics = config.metrics.render();
+    let counter = format!("buildkit_gha_remote_calls_total{{operation=\"{call}\",");
+    let lines = metrics.lines().filter(|line| line.starts_with(&counter));
+    let counts = lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap());
+    counts.sum()
 }
 
 async fn lookup(client: &Client) -> Result<(), Kind> {
@@ -99,25 +95,26 @@ async fn answer_plainly(mut socket: TcpStream) -> std::io::Result<()> {
 
 #[tokio::test]
 async fn a_refused_connection_is_remembered_for_all_clients() {
-    let http = Http::new(&HttpConfig::default()).unwrap();
+    let config = HttpConfig::default();
+    let http = Http::new(&config).unwrap();
     let url = closed_port().await;
     let refused = Err(Kind::Unreachable(NoConnection::Refused));
-    let waits = Arc::new(Waits::default());
-    let waited = || waits.0.lock().unwrap().len();
-    assert_eq!(lookup(&observed(&http, &url, &waits)).await, refused);
-    assert_eq!(waited(), ATTEMPTS - 1);
-    // No call of the next build is repeated.
-    let next = observed(&http, &url, &waits);
+    let first = client(&http, &url);
+    assert_eq!(lookup(&first).await, refused);
+    assert_eq!(attempts(&config, "lookup"), ATTEMPTS);
+    // Of all calls of the next build one is sent.
+    let next = client(&http, &url);
     for _ in 0..10 {
         let error = next.reserve("k", "v").await.unwrap_err();
         assert_eq!(error.kind, Kind::Unreachable(NoConnection::Refused));
         assert!(error.message.contains("Connection refused"), "{error}");
         assert_eq!(lookup(&next).await, refused);
     }
-    assert_eq!(waited(), ATTEMPTS - 1);
+    assert_eq!(attempts(&config, "lookup"), ATTEMPTS);
+    assert_eq!(attempts(&config, "reserve"), 1);
     // Bytes that were promised are worth all attempts.
     assert_eq!(lookup(&next.ignoring_outages()).await, refused);
-    assert_eq!(waited(), 2 * (ATTEMPTS - 1));
+    assert_eq!(attempts(&config, "lookup"), 2 * ATTEMPTS);
     // Another service is another matter.
     let healthy = Fake::start(|_, _| say(200, r#"{"ok":false}"#)).await;
     assert_eq!(lookup(&client(&http, &healthy.base)).await, Ok(()));
@@ -144,12 +141,12 @@ async fn a_service_that_comes_back_is_found_by_the_probe_of_the_next_build() {
 
 #[tokio::test]
 async fn a_host_that_nobody_knows_is_asked_for_once() {
-    let http = Http::new(&HttpConfig::default()).unwrap();
+    let config = HttpConfig::default();
+    let http = Http::new(&config).unwrap();
     let url = "http://cache.invalid/".parse().unwrap();
     let unknown = Err(Kind::Unreachable(NoConnection::UnknownHost));
-    let waits = Arc::new(Waits::default());
-    assert_eq!(lookup(&observed(&http, &url, &waits)).await, unknown);
-    assert_eq!(waits.0.lock().unwrap().len(), 0);
+    assert_eq!(lookup(&client(&http, &url)).await, unknown);
+    assert_eq!(attempts(&config, "lookup"), 1);
 }
 
 #[tokio::test]
