@@ -11,7 +11,7 @@ use std::{
 use super::{
     cell::{Cell, Options, Shape, Side},
     environment::Environment,
-    expectation::is_left_alone,
+    expectation::holds_index_reads_back,
     observation::{Observation, Verdict},
     remote::{Remote, SCOPE},
 };
@@ -223,7 +223,7 @@ impl<'a> Case<'a> {
         let wrong = self.wrong_bytes(&result);
         seen.wrong
             .extend(wrong.map(|wrong| format!("next run: {wrong}")));
-        if !stays && !is_left_alone(cell) {
+        if !stays && !holds_index_reads_back(cell) {
             self.judge_use(&outcome, seen);
         }
         let _ = fs::remove_dir_all(self.context.dir());

@@ -62,10 +62,11 @@ pub fn is_one_passing_fault(cell: &Cell) -> bool {
     passes(cell) && cell.when == When::First(1)
 }
 
-/// Whether the service has refused calls for so long that the gateway leaves it alone for longer than the
-/// next build waits for its indexes.
-pub fn is_left_alone(cell: &Cell) -> bool {
-    cell.fault == Fault::Throttled(None) && cell.when == When::Always
+/// Whether the service has refused reads of the index for so long that the gateway makes none for longer than
+/// the next build waits for its indexes.
+pub fn holds_index_reads_back(cell: &Cell) -> bool {
+    let reads = cell.on == Some((Operation::Read, Subject::Index));
+    reads && cell.fault == Fault::Throttled(None) && cell.when == When::Always
 }
 
 fn allowed(cell: &Cell) -> Vec<Verdict> {
