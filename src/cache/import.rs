@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::{sync::watch, time::Instant};
 
-mod assembly;
+mod builder;
 mod catalog;
 mod confirmations;
 mod confirmed;
@@ -31,10 +31,10 @@ mod unavailable;
 mod verify;
 mod wait_budget;
 
-pub(super) use self::assembly::ImportResources;
+pub(super) use self::builder::ImportResources;
 pub use self::confirmed::ConfirmedLayer;
 use self::{
-    assembly::Assembly, catalog::LayerCatalog, confirmations::Confirmations,
+    builder::ImportBuilder, catalog::LayerCatalog, confirmations::Confirmations,
     confirmer::LayerConfirmer, layer_fetcher::LayerFetcher, prefetch::Prefetcher,
 };
 use super::{
@@ -74,20 +74,20 @@ impl ImportJob {
         reporter: Arc<dyn Reporter>,
     ) -> Arc<Self> {
         let tasks = resources.tasks.clone();
-        let assembly = Assembly::new(resources, settings, attributes, &client, &reporter);
-        let downloader = assembly.downloader();
-        let confirmer = assembly.confirmer(&downloader);
-        let prefetcher = Arc::new(assembly.prefetcher(&downloader));
-        let fetcher = assembly.fetcher(downloader, Arc::clone(&prefetcher));
-        let (index_loader, catalog) = (assembly.loader(), Arc::clone(&assembly.catalog));
+        let builder = ImportBuilder::new(resources, settings, attributes, &client, &reporter);
+        let downloader = builder.downloader();
+        let confirmer = builder.confirmer(&downloader);
+        let prefetcher = Arc::new(builder.prefetcher(&downloader));
+        let fetcher = builder.fetcher(downloader, Arc::clone(&prefetcher));
+        let (index_loader, catalog) = (builder.loader(), Arc::clone(&builder.catalog));
         let (done, loaded) = watch::channel(false);
         let task = tasks.spawn_guarded("load indexes", async move {
             index_loader.load(&catalog).await;
             done.send_replace(true);
         });
         Arc::new(Self {
-            catalog: assembly.catalog,
-            confirmations: assembly.confirmations,
+            catalog: builder.catalog,
+            confirmations: builder.confirmations,
             confirmer,
             prefetcher,
             fetcher: Arc::new(fetcher),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::{
     config::{MAX_LOOKUP_KEYS, MAX_PARTS},
-    store::{Origin, StoreError, StoreErrorKind},
+    store::{StoreError, StoreErrorKind, StoreKind},
 };
 use crate::protocol::key::MAX_KEY_CHARS;
 
@@ -233,11 +233,11 @@ impl From<StoreError> for ApiError {
                 ),
             ),
             Store::NotFound | Store::Truncated { .. } | Store::Conflict | Store::Unavailable => {
-                let origin = match error.origin() {
-                    Origin::Database => "database",
-                    Origin::Storage => "storage",
+                let store = match error.store() {
+                    StoreKind::Database => "database",
+                    StoreKind::Storage => "storage",
                 };
-                let message = format!("the service's {origin} failed: {error}");
+                let message = format!("the service's {store} failed: {error}");
                 (ErrorKind::Internal, message)
             }
         };

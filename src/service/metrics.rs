@@ -49,18 +49,18 @@ impl Operation {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: CounterFamily<Answer>,
+    requests: CounterFamily<RequestLabels>,
     received: Counter,
     sent: Counter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Answer {
+struct RequestLabels {
     operation: Operation,
     code: u16,
 }
 
-impl Labels for Answer {
+impl Labels for RequestLabels {
     const NAMES: &'static [&'static str] = &["operation", "code"];
 
     fn values(&self) -> Vec<String> {
@@ -92,7 +92,7 @@ impl Default for Metrics {
 impl Metrics {
     /// A request was answered with the HTTP status `code`.
     pub fn answered(&self, operation: Operation, code: u16) {
-        self.requests.increment(Answer { operation, code });
+        self.requests.increment(RequestLabels { operation, code });
     }
 
     /// Content came in.

@@ -48,7 +48,7 @@ pub(in crate::cache) struct ImportResources {
 }
 
 /// One import that is being put together: what its parts have in common.
-pub(super) struct Assembly<'a> {
+pub(super) struct ImportBuilder<'a> {
     resources: ImportResources,
     settings: &'a Config,
     attributes: &'a Attributes,
@@ -59,7 +59,7 @@ pub(super) struct Assembly<'a> {
     pub confirmations: Arc<Confirmations>,
 }
 
-impl<'a> Assembly<'a> {
+impl<'a> ImportBuilder<'a> {
     pub fn new(
         resources: ImportResources,
         settings: &'a Config,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     confirmations::Confirmations,
     located::LocatedLayer,
-    unavailable::{Mismatch, Unavailable},
+    unavailable::{EntryMismatch, Unavailable},
 };
 use crate::{
     actions::{Client, Entry, Probe},
@@ -89,15 +89,15 @@ impl LayerInspector {
 struct Inspection {
     entry: Entry,
     probe: Probe,
-    mismatch: Option<Mismatch>,
+    mismatch: Option<EntryMismatch>,
 }
 
 /// What the first bytes tell: the size, and of small content everything.
-fn mismatch(digest: Digest, indexed_size: Option<u64>, probe: &Probe) -> Option<Mismatch> {
+fn mismatch(digest: Digest, indexed_size: Option<u64>, probe: &Probe) -> Option<EntryMismatch> {
     let actual = probe.total;
     if let Some(indexed) = layer_size::mismatch(indexed_size, actual) {
-        return Some(Mismatch::Size { actual, indexed });
+        return Some(EntryMismatch::Size { actual, indexed });
     }
     let is_whole = probe.head.len() as u64 == actual;
-    (is_whole && Digest::sha256(&probe.head) != digest).then_some(Mismatch::Content)
+    (is_whole && Digest::sha256(&probe.head) != digest).then_some(EntryMismatch::Content)
 }

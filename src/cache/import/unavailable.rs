@@ -42,14 +42,14 @@ pub(super) enum Unavailable {
     Damaged {
         key: String,
         #[source]
-        reason: Mismatch,
+        reason: EntryMismatch,
     },
     #[error("its entry {0} could not be had before, so it is not relied on")]
     Quarantined(String),
     #[error("it was fetched to be verified, and {0}")]
     Unverified(#[source] Box<FetchError>),
     #[error("it was fetched to be verified, and {0}")]
-    Misdescribed(#[from] Misdescription),
+    LayerMismatch(#[from] LayerMismatch),
 }
 
 impl Unavailable {
@@ -61,14 +61,14 @@ impl Unavailable {
             | Self::Late(_)
             | Self::NoRoom(_)
             | Self::Unverified(_)
-            | Self::Misdescribed(_) => false,
+            | Self::LayerMismatch(_) => false,
         }
     }
 }
 
 /// How an entry differs from what its index and its key say of it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Mismatch {
+pub(super) enum EntryMismatch {
     #[error("it has {actual} bytes where the index says {indexed}")]
     Size { actual: u64, indexed: u64 },
     #[error("its bytes are not what its name says")]
@@ -77,7 +77,7 @@ pub(super) enum Mismatch {
 
 /// How a layer whose bytes are right differs from what its index says of it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Misdescription {
+pub(super) enum LayerMismatch {
     #[error(transparent)]
     Packed(#[from] UnpackError),
     #[error("it unpacks to {actual}, and the index says {indexed}")]

@@ -10,7 +10,7 @@ use super::{
     catalog::LayerCatalog,
     download::Downloader,
     located::LocatedLayer,
-    unavailable::{Misdescription, Unavailable},
+    unavailable::{LayerMismatch, Unavailable},
 };
 use crate::{
     cache::{
@@ -74,12 +74,12 @@ impl Verifier {
 
     /// A blob may be what its digest says and not what the index says of it: buildkitd would unpack
     /// it without a look.
-    async fn check_diff_id(&self, digest: Digest, blob: &Blob) -> Result<(), Misdescription> {
+    async fn check_diff_id(&self, digest: Digest, blob: &Blob) -> Result<(), LayerMismatch> {
         let actual = unpack::diff_id(blob).await?;
         let mut indexed = self.catalog.layer(digest).map(|layer| layer.diff_id);
         match indexed.find(|diff_id| *diff_id != actual) {
             None => Ok(()),
-            Some(indexed) => Err(Misdescription::DiffId { actual, indexed }),
+            Some(indexed) => Err(LayerMismatch::DiffId { actual, indexed }),
         }
     }
 

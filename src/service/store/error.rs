@@ -28,7 +28,7 @@ pub(crate) enum StoreErrorKind {
 
 /// Which of the two stores it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum StoreKind {
     /// The metadata.
     Database,
     /// The content.
@@ -40,29 +40,29 @@ pub(crate) enum Origin {
 #[error("{}", self.message())]
 pub(crate) struct StoreError {
     kind: StoreErrorKind,
-    origin: Origin,
+    store: StoreKind,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl StoreError {
     /// A failure that has no other cause.
-    pub(super) fn new(origin: Origin, kind: StoreErrorKind) -> Self {
+    pub(super) fn new(store: StoreKind, kind: StoreErrorKind) -> Self {
         Self {
             kind,
-            origin,
+            store,
             source: None,
         }
     }
 
     /// A failure with what has caused it.
     pub(super) fn with_source(
-        origin: Origin,
+        store: StoreKind,
         kind: StoreErrorKind,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         Self {
             kind,
-            origin,
+            store,
             source: Some(source.into()),
         }
     }
@@ -73,8 +73,8 @@ impl StoreError {
     }
 
     /// Which of the stores it was.
-    pub(crate) fn origin(&self) -> Origin {
-        self.origin
+    pub(crate) fn store(&self) -> StoreKind {
+        self.store
     }
 
     /// The same failure, after which nobody can tell what is stored. A full disk stays a full disk.
@@ -115,7 +115,7 @@ impl From<io::Error> for StoreError {
             io::ErrorKind::FileTooLarge => StoreErrorKind::TooLarge,
             _ => StoreErrorKind::Unavailable,
         };
-        Self::with_source(Origin::Storage, kind, error)
+        Self::with_source(StoreKind::Storage, kind, error)
     }
 }
 
@@ -131,6 +131,6 @@ impl From<rusqlite::Error> for StoreError {
             Some(rusqlite::ErrorCode::ConstraintViolation) => StoreErrorKind::Conflict,
             _ => StoreErrorKind::Unavailable,
         };
-        Self::with_source(Origin::Database, kind, error)
+        Self::with_source(StoreKind::Database, kind, error)
     }
 }

@@ -20,7 +20,7 @@ pub(super) use self::blob_store::{PartStream, Published};
 pub(super) use self::{
     blob_store::{BlobReader, BlobStore, BodyError, PutError, StagedBlob},
     entry_store::{AFTER_ALL_KEYS, Entry, EntryName, EntryStore, Filter, Page, Search},
-    error::{Origin, StoreError, StoreErrorKind},
+    error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, merge},
     files::FileStore,
     sqlite::SqliteStore,

@@ -20,15 +20,15 @@ struct KnownVertices {
 
 impl ExportVertices {
     pub fn add(&self, vertex: &str) {
-        let mut rows = self.lock();
-        if !rows.known.insert(vertex.to_owned()) {
+        let mut vertices = self.lock();
+        if !vertices.known.insert(vertex.to_owned()) {
             return;
         }
-        rows.by_age.push_back(vertex.to_owned());
-        if rows.by_age.len() > MAX_VERTICES
-            && let Some(oldest) = rows.by_age.pop_front()
+        vertices.by_age.push_back(vertex.to_owned());
+        if vertices.by_age.len() > MAX_VERTICES
+            && let Some(oldest) = vertices.by_age.pop_front()
         {
-            rows.known.remove(&oldest);
+            vertices.known.remove(&oldest);
         }
     }
 
@@ -47,12 +47,12 @@ mod tests {
 
     #[test]
     fn the_newest_are_known() {
-        let rows = ExportVertices::default();
+        let vertices = ExportVertices::default();
         for row in 0..=MAX_VERTICES {
-            rows.add(&row.to_string());
-            rows.add(&row.to_string());
+            vertices.add(&row.to_string());
+            vertices.add(&row.to_string());
         }
-        assert!(!rows.contains("0") && rows.contains("1"));
-        assert!(rows.contains(&MAX_VERTICES.to_string()));
+        assert!(!vertices.contains("0") && vertices.contains("1"));
+        assert!(vertices.contains(&MAX_VERTICES.to_string()));
     }
 }

@@ -22,7 +22,7 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream, st
 use self::{reader::FileReader, staged_file::StagedFile, upload_file::UploadFile};
 use super::{
     blob_store::{BlobReader, BlobStore, StagedBlob},
-    error::{Origin, StoreError, StoreErrorKind},
+    error::{StoreError, StoreErrorKind, StoreKind},
     extent::Extent,
 };
 use crate::service::{blocking::run_blocking, data_dir::DataDir};
@@ -159,7 +159,7 @@ fn is_long_enough(file: &fs::Metadata, expected: u64) -> Result<(), StoreError> 
     let stored = file.len();
     if stored < expected {
         let kind = StoreErrorKind::Truncated { stored };
-        return Err(StoreError::new(Origin::Storage, kind));
+        return Err(StoreError::new(StoreKind::Storage, kind));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::service::store::{
-    error::{Origin, StoreError, StoreErrorKind},
+    error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, ObjectId},
 };
 
@@ -64,7 +64,7 @@ impl UploadFile {
         let offset = *tail;
         *tail = offset
             .checked_add(len)
-            .ok_or_else(|| StoreError::new(Origin::Storage, StoreErrorKind::TooLarge))?;
+            .ok_or_else(|| StoreError::new(StoreKind::Storage, StoreErrorKind::TooLarge))?;
         Ok(Extent {
             object: self.object,
             offset,
@@ -76,7 +76,7 @@ impl UploadFile {
     pub(super) fn write_at(&self, data: &[u8], offset: u64) -> Result<(), StoreError> {
         let closed = self.closed.read();
         if *closed {
-            return Err(StoreError::new(Origin::Storage, StoreErrorKind::Closed));
+            return Err(StoreError::new(StoreKind::Storage, StoreErrorKind::Closed));
         }
         self.file.write_all_at(data, offset)?;
         drop(closed);
@@ -193,7 +193,7 @@ fn check(synced: io::Result<()>, lost: &mut bool) -> Result<(), StoreError> {
     match synced {
         Err(error) => Err(StoreError::from(error).into_lost()),
         Ok(()) if before => Err(StoreError::with_source(
-            Origin::Storage,
+            StoreKind::Storage,
             StoreErrorKind::Lost,
             "a sync has failed before",
         )),

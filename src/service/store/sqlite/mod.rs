@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use self::{ballast::Ballast, database::Database, reservations::Reservations};
 use super::{
     entry_store::{Entry, EntryName, EntryStore, Filter, Page, Search},
-    error::{Origin, StoreError, StoreErrorKind},
+    error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, ObjectId},
 };
 use crate::service::{blocking::run_blocking, data_dir::DataDir};
@@ -77,7 +77,10 @@ impl Inner {
         let mut reservations = self.reservations.lock();
         let taken = reservations.by_name(name).is_some() || self.database.by_name(name)?.is_some();
         if taken {
-            return Err(StoreError::new(Origin::Database, StoreErrorKind::Conflict));
+            return Err(StoreError::new(
+                StoreKind::Database,
+                StoreErrorKind::Conflict,
+            ));
         }
         reservations.insert(name, id);
         Ok(())
@@ -162,7 +165,7 @@ impl EntryStore for SqliteStore {
         {
             let kind = StoreErrorKind::Unavailable;
             let reason = "an entry of this database has one file";
-            return Err(StoreError::with_source(Origin::Database, kind, reason));
+            return Err(StoreError::with_source(StoreKind::Database, kind, reason));
         }
         let (entry, extents) = (entry.clone(), extents.to_vec());
         self.run(move |inner| {
