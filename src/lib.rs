@@ -18,6 +18,7 @@ pub mod proto;
 pub mod protocol;
 pub mod secret;
 pub mod service;
+pub mod stats;
 pub(crate) mod telemetry;
 pub mod units;
 pub mod wire;

@@ -1,0 +1,122 @@
+//! Numbers and foreign texts as people read them.
+
+use std::fmt::Write as _;
+
+/// The longest text of others that is shown: a line of a Dockerfile may be a whole script.
+const MAX_CHARS: usize = 200;
+
+/// Bytes as docker writes them, in steps of 1000: `12.3MB`.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    // What would be rounded to 1000 belongs to the next unit.
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = match value {
+        _ if unit == 0 => 0,
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    let number = format!("{value:.digits$}");
+    let number = if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &number
+    };
+    format!("{number}{}", UNITS[unit])
+}
+
+/// Seconds as Go writes them, with no more than two units: `5m40s`, `1h2m`, `3.2s`.
+pub(super) fn seconds(seconds: f64) -> String {
+    if seconds < 59.95 {
+        return format!("{seconds:.1}s");
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and it is no less than a minute"
+    )]
+    let whole = seconds.round() as u64;
+    let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
+    let mut text = String::new();
+    if hours > 0 {
+        let _ = write!(text, "{hours}h");
+    }
+    if minutes > 0 || hours == 0 {
+        let _ = write!(text, "{minutes}m");
+    }
+    if rest > 0 && hours == 0 {
+        let _ = write!(text, "{rest}s");
+    }
+    text
+}
+
+/// A count and its noun.
+pub(super) fn count(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// A text of others in one line, without what a terminal would obey.
+pub(super) fn line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown = words.chars().filter(|c| !is_control(*c));
+    let mut line: String = shown.clone().take(MAX_CHARS).collect();
+    if shown.count() > MAX_CHARS {
+        line.push('…');
+    }
+    line
+}
+
+/// Control characters, and those that turn the direction of what follows.
+fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (12_345_678, "12.3MB"),
+            (999_600, "1MB"),
+            (210_000_000, "210MB"),
+            (9_996_000_000, "10GB"),
+            (u64::MAX, "18447PB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        for (time, text) in [
+            (0.0, "0.0s"),
+            (3.24, "3.2s"),
+            (59.94, "59.9s"),
+            (59.96, "1m"),
+            (340.1, "5m40s"),
+            (3_720.0, "1h2m"),
+            (7_205.0, "2h"),
+        ] {
+            assert_eq!(seconds(time), text);
+        }
+        assert_eq!(count(1, "step"), "1 step");
+        assert_eq!(count(0, "step"), "0 steps");
+    }
+
+    #[test]
+    fn a_foreign_text_is_one_line_that_no_terminal_obeys() {
+        let text = "RUN echo \u{1b}[31mred\u{7}\n\n  && \u{202e}exit";
+        assert_eq!(line(text), "RUN echo [31mred && exit");
+        let long = line(&"x".repeat(1000));
+        assert_eq!(long.chars().count(), MAX_CHARS + 1);
+    }
+}
