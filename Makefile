@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
 
-.PHONY: help demo docs test test-matrix pin-buildkit fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
+.PHONY: help demo docs test test-matrix pin-buildkit action fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,7 @@ demo: tools ## The main job on this machine: build, throw the builder away, buil
 	demo/run.sh
 
 test: tools ## Format, lints, unit, integration and end-to-end tests: what CI runs
+	$(MAKE) --no-print-directory action
 	cargo fmt --check
 	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
 	cargo test $(CARGO_ARGS) --no-run
@@ -55,6 +56,10 @@ unit: ## The tests that need no root and no other program
 
 e2e: tools ## Only the end-to-end tests (root); one of them: make e2e T=name
 	cargo test $(CARGO_ARGS) --test e2e -- $(T)
+
+action: tools ## The action: types, format, its tests, whether dist/ is what src/ makes; actionlint on all workflows
+	cd action && npm run --silent check && npm test --silent
+	node tools/lint-workflows.mjs
 
 soak: tools ## 200 builds with faults, kills and evictions (root); SOAK_BUILDS, SOAK_PARALLEL, SOAK_SEED
 	SOAK_BUILDS=$${SOAK_BUILDS:-200} cargo test $(CARGO_ARGS) --test e2e -- soak::soak --exact --nocapture
@@ -125,4 +130,4 @@ tools: ## Install and build the programs that the demo and the end-to-end tests 
 
 clean: ## Remove what was built
 	cargo clean
-	rm -rf .tools e2e/npm/node_modules
+	rm -rf .tools e2e/npm/node_modules action/node_modules action/build

