@@ -197,7 +197,7 @@ function run(program, args, options = {}) {
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (text) => {
       stdout += text;
-      if (options.echo) process.stdout.write(text);
+      if (options.echo === "all") process.stdout.write(text);
     });
     child.stderr.setEncoding("utf8").on("data", (text) => {
       stderr += text;
@@ -206,7 +206,7 @@ function run(program, args, options = {}) {
     child.on("error", (error) => resolve({ ok: false, stdout, stderr, reason: error.message }));
     child.on("close", (code, signal) => {
       const ended = signal === null ? `${program} ended with exit code ${code}` : `${program} was ended with ${signal} after ${timeout / 1e3} s`;
-      const reason = signal === null ? lastLine(stderr) || ended : ended;
+      const reason = signal === null ? reasonIn(stderr) || ended : ended;
       resolve({ ok: code === 0, stdout, stderr, reason });
     });
     child.stdin.on("error", () => void 0);
@@ -216,14 +216,15 @@ function run(program, args, options = {}) {
 function runLogged(program, args, options = {}) {
   const line = [program, ...args].map(quoted).join(" ");
   info(options.secret ? line.replaceAll(options.secret, "***") : line);
-  return run(program, args, { echo: true, ...options });
+  return run(program, args, { echo: "all", ...options });
 }
 function quoted(arg) {
   return /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`;
 }
-function lastLine(text) {
-  const lines = text.split("\n").map((line) => line.trim());
-  return lines.filter((line) => line !== "").at(-1) ?? "";
+function reasonIn(stderr) {
+  const lines = stderr.split("\n").map((line) => line.trim());
+  const said = lines.filter((line) => line !== "");
+  return said.find((line) => /^error\b/i.test(line)) ?? said.at(-1) ?? "";
 }
 function reasonOf(error) {
   return error instanceof Error ? error.message : String(error);
@@ -259,8 +260,8 @@ function writeToken(node, token) {
 ` });
 }
 function drain(node, timeout) {
-  const options = { echo: true, timeoutMs: timeout.milliseconds + DRAIN_GRACE_MS };
-  return gateway(node, ["drain", "--timeout", timeout.text], options);
+  const timeoutMs = timeout.milliseconds + DRAIN_GRACE_MS;
+  return gateway(node, ["drain", "--timeout", timeout.text], { echo: "all", timeoutMs });
 }
 function summary(node) {
   return gateway(node, ["stats", "--format", "markdown"]);
@@ -319,10 +320,11 @@ function setField(node, key, value) {
 }
 function parseOptions(text) {
   const options = text.matchAll(/([^\s=]+)=("(?:[^"\\]|\\.)*")/g);
-  return [...options].map(([, name = "", quoted2 = ""]) => {
+  const read = [...options].map(([, name = "", quoted2 = ""]) => {
     const value = SECRET_OPTIONS.includes(name) ? "***" : unquote(quoted2);
     return `${name}=${value}`;
   });
+  return read.sort();
 }
 function unquote(quoted2) {
   try {
@@ -3266,7 +3268,8 @@ function writeConfig(inputs) {
   return file;
 }
 async function boot(name) {
-  const { ok, reason } = await runLogged("docker", bootstrapArgs(name), { timeoutMs: BOOT_MS });
+  const options = { echo: "stderr", timeoutMs: BOOT_MS };
+  const { ok, reason } = await runLogged("docker", bootstrapArgs(name), options);
   if (!ok) throw new Error(reason);
 }
 async function bootWithRetry(name, wait) {

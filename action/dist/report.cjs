@@ -52,7 +52,7 @@ function run(program, args, options = {}) {
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (text) => {
       stdout += text;
-      if (options.echo) process.stdout.write(text);
+      if (options.echo === "all") process.stdout.write(text);
     });
     child.stderr.setEncoding("utf8").on("data", (text) => {
       stderr += text;
@@ -61,16 +61,17 @@ function run(program, args, options = {}) {
     child.on("error", (error) => resolve({ ok: false, stdout, stderr, reason: error.message }));
     child.on("close", (code, signal) => {
       const ended = signal === null ? `${program} ended with exit code ${code}` : `${program} was ended with ${signal} after ${timeout / 1e3} s`;
-      const reason = signal === null ? lastLine(stderr) || ended : ended;
+      const reason = signal === null ? reasonIn(stderr) || ended : ended;
       resolve({ ok: code === 0, stdout, stderr, reason });
     });
     child.stdin.on("error", () => void 0);
     child.stdin.end(options.input ?? "");
   });
 }
-function lastLine(text) {
-  const lines = text.split("\n").map((line) => line.trim());
-  return lines.filter((line) => line !== "").at(-1) ?? "";
+function reasonIn(stderr) {
+  const lines = stderr.split("\n").map((line) => line.trim());
+  const said = lines.filter((line) => line !== "");
+  return said.find((line) => /^error\b/i.test(line)) ?? said.at(-1) ?? "";
 }
 function reasonOf(error) {
   return error instanceof Error ? error.message : String(error);
@@ -223,10 +224,11 @@ function setField(node, key, value) {
 }
 function parseOptions(text) {
   const options = text.matchAll(/([^\s=]+)=("(?:[^"\\]|\\.)*")/g);
-  return [...options].map(([, name = "", quoted = ""]) => {
+  const read = [...options].map(([, name = "", quoted = ""]) => {
     const value = SECRET_OPTIONS.includes(name) ? "***" : unquote(quoted);
     return `${name}=${value}`;
   });
+  return read.sort();
 }
 function unquote(quoted) {
   try {

@@ -54,8 +54,8 @@ export function writeToken(node: Node, token: string): Promise<Finished> {
 /** Waits until all uploads of the node are done, for as long as is said. */
 export function drain(node: Node, timeout: Duration): Promise<Finished> {
   // It says what it waits for.
-  const options = { echo: true, timeoutMs: timeout.milliseconds + DRAIN_GRACE_MS };
-  return gateway(node, ['drain', '--timeout', timeout.text], options);
+  const timeoutMs = timeout.milliseconds + DRAIN_GRACE_MS;
+  return gateway(node, ['drain', '--timeout', timeout.text], { echo: 'all', timeoutMs });
 }
 
 /** What the last builds of the node did, as Markdown. */

@@ -74,10 +74,12 @@ function setField(node: Node, key: string, value: string): void {
 /** `name="value"`, quoted as Go does. */
 function parseOptions(text: string): string[] {
   const options = text.matchAll(/([^\s=]+)=("(?:[^"\\]|\\.)*")/g);
-  return [...options].map(([, name = '', quoted = '']) => {
+  const read = [...options].map(([, name = '', quoted = '']) => {
     const value = SECRET_OPTIONS.includes(name) ? '***' : unquote(quoted);
     return `${name}=${value}`;
   });
+  // buildx prints them in any order.
+  return read.sort();
 }
 
 /** What Go quotes is JSON but for rare characters, which then stay as they were printed. */

@@ -10,7 +10,7 @@ export interface Finished {
   ok: boolean;
   stdout: string;
   stderr: string;
-  /** The end of what it wrote to standard error, or why it did not run or was ended. */
+  /** What it wrote to standard error of its failure, or why it did not run or was ended. */
   reason: string;
 }
 
@@ -19,8 +19,8 @@ export interface RunOptions {
   input?: string;
   /** When it is ended by force. */
   timeoutMs?: number;
-  /** Whether its output goes to the log as it comes. */
-  echo?: boolean;
+  /** What of its output goes to the log as it comes. */
+  echo?: 'all' | 'stderr';
   /** What is not shown of the command line. */
   secret?: string;
 }
@@ -34,7 +34,7 @@ export function run(program: string, args: string[], options: RunOptions = {}): 
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
-      if (options.echo) process.stdout.write(text);
+      if (options.echo === 'all') process.stdout.write(text);
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;
@@ -46,7 +46,7 @@ export function run(program: string, args: string[], options: RunOptions = {}): 
         signal === null
           ? `${program} ended with exit code ${code}`
           : `${program} was ended with ${signal} after ${timeout / 1000} s`;
-      const reason = signal === null ? lastLine(stderr) || ended : ended;
+      const reason = signal === null ? reasonIn(stderr) || ended : ended;
       resolve({ ok: code === 0, stdout, stderr, reason });
     });
     // A program that ends before it has read everything is judged by its exit code.
@@ -55,7 +55,7 @@ export function run(program: string, args: string[], options: RunOptions = {}): 
   });
 }
 
-/** As {@link run}, with the command line and all output in the log. */
+/** As {@link run}, with the command line and its output in the log. */
 export function runLogged(
   program: string,
   args: string[],
@@ -63,17 +63,18 @@ export function runLogged(
 ): Promise<Finished> {
   const line = [program, ...args].map(quoted).join(' ');
   info(options.secret ? line.replaceAll(options.secret, '***') : line);
-  return run(program, args, { echo: true, ...options });
+  return run(program, args, { echo: 'all', ...options });
 }
 
 function quoted(arg: string): string {
   return /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Programs of Docker write the error itself last. */
-function lastLine(text: string): string {
-  const lines = text.split('\n').map((line) => line.trim());
-  return lines.filter((line) => line !== '').at(-1) ?? '';
+/** The line that programs of Docker and ours begin with `error`, or else the last one. */
+function reasonIn(stderr: string): string {
+  const lines = stderr.split('\n').map((line) => line.trim());
+  const said = lines.filter((line) => line !== '');
+  return said.find((line) => /^error\b/i.test(line)) ?? said.at(-1) ?? '';
 }
 
 /** What is wrong, in its own words. */

@@ -151,7 +151,9 @@ function writeConfig(inputs: Inputs): string {
 }
 
 async function boot(name: string): Promise<void> {
-  const { ok, reason } = await runLogged('docker', bootstrapArgs(name), { timeoutMs: BOOT_MS });
+  // Its standard output is what the outputs tell in short.
+  const options: RunOptions = { echo: 'stderr', timeoutMs: BOOT_MS };
+  const { ok, reason } = await runLogged('docker', bootstrapArgs(name), options);
   if (!ok) throw new Error(reason);
 }
 
