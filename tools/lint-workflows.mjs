@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** What stands in examples for the action, and what it is here. */
-const ACTION = /OWNER\/buildkit-gha\/(action(?:\/report)?)@\S+/g;
+const ACTION = /(?:https:\/\/github\.com\/)?OWNER\/buildkit-gha\/(action(?:\/report)?)@\S+/g;
 
 /** A list of steps, for which the examples leave out what is around them. */
 const STEPS = /^- (uses|name|id|run|if):/;
