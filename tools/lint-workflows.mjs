@@ -12,6 +12,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 /** What stands in examples for the action, and what it is here. */
 const ACTION = /(?:https:\/\/github\.com\/)?OWNER\/buildkit-gha\/(action(?:\/report)?)@\S+/g;
 
+/** Names of runners that examples have for those of a reader. */
+const RUNNERS = ['arc-runner-set'];
+
 /** A list of steps, for which the examples leave out what is around them. */
 const STEPS = /^- (uses|name|id|run|if):/;
 
@@ -28,8 +31,8 @@ function files(dir, ending) {
 
 /** Blocks of code: those fenced as YAML, and indented ones. */
 function blocks(markdown) {
-  const fenced = [...markdown.matchAll(/^( *)```ya?ml\b.*\n([\s\S]*?)^\1```/gm)].map(([, indent, text]) =>
-    text.replace(new RegExp(`^${indent}`, 'gm'), ''),
+  const fenced = [...markdown.matchAll(/^( *)```ya?ml\b.*\n([\s\S]*?)^\1```/gm)].map(
+    ([, indent, text]) => text.replace(new RegExp(`^${indent}`, 'gm'), ''),
   );
   const rest = markdown.replace(/^( *)```[\s\S]*?^\1```/gm, '');
   const indented = [...rest.matchAll(/(?:^ {4}.*\n|^\n(?= {4}))+/gm)].map(([text]) =>
@@ -55,6 +58,8 @@ try {
   mkdirSync(dir, { recursive: true });
   mkdirSync(path.join(project, '.git'));
   symlinkSync(path.join(root, 'action'), path.join(project, 'action'));
+  const config = { 'self-hosted-runner': { labels: RUNNERS } };
+  writeFileSync(path.join(project, '.github', 'actionlint.yaml'), JSON.stringify(config));
   const names = [];
   const add = (source, text) => {
     const name = `${String(names.length).padStart(3, '0')}-${source.replaceAll('/', '-')}.yml`;
