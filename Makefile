@@ -7,7 +7,7 @@ SHELL := bash
 # One set of features and one profile for every cargo call: nothing is compiled twice.
 CARGO_ARGS := --locked --features e2e
 
-CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 ./...
+CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 .
 
 .PHONY: help demo docs test test-matrix pin-buildkit action fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
 
@@ -94,9 +94,10 @@ bench-growth: tools ## How the gateway's cost grows: BENCH_ARGS='layers together
 bench-micro: ## What the parts cost that all bytes or all calls pass through (criterion)
 	CARGO_TARGET_DIR=$(CURDIR)/target/micro cargo bench --locked --manifest-path benches/micro/Cargo.toml
 
-conformance: ## containerd's own suite for content stores, on `buildkit-gha content`
+conformance: ## containerd's own suite for content stores, on `buildkit-gha content`; our cases on exports and imports
 	cargo build $(CARGO_ARGS)
 	$(CONFORMANCE)
+	cargo test $(CARGO_ARGS) --test cache -- conformance::
 
 # How long each target is fuzzed.
 FUZZ_SECONDS := 60

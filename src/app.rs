@@ -63,6 +63,7 @@ impl App {
             ..
         } = config.modules;
         interceptor.import = import.transport;
+        interceptor.steps_share_network = steps_share;
         interceptor.steps_can_listen = import.overheard;
         let interceptor = Arc::new(BuildInterceptor::new(interceptor, cache, endpoint));
         metrics::register(&metrics, &interceptor);

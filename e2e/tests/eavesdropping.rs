@@ -116,7 +116,8 @@ fn a_step_that_takes_the_port_of_a_service_gets_no_token_over_tls() {
         let (attributes, token) = (Api::V2.attributes(&url), &site.token);
         let cache = format!("type=gha,{attributes},token={token},timeout=1s");
         let build = Build::new(&site.context).to(cache);
-        builder.build(&build).ok();
+        let outcome = builder.build(&build).ok();
+        assert_eq!(outcome.output.contains("without TLS"), told, "{scheme}");
         squatting.until_said("accepted");
         assert_eq!(squatting.end().has(token), told, "{scheme}");
     }

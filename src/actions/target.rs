@@ -16,7 +16,7 @@ pub enum Api {
 
 impl Api {
     /// Where it is, whatever it speaks.
-    pub(super) fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         let (Self::V1(url) | Self::V2(url)) = self;
         url
     }

@@ -60,6 +60,8 @@ pub struct InterceptorConfig {
     pub signed: bool,
     /// How imports reach buildkitd.
     pub import: ImportTransport,
+    /// Build steps share buildkitd's network, and may listen there.
+    pub steps_share_network: bool,
     /// Build steps may listen to the import endpoint.
     pub steps_can_listen: bool,
     /// How long a build waits for the indexes of its imports.
@@ -73,6 +75,7 @@ impl Default for InterceptorConfig {
             default_cache: None,
             signed: false,
             import: ImportTransport::default(),
+            steps_share_network: false,
             steps_can_listen: false,
             index_wait: INDEX_WAIT,
         }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod calls;
+#[cfg(feature = "e2e")]
+mod conformance;
 mod damage;
 mod export;
 mod fixture;

@@ -3,17 +3,27 @@
 
 use super::{builds::Build, cache_entry::CacheEntry};
 use crate::{
-    cache::attributes::{self, Attributes, Overrides},
-    gateway::interceptor::{Code, GrpcStatus},
+    cache::{
+        Event,
+        attributes::{self, Attributes, OperatorService},
+    },
+    gateway::{
+        config::InterceptorConfig,
+        interceptor::{Code, GrpcStatus},
+    },
 };
+
+/// A service that the build names, so that the operator may know nothing of it.
+const OVERHEARD: &str = "type=gha: the cache service is reached without TLS and build steps share     buildkitd's network: where that is also the gateway's, they may read the token of the cache and use it;     give the service TLS, or steps a network of their own";
 
 /// Reads an entry. None: it cannot be used, which the build's log says.
 pub(crate) async fn read(
     build: &Build,
     entry: &CacheEntry,
-    overrides: &Overrides,
+    config: &InterceptorConfig,
     what: &str,
 ) -> Result<Option<Attributes>, GrpcStatus> {
+    let overrides = &config.overrides;
     let overrides = match overrides.with_current_token().await {
         Ok(overrides) => overrides,
         Err(error) => {
@@ -36,7 +46,20 @@ pub(crate) async fn read(
         }
     }
     match parsed.attributes {
-        Ok(attributes) => Ok(Some(attributes)),
+        Ok(attributes) => {
+            // Of a service of the operator's the gateway warns at its start.
+            let named_here = !matches!(overrides.service, OperatorService::Set { .. });
+            let plain = attributes.api.url().scheme() != "https";
+            if config.steps_share_network
+                && named_here
+                && plain
+                && build.is_first_report(OVERHEARD)
+            {
+                let reporter = build.progress.reporter();
+                reporter.report(Event::Note(OVERHEARD.to_owned()));
+            }
+            Ok(Some(attributes))
+        }
         Err(error) => skip(build, what, &error.to_string(), parsed.ignore_error).map(|()| None),
     }
 }

@@ -63,7 +63,7 @@ impl BuildInterceptor {
         key: &str,
         index: usize,
     ) -> Result<EntryEdit, GrpcStatus> {
-        let Some(spec) = entry::read(build, entry, &self.config.overrides, "export").await? else {
+        let Some(spec) = entry::read(build, entry, &self.config, "export").await? else {
             return Ok(EntryEdit::REMOVE);
         };
         let ignore_error = spec.ignores_errors();

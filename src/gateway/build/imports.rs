@@ -53,7 +53,7 @@ impl BuildInterceptor {
         build: &Build,
         entry: &CacheEntry,
     ) -> Result<PlannedImport, GrpcStatus> {
-        let Some(spec) = entry::read(build, entry, &self.config.overrides, "import").await? else {
+        let Some(spec) = entry::read(build, entry, &self.config, "import").await? else {
             return Ok(PlannedImport::dropped());
         };
         let span = spans::import(&build.span, &build.reference);

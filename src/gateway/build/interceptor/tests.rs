@@ -247,6 +247,29 @@ async fn a_value_that_buildkit_overlooks_costs_no_export() {
     assert_eq!(fixture.warnings().len(), 2, "{:?}", fixture.warnings());
 }
 
+#[tokio::test]
+async fn a_service_that_steps_may_listen_to_is_told_of_once() {
+    for (url, steps_share_network, told) in [
+        (NOWHERE, true, 1),
+        (NOWHERE, false, 0),
+        ("https://127.0.0.1:9/", true, 0),
+    ] {
+        let config = InterceptorConfig {
+            steps_share_network,
+            ..config()
+        };
+        let fixture = Fixture::new(config).await;
+        fixture.interceptor.session_up("session");
+        let entry = gha(&[("url", url)]);
+        let (_, _finish) = fixture
+            .solve(&request(from_ref(&entry), from_ref(&entry)))
+            .await;
+        let rows = fixture.rows();
+        let rows = rows.iter().filter(|row| row.contains("without TLS"));
+        assert_eq!(rows.count(), told, "{url} {steps_share_network}");
+    }
+}
+
 fn with_default_cache() -> InterceptorConfig {
     let attrs = [("scope", "app"), ("mode", "max")];
     InterceptorConfig {
