@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 .
 
-.PHONY: help demo docs test test-matrix pin-buildkit action fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny tools clean
+.PHONY: help demo docs test test-matrix pin-buildkit action fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny deploy-check dist tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -125,6 +125,14 @@ lint: ## Clippy, warnings denied
 deny: ## Licences, sources, bans and advisories of the dependencies (needs the network)
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check
+
+deploy-check: tools ## Check deploy/, .github/ and docs/recipes.md: chart, unit, compose file, workflows
+	cargo build $(CARGO_ARGS)
+	deploy/check.sh
+
+dist: ## What a release has, in target/dist: programs, packages, chart, checksums (no root)
+	tools/setup.sh --dist
+	tools/release/dist.sh
 
 tools: ## Install and build the programs that the demo and the end-to-end tests run
 	tools/setup.sh

