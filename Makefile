@@ -73,6 +73,10 @@ attack: tools ## Attacks on the gateway and on `serve`, stock beside it; writes 
 compare: tools ## Figures of stock and ours side by side (root; a quarter of an hour and 40 GB of disk); T=name for some
 	cargo test $(CARGO_ARGS) --test e2e -- --ignored --nocapture --test-threads=1 tests::comparison::$(T)
 
+.PHONY: screens
+screens: tools ## The build's log of some builds, stock beside ours; writes docs/BUILD-LOG.md (root)
+	cargo test $(CARGO_ARGS) --test e2e -- --exact tests::screens::all_screens --ignored --nocapture
+
 # Of `bench`: `--rounds N`, `--page` (write the page of what is run), and words in the names of rows.
 BENCH_ARGS :=
 

@@ -4,5 +4,6 @@ mod attack;
 mod faults;
 mod harness;
 mod proxy;
+mod screens;
 mod soak;
 mod tests;

@@ -7,7 +7,7 @@ use crate::{
     cache::Cache,
     config::{Buildkitd, GatewayConfig, ModuleConfigs},
     gateway::{
-        self, BuildInterceptor, Gateway,
+        self, BuildInterceptor, Gateway, UnaryClient,
         endpoint::{self, Endpoint, tls::Identity},
         supervise::{self, Child, Trust},
     },
@@ -65,7 +65,10 @@ impl App {
         interceptor.import = import.transport;
         interceptor.steps_share_network = steps_share;
         interceptor.steps_can_listen = import.overheard;
-        let interceptor = Arc::new(BuildInterceptor::new(interceptor, cache, endpoint));
+        let daemon = Arc::new(UnaryClient::new(upstream.clone(), tasks.clone()));
+        let interceptor =
+            BuildInterceptor::new(interceptor, cache, endpoint, daemon, tasks.clone());
+        let interceptor = Arc::new(interceptor);
         metrics::register(&metrics, &interceptor);
         let config = gateway::Config {
             listen: config.listen,

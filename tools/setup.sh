@@ -52,6 +52,7 @@ missing_packages() {
     have jq || echo jq
     have ssh-agent || echo openssh-client
     have openssl || echo openssl
+    have tmux || echo tmux
     { have setpriv && have umount; } || echo util-linux mount
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv

@@ -108,7 +108,8 @@ impl Builder {
         run(self.lab(), "prune", prune, SOON).ok("prune");
     }
 
-    fn command(&self, build: &Build) -> Command {
+    /// The client's command for a build.
+    pub fn command(&self, build: &Build) -> Command {
         let mut client;
         let (to, from);
         match self {
@@ -129,7 +130,8 @@ impl Builder {
                 (to, from) = ("--cache-to", "--cache-from");
             }
         }
-        client.arg("--progress=rawjson");
+        let progress = build.progress.unwrap_or("rawjson");
+        client.arg(format!("--progress={progress}"));
         for value in &build.to {
             client.arg(to).arg(value);
         }
@@ -154,6 +156,7 @@ pub struct Build {
     tar: Option<PathBuf>,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    progress: Option<&'static str>,
 }
 
 impl Build {
@@ -180,6 +183,12 @@ impl Build {
     /// Writes the result as a tar file.
     pub fn tar(mut self, path: PathBuf) -> Self {
         self.tar = Some(path);
+        self
+    }
+
+    /// Another kind of progress than the one that tests read.
+    pub fn progress(mut self, kind: &'static str) -> Self {
+        self.progress = Some(kind);
         self
     }
 

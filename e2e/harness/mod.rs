@@ -19,6 +19,7 @@ mod repeater;
 mod secret;
 mod service;
 mod site;
+mod terminal;
 mod tls;
 pub mod version;
 mod vitals;
@@ -39,6 +40,7 @@ pub use repeater::Repeater;
 pub use secret::{Secret, files_with};
 pub use service::{Api, Entry, PROGRAM, Service};
 pub use site::Site;
+pub use terminal::{Screens, Terminal};
 pub use tls::{Certificate, TlsFront};
 pub use vitals::Vitals;
 

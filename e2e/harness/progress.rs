@@ -1,7 +1,7 @@
 //! What a build did, read from its raw progress: the plain kind shows a cached step whose layer
 //! is pulled at once as DONE, so only the raw one can be judged by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -14,7 +14,15 @@ struct Line {
     #[serde(default)]
     vertexes: Vec<Vertex>,
     #[serde(default)]
+    statuses: Vec<Status>,
+    #[serde(default)]
     warnings: Vec<Warning>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    id: String,
+    vertex: String,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +79,10 @@ pub struct Outcome {
     pub success: bool,
     /// Every step by its digest.
     steps: BTreeMap<String, Step>,
+    /// The rows below each step, in the order in which they came first.
+    rows: BTreeMap<String, Vec<String>>,
+    /// Every name that a step had.
+    names: BTreeSet<String>,
     /// Every warning.
     pub warnings: Vec<String>,
     /// The lines below the warnings.
@@ -84,6 +96,8 @@ impl Outcome {
     pub fn from_client(client: Finished) -> Self {
         let output = client.stderr;
         let mut steps: BTreeMap<String, Step> = BTreeMap::new();
+        let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut names = BTreeSet::new();
         let mut warnings = Vec::new();
         let mut details = Vec::new();
         for line in output.lines().filter(|line| line.starts_with('{')) {
@@ -91,6 +105,7 @@ impl Outcome {
                 continue;
             };
             for vertex in line.vertexes {
+                names.insert(vertex.name.clone());
                 let step = steps.entry(vertex.digest).or_default();
                 step.name = vertex.name;
                 step.cached |= vertex.cached;
@@ -100,12 +115,20 @@ impl Outcome {
                     .filter(|error| !error.is_empty())
                     .or(step.error.take());
             }
+            for status in line.statuses {
+                let rows = rows.entry(status.vertex).or_default();
+                if !rows.contains(&status.id) {
+                    rows.push(status.id);
+                }
+            }
             warnings.extend(line.warnings.iter().map(Warning::text));
             details.extend(line.warnings.iter().flat_map(Warning::details));
         }
         Self {
             success: client.status.success(),
             steps,
+            rows,
+            names,
             warnings,
             details,
             output,
@@ -127,6 +150,18 @@ impl Outcome {
                 .and_then(|name| name.split_once("] "));
             bracket.is_some_and(|(place, _)| place.contains('/'))
         })
+    }
+
+    /// The rows below the steps with this name.
+    pub fn rows(&self, name: &str) -> Vec<&str> {
+        let steps = self.steps.iter().filter(|(_, step)| step.name == name);
+        let rows = steps.filter_map(|(digest, _)| self.rows.get(digest));
+        rows.flatten().map(String::as_str).collect()
+    }
+
+    /// Every name that a step had at any time.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
     }
 
     /// The error of the step with this name.

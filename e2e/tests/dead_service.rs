@@ -39,7 +39,7 @@ fn is_one_line(outcome: &Outcome, words: &str) {
         warning.contains(words) && warning.ends_with(end),
         "{warning}"
     );
-    let waits = regex::Regex::new(r"waiting \d").expect("a regular expression");
+    let waits = regex::Regex::new(r"waiting (to|\d)").expect("a regular expression");
     assert!(!waits.is_match(&outcome.output), "{}", outcome.output);
 }
 

@@ -45,7 +45,7 @@ fn a_cancelled_build_leaves_no_index() {
     for signal in [Signal::INT, Signal::KILL] {
         let mut client = builder.start(&build);
         client.until("the export begins", BUILD, |log| {
-            log.contains("uploading sha256:").then_some(())
+            log.contains("uploading layers").then_some(())
         });
         client.signal(signal);
         client.wait(PROMPTLY);

@@ -181,3 +181,11 @@ impl Drop for StopOnDrop<'_> {
 fn shows(client: &mut Process, text: &str) {
     client.until(text, BUILD, |log| log.contains(text).then_some(()));
 }
+
+/// Waits until the log has the row of an export that waits for its last layers.
+fn holds(client: &mut Process) {
+    let row = regex::Regex::new(r"uploading \d+ of \d+ layers").expect("a pattern");
+    client.until("the export waits", BUILD, |log| {
+        row.is_match(log).then_some(())
+    });
+}

@@ -4,25 +4,78 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-use crate::harness::{Api, Build, Builder, Daemon, SOON, Site, run};
+use crate::harness::{Api, Build, Builder, Daemon, Outcome, SOON, Site, run};
 
+/// Rows of ours that a step may have.
+const MOST_ROWS: usize = 8;
+
+const OWN: &str = "GitHub Actions Cache";
 const EXPORT: &str = "exporting to GitHub Actions Cache";
 const STAND_IN: &str = "exporting cache to client directory";
 
+/// Fails unless the last row below the step is of this form.
+fn ends_with(outcome: &Outcome, step: &str, form: &str) {
+    let rows = outcome.rows(step);
+    let form = Regex::new(&format!("^{form}$")).expect("a pattern");
+    let last = rows.last().copied().unwrap_or_default();
+    assert!(form.is_match(last), "{form}: {rows:?}");
+}
+
 #[test]
-fn a_layer_is_shown_where_it_is_uploaded_and_only_there() {
+fn layers_are_one_row_where_they_are_uploaded_and_the_end_is_one_line() {
     let site = Site::new();
     let daemon = Daemon::gateway(&site.lab, "gateway");
     let builder = Builder::buildctl(&daemon);
     let export = Build::new(&site.context).to(site.gha(Api::V2, ",mode=max"));
-    let first = builder.build(&export).ok().output;
-    assert!(first.contains("uploading sha256:"), "{first}");
-    assert!(first.contains(EXPORT), "{first}");
-    let again = builder.build(&export).ok().output;
-    assert!(!again.contains("uploading"), "{again}");
-    for log in [first, again] {
+    let first = builder.build(&export).ok();
+    let rows = first.rows(EXPORT);
+    assert!(rows.contains(&"uploading layers"), "{rows:?}");
+    assert!(rows.len() <= MOST_ROWS, "{rows:?}");
+    let sent = r"cache written: \d+ layers sent \(\d.* [kM]B at \d.*B/s\), 0 already there, 0 left out; \d+ calls";
+    ends_with(&first, EXPORT, sent);
+    let again = builder.build(&export).ok();
+    let rows = again.rows(EXPORT);
+    assert!(
+        !rows.iter().any(|row| row.contains("uploading")),
+        "{rows:?}"
+    );
+    let unchanged = r"cache unchanged: 0 layers sent, \d+ already there, 0 left out; \d+ calls?";
+    ends_with(&again, EXPORT, unchanged);
+    for outcome in [first, again] {
+        let log = outcome.output;
         assert!(!log.contains("writing layer"), "{log}");
         assert!(!log.contains(STAND_IN), "{log}");
+    }
+}
+
+#[test]
+fn an_import_says_what_it_found_and_what_it_was_asked() {
+    let site = Site::new();
+    for way in ["--import=loopback", "--import=content"] {
+        let daemon = Daemon::gateway_with(&site.lab, way, |gateway| {
+            gateway.arg(way);
+        });
+        let builder = Builder::buildctl(&daemon);
+        let scope = format!(",scope={}", way.trim_start_matches("--import="));
+        let cache = site.gha(Api::V2, &scope);
+        let build = Build::new(&site.context).from(&cache);
+        let none = builder
+            .build(&build.clone().to(format!("{cache},mode=max")))
+            .ok();
+        let rows = none.rows(OWN);
+        let scope = scope.replace(",scope=", "scope ");
+        let absent = format!("{scope}: no index found on refs/heads/main");
+        assert_eq!(rows, [absent.as_str()]);
+        builder.prune();
+        let warm = builder.build(&build.tar(site.tar(way))).ok().all_cached();
+        let found = format!(
+            r"^{scope}: index from refs/heads/main \(less than a minute old, \d+ layers\)$"
+        );
+        let found = Regex::new(&found).expect("a pattern");
+        let rows = warm.rows(OWN);
+        assert!(rows.iter().any(|row| found.is_match(row)), "{rows:?}");
+        let sum = r"\d+ layers confirmed, 0 gone; \d+ layers fetched \(.*\) because .*; \d+ calls";
+        ends_with(&warm, OWN, &format!("{scope}: {sum}"));
     }
 }
 

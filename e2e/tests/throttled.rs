@@ -5,15 +5,28 @@ use crate::{
     proxy::{Fault, Operation, Proxy, Rule, Subject, When},
 };
 
+const EXPORT: &str = "exporting to GitHub Actions Cache";
+
 /// What the proxy asks for.
 const SECONDS: u32 = 3;
 
-/// A row of the build's log for a wait of [`SECONDS`], stretched a little by chance.
+/// Whether a row of the build's log names the wait, the export's name counts it down, and its last line has
+/// it.
 fn shows_the_wait(outcome: &Outcome, call: &str) -> bool {
-    let row = regex::Regex::new(&format!(
-        r"waiting [23]\.\d s to {call}: the service said: injected by the test: too many"
-    ));
-    row.expect("a regular expression").is_match(&outcome.output)
+    let rows = outcome.rows(EXPORT);
+    let row = format!("waiting to {call}: the service said: injected by the test: too many");
+    let sum = regex::Regex::new(r"calls, waited [34] s for the service's rate limit$");
+    let sum = sum.expect("a regular expression");
+    let counts = |left| {
+        let end = format!("waiting {left} s for the service's rate limit)");
+        outcome
+            .names()
+            .any(|name| name.starts_with(EXPORT) && name.ends_with(&end))
+    };
+    rows.iter().any(|text| text.starts_with(&row))
+        && rows.last().is_some_and(|last| sum.is_match(last))
+        && counts(2)
+        && counts(1)
 }
 
 #[test]

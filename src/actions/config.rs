@@ -150,10 +150,27 @@ pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 /// What shows that a call waits, for as long as it is kept.
 pub type WaitGuard = Option<Box<dyn Send + Sync>>;
 
-/// Learns what a client is doing when it does not move.
+/// What holds a call back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hold {
+    /// A limit of the service's on calls: its own answer or headers, or what is known of it.
+    RateLimit {
+        /// The service is github.com's.
+        github: bool,
+    },
+    /// An attempt failed, and the next one follows after a while.
+    Retry,
+}
+
+/// Learns what a client is doing: that it calls, and that it does not move.
 pub trait Observer: Send + Sync {
-    /// A call waits at least for `wait`, because of `why`, before it is made (again).
-    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard;
+    /// A request is sent.
+    fn calling(&self, call: Call) {
+        let _ = call;
+    }
+
+    /// A call waits at least for `wait`, held back because of `why`, before it is made (again).
+    fn waiting(&self, call: Call, hold: Hold, wait: Duration, why: &str) -> WaitGuard;
 }
 
 /// An observer that looks away; the log still tells.
@@ -161,7 +178,7 @@ pub trait Observer: Send + Sync {
 pub struct Unobserved;
 
 impl Observer for Unobserved {
-    fn waiting(&self, _: Call, _: Duration, _: &str) -> WaitGuard {
+    fn waiting(&self, _: Call, _: Hold, _: Duration, _: &str) -> WaitGuard {
         None
     }
 }

@@ -1,19 +1,23 @@
 //! What is noted of every request that goes out: a span, the log, and the metrics.
 
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
-use super::{Call, Error, Http, Kind, request::Request, response::Response, time_limit::TimeLimit};
+use super::{
+    Call, ClientConfig, Error, Http, Kind, request::Request, response::Response,
+    time_limit::TimeLimit,
+};
 use crate::telemetry::{Metrics, Outcome, spans};
 
-/// Sends a request for the `job`, logs it and how it failed, and counts it. Nothing of its URL but the
-/// origin is told.
+/// Sends a request for the job that `config` names, logs it and how it failed, and counts it. Nothing of
+/// its URL but the origin is told.
 pub(super) async fn instrumented(
     http: &Http,
-    job: &Span,
+    config: &ClientConfig,
     request: Request,
     limit: TimeLimit,
 ) -> Result<Response, Error> {
-    let span = spans::remote_call(job, request.call.name());
+    let span = spans::remote_call(&config.span, request.call.name());
+    config.observer.calling(request.call);
     send(http, request, limit).instrument(span).await
 }
 

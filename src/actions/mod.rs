@@ -64,7 +64,8 @@ mod v2;
 pub use call::Call;
 pub use client::Client;
 pub use config::{
-    Budgets, ClientConfig, HttpConfig, Observer, PART_BYTES, PerMinute, RetryPolicy, WaitGuard,
+    Budgets, ClientConfig, Hold, HttpConfig, Observer, PART_BYTES, PerMinute, RetryPolicy,
+    WaitGuard,
 };
 pub use entry::{Entry, Reservation, Reserved};
 pub use error::{Error, Kind, NoConnection};

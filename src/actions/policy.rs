@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Call, ClientConfig, Deadline, Error, Kind, Priority, WaitGuard,
+    Call, ClientConfig, Deadline, Error, Hold, Kind, Priority, WaitGuard,
     circuit_breaker::CallerHistory,
     error::{Cause, Hint},
     http::Http,
@@ -215,8 +215,11 @@ impl CallPolicy {
         };
         loop {
             let end = deadline();
-            let waiting = |wait: Duration, why: &str| self.announce(call, wait, why);
             let limiter = self.limiter();
+            let hold = Hold::RateLimit {
+                github: limiter.is_github(),
+            };
+            let waiting = |wait: Duration, why: &str| self.announce(call, hold, wait, why);
             let admitted = limiter.acquire(call, &self.priority, end, waiting).await;
             let TooLate { wait, reason } = match admitted {
                 Ok(at) => return Ok(at),
@@ -253,14 +256,14 @@ impl CallPolicy {
             let left = deadline.saturating_duration_since(now);
             return Err(self.no_time_left(call, wait, left, &failed));
         }
-        let _shown = self.announce(call, wait, &failed);
+        let _shown = self.announce(call, Hold::Retry, wait, &failed);
         tokio::time::sleep(wait).await;
         Ok(())
     }
 
-    fn announce(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
+    fn announce(&self, call: Call, hold: Hold, wait: Duration, why: &str) -> WaitGuard {
         tracing::info!(call = call.name(), ?wait, why, "waiting to try again");
-        self.config().observer.waiting(call, wait, why)
+        self.config().observer.waiting(call, hold, wait, why)
     }
 
     fn no_time_left(&self, call: Call, wait: Duration, left: Duration, why: &str) -> Error {
@@ -325,7 +328,7 @@ impl Attempt {
         let loses_tls = policy.loses_tls(&request);
         let origin = request.url.origin();
         let breaker = policy.http().circuit_breaker(&origin);
-        let sending = instrumented(policy.http(), &policy.config().span, request, limit);
+        let sending = instrumented(policy.http(), policy.config(), request, limit);
         let outcome = if policy.ignores_outages {
             breaker.send_anyway(sending).await
         } else {

@@ -71,6 +71,7 @@ fn is_github(url: &Url) -> bool {
 /// Limits the calls to one service with one token: a queue of callers for each kind of call.
 pub(super) struct RateLimiter {
     queues: HashMap<Call, Queue>,
+    github: bool,
     /// When bytes of uploads last moved.
     pub last_activity: Arc<LastActivity>,
 }
@@ -106,8 +107,14 @@ impl RateLimiter {
         };
         Self {
             queues: Call::ALL.into_iter().map(queue).collect(),
+            github,
             last_activity: Arc::default(),
         }
+    }
+
+    /// Whether the service is github.com's.
+    pub fn is_github(&self) -> bool {
+        self.github
     }
 
     /// Waits until a call may be made; when that was is the answer. A wait that would end after

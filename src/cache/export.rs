@@ -62,9 +62,16 @@ pub(super) use upload::Upload;
 pub(super) use uploads::Uploads;
 
 use self::{
-    document_ingest::DocumentIngest, documents::Documents, finisher::Finisher,
-    index_writer::IndexWriter, layer::LayerReceiver, layer_tracker::LayerTracker,
-    presence::PresenceCheck, schedule::Schedule, state::ExportState, uploader::Uploader,
+    document_ingest::DocumentIngest,
+    documents::Documents,
+    finisher::{Accounts, Finisher},
+    index_writer::IndexWriter,
+    layer::LayerReceiver,
+    layer_tracker::LayerTracker,
+    presence::PresenceCheck,
+    schedule::Schedule,
+    state::ExportState,
+    uploader::Uploader,
 };
 use super::attributes::Attributes;
 use crate::{
@@ -112,6 +119,11 @@ impl ExportJob {
             Arc::clone(&tracker),
             writer,
             reporter,
+            Accounts {
+                scope: attributes.scope.clone(),
+                meter: Arc::clone(&resources.meter),
+                schedule: Arc::clone(&schedule),
+            },
             !attributes.ignores_errors(),
         );
         let layers = LayerReceiver {

@@ -10,7 +10,10 @@
 //! | `layer_fetcher` over `download` and `prefetch` | a confirmed layer, verified, from the spool |
 //! | `repairer` | takes damage out of the cache |
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -42,7 +45,9 @@ use super::{
     config::Config,
     index::LoadedIndex,
     index_format::CacheConfig,
+    meter::JobMeter,
     report::{Event, Reporter},
+    summary::ImportSummary,
 };
 use crate::{
     actions::{Client, Token},
@@ -55,6 +60,11 @@ use crate::{
 pub struct ImportJob {
     client: Client,
     reporter: Arc<dyn Reporter>,
+    /// The attribute `scope=`.
+    scope: String,
+    begun: Instant,
+    meter: Arc<JobMeter>,
+    summarized: AtomicBool,
     catalog: Arc<LayerCatalog>,
     confirmations: Arc<Confirmations>,
     confirmer: LayerConfirmer,
@@ -74,6 +84,7 @@ impl ImportJob {
         reporter: Arc<dyn Reporter>,
     ) -> Arc<Self> {
         let tasks = resources.tasks.clone();
+        let meter = Arc::clone(&resources.meter);
         let builder = ImportBuilder::new(resources, settings, attributes, &client, &reporter);
         let downloader = builder.downloader();
         let confirmer = builder.confirmer(&downloader);
@@ -86,6 +97,10 @@ impl ImportJob {
             done.send_replace(true);
         });
         Arc::new(Self {
+            scope: attributes.scope.clone(),
+            begun: Instant::now(),
+            meter,
+            summarized: AtomicBool::new(false),
             catalog: builder.catalog,
             confirmations: builder.confirmations,
             confirmer,
@@ -144,11 +159,40 @@ impl ImportJob {
         }
     }
 
+    /// Tells what the import has come to, once: its build is at its end.
+    pub fn summarize(&self) {
+        if self.summarized.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (fetched, (confirmed, gone)) = (self.meter.arrived(), self.meter.looked_for());
+        let summary = ImportSummary {
+            scope: self.scope.clone(),
+            indexes: self.catalog.summary(),
+            layers_confirmed: confirmed,
+            layers_gone: gone,
+            layers_fetched: fetched.layers,
+            bytes_fetched: fetched.bytes,
+            layers_ahead: fetched.unasked,
+            fetching: fetched.time,
+            usage: self.meter.usage(),
+            duration: self.begun.elapsed(),
+        };
+        self.reporter
+            .report(Event::ImportSummary(Box::new(summary)));
+    }
+
     /// Drops what can be had again: the build has ended, and hardly anybody asks any more. Builds
     /// that share its steps still find its layers.
     pub fn retire(&self) {
+        self.summarize();
         self.confirmations.drop_content();
         self.prefetcher.clear();
         self.catalog.drop_documents();
+    }
+}
+
+impl Drop for ImportJob {
+    fn drop(&mut self) {
+        self.summarize();
     }
 }

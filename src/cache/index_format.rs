@@ -35,6 +35,7 @@
 //! `cache/remotecache/v1/types`, so that the bytes are the ones that BuildKit would write. One field
 //! is our own, and written only where something is damaged.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
@@ -167,6 +168,20 @@ pub struct Link {
 }
 
 impl CacheConfig {
+    /// When the newest result or blob was made, which is about when the index was written: nobody
+    /// keeps that.
+    pub(super) fn newest_creation(&self) -> Option<Timestamp> {
+        let blobs = self.layers.iter().filter_map(|layer| {
+            let annotations = layer.annotations.as_ref()?;
+            annotations.created_at.moment()
+        });
+        let results = self.records.iter().flat_map(|record| {
+            let layers = record.results.iter().map(|result| &result.created_at);
+            layers.chain(record.chains.iter().map(|chain| &chain.created_at))
+        });
+        blobs.chain(results.filter_map(Time::moment)).max()
+    }
+
     /// The JSON as Go writes it.
     #[expect(
         clippy::missing_panics_doc,

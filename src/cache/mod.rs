@@ -13,7 +13,8 @@
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
 //! | `proof`, `listing`, `quarantine`, `known_blobs` | what is known to be there, and what must not be used |
 //! | `repair` | what is done about damaged entries |
-//! | `report`, `wait_rows`, `unreachable` | what people are told |
+//! | `report`, `reasons`, `wait_rows`, `unreachable` | what people are told |
+//! | `meter`, `summary` | what a job counts, and what it has come to |
 //! | `lookup`, `layer_size`, `spool`, `tail`, `single_flight` | what both directions stand on |
 
 use std::{io, path::PathBuf, sync::Arc};
@@ -36,13 +37,16 @@ mod layer_size;
 mod listing;
 mod lookup;
 pub mod manifest;
+mod meter;
 mod proof;
 mod quarantine;
+mod reasons;
 mod relay;
 mod repair;
 mod report;
 mod single_flight;
 mod spool;
+mod summary;
 mod tail;
 mod unpack;
 mod unreachable;
@@ -57,8 +61,13 @@ pub use fetch_error::{FetchError, Repair};
 pub use import::{ConfirmedLayer, ImportJob};
 pub use index::LoadedIndex;
 pub use relay::{Relay, RelayError};
-pub use report::{Event, Refused, Reporter, ScopeNames, Transfer, TransferKey, TransferState};
+pub use report::{
+    Event, Refused, Reporter, ScopeNames, Step, Transfer, TransferKey, TransferState, Wait, Warning,
+};
 pub use spool::SpoolError;
+pub use summary::{
+    ExportEnd, ExportSummary, FoundIndex, ImportSummary, IndexSummary, ServiceUsage, WaitCause,
+};
 
 use crate::{
     actions::{AdaptiveConcurrency, Client, Http, Identity, Target, Token},
@@ -70,6 +79,7 @@ use attributes::Attributes;
 use export::{ExportLimits, ExportResources, IndexKeys, Lookups, Uploads};
 use import::ImportResources;
 use known_blobs::KnownBlobs;
+use meter::{JobMeter, MeteredReporter};
 use spool::{Floor, Spool};
 use wait_rows::WaitRows;
 
@@ -145,7 +155,8 @@ impl Cache {
         attributes: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ImportJob>, Refused> {
-        let client = self.client(attributes, &reporter)?;
+        let (reporter, meter) = metered(reporter);
+        let client = self.client(attributes, &reporter, &meter)?;
         if client.token().readable().next().is_none() {
             return Err(Refused::Unreadable {
                 scopes: ScopeNames::from_token(client.token()),
@@ -158,6 +169,7 @@ impl Cache {
             delivered: Arc::clone(&self.0.delivered),
             downloads: Arc::clone(&self.0.fetches),
             ranges: self.0.ranges.clone(),
+            meter,
         };
         let settings = &self.0.settings;
         Ok(ImportJob::new(
@@ -172,7 +184,7 @@ impl Cache {
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<Relay>, Refused> {
         let resources = self.export_resources(attributes, reporter)?;
-        Ok(Relay::new(resources, attributes.timeout))
+        Ok(Relay::new(resources, attributes))
     }
 
     fn export_resources(
@@ -180,7 +192,8 @@ impl Cache {
         attributes: &Attributes,
         reporter: Arc<dyn Reporter>,
     ) -> Result<ExportResources, Refused> {
-        let client = self.client(attributes, &reporter)?;
+        let (reporter, meter) = metered(reporter);
+        let client = self.client(attributes, &reporter, &meter)?;
         let settings = &self.0.settings;
         let keys = IndexKeys::new(&attributes.scope, client.token(), settings.signed);
         let Some(keys) = keys else {
@@ -194,6 +207,7 @@ impl Cache {
             version: key::version(),
             keys,
             reporter,
+            meter,
             tasks: self.0.tasks.clone(),
             spool: self.0.exports.clone(),
             abandoned: Arc::clone(&self.0.abandoned),
@@ -230,6 +244,7 @@ impl Cache {
         &self,
         attributes: &Attributes,
         reporter: &Arc<dyn Reporter>,
+        meter: &Arc<JobMeter>,
     ) -> Result<Client, Refused> {
         let token = Token::parse(attributes.token.clone())?;
         token.check(Timestamp::now())?;
@@ -239,8 +254,18 @@ impl Cache {
             rest: attributes.rest(),
         };
         let mut config = self.0.settings.client.clone();
-        config.observer = Arc::new(WaitRows::new(reporter));
+        config.observer = Arc::new(WaitRows::new(reporter, meter));
         config.span = Span::current();
         Ok(Client::new(self.0.http.clone(), target, config))
     }
+}
+
+/// A reporter that counts what a new job tells of, and where it counts.
+fn metered(inner: Arc<dyn Reporter>) -> (Arc<dyn Reporter>, Arc<JobMeter>) {
+    let meter = Arc::<JobMeter>::default();
+    let reporter = MeteredReporter {
+        meter: Arc::clone(&meter),
+        inner,
+    };
+    (Arc::new(reporter), meter)
 }

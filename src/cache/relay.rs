@@ -12,7 +12,10 @@ use std::{
     collections::HashMap,
     io,
     ops::Range,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,9 +29,12 @@ mod written_ranges;
 
 use self::written_ranges::WrittenRanges;
 use super::{
+    attributes::Attributes,
     export::{ExportContext, ExportResources, LayerError, OVERTIME, Upload, warn_of_expiry},
     lookup,
+    report::Event,
     spool::{SpoolError, SpoolFile},
+    summary::{ExportEnd, ExportSummary},
 };
 use crate::{
     actions::{self, Client, Deadline, Entry, Reservation, Reserved, Source, Token},
@@ -39,6 +45,9 @@ use crate::{
 /// Entries of one export that are reserved and not yet committed. BuildKit writes one at a time.
 const MAX_OPEN: usize = 64;
 
+/// What the key of an index begins with.
+const INDEX: &str = "index-";
+
 /// Layers of one export; the graph of a build has hundreds at most.
 const MAX_LAYERS: usize = 100_000;
 
@@ -46,7 +55,12 @@ const MAX_LAYERS: usize = 100_000;
 /// are not committed go with it.
 pub struct Relay {
     resources: ExportResources,
+    /// The attribute `scope=`.
+    scope: String,
     timeout: Duration,
+    /// Layers that BuildKit was told are there.
+    present: AtomicUsize,
+    summarized: AtomicBool,
     started: OnceLock<Started>,
     open: Mutex<OpenEntries>,
     /// Layers that BuildKit has committed.
@@ -131,11 +145,14 @@ pub enum RelayError {
 }
 
 impl Relay {
-    /// A relay whose calls all end `timeout` after the first of them.
-    pub(super) fn new(resources: ExportResources, timeout: Duration) -> Arc<Self> {
+    /// A relay whose calls all end a `timeout=` after the first of them.
+    pub(super) fn new(resources: ExportResources, attributes: &Attributes) -> Arc<Self> {
         Arc::new(Self {
             resources,
-            timeout,
+            scope: attributes.scope.clone(),
+            timeout: attributes.timeout,
+            present: AtomicUsize::new(0),
+            summarized: AtomicBool::new(false),
             started: OnceLock::new(),
             open: Mutex::default(),
             layers: Mutex::default(),
@@ -187,7 +204,9 @@ impl Relay {
         };
         let found = lookup::blob(client, digest, version).await?;
         let blobs = &self.resources.blobs;
-        Ok(found.filter(|entry| !blobs.is_quarantined(digest, &entry.key)))
+        let found = found.filter(|entry| !blobs.is_quarantined(digest, &entry.key));
+        (self.present).fetch_add(usize::from(found.is_some()), Ordering::Relaxed);
+        Ok(found)
     }
 
     /// Reserves a key; the answer is the id for [`Relay::write`] and [`Relay::commit`]. What is no
@@ -272,7 +291,12 @@ impl Relay {
                 let reservation = reservation.clone();
                 let progress = Arc::new(|_| {});
                 let upload = self.client().upload(&reservation, size, entry, progress);
-                Ok(upload.await?)
+                upload.await?;
+                if reservation.key.starts_with(INDEX) {
+                    self.summarize(ExportEnd::Written);
+                    self.resources.reporter.flush().await;
+                }
+                Ok(())
             }
         }
     }
@@ -295,9 +319,41 @@ impl Relay {
         Ok(())
     }
 
+    /// Tells what the export has come to, once.
+    fn summarize(&self, state: ExportEnd) {
+        if self.summarized.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let sent = self.resources.meter.arrived();
+        let begun = self.started.get();
+        let begun = begun.and_then(|started| started.end.checked_sub(self.timeout));
+        let summary = ExportSummary {
+            scope: self.scope.clone(),
+            state,
+            layers_sent: sent.layers,
+            layers_present: self.present.load(Ordering::Relaxed),
+            layers_left_out: 0,
+            bytes_sent: sent.bytes,
+            sending: sent.time,
+            usage: self.resources.meter.usage(),
+            duration: begun.map_or(Duration::ZERO, |begun| begun.elapsed()),
+        };
+        let event = Event::ExportSummary(Box::new(summary));
+        self.resources.reporter.report(event);
+    }
+
     fn open_entry(&self, id: i64) -> Result<Arc<OpenEntry>, RelayError> {
         let open = self.open.lock();
         open.by_id.get(&id).cloned().ok_or(RelayError::Unknown(id))
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.summarize(match self.started.get() {
+            Some(_) => ExportEnd::Failed,
+            None => ExportEnd::Skipped,
+        });
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
+use super::summary::{ExportSummary, ImportSummary, IndexSummary, WaitCause};
 use crate::{
     actions::{Token, TokenError},
     digest::Digest,
@@ -12,13 +15,18 @@ use crate::{
 
 /// Takes what a job has to say; the gateway turns it into rows of the build's own log. Called
 /// from any task and must not block.
+#[async_trait]
 pub trait Reporter: Send + Sync {
     /// One more thing to say.
     fn report(&self, event: Event);
 
-    /// The step of the build that was at work at `moment`, in the words of its log, if there was
-    /// exactly one and somebody watches the build.
-    fn step_at(&self, moment: Timestamp) -> Option<String> {
+    /// Waits until what was said is where it stays, which takes a moment: a job that ends now may be the
+    /// last of its build.
+    async fn flush(&self) {}
+
+    /// The step of the build that was at work at `moment`, if there was exactly one and somebody
+    /// watches the build.
+    fn step_at(&self, moment: Timestamp) -> Option<Step> {
         let _ = moment;
         None
     }
@@ -28,47 +36,95 @@ pub trait Reporter: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Something was lost; the build goes on.
-    Warning {
-        /// One line.
-        short: String,
-        /// More, line by line: what failed where, in the service's own words, and what to do.
-        detail: Vec<String>,
-    },
+    Warning(Warning),
     /// One line about what is going on, such as a wait or what the job came to.
     Note(String),
     /// Bytes are on their way.
     Transfer(Transfer),
+    /// Something is waited for.
+    Wait(Wait),
+    /// BuildKit has handed over all layers of an export: the last ones are on their way.
+    LastLayers {
+        /// Those that were not in the cache.
+        sending: usize,
+        /// All layers of the export.
+        total: usize,
+    },
+    /// The indexes of an import have been looked for.
+    Indexes {
+        /// The attribute `scope` of the import's entry.
+        scope: String,
+        /// What was found, in the order in which the token's scopes are read.
+        indexes: Vec<IndexSummary>,
+    },
+    /// An export has ended.
+    ExportSummary(Box<ExportSummary>),
+    /// The build of an import has ended.
+    ImportSummary(Box<ImportSummary>),
 }
 
 impl Event {
     /// A warning with one line of detail.
     pub(super) fn warning(short: impl Into<String>, detail: String) -> Self {
-        Self::Warning {
+        Self::Warning(Warning::new(short, vec![detail]))
+    }
+}
+
+/// What was lost, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// One line.
+    pub short: String,
+    /// More, line by line: what failed where, in the service's own words, and what to do.
+    pub detail: Vec<String>,
+    /// The cause, where more may be lost by it: a later warning of the same cause says all that this
+    /// one does.
+    pub cause: Option<&'static str>,
+    /// The steps whose results were lost, where they are known.
+    pub steps: Vec<Step>,
+}
+
+impl Warning {
+    /// A warning that nothing is added to later.
+    pub fn new(short: impl Into<String>, detail: Vec<String>) -> Self {
+        Self {
             short: short.into(),
-            detail: vec![detail],
+            detail,
+            cause: None,
+            steps: Vec::new(),
         }
     }
 }
 
-/// What a transfer or a wait is about. Its text is how people know it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A step of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its name in the build's log.
+    pub name: String,
+    /// The digest of its vertex.
+    pub vertex: String,
+}
+
+/// What a transfer is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransferKey {
     /// A layer that is sent to the cache.
     Upload(Digest),
     /// A layer that comes from the cache.
     Download(Digest),
-    /// Something that is waited for, in words.
-    Wait(String),
 }
 
-impl fmt::Display for TransferKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Upload(digest) => write!(f, "uploading {digest}"),
-            Self::Download(digest) => write!(f, "fetching {digest}"),
-            Self::Wait(text) => f.write_str(text),
-        }
-    }
+/// The state of one wait. The first event with a `text` begins it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// What is waited for and why; the same in all events of one wait.
+    pub text: String,
+    /// The kind of it.
+    pub cause: WaitCause,
+    /// When it ends as far as that is known.
+    pub ends: Option<Instant>,
+    /// Whether it is over.
+    pub over: bool,
 }
 
 /// The state of one transfer. The first event of a `key` begins it.

@@ -1,6 +1,6 @@
 //! What people read when the service cannot be reached: one line, whatever failed because of it.
 
-use super::report::Event;
+use super::report::{Event, Warning};
 use crate::actions::{self, Kind, OUTAGE_TIME};
 
 /// The warning for a call that could make no connection; `None` for any other failure. It says
@@ -16,6 +16,5 @@ pub(super) fn warning(error: &actions::Error) -> Option<Event> {
         error.description(),
         OUTAGE_TIME.as_secs(),
     );
-    let detail = Vec::new();
-    Some(Event::Warning { short, detail })
+    Some(Event::Warning(Warning::new(short, Vec::new())))
 }

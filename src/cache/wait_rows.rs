@@ -1,4 +1,4 @@
-//! Shows in the build's log that calls wait, for how long, and why.
+//! Counts the calls of a job, and shows in the build's log that they wait, for how long, and why.
 
 use std::{
     collections::HashMap,
@@ -7,43 +7,59 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::report::{Event, Reporter, Transfer, TransferKey, TransferState};
-use crate::actions::{Call, Observer, WaitGuard};
+use super::{
+    meter::JobMeter,
+    report::{Event, Reporter, Wait},
+    summary::WaitCause,
+};
+use crate::actions::{Call, Hold, Observer, WaitGuard};
 
 /// Shorter waits are not worth a row.
 const SHORTEST_SHOWN: Duration = Duration::from_secs(1);
 
-/// The waits of one job: a row for each kind of call, however many calls of it wait.
+/// The calls and waits of one job: a row for each kind of call, however many calls of it wait.
 pub(super) struct WaitRows {
     reporter: Arc<dyn Reporter>,
-    rows: Mutex<HashMap<Call, SharedWaitRow>>,
+    meter: Arc<JobMeter>,
+    rows: Mutex<HashMap<(Call, Hold), SharedWaitRow>>,
 }
 
 impl WaitRows {
-    pub fn new(reporter: &Arc<dyn Reporter>) -> Self {
+    pub fn new(reporter: &Arc<dyn Reporter>, meter: &Arc<JobMeter>) -> Self {
         Self {
             reporter: Arc::clone(reporter),
+            meter: Arc::clone(meter),
             rows: Mutex::default(),
         }
     }
 }
 
 impl Observer for WaitRows {
-    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
+    fn calling(&self, _: Call) {
+        self.meter.count_call();
+    }
+
+    fn waiting(&self, call: Call, hold: Hold, wait: Duration, why: &str) -> WaitGuard {
+        let time = self.meter.wait(hold.into());
         if wait < SHORTEST_SHOWN {
-            return None;
+            return Some(Box::new(time));
         }
-        let mut rows = self.rows.lock();
-        let name = || {
-            format!(
-                "waiting {:.1} s to {}: {why}",
-                wait.as_secs_f64(),
-                call.name()
-            )
+        let ends = Instant::now() + wait;
+        let begin = || Wait {
+            text: format!("waiting to {}: {why}", call.name()),
+            cause: hold.into(),
+            ends: Some(ends),
+            over: false,
         };
-        let row = rows.entry(call).or_default().show(&self.reporter, name);
-        Some(Box::new(row))
+        let mut rows = self.rows.lock();
+        let row = rows
+            .entry((call, hold))
+            .or_default()
+            .show(&self.reporter, begin);
+        row.extend(ends);
+        Some(Box::new((time, row)))
     }
 }
 
@@ -52,15 +68,11 @@ impl Observer for WaitRows {
 pub(super) struct SharedWaitRow(Mutex<Weak<WaitRow>>);
 
 impl SharedWaitRow {
-    /// The row that is shown, or the one with this name.
-    pub fn show(
-        &self,
-        reporter: &Arc<dyn Reporter>,
-        name: impl FnOnce() -> String,
-    ) -> Arc<WaitRow> {
+    /// The row that is shown, or the one that `begin` describes.
+    pub fn show(&self, reporter: &Arc<dyn Reporter>, begin: impl FnOnce() -> Wait) -> Arc<WaitRow> {
         let mut shown = self.0.lock();
         shown.upgrade().unwrap_or_else(|| {
-            let row = Arc::new(WaitRow::new(reporter, name()));
+            let row = Arc::new(WaitRow::new(reporter, begin()));
             *shown = Arc::downgrade(&row);
             row
         })
@@ -70,33 +82,45 @@ impl SharedWaitRow {
 /// A row that lasts as long as the wait.
 pub(super) struct WaitRow {
     reporter: Arc<dyn Reporter>,
-    name: String,
+    wait: Mutex<Wait>,
 }
 
 impl WaitRow {
     /// Begins to show it.
-    pub fn new(reporter: &Arc<dyn Reporter>, name: String) -> Self {
-        let row = Self {
+    pub fn new(reporter: &Arc<dyn Reporter>, wait: Wait) -> Self {
+        reporter.report(Event::Wait(wait.clone()));
+        Self {
             reporter: Arc::clone(reporter),
-            name,
-        };
-        row.report(TransferState::Running);
-        row
+            wait: Mutex::new(wait),
+        }
     }
 
-    fn report(&self, state: TransferState) {
-        self.reporter.report(Event::Transfer(Transfer {
-            key: TransferKey::Wait(self.name.clone()),
-            current: 0,
-            total: 0,
-            state,
-        }));
+    /// Begins to show a wait whose end nobody knows.
+    pub fn open_ended(reporter: &Arc<dyn Reporter>, cause: WaitCause, text: String) -> Self {
+        let wait = Wait {
+            text,
+            cause,
+            ends: None,
+            over: false,
+        };
+        Self::new(reporter, wait)
+    }
+
+    /// Somebody waits until `ends`, who may be the last one.
+    fn extend(&self, ends: Instant) {
+        let mut wait = self.wait.lock();
+        if wait.ends.is_some_and(|known| known < ends) {
+            wait.ends = Some(ends);
+            self.reporter.report(Event::Wait(wait.clone()));
+        }
     }
 }
 
 impl Drop for WaitRow {
     fn drop(&mut self) {
-        self.report(TransferState::Done);
+        let wait = self.wait.get_mut();
+        wait.over = true;
+        self.reporter.report(Event::Wait(wait.clone()));
     }
 }
 
@@ -104,34 +128,46 @@ impl Drop for WaitRow {
 mod tests {
     use super::*;
 
+    const GITHUB: Hold = Hold::RateLimit { github: true };
+
     #[derive(Default)]
-    struct Messages(Mutex<Vec<(String, TransferState)>>);
+    struct Messages(Mutex<Vec<Wait>>);
 
     impl Reporter for Messages {
         fn report(&self, event: Event) {
-            if let Event::Transfer(row) = event {
-                self.0.lock().push((row.key.to_string(), row.state));
+            if let Event::Wait(wait) = event {
+                self.0.lock().push(wait);
             }
         }
     }
 
-    #[test]
-    fn one_row_lasts_as_long_as_calls_of_a_kind_wait() {
+    #[tokio::test(start_paused = true)]
+    async fn one_row_lasts_as_long_as_calls_of_a_kind_wait() {
         let messages = Arc::new(Messages::default());
         let reporter = Arc::clone(&messages) as Arc<dyn Reporter>;
-        let waits = WaitRows::new(&reporter);
+        let meter = Arc::<JobMeter>::default();
+        let waits = WaitRows::new(&reporter, &meter);
         let long = Duration::from_secs(12);
-        assert!(
-            waits
-                .waiting(Call::Lookup, Duration::from_millis(999), "x")
-                .is_none()
-        );
-        let first = waits.waiting(Call::Reserve, long, "too many");
-        let second = waits.waiting(Call::Reserve, long * 2, "too many");
+        let short = waits.waiting(Call::Lookup, GITHUB, Duration::from_millis(999), "x");
+        assert!(messages.0.lock().is_empty());
+        drop(short);
+        let first = waits.waiting(Call::Reserve, GITHUB, long, "too many");
+        let second = waits.waiting(Call::Reserve, GITHUB, long * 2, "too many");
+        tokio::time::advance(long).await;
         drop(first);
-        let name = "waiting 12.0 s to reserve: too many".to_owned();
-        assert_eq!(*messages.0.lock(), [(name.clone(), TransferState::Running)]);
+        assert_eq!(
+            messages.0.lock().len(),
+            2,
+            "it began, and its end was put off"
+        );
         drop(second);
-        assert_eq!(messages.0.lock()[1..], [(name, TransferState::Done)]);
+        let said = std::mem::take(&mut *messages.0.lock());
+        assert!(
+            said.iter()
+                .all(|wait| wait.text == "waiting to reserve: too many")
+        );
+        assert_eq!(said[1].ends, said[0].ends.map(|ends| ends + long));
+        assert_eq!(said.iter().filter(|wait| wait.over).count(), 1);
+        assert_eq!(meter.usage().waited, long);
     }
 }

@@ -46,6 +46,19 @@ pub trait Interceptor: Send + Sync + 'static {
     fn session_down(&self, session_id: &str);
 }
 
+/// buildkitd, for calls of the gateway's own.
+#[async_trait]
+pub trait Daemon: Send + Sync + 'static {
+    /// Makes a call with one message and one answer. It takes as long as buildkitd does: callers that
+    /// cannot wait drop it.
+    async fn call(
+        &self,
+        path: &'static str,
+        metadata: &[(&'static str, &str)],
+        message: Bytes,
+    ) -> Result<Bytes, GrpcStatus>;
+}
+
 /// What becomes of one `Control.Solve`.
 pub struct RewrittenSolve {
     /// The message that buildkitd gets.

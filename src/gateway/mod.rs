@@ -27,7 +27,7 @@ pub use config::{
 };
 use dispatch::Client;
 pub use interceptor::{
-    Code, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
+    Code, Daemon, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
 };
 pub use transport::listener::BindError;
 use transport::{
@@ -35,6 +35,8 @@ use transport::{
     listener::{self, Listener},
     upstream::Upstream,
 };
+
+pub(crate) use transport::unary::UnaryClient;
 
 use tracing::Instrument as _;
 

@@ -45,9 +45,45 @@ pub fn display(size: u64) -> String {
     }
 }
 
+/// Writes about how much it is, in three digits and steps of 1000, as clients show progress: `640 MB`.
+pub fn approximate(size: u64) -> String {
+    let mut unit = "";
+    let mut divisor = 1_u64;
+    for letter in ["k", "M", "G", "T", "P"] {
+        if size / divisor < 1000 {
+            break;
+        }
+        (unit, divisor) = (letter, divisor * 1000);
+    }
+    let whole = size / divisor;
+    // In tenths or hundredths, cut off: nothing is shown that is not there.
+    let hundredths = size % divisor * 100 / divisor;
+    match whole {
+        _ if divisor == 1 => format!("{whole} B"),
+        0..10 => format!("{whole}.{hundredths:02} {unit}B"),
+        10..100 => format!("{whole}.{} {unit}B", hundredths / 10),
+        _ => format!("{whole} {unit}B"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn about_how_much_has_three_digits() {
+        for (size, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.00 kB"),
+            (85_040_000, "85.0 MB"),
+            (640_000_000, "640 MB"),
+            (1_239_999_999, "1.23 GB"),
+            (u64::MAX, "18446 PB"),
+        ] {
+            assert_eq!(approximate(size), text);
+        }
+    }
 
     #[test]
     fn a_size_is_written_as_people_write_it() {

@@ -11,7 +11,8 @@ use std::{
 };
 
 use buildkit_gha::actions::{
-    Api, Call, Client, ClientConfig, Http, HttpConfig, Kind, Observer, Source, Target, WaitGuard,
+    Api, Call, Client, ClientConfig, Hold, Http, HttpConfig, Kind, Observer, Source, Target,
+    WaitGuard,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future::join};
@@ -30,7 +31,7 @@ use crate::{
 struct Waits(Mutex<Vec<(Call, Duration, String)>>);
 
 impl Observer for Waits {
-    fn waiting(&self, call: Call, wait: Duration, why: &str) -> WaitGuard {
+    fn waiting(&self, call: Call, _: Hold, wait: Duration, why: &str) -> WaitGuard {
         self.0.lock().unwrap().push((call, wait, why.to_owned()));
         None
     }

@@ -340,11 +340,10 @@ impl Messages {
     /// The names of the rows that show a wait.
     pub fn waits(&self) -> BTreeSet<String> {
         let name = |event| match event {
-            Event::Transfer(row) => Some(row.key.to_string()),
+            Event::Wait(wait) => Some(wait.text),
             _ => None,
         };
-        let names = self.events().into_iter().filter_map(name);
-        names.filter(|name| name.starts_with("waiting ")).collect()
+        self.events().into_iter().filter_map(name).collect()
     }
 
     /// All notes.
@@ -359,7 +358,7 @@ impl Messages {
     /// All warnings, each as one text.
     pub fn warnings(&self) -> Vec<String> {
         let text = |event| match event {
-            Event::Warning { short, detail } => Some(format!("{short}\n{}", detail.join("\n"))),
+            Event::Warning(w) => Some(format!("{}\n{}", w.short, w.detail.join("\n"))),
             _ => None,
         };
         self.events().into_iter().filter_map(text).collect()

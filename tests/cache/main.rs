@@ -17,5 +17,6 @@ mod relay;
 mod replaced;
 mod room;
 mod scopes;
+mod summary;
 mod taken;
 mod together;

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{Fixture, shows};
+use super::{Fixture, holds, shows};
 use crate::{
     harness::{BUILD, Build, Process, SOON},
     proxy::{Fault, Operation, Rule, Subject, When},
 };
-
-/// What the row of an export says while its manifest is held.
-const HELD: &str = "waiting for";
 
 #[test]
 fn a_client_that_is_killed_during_uploads() {
@@ -27,7 +24,7 @@ fn a_client_that_is_killed_during_uploads() {
                 let build = Build::new(&context).to(cache).arg("--no-cache");
                 let mut client = fixture.builder().start(&build);
                 if held {
-                    shows(&mut client, HELD);
+                    holds(&mut client);
                 } else {
                     client.until("an upload", BUILD, |_| (hang.hits() > 0).then_some(()));
                 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Fixture, shows};
+use super::{Fixture, holds};
 use crate::{
     harness::{Api, BUILD, Build, Builder, Context, Daemon, SOON, Site, Vitals},
     proxy::{Fault, Rule, When},
@@ -45,7 +45,7 @@ fn an_export_that_hangs_does_not_slow_the_imports_of_others() {
         let mut client = builder.start(&Build::new(&hanging).to(fixture.gha(&to)));
         client.until("an upload", BUILD, |_| (hang.hits() > 0).then_some(()));
         beside.push(import(&fixture));
-        shows(&mut client, "waiting for");
+        holds(&mut client);
         let spooled = Vitals::ask(&mut fixture.daemon.process).said("export_spool");
         assert!(spooled >= 1 << 20, "only {spooled} bytes are in the spool");
         client.signal(Signal::KILL);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     actions::Token,
-    cache::report::{Event, Reporter},
+    cache::report::{Event, Reporter, Warning},
     units::duration,
 };
 
@@ -14,8 +14,7 @@ use crate::{
 /// fraction of their time.
 pub(in crate::cache) fn warn_of_expiry(token: &Token, reporter: &dyn Reporter, timeout: Duration) {
     if let Some(short) = warning(token.expires(), Timestamp::now(), timeout) {
-        let detail = Vec::new();
-        reporter.report(Event::Warning { short, detail });
+        reporter.report(Event::Warning(Warning::new(short, Vec::new())));
     }
 }
 

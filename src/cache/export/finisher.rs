@@ -1,6 +1,9 @@
 //! The end of an export: the manifest's COMMIT, which is held until the index is committed.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -9,11 +12,14 @@ use super::{
     index_writer::{IndexWriteError, IndexWriter},
     layer_tracker::LayerTracker,
     outcome::Outcome,
+    schedule::Schedule,
     state::ExportState,
 };
 use crate::{
     cache::{
+        meter::JobMeter,
         report::{Event, Reporter},
+        summary::{ExportEnd, ExportSummary},
         unreachable,
     },
     content::Error,
@@ -27,11 +33,21 @@ pub(super) struct Finisher {
     tracker: Arc<LayerTracker>,
     writer: IndexWriter,
     reporter: Arc<dyn Reporter>,
+    accounts: Accounts,
+    summarized: AtomicBool,
     /// `ignore-error=false`: layers that are left out are an error, too.
     strict: bool,
     manifest: OnceLock<Digest>,
     /// What was left out, once that is known.
     left_out: OnceLock<String>,
+}
+
+/// What the summary of an export is made from.
+pub(super) struct Accounts {
+    /// The attribute `scope=`.
+    pub scope: String,
+    pub meter: Arc<JobMeter>,
+    pub schedule: Arc<Schedule>,
 }
 
 impl Finisher {
@@ -41,6 +57,7 @@ impl Finisher {
         tracker: Arc<LayerTracker>,
         writer: IndexWriter,
         reporter: Arc<dyn Reporter>,
+        accounts: Accounts,
         strict: bool,
     ) -> Self {
         Self {
@@ -49,6 +66,8 @@ impl Finisher {
             tracker,
             writer,
             reporter,
+            accounts,
+            summarized: AtomicBool::new(false),
             strict,
             manifest: OnceLock::new(),
             left_out: OnceLock::new(),
@@ -89,6 +108,8 @@ impl Finisher {
             ended => ended,
         };
         self.state.set_outcome(outcome.clone());
+        self.summarize(&outcome);
+        self.reporter.flush().await;
         self.answer(outcome)
     }
 
@@ -97,6 +118,42 @@ impl Finisher {
         self.state.cancel();
         self.tracker.close();
         self.documents.clear();
+        self.summarize(&self.state.outcome());
+    }
+
+    /// Tells what the export has come to, once.
+    fn summarize(&self, outcome: &Outcome) {
+        if self.summarized.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Accounts {
+            scope,
+            meter,
+            schedule,
+        } = &self.accounts;
+        let state = match outcome {
+            Outcome::Written { .. } => ExportEnd::Written,
+            Outcome::Unchanged => ExportEnd::Unchanged,
+            Outcome::Open | Outcome::Cancelled if !schedule.has_begun() => ExportEnd::Skipped,
+            Outcome::Open | Outcome::Cancelled | Outcome::Nothing | Outcome::Failed(_) => {
+                ExportEnd::Failed
+            }
+        };
+        let (sent, counts) = (meter.arrived(), self.writer.counts());
+        let named = counts.all - counts.left_out;
+        let summary = ExportSummary {
+            scope: scope.clone(),
+            state,
+            layers_sent: sent.layers,
+            layers_present: named.saturating_sub(sent.layers),
+            layers_left_out: counts.left_out,
+            bytes_sent: sent.bytes,
+            sending: sent.time,
+            usage: meter.usage(),
+            duration: schedule.elapsed(),
+        };
+        self.reporter
+            .report(Event::ExportSummary(Box::new(summary)));
     }
 
     /// Gives back what the export holds: uploads end, their spool files go.
@@ -109,14 +166,12 @@ impl Finisher {
     fn failed(&self, error: &IndexWriteError) -> Outcome {
         let why = error.to_string();
         let warning = error.remote().and_then(unreachable::warning);
-        self.reporter.report(warning.unwrap_or_else(|| {
-            Event::Warning {
-                short:
-                    "cache export: the index was not written; the older one, if any, stays in use"
-                        .to_owned(),
-                detail: vec![why.clone()],
-            }
-        }));
+        let own = || {
+            let short =
+                "cache export: the index was not written; the older one, if any, stays in use";
+            Event::warning(short, why.clone())
+        };
+        self.reporter.report(warning.unwrap_or_else(own));
         Outcome::Failed(why)
     }
 

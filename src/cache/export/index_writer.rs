@@ -1,6 +1,7 @@
 //! From the manifest to the index, which is committed last of all.
 
 use std::{
+    collections::HashSet,
     io,
     sync::{Arc, OnceLock},
 };
@@ -12,7 +13,7 @@ use super::{
     latest_index::LatestIndex,
     layer_tracker::{LayerTracker, Settled},
     outcome::Outcome,
-    plan::Plan,
+    plan::{LayerCounts, Plan},
     previous_index::{IndexReader, PreviousIndex},
     replaced::ReplacedIndex,
     resources::ExportResources,
@@ -29,7 +30,6 @@ use crate::{
         quarantine::Quarantine,
         repair,
         report::{Event, Reporter},
-        wait_rows::WaitRow,
     },
     digest::Digest,
     lifecycle::run_blocking,
@@ -88,6 +88,8 @@ pub(super) struct IndexWriter {
     at_build_start: LatestIndex,
     /// The same as of when BuildKit began to write, or a little before.
     at_first_write: OnceLock<LatestIndex>,
+    /// Known once all layers are confirmed or have failed.
+    counts: OnceLock<LayerCounts>,
 }
 
 impl IndexWriter {
@@ -110,6 +112,7 @@ impl IndexWriter {
             documents,
             at_build_start: latest,
             at_first_write: OnceLock::new(),
+            counts: OnceLock::new(),
         }
     }
 
@@ -128,6 +131,11 @@ impl IndexWriter {
         })
     }
 
+    /// How many layers the export has; none before they are confirmed or have failed.
+    pub fn counts(&self) -> LayerCounts {
+        self.counts.get().copied().unwrap_or_default()
+    }
+
     /// Waits for the layers of the manifest, and writes the index that names those that are there.
     pub async fn write(&self, manifest: &Bytes) -> Result<Written, IndexWriteError> {
         let described = self.describe(manifest)?;
@@ -135,12 +143,13 @@ impl IndexWriter {
         let client = self.client.with_deadline(self.schedule.times().all);
         let client = client.with_priority(&Priority::first());
         let newest = self.newest().refreshed(&client);
-        let settled = self.settle().await;
+        let settled = self.settle(&described).await;
         let reporter = Arc::clone(&self.reporter);
         let plan = run_blocking::<_, IndexWriteError>(move || {
             Ok(Plan::new(&described, settled, reporter.as_ref())?)
         });
         let plan = plan.await?;
+        self.counts.get_or_init(|| plan.counts);
         let left_out = self.report_left_out(&plan);
         let outcome = self.write_plan(plan, &newest, &client).await?;
         Ok(Written { outcome, left_out })
@@ -166,24 +175,25 @@ impl IndexWriter {
         Ok(described)
     }
 
-    async fn settle(&self) -> Settled {
-        let uploading = self.tracker.uploading();
-        let layers = if uploading == 1 { "layer" } else { "layers" };
-        let name = format!("waiting for {uploading} {layers} to be confirmed");
-        let _shown = (uploading > 0).then(|| WaitRow::new(&self.reporter, name));
+    async fn settle(&self, described: &CacheConfig) -> Settled {
+        let all: HashSet<Digest> = described.layers.iter().map(|layer| layer.blob).collect();
+        self.tell(Event::LastLayers {
+            sending: self.tracker.uploading(),
+            total: all.len(),
+        });
         self.tracker.settle(&self.schedule.times().uploads).await
     }
 
     /// Warns of layers that are left out. The answer is the same as one text.
     fn report_left_out(&self, plan: &Plan) -> Option<String> {
-        let (short, mut detail) = plan.left_out_text()?;
+        let mut warning = plan.left_out_warning()?;
         if plan.is_late() {
             let timeout = self.schedule.timeout();
-            detail.push(format!("the timeout of this export is {timeout:?}"));
+            (warning.detail).push(format!("the timeout of this export is {timeout:?}"));
         }
-        let left_out = format!("{short}: {}", detail.join("; "));
+        let left_out = format!("{}: {}", warning.short, warning.detail.join("; "));
         let unreachable = plan.unreachable();
-        self.tell(unreachable.unwrap_or(Event::Warning { short, detail }));
+        self.tell(unreachable.unwrap_or(Event::Warning(warning)));
         Some(left_out)
     }
 
@@ -248,14 +258,12 @@ impl IndexWriter {
 
     fn warn_of_unreadable(&self, previous: &PreviousIndex) {
         if let Some(error) = &previous.unreadable {
-            self.tell(Event::Warning {
-                short: format!(
-                    "cache export: the newest index {} could not be read, so the next one is written \
-                     without knowing what it says",
-                    previous.key
-                ),
-                detail: vec![error.to_string()],
-            });
+            let short = format!(
+                "cache export: the newest index {} could not be read, so the next one is written \
+                 without knowing what it says",
+                previous.key
+            );
+            self.tell(Event::warning(short, error.to_string()));
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     actions::{Client, Reservation, Reserved},
-    cache::{repair, wait_rows::WaitRow},
+    cache::{repair, report::Wait, summary::WaitCause, wait_rows::WaitRow},
     digest::Digest,
     protocol::key::BlobKey,
 };
@@ -148,13 +148,13 @@ impl<'a> KeyAllocator<'a> {
 
     /// Shows that somebody else's upload is waited for, one row for the whole export.
     fn show_wait(&self) -> Arc<WaitRow> {
-        self.context
-            .foreign_upload
-            .show(&self.context.reporter, || {
-                format!(
-                    "waiting for another job to finish its upload of {}",
-                    self.digest
-                )
-            })
+        let (reporter, digest) = (&self.context.reporter, self.digest);
+        let begin = || Wait {
+            text: format!("waiting for another job to finish its upload of {digest}"),
+            cause: WaitCause::OtherUpload,
+            ends: None,
+            over: false,
+        };
+        self.context.foreign_upload.show(reporter, begin)
     }
 }

@@ -10,14 +10,12 @@ use crate::{
     cache::{
         graph::{self, Graph},
         index_format::{CacheConfig, IndexError, Layer},
-        report::{Event, Reporter},
+        reasons,
+        report::{Event, Reporter, Step, Warning},
         unreachable,
     },
     digest::Digest,
 };
-
-/// A warning names this many reasons, and layers of each, and counts the rest.
-const MAX_NAMED: usize = 10;
 
 /// What the index will say.
 pub(super) struct Plan {
@@ -25,7 +23,17 @@ pub(super) struct Plan {
     pub graph: Graph,
     /// How many layers the build has.
     layers: usize,
+    /// The same, where a layer counts once that is at several places.
+    pub counts: LayerCounts,
     missing: Vec<MissingLayer>,
+}
+
+/// The layers of an export, each once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LayerCounts {
+    pub all: usize,
+    /// Those that the index will not name.
+    pub left_out: usize,
 }
 
 /// A layer that is not in the cache.
@@ -34,7 +42,7 @@ struct MissingLayer {
     /// Why, if it was ever written.
     error: Option<LayerError>,
     /// The step that made it, where that is known.
-    step: Option<String>,
+    step: Option<Step>,
 }
 
 impl Plan {
@@ -65,8 +73,14 @@ impl Plan {
             error: (settled.failed.remove(&digest)).or_else(|| settled.untracked.clone()),
             step,
         });
+        let named_by_index: HashSet<Digest> = kept.layers.iter().map(|l| l.blob).collect();
+        let counts = LayerCounts {
+            all: named.len(),
+            left_out: named.len() - named_by_index.len(),
+        };
         Ok(Self {
             missing: missing.collect(),
+            counts,
             graph: Graph::from_index(&kept)?,
             kept,
             layers: described.layers.len(),
@@ -96,7 +110,7 @@ impl Plan {
     }
 
     /// One line for all that is left out, and the reasons in the service's own words.
-    pub fn left_out_text(&self) -> Option<(String, Vec<String>)> {
+    pub fn left_out_warning(&self) -> Option<Warning> {
         if self.missing.is_empty() {
             return None;
         }
@@ -112,14 +126,18 @@ impl Plan {
             ),
         };
         let short = format!("cache export: {what}; the steps that made them will run again");
-        Some((short, reasons(&self.missing)))
+        let steps = self.missing.iter().filter_map(|layer| layer.step.clone());
+        Some(Warning {
+            steps: steps.take(reasons::MAX_NAMED).collect(),
+            ..Warning::new(short, reasons(&self.missing))
+        })
     }
 }
 
 impl fmt::Display for MissingLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.step {
-            Some(step) => write!(f, "{} of {step}", self.digest),
+            Some(step) => write!(f, "{} of {}", self.digest, step.name),
             None => self.digest.fmt(f),
         }
     }
@@ -127,30 +145,13 @@ impl fmt::Display for MissingLayer {
 
 /// Each reason once, with the layers that it holds for.
 fn reasons(missing: &[MissingLayer]) -> Vec<String> {
-    let mut by_reason: Vec<(String, Vec<&MissingLayer>)> = Vec::new();
-    for layer in missing {
+    reasons::lines(missing.iter().map(|layer| {
         let reason = match &layer.error {
             Some(error) => error.to_string(),
             None => "the build did not write it".to_owned(),
         };
-        match by_reason.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, layers)) => layers.push(layer),
-            None => by_reason.push((reason, vec![layer])),
-        }
-    }
-    let lines = by_reason.iter().take(MAX_NAMED).map(|(reason, layers)| {
-        let named = layers.iter().take(MAX_NAMED).map(ToString::to_string);
-        let named = named.collect::<Vec<_>>().join(", ");
-        match layers.len().saturating_sub(MAX_NAMED) {
-            0 => format!("{named}: {reason}"),
-            more => format!("{named} and {more} more: {reason}"),
-        }
-    });
-    let mut lines: Vec<_> = lines.collect();
-    if by_reason.len() > MAX_NAMED {
-        lines.push(format!("and {} more reasons", by_reason.len() - MAX_NAMED));
-    }
-    lines
+        (layer.to_string(), reason)
+    }))
 }
 
 #[cfg(test)]
@@ -158,19 +159,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_said_once_for_all_its_layers() {
+    fn a_layer_is_named_with_its_step() {
         let missing = |n: u8| MissingLayer {
             digest: Digest::sha256([n]),
             error: None,
-            step: (n == 0).then(|| "[2/3] RUN make".to_owned()),
+            step: (n == 0).then(|| Step {
+                name: "[2/3] RUN make".to_owned(),
+                vertex: "sha256:1".to_owned(),
+            }),
         };
         let missing: Vec<_> = (0..12).map(missing).collect();
         let lines = reasons(&missing);
         assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(
-            lines[0].ends_with(" and 2 more: the build did not write it"),
-            "{lines:?}"
-        );
         let first = format!("{} of [2/3] RUN make, sha256:", missing[0].digest);
         assert!(lines[0].starts_with(&first), "{lines:?}");
     }

@@ -86,10 +86,9 @@ impl ReplacedIndex<'_> {
     fn warn_of_concurrent(&self, key: &str, missing: usize) {
         let detail = "another export wrote it while this build ran; of exports to one scope the last \
                       index counts: give each its own scope=";
-        self.reporter.report(Event::Warning {
-            short: format!("cache export: {}", replaces(key, missing)),
-            detail: vec![detail.to_owned()],
-        });
+        let short = format!("cache export: {}", replaces(key, missing));
+        self.reporter
+            .report(Event::warning(short, detail.to_owned()));
     }
 }
 

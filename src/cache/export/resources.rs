@@ -14,6 +14,7 @@ use crate::{
     actions::Client,
     cache::{
         known_blobs::KnownBlobs,
+        meter::JobMeter,
         proof::{Abandoned, Delivered},
         report::Reporter,
         spool::Spool,
@@ -29,6 +30,8 @@ pub(in crate::cache) struct ExportResources {
     pub version: String,
     pub keys: IndexKeys,
     pub reporter: Arc<dyn Reporter>,
+    /// What it counts as it runs.
+    pub meter: Arc<JobMeter>,
     pub tasks: Tasks,
     pub spool: Spool,
     pub blobs: KnownBlobs,

@@ -55,6 +55,11 @@ impl Schedule {
         self.begun.get().is_some()
     }
 
+    /// How long it has lasted.
+    pub fn elapsed(&self) -> Duration {
+        self.begun.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
     pub fn timeout(&self) -> Duration {
         self.timeout
     }

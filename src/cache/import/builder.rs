@@ -23,6 +23,7 @@ use crate::{
         config::Config,
         fetch_error::Remedy,
         known_blobs::KnownBlobs,
+        meter::JobMeter,
         proof::Delivered,
         report::Reporter,
         single_flight::SingleFlight,
@@ -45,6 +46,8 @@ pub(in crate::cache) struct ImportResources {
     pub downloads: Arc<SingleFlight<(Identity, Digest), Fetched>>,
     /// Ranged reads in flight.
     pub ranges: AdaptiveConcurrency,
+    /// What the import counts as it runs.
+    pub meter: Arc<JobMeter>,
 }
 
 /// One import that is being put together: what its parts have in common.
@@ -68,7 +71,7 @@ impl<'a> ImportBuilder<'a> {
         reporter: &'a Arc<dyn Reporter>,
     ) -> Self {
         let scopes = client.token().readable();
-        let keys = scopes.map(|scope| index_key(attributes, settings, scope));
+        let keys = scopes.map(|scope| (index_key(attributes, settings, scope), scope.name.clone()));
         Self {
             catalog: Arc::new(LayerCatalog::new(keys)),
             confirmations: Arc::default(),
@@ -84,6 +87,7 @@ impl<'a> ImportBuilder<'a> {
     pub fn loader(&self) -> IndexLoader {
         IndexLoader {
             client: self.client.clone(),
+            scope: self.attributes.scope.clone(),
             version: self.version.clone(),
             timeout: self.attributes.timeout,
             signed: self.settings.signed,
@@ -114,6 +118,7 @@ impl<'a> ImportBuilder<'a> {
             inspector: self.inspector(),
             limits: LookupLimits::new(self.settings.parallel_lookups, waiting),
             verifier: verifies.then(|| self.verifier(downloader)),
+            meter: Arc::clone(&self.resources.meter),
             warnings: UnavailableWarnings::new(Arc::clone(self.reporter)),
         }
     }
@@ -156,6 +161,7 @@ impl<'a> ImportBuilder<'a> {
             repairer: Arc::new(self.repairer()),
             blobs: self.resources.blobs.clone(),
             delivered: Arc::clone(&self.resources.delivered),
+            meter: Arc::clone(&self.resources.meter),
             reporter: Arc::clone(self.reporter),
             remedy: match self.attributes.import_verify {
                 Verify::Full => Remedy::Nothing,

@@ -6,10 +6,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::{
-    cache::{index::LoadedIndex, index_format::CacheConfig},
+    cache::{
+        index::LoadedIndex,
+        index_format::CacheConfig,
+        summary::{FoundIndex, IndexSummary},
+    },
     digest::Digest,
     protocol::key::IndexKey,
 };
@@ -22,6 +27,8 @@ pub(super) struct LayerCatalog {
 /// The index of one scope; nothing in it until it is loaded, `None` if there is none.
 pub(super) struct ScopeIndex {
     key: IndexKey,
+    /// The token's scope, which is a branch or another ref.
+    branch: String,
     index: OnceLock<Option<Index>>,
 }
 
@@ -30,6 +37,8 @@ pub(super) struct Index {
     /// Dropped when the build ends: buildkitd has read it by then.
     document: Mutex<Option<Arc<Document>>>,
     layers: HashMap<Digest, IndexedLayer>,
+    /// When the newest thing that it names was made.
+    created: Option<Timestamp>,
     /// The signature over the stored bytes, where signatures are wanted.
     signature: Option<Signature>,
 }
@@ -56,10 +65,11 @@ pub(super) struct Signature {
 }
 
 impl LayerCatalog {
-    /// A catalog for the indexes with these keys, none of which is loaded.
-    pub fn new(keys: impl IntoIterator<Item = IndexKey>) -> Self {
-        let scope = |key| ScopeIndex {
+    /// A catalog for the indexes with these keys, each of a scope of the token, none of which is loaded.
+    pub fn new(keys: impl IntoIterator<Item = (IndexKey, String)>) -> Self {
+        let scope = |(key, branch)| ScopeIndex {
             key,
+            branch,
             index: OnceLock::new(),
         };
         Self {
@@ -90,6 +100,19 @@ impl LayerCatalog {
     pub fn layer(&self, digest: Digest) -> impl Iterator<Item = IndexedLayer> {
         self.indexes()
             .filter_map(move |index| index.layers.get(&digest).copied())
+    }
+
+    /// What was found in each scope so far.
+    pub fn summary(&self) -> Vec<IndexSummary> {
+        let found = |index: &Index| FoundIndex {
+            created: index.created,
+            layers: index.layers.len(),
+        };
+        let scopes = self.scopes.iter().map(|scope| IndexSummary {
+            branch: scope.branch.clone(),
+            found: scope.index().map(found),
+        });
+        scopes.collect()
     }
 
     /// Whether the index of another scope than that of `key` names the layer.
@@ -142,6 +165,7 @@ impl Index {
         signature: Option<Signature>,
     ) -> Self {
         Self {
+            created: document.config.newest_creation(),
             document: Mutex::new(Some(Arc::new(document))),
             layers,
             signature,

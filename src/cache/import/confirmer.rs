@@ -14,7 +14,10 @@ use super::{
     verify::Verifier,
     wait_budget::WaitBudget,
 };
-use crate::{cache::known_blobs::KnownBlobs, digest::Digest};
+use crate::{
+    cache::{known_blobs::KnownBlobs, meter::JobMeter},
+    digest::Digest,
+};
 
 /// Says of layers that they are there for certain. Each is looked up once for the whole import.
 pub(super) struct LayerConfirmer {
@@ -25,6 +28,7 @@ pub(super) struct LayerConfirmer {
     pub limits: LookupLimits,
     /// Where all bytes are verified.
     pub verifier: Option<Verifier>,
+    pub meter: Arc<JobMeter>,
     pub warnings: UnavailableWarnings,
 }
 
@@ -58,10 +62,12 @@ impl LayerConfirmer {
     async fn find(&self, digest: Digest, indexed_size: Option<u64>) -> Option<Arc<LocatedLayer>> {
         match self.locate(digest, indexed_size).await {
             Ok(layer) => {
+                self.meter.count_confirmed();
                 self.blobs.prove(digest);
                 Some(Arc::new(layer))
             }
             Err(reason) => {
+                self.meter.count_gone();
                 if let Unavailable::Damaged { key, .. } = &reason {
                     self.blobs.add_damaged(digest, key);
                 }

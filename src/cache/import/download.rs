@@ -24,6 +24,7 @@ use crate::{
         report::{Reporter, TransferKey, TransferProgress},
         single_flight::{SharedFuture, SingleFlight},
         spool::{Spool, SpoolError, SpoolFile},
+        summary::WaitCause,
         wait_rows::WaitRow,
     },
     digest::{Digest, Hasher},
@@ -148,7 +149,7 @@ impl DownloadTask {
             "waiting for room in the import spool to fetch {} ({} bytes)",
             self.digest, self.size
         );
-        let _row = WaitRow::new(&self.context.reporter, name);
+        let _row = WaitRow::open_ended(&self.context.reporter, WaitCause::SpoolRoom, name);
         loop {
             let before = spool.activity();
             match timeout(ROOM_STALL, &mut created).await {

@@ -27,6 +27,8 @@ const MAX_SIGNATURE_BYTES: u64 = 1 << 20;
 /// Fills the catalog of one import.
 pub(super) struct IndexLoader {
     pub client: Client,
+    /// The attribute `scope=`.
+    pub scope: String,
     pub version: String,
     /// How long loading the indexes may take.
     pub timeout: Duration,
@@ -45,6 +47,10 @@ impl IndexLoader {
             scope.set(self.load_or_warn(&client, scope.key()).await);
         }))
         .await;
+        self.reporter.report(Event::Indexes {
+            scope: self.scope,
+            indexes: catalog.summary(),
+        });
     }
 
     async fn load_or_warn(&self, client: &Client, key: &IndexKey) -> Option<Index> {

@@ -9,6 +9,7 @@ use crate::cache::{
     blob::Blob,
     fetch_error::{DownloadError, FetchError, Remedy, Repair},
     known_blobs::KnownBlobs,
+    meter::JobMeter,
     proof::Delivered,
     report::{Event, Reporter},
 };
@@ -20,6 +21,7 @@ pub(super) struct LayerFetcher {
     pub repairer: Arc<Repairer>,
     pub blobs: KnownBlobs,
     pub delivered: Arc<Delivered>,
+    pub meter: Arc<JobMeter>,
     pub reporter: Arc<dyn Reporter>,
     /// What people can do so that it does not fail again.
     pub remedy: Remedy,
@@ -30,6 +32,7 @@ impl LayerFetcher {
     /// when nobody waits any more.
     pub async fn fetch(&self, layer: &LocatedLayer) -> Result<Blob, FetchError> {
         let digest = layer.digest;
+        self.meter.note_asked(digest);
         let download = if let Some(download) = self.prefetcher.take(digest) {
             download
         } else {
@@ -38,6 +41,7 @@ impl LayerFetcher {
             }
             // What was verified before it was confirmed serves one pull.
             if let Some(blob) = layer.content.take() {
+                self.meter.note_arrived(digest, layer.size);
                 self.prefetcher.fetch_after(digest);
                 return Ok(blob);
             }

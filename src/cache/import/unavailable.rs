@@ -1,18 +1,15 @@
 //! Why a layer is not confirmed, and the warnings of it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use crate::{
     actions,
     cache::{
         fetch_error::FetchError,
-        report::{Event, Reporter},
+        reasons,
+        report::{Event, Reporter, Warning},
         spool::SpoolError,
         unpack::UnpackError,
         unreachable,
@@ -20,8 +17,8 @@ use crate::{
     digest::Digest,
 };
 
-/// An import warns of so many layers one by one.
-const MAX_WARNINGS: usize = 5;
+/// An import remembers so many lost layers of one cause by name, and counts the others.
+const MAX_REMEMBERED: usize = 1000;
 
 /// Why a layer is not confirmed.
 #[derive(Debug, thiserror::Error)]
@@ -84,29 +81,76 @@ pub(super) enum LayerMismatch {
     DiffId { actual: Digest, indexed: Digest },
 }
 
-/// Warns why layers are not used, of a few one by one.
+/// What is lost by one cause, of which people are told once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    Gone,
+    Damaged,
+    NoRoom,
+    Late,
+    Failed,
+}
+
+impl Loss {
+    fn of(reason: &Unavailable) -> Self {
+        match reason {
+            Unavailable::Gone => Self::Gone,
+            Unavailable::Damaged { .. }
+            | Unavailable::Quarantined(_)
+            | Unavailable::Unverified(_)
+            | Unavailable::LayerMismatch(_) => Self::Damaged,
+            Unavailable::NoRoom(_) => Self::NoRoom,
+            Unavailable::Late(_) => Self::Late,
+            Unavailable::Remote(_) => Self::Failed,
+        }
+    }
+
+    fn cause(self) -> &'static str {
+        match self {
+            Self::Gone => "import: layers are gone",
+            Self::Damaged => "import: layers are damaged",
+            Self::NoRoom => "import: no room for layers",
+            Self::Late => "import: lookups took too long",
+            Self::Failed => "import: lookups failed",
+        }
+    }
+
+    /// What to do about it.
+    fn cure(self) -> &'static str {
+        match self {
+            Self::Gone | Self::Damaged => {
+                "the next export of a build that has them stores them again"
+            }
+            Self::NoRoom => "BUILDKIT_GHA_IMPORT_SPOOL gives layers more room",
+            Self::Late => "a longer BUILDKIT_GHA_LOOKUP_WAIT lets builds wait longer",
+            Self::Failed => "the next build tries again",
+        }
+    }
+}
+
+/// Warns why layers are not used: of one cause once, with all layers that are lost by it.
 pub(super) struct UnavailableWarnings {
     reporter: Arc<dyn Reporter>,
-    count: AtomicUsize,
-    late: AtomicBool,
+    lost: Mutex<BTreeMap<Loss, LostLayers>>,
+}
+
+#[derive(Default)]
+struct LostLayers {
+    count: usize,
+    /// The first of them, and why.
+    named: Vec<(String, String)>,
 }
 
 impl UnavailableWarnings {
     pub fn new(reporter: Arc<dyn Reporter>) -> Self {
         Self {
             reporter,
-            count: AtomicUsize::new(0),
-            late: AtomicBool::new(false),
+            lost: Mutex::default(),
         }
     }
 
     /// Warns that a layer is not used.
     pub fn warn(&self, digest: Digest, reason: &Unavailable) {
-        if let Unavailable::Late(_) = reason
-            && self.late.swap(true, Ordering::Relaxed)
-        {
-            return;
-        }
         if let Unavailable::Remote(error) = reason
             && let Some(warning) = unreachable::warning(error)
         {
@@ -114,43 +158,75 @@ impl UnavailableWarnings {
             return;
         }
         tracing::info!(%digest, %reason, "a layer is not confirmed");
-        let short = match self.count.fetch_add(1, Ordering::Relaxed) {
-            0..MAX_WARNINGS => "cache import: a layer cannot be used, its step runs again",
-            MAX_WARNINGS => "cache import: more layers cannot be used; the log has them all",
-            _ => return,
+        let loss = Loss::of(reason);
+        let mut all = self.lost.lock();
+        let lost = all.entry(loss).or_default();
+        lost.count += 1;
+        if lost.named.len() < MAX_REMEMBERED {
+            lost.named.push((digest.to_string(), reason.to_string()));
+        }
+        // Under the lock, so that the last of them says most.
+        self.reporter.report(Event::Warning(lost.warning(loss)));
+    }
+}
+
+impl LostLayers {
+    fn warning(&self, loss: Loss) -> Warning {
+        let what = match self.count {
+            1 => "1 layer cannot be used, its step runs again".to_owned(),
+            layers => format!("{layers} layers cannot be used, their steps run again"),
         };
-        let detail = format!("{digest}: {reason}");
-        self.reporter.report(Event::warning(short, detail));
+        let mut detail = reasons::lines(self.named.iter().cloned());
+        match &mut detail[..] {
+            [only] => *only = format!("{only}; {}", loss.cure()),
+            _ => detail.push(loss.cure().to_owned()),
+        }
+        Warning {
+            cause: Some(loss.cause()),
+            ..Warning::new(format!("cache import: {what}"), detail)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use parking_lot::Mutex;
-
     use super::*;
 
     #[derive(Default)]
-    struct Events(Mutex<Vec<Event>>);
+    struct Warnings(Mutex<Vec<Warning>>);
 
-    impl Reporter for Events {
+    impl Reporter for Warnings {
         fn report(&self, event: Event) {
-            self.0.lock().push(event);
+            if let Event::Warning(warning) = event {
+                self.0.lock().push(warning);
+            }
         }
     }
 
     #[test]
-    fn the_end_of_waiting_is_reported_once_and_few_layers_one_by_one() {
-        let events = Arc::new(Events::default());
-        let warnings = UnavailableWarnings::new(Arc::clone(&events) as Arc<dyn Reporter>);
-        for _ in 0..2 {
-            let late = Unavailable::Late(Duration::from_secs(30));
-            warnings.warn(Digest::sha256("layer"), &late);
+    fn the_last_warning_of_a_cause_says_all() {
+        let said = Arc::new(Warnings::default());
+        let warnings = UnavailableWarnings::new(Arc::clone(&said) as Arc<dyn Reporter>);
+        let late = Unavailable::Late(Duration::from_secs(30));
+        warnings.warn(Digest::sha256("layer"), &late);
+        for layer in 0..12_u8 {
+            warnings.warn(Digest::sha256([layer]), &Unavailable::Gone);
         }
-        assert_eq!(events.0.lock().len(), 1);
-        for _ in 0..2 * MAX_WARNINGS {
-            warnings.warn(Digest::sha256("layer"), &Unavailable::Gone);
-        }
-        assert_eq!(events.0.lock().len(), MAX_WARNINGS + 1);
+        let said = said.0.lock();
+        let [late, one, .., all] = &said[..] else {
+            panic!("{said:?}")
+        };
+        assert_eq!(late.cause, Some("import: lookups took too long"));
+        assert!(late.detail[0].contains("; a longer BUILDKIT_GHA_LOOKUP_WAIT"));
+        assert_eq!(
+            one.short,
+            "cache import: 1 layer cannot be used, its step runs again"
+        );
+        assert_eq!(
+            all.short,
+            "cache import: 12 layers cannot be used, their steps run again"
+        );
+        assert_eq!((all.cause, all.detail.len()), (one.cause, 1));
+        assert!(all.detail[0].contains(" and 2 more: it is in the index"));
     }
 }

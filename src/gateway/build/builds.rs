@@ -18,7 +18,7 @@ use tracing::Span;
 
 use super::{
     cache_entry::CacheEntry,
-    progress::{BuildProgress, ExportVertices},
+    progress::{BuildProgress, ExportVertices, WarningTarget},
     rewrite::EntryEdit,
 };
 use crate::{
@@ -32,6 +32,8 @@ use crate::{
 /// Everything that builds share.
 pub(crate) struct Builds {
     endpoint: Endpoint,
+    /// Where the warnings of builds go.
+    warnings: WarningTarget,
     by_ref: Mutex<HashMap<String, Weak<Build>>>,
     /// How many are in `by_ref`; changed under its lock.
     in_flight: watch::Sender<usize>,
@@ -88,9 +90,10 @@ struct BuildResources {
 }
 
 impl Builds {
-    pub fn new(endpoint: Endpoint) -> Arc<Self> {
+    pub fn new(endpoint: Endpoint, warnings: WarningTarget) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
+            warnings,
             by_ref: Mutex::default(),
             in_flight: watch::Sender::new(0),
             closed: AtomicBool::new(false),
@@ -163,10 +166,8 @@ impl Builds {
             return progress;
         }
         all.retain(|_, progress| progress.strong_count() > 0);
-        let progress = Arc::new(BuildProgress::new(
-            build_ref,
-            Arc::clone(&self.export_vertices),
-        ));
+        let progress = BuildProgress::new(build_ref, Arc::clone(&self.export_vertices));
+        let progress = Arc::new(progress.with_daemon(build_ref, self.warnings.clone()));
         all.insert(build_ref.to_owned(), Arc::downgrade(&progress));
         progress
     }

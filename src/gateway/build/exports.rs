@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cache::{
-        Refused,
+        Event, ExportSummary, Refused,
         attributes::{self, Attributes},
     },
     digest::Digest,
@@ -76,6 +76,9 @@ impl BuildInterceptor {
             Ok(entry) => Ok(EntryEdit::Replace(vec![entry])),
             Err(refused) => {
                 entry::skip(build, "export", &refused.to_string(), ignore_error)?;
+                let summary = Box::new(ExportSummary::skipped(&spec.scope));
+                let reporter = build.progress.reporter();
+                reporter.report(Event::ExportSummary(summary));
                 Ok(EntryEdit::REMOVE)
             }
         }

@@ -72,6 +72,7 @@ impl BuildInterceptor {
                 return Ok(PlannedImport::dropped());
             }
         };
+        build.progress.add_import(&job);
         let entries = match self.config.import {
             ImportTransport::Loopback => vec![self.over_loopback(build, &spec, &job)],
             ImportTransport::Content => self.over_content(build, entry, &job).await,

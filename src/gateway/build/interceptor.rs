@@ -12,6 +12,7 @@ use super::{
     cache_entry::CacheEntry,
     default_cache,
     own_manifest::OwnManifest,
+    progress::WarningTarget,
     redactor::Redactor,
     rewrite::{self, EntryEdit, SolveRequest},
     sessions::Sessions,
@@ -24,9 +25,10 @@ use crate::{
         config::InterceptorConfig,
         endpoint::Endpoint,
         interceptor::{
-            Code, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
+            Code, Daemon, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
         },
     },
+    lifecycle::Tasks,
     proto::control::StatusRequest,
     wire::WireError,
 };
@@ -41,12 +43,18 @@ pub(crate) struct BuildInterceptor {
 }
 
 impl BuildInterceptor {
-    /// Exports to and imports from `cache`; buildkitd reads from `endpoint`.
-    pub fn new(config: InterceptorConfig, cache: Cache, endpoint: Endpoint) -> Self {
+    /// Exports to and imports from `cache`; buildkitd, which is called as `daemon`, reads from `endpoint`.
+    pub fn new(
+        config: InterceptorConfig,
+        cache: Cache,
+        endpoint: Endpoint,
+        daemon: Arc<dyn Daemon>,
+        tasks: Tasks,
+    ) -> Self {
         Self {
             config,
             cache,
-            builds: Builds::new(endpoint),
+            builds: Builds::new(endpoint, WarningTarget { daemon, tasks }),
             sessions: Sessions::default(),
             redactor: Redactor::default(),
         }
@@ -119,6 +127,7 @@ impl Interceptor for BuildInterceptor {
             }
             return Ok(request);
         };
+        build.progress.bridge_is_open();
         let (request, entries) =
             default_cache::add_to_llb_solve(&build, request, entries).map_err(malformed)?;
         if !entries.iter().any(CacheEntry::is_gha) {

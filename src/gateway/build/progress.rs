@@ -1,84 +1,88 @@
 //! What the cache jobs of one build have to say, kept for the Status streams of the build.
 //!
 //! Status streams begin before, during and after the jobs, and there may be more than one, so the state
-//! is kept here and each stream reads what is newer than its last revision. A transfer has one row,
-//! which bounds the state by the number of layers.
+//! is kept here and each stream reads what is newer than its last revision.
+//!
+//! | part | what |
+//! |---|---|
+//! | `state`, `export_rows`, `job_rows` | which vertex shows an event, and by which rows |
+//! | `rows`, `transfers`, `live`, `texts` | rows, layers on their way, names that count, words |
+//! | `cache_vertex`, `export_vertices` | the vertex of our own, and BuildKit's for our exports |
+//! | `warnings`, `daemon_warnings` | what was lost, held back until all of it is known; its way to buildkitd |
+//! | `steps`, `sources` | when the build's steps ran, and where they stand in the Dockerfile |
 
 mod cache_vertex;
+mod daemon_warnings;
+mod export_rows;
 mod export_vertices;
+mod job_rows;
+mod live;
+mod rows;
+mod sources;
+mod state;
 mod steps;
+mod texts;
+mod transfers;
+mod warnings;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::SystemTime,
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
 };
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
 
-use cache_vertex::CacheVertex;
+pub(super) use daemon_warnings::WarningTarget;
 pub(crate) use export_vertices::ExportVertices;
-use steps::Steps;
+
+use daemon_warnings::DaemonWarnings;
+use state::{EXPORT_NAME, ProgressState};
 
 use crate::{
-    cache::{Event, Reporter, Transfer, TransferKey, TransferState},
+    cache::{Event, ImportJob, Reporter, Step, Warning},
     digest::Digest,
-    proto::control::{StatusResponse, Vertex, VertexStatus, VertexWarning},
+    proto::control::{StatusResponse, Vertex},
 };
-
-/// The name that an export's vertex has with stock BuildKit's `gha`.
-const EXPORT_NAME: &str = "exporting to GitHub Actions Cache";
-
-/// The vertex for what belongs to none of BuildKit's: imports, and exports that were dropped.
-const CACHE_VERTEX_NAME: &str = "GitHub Actions Cache";
 
 /// The ids of the statuses begin so that BuildKit's `local` exporter shows for each blob that it passes
 /// on, whether the cache has it or not. Statuses of ours show what is uploaded.
 const LOCAL_EXPORT_STATUS: &str = "writing ";
 
-/// Warnings kept of one build. A build with more has one cause many times over.
-const MAX_WARNINGS: usize = 200;
+/// How long a warning waits for more of its cause where no export of the build is awaited: BuildKit asks
+/// for all layers of a step at once.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// What is known of a build for those who watch it.
 pub(super) struct BuildProgress {
-    /// The digest of the vertex for what has none of BuildKit's.
-    cache_vertex: String,
+    /// Where warnings go; without it, to those who watch.
+    daemon: Option<DaemonWarnings>,
     /// Of all builds: BuildKit's history shows them again.
     export_vertices: Arc<ExportVertices>,
     state: Mutex<ProgressState>,
+    imports: Mutex<Vec<Weak<ImportJob>>>,
     changes: watch::Sender<u64>,
-}
-
-/// What a row below a vertex shows.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum RowKey {
-    Transfer(TransferKey),
-    Note(String),
-}
-
-#[derive(Default)]
-struct ProgressState {
-    /// Counts changes: everything below is kept with the revision that it came with.
-    revision: u64,
-    /// BuildKit's rows for exports of ours, and whether BuildKit has started them.
-    exports: HashMap<String, bool>,
-    /// BuildKit's names of imports that stand for others, and the names that users know.
-    imports: HashMap<String, String>,
-    cache_vertex: CacheVertex,
-    steps: Steps,
-    rows: BTreeMap<(String, RowKey), (u64, VertexStatus)>,
-    warnings: Vec<(u64, VertexWarning)>,
 }
 
 impl BuildProgress {
     pub fn new(build_ref: &str, export_vertices: Arc<ExportVertices>) -> Self {
+        let own = Digest::sha256(format!("buildkit-gha-{build_ref}"));
         Self {
-            cache_vertex: Digest::sha256(format!("buildkit-gha-{build_ref}")).to_string(),
+            daemon: None,
             export_vertices,
-            state: Mutex::default(),
+            state: Mutex::new(ProgressState::new(own.to_string())),
+            imports: Mutex::default(),
             changes: watch::Sender::new(0),
+        }
+    }
+
+    /// The same, with a buildkitd that keeps the build's warnings.
+    pub fn with_daemon(self, build_ref: &str, target: WarningTarget) -> Self {
+        Self {
+            daemon: Some(DaemonWarnings::new(target, build_ref)),
+            ..self
         }
     }
 
@@ -97,41 +101,65 @@ impl BuildProgress {
     }
 
     /// Warns people that something was lost.
-    pub fn warn(&self, short: String, detail: Vec<String>) {
-        let event = Event::Warning { short, detail };
-        log(&event);
-        self.apply(None, event);
+    pub fn warn(self: &Arc<Self>, short: String, detail: Vec<String>) {
+        self.report(None, Event::Warning(Warning::new(short, detail)));
     }
 
-    /// BuildKit shows `vertex` under `name`: the name that users know, if it is one of our exports or
-    /// imports. An export's has begun now.
-    pub fn rename(&self, vertex: &str, name: &str) -> Option<String> {
+    /// BuildKit tells of a vertex. The answer is the name that users know, if it is one of our exports
+    /// or imports.
+    pub fn rename(&self, vertex: &Vertex) -> Option<String> {
         let mut state = self.state();
-        if let Some(begun) = state.exports.get_mut(vertex) {
-            *begun = true;
-        } else if !self.export_vertices.contains(vertex) {
-            return state.imports.get(name).cloned();
+        if state.record_export(vertex) {
+            self.changes.send_replace(state.revision());
+        } else if !state.has_export(&vertex.digest)
+            && !self.export_vertices.contains(&vertex.digest)
+        {
+            return state.import_name(vertex);
         }
         Some(EXPORT_NAME.to_owned())
     }
 
     /// Remembers when a step of the build ran.
     pub fn record_vertex(&self, vertex: &Vertex) {
-        self.state().steps.record(vertex);
+        self.state().record_vertex(vertex);
     }
 
-    fn step_at(&self, moment: Timestamp) -> Option<String> {
-        self.state().steps.at(moment).map(str::to_owned)
+    /// The client has called the bridge: buildkitd takes warnings from now on.
+    pub fn bridge_is_open(self: &Arc<Self>) {
+        if let Some(daemon) = &self.daemon {
+            daemon.set_bridged();
+        }
+        self.schedule_warnings();
+    }
+
+    #[expect(dead_code, reason = "the answers are looked into by another change that comes with this")]
+    /// Remembers where steps stand, from the answer to an `LLBBridge.Solve`.
+    pub fn record_sources(&self, answer: &[u8]) {
+        self.state().sources.record(answer);
+    }
+
+    fn step_at(&self, moment: Timestamp) -> Option<Step> {
+        self.state().steps.at(moment)
     }
 
     /// Lets BuildKit's vertex `from` of an import have the name `to`, which users know.
     pub fn rename_import(&self, from: String, to: String) {
-        self.state().imports.insert(from, to);
+        self.state().add_import_name(from, to);
+    }
+
+    /// Lets an import be summed up when the build is at its end.
+    pub fn add_import(&self, job: &Arc<ImportJob>) {
+        self.imports.lock().push(Arc::downgrade(job));
+    }
+
+    /// True if the vertex is BuildKit's for an export of ours.
+    pub fn is_export(&self, vertex: &str) -> bool {
+        self.state().has_export(vertex)
     }
 
     /// True if the status `id` of `vertex` shows what a status of ours shows better.
     pub fn hides_status(&self, vertex: &str, id: &str) -> bool {
-        id.starts_with(LOCAL_EXPORT_STATUS) && self.state().exports.contains_key(vertex)
+        id.starts_with(LOCAL_EXPORT_STATUS) && self.is_export(vertex)
     }
 
     /// The revision, whenever it changes.
@@ -141,149 +169,102 @@ impl BuildProgress {
 
     /// What came after the revision `seen`, in its order, and the revision now.
     pub fn changes_since(&self, seen: u64) -> (u64, StatusResponse) {
-        let state = self.state();
-        let newer = |at: u64| at > seen;
-        let mut rows: Vec<_> = state.rows.values().filter(|(at, _)| newer(*at)).collect();
-        rows.sort_unstable_by_key(|(at, _)| *at);
-        let mut response = StatusResponse {
-            statuses: rows.into_iter().map(|(_, row)| row.clone()).collect(),
-            warnings: (state.warnings.iter())
-                .filter(|(at, _)| newer(*at))
-                .map(|(_, warning)| warning.clone())
-                .collect(),
-            ..Default::default()
+        let mut state = self.state();
+        state.refresh(Instant::now());
+        (state.revision(), state.changes_since(seen))
+    }
+
+    /// When something changes by itself: a name counts, a wait for a vertex is over, or our own vertex
+    /// completes.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.state().deadline()
+    }
+
+    /// Changes what [`BuildProgress::deadline`] was for.
+    pub fn pass_deadline(&self) {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.refresh(now);
+        state.complete_if_idle(now);
+        self.changes.send_replace(state.revision());
+    }
+
+    /// The build is at its end: all that is to be said is said, and our own vertex completes.
+    pub fn finish(self: &Arc<Self>) {
+        self.sum_up_imports();
+        let mut state = self.state();
+        state.finish();
+        self.changes.send_replace(state.revision());
+    }
+
+    /// Lets the imports say what they have come to.
+    fn sum_up_imports(&self) {
+        let imports: Vec<_> = {
+            let imports = self.imports.lock();
+            imports.iter().filter_map(Weak::upgrade).collect()
         };
-        if state.cache_vertex.changed_after(seen) || self.mentions_cache_vertex(&response) {
-            response.vertexes.extend(self.cache_vertex_row(&state));
-        }
-        (state.revision, response)
-    }
-
-    /// When our own vertex completes if nothing more happens.
-    pub fn idle_deadline(&self) -> Option<Instant> {
-        self.state().cache_vertex.idle_deadline()
-    }
-
-    /// Completes our own vertex if nothing has happened for long enough; it starts again with what happens next.
-    pub fn complete_if_idle(&self) {
-        if self.idle_deadline().is_some_and(|at| at <= Instant::now()) {
-            self.complete();
+        // Outside of the lock: they report here.
+        for import in imports {
+            import.summarize();
         }
     }
 
-    /// Completes our own vertex.
-    pub fn complete(&self) {
-        let mut state = self.state();
-        state.revision += 1;
-        let revision = state.revision;
-        state.cache_vertex.complete(revision);
-        self.changes.send_replace(revision);
+    fn report(self: &Arc<Self>, export: Option<&str>, event: Event) {
+        log(&event);
+        {
+            let mut state = self.state();
+            state.apply(export, event, Instant::now());
+            self.changes.send_replace(state.revision());
+        }
+        self.schedule_warnings();
     }
 
-    fn mentions_cache_vertex(&self, response: &StatusResponse) -> bool {
-        let rows = response.statuses.iter().map(|row| &row.vertex);
-        let warnings = response.warnings.iter().map(|warning| &warning.vertex);
-        rows.chain(warnings)
-            .any(|vertex| *vertex == self.cache_vertex)
-    }
-
-    fn cache_vertex_row(&self, state: &ProgressState) -> Option<Vertex> {
-        let (started, completed) = state.cache_vertex.times()?;
-        Some(Vertex {
-            digest: self.cache_vertex.clone(),
-            name: CACHE_VERTEX_NAME.into(),
-            started: Some(started),
-            completed,
-            ..Default::default()
-        })
-    }
-
-    /// Takes an event for the vertex `export`, or for our own where that has not started: clients drop
-    /// what belongs to a vertex that they do not know.
-    fn apply(&self, export: Option<&str>, event: Event) {
-        let mut state = self.state();
-        state.revision += 1;
-        let vertex = match export {
-            Some(vertex) if state.exports.get(vertex) == Some(&true) => vertex.to_owned(),
-            _ => {
-                let revision = state.revision;
-                state.cache_vertex.record_event(revision);
-                if let Event::Transfer(transfer) = &event {
-                    let running = transfer.state == TransferState::Running;
-                    state.cache_vertex.set_running(&transfer.key, running);
-                }
-                self.cache_vertex.clone()
+    /// Tells what is held back in a moment, unless an export is still to come: then it does at its end.
+    fn schedule_warnings(self: &Arc<Self>) {
+        let Some(daemon) = self.daemon.as_ref().filter(|daemon| daemon.is_bridged()) else {
+            return;
+        };
+        let held = {
+            let state = self.state();
+            state.warnings.holds_any() && !state.awaits_export()
+        };
+        if !held || daemon.scheduled.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let progress = Arc::clone(self);
+        daemon.tasks().spawn("tell warnings", async move {
+            tokio::time::sleep(QUIET).await;
+            if let Some(daemon) = &progress.daemon {
+                daemon.scheduled.store(false, Ordering::Relaxed);
             }
+            progress.tell_warnings().await;
+        });
+    }
+
+    /// Tells buildkitd what is held back, or those who watch what it does not take.
+    async fn tell_warnings(&self) {
+        let held = {
+            let mut state = self.state();
+            if state.awaits_export() {
+                return;
+            }
+            state.take_warnings()
         };
-        match event {
-            Event::Warning { short, detail } => state.warn(vertex, &short, detail),
-            Event::Note(text) => state.note(vertex, text),
-            Event::Transfer(transfer) => state.progress(vertex, transfer),
+        for (held, vertex, lines) in held {
+            let told = match &self.daemon {
+                Some(daemon) => daemon.tell(vertex, &held, lines.clone()).await.is_ok(),
+                None => false,
+            };
+            if !told {
+                let mut state = self.state();
+                state.show_warning(&held, lines);
+                self.changes.send_replace(state.revision());
+            }
         }
-        self.changes.send_replace(state.revision);
     }
 
     fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock()
-    }
-}
-
-impl ProgressState {
-    fn warn(&mut self, vertex: String, short: &str, detail: Vec<String>) {
-        if self.warnings.len() >= MAX_WARNINGS {
-            return;
-        }
-        // Clients show the details to those who ask for them; the first is worth more than that.
-        let short = match detail.first() {
-            Some(first) => format!("{short}: {first}"),
-            None => short.to_owned(),
-        };
-        // Several jobs of a build may meet one cause.
-        let known = |(_, warning): &(u64, VertexWarning)| warning.short == short.as_bytes();
-        if self.warnings.iter().any(known) {
-            return;
-        }
-        let warning = VertexWarning {
-            vertex,
-            level: 1,
-            short: short.into_bytes(),
-            detail: detail.into_iter().map(String::into_bytes).collect(),
-            url: String::new(),
-        };
-        self.warnings.push((self.revision, warning));
-    }
-
-    fn note(&mut self, vertex: String, text: String) {
-        let now = Some(SystemTime::now().into());
-        let row = VertexStatus {
-            id: text.clone(),
-            vertex: vertex.clone(),
-            timestamp: now,
-            started: now,
-            completed: now,
-            ..Default::default()
-        };
-        let key = (vertex, RowKey::Note(text));
-        self.rows.insert(key, (self.revision, row));
-    }
-
-    /// Clients show the id of a status, so it is the key's text.
-    fn progress(&mut self, vertex: String, transfer: Transfer) {
-        let now = Some(SystemTime::now().into());
-        let id = transfer.key.to_string();
-        let key = (vertex, RowKey::Transfer(transfer.key));
-        let started = self.rows.get(&key).map_or(now, |(_, row)| row.started);
-        let row = VertexStatus {
-            id,
-            vertex: key.0.clone(),
-            current: transfer.current.try_into().unwrap_or(i64::MAX),
-            total: transfer.total.try_into().unwrap_or(i64::MAX),
-            timestamp: now,
-            started,
-            completed: now.filter(|_| transfer.state != TransferState::Running),
-            ..Default::default()
-        };
-        self.rows.insert(key, (self.revision, row));
     }
 }
 
@@ -295,7 +276,7 @@ pub(super) struct ExportVertex {
 }
 
 impl ExportVertex {
-    /// Reports here, or on our own vertex as long as BuildKit has not started this one.
+    /// Reports here, or on our own vertex where BuildKit does not start this one.
     pub fn reporter(&self) -> Arc<dyn Reporter> {
         Arc::new(self.clone())
     }
@@ -303,18 +284,21 @@ impl ExportVertex {
     /// Says that the export will take place: the vertex is ours.
     pub fn register(&self) {
         self.progress.export_vertices.add(&self.vertex);
-        let mut state = self.progress.state();
-        state.exports.insert(self.vertex.clone(), false);
+        self.progress.state().add_export(&self.vertex);
     }
 }
 
+#[async_trait]
 impl Reporter for ExportVertex {
     fn report(&self, event: Event) {
-        log(&event);
-        self.progress.apply(Some(&self.vertex), event);
+        self.progress.report(Some(&self.vertex), event);
     }
 
-    fn step_at(&self, moment: Timestamp) -> Option<String> {
+    async fn flush(&self) {
+        self.progress.tell_warnings().await;
+    }
+
+    fn step_at(&self, moment: Timestamp) -> Option<Step> {
         self.progress.step_at(moment)
     }
 }
@@ -322,13 +306,17 @@ impl Reporter for ExportVertex {
 /// Reports on our own vertex.
 struct CacheVertexReporter(Arc<BuildProgress>);
 
+#[async_trait]
 impl Reporter for CacheVertexReporter {
     fn report(&self, event: Event) {
-        log(&event);
-        self.0.apply(None, event);
+        self.0.report(None, event);
     }
 
-    fn step_at(&self, moment: Timestamp) -> Option<String> {
+    async fn flush(&self) {
+        self.0.tell_warnings().await;
+    }
+
+    fn step_at(&self, moment: Timestamp) -> Option<Step> {
         self.0.step_at(moment)
     }
 }
@@ -336,8 +324,18 @@ impl Reporter for CacheVertexReporter {
 /// The gateway's log has it too: not every build is watched.
 fn log(event: &Event) {
     match event {
-        Event::Warning { short, detail } => tracing::warn!(?detail, "{short}"),
+        Event::Warning(warning) => tracing::warn!(detail = ?warning.detail, "{}", warning.short),
         Event::Note(text) => tracing::info!("{text}"),
-        Event::Transfer(_) => {}
+        Event::ExportSummary(summary) => {
+            let text = texts::export(summary);
+            text.inspect(|text| tracing::info!(scope = summary.scope, "{text}"));
+        }
+        Event::ImportSummary(summary) => {
+            texts::import(summary).inspect(|text| tracing::info!("{text}"));
+        }
+        Event::Indexes { scope, indexes } => {
+            tracing::info!("{}", texts::indexes(scope, indexes, Timestamp::now()));
+        }
+        Event::Transfer(_) | Event::Wait(_) | Event::LastLayers { .. } => {}
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct StatusStream {
     changes: watch::Receiver<u64>,
     seen: u64,
     not_before: Instant,
+    /// The message that is being edited tells of BuildKit's vertex for an export of ours.
+    tells_of_export: bool,
 }
 
 impl StatusStream {
@@ -49,10 +51,11 @@ impl StatusStream {
             progress,
             seen: 0,
             not_before: Instant::now(),
+            tells_of_export: false,
         }
     }
 
-    fn edit_message(&self, message: &[u8]) -> Result<Vec<u8>, WireError> {
+    fn edit_message(&mut self, message: &[u8]) -> Result<Vec<u8>, WireError> {
         wire::edit(message, |field| match field.number {
             VERTEXES => self.edit_vertex(field.payload()?),
             STATUSES => self.edit_status(field.payload()?),
@@ -62,16 +65,17 @@ impl StatusStream {
 
     /// Gives BuildKit's vertices for caches of ours the names that they have with stock's `gha`, and
     /// looks for imports that failed because buildkitd cannot reach us.
-    fn edit_vertex(&self, vertex: &[u8]) -> Result<Edit, WireError> {
+    fn edit_vertex(&mut self, vertex: &[u8]) -> Result<Edit, WireError> {
         // What cannot be read is no vertex of ours.
         let Ok(known) = Vertex::decode(vertex) else {
             return Ok(Edit::Keep);
         };
         self.progress.record_vertex(&known);
+        self.tells_of_export |= self.progress.is_export(&known.digest);
         if known.name.starts_with(IMPORT_NAME) && !known.error.is_empty() {
             self.warn_unreached_endpoint();
         }
-        let Some(name) = self.progress.rename(&known.digest, &known.name) else {
+        let Some(name) = self.progress.rename(&known) else {
             return Ok(Edit::Keep);
         };
         let renamed = wire::edit(vertex, |field| {
@@ -117,7 +121,16 @@ impl StatusStream {
 #[async_trait]
 impl StatusEditor for StatusStream {
     fn edit(&mut self, message: Bytes) -> Option<Bytes> {
-        match self.edit_message(&message) {
+        let edited = self.edit_message(&message).map(|mut edited| {
+            // What is said of a vertex comes with its end, not after it.
+            if std::mem::take(&mut self.tells_of_export)
+                && let Some(ours) = self.updates()
+            {
+                edited.extend(ours.encode_to_vec());
+            }
+            edited
+        });
+        match edited {
             Ok(edited) if edited.is_empty() && !message.is_empty() => None,
             Ok(edited) => Some(edited.into()),
             Err(error) => {
@@ -136,8 +149,8 @@ impl StatusEditor for StatusStream {
                 self.not_before = Instant::now() + MIN_INTERVAL;
                 return response.encode_to_vec().into();
             }
-            let quiet = async {
-                match self.progress.idle_deadline() {
+            let deadline = async {
+                match self.progress.deadline() {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -145,13 +158,13 @@ impl StatusEditor for StatusStream {
             tokio::select! {
                 // The sender lives in the progress that this holds.
                 _ = self.changes.changed() => {}
-                () = quiet => self.progress.complete_if_idle(),
+                () = deadline => self.progress.pass_deadline(),
             }
         }
     }
 
     fn finish(&mut self) -> Option<Bytes> {
-        self.progress.complete();
+        self.progress.finish();
         self.updates().map(|news| news.encode_to_vec().into())
     }
 }
@@ -166,6 +179,7 @@ mod tests {
     use super::*;
     use crate::{
         cache::{Event, Transfer, TransferKey, TransferState},
+        digest::Digest,
         proto::control::VertexStatus,
     };
 
@@ -179,7 +193,7 @@ mod tests {
 
     fn transfer(current: u64) -> Event {
         Event::Transfer(Transfer {
-            key: TransferKey::Wait("uploading a".into()),
+            key: TransferKey::Upload(Digest::sha256("a")),
             current,
             total: 10,
             state: TransferState::Running,
@@ -192,13 +206,14 @@ mod tests {
         let row = progress.export_vertex("session", 0);
         row.register();
         let export = row.reporter();
-        let digest = crate::digest::Digest::sha256("session-cache-0").to_string();
+        let digest = Digest::sha256("session-cache-0").to_string();
         let mut stream = stream(&progress);
 
         let message = StatusResponse {
             vertexes: vec![Vertex {
                 digest: digest.clone(),
                 name: "exporting cache to client directory".into(),
+                started: Some(prost_types::Timestamp::default()),
                 ..Default::default()
             }],
             statuses: ["preparing build cache for export", "writing layer sha256:1"]
@@ -224,9 +239,12 @@ mod tests {
 
         export.report(transfer(1));
         export.report(transfer(7));
-        let rows = decode(&stream.next().await).statuses;
+        let said = decode(&stream.next().await);
+        let rows = said.statuses;
         assert_eq!(rows.len(), 1, "only the newest state of a transfer is sent");
         assert_eq!((rows[0].vertex.as_str(), rows[0].current), (&*digest, 7));
+        let name = "exporting to GitHub Actions Cache (0 of 1 layers)";
+        assert_eq!(said.vertexes[0].name, name, "names count");
         assert_eq!(stream.finish(), None);
     }
 
@@ -238,13 +256,10 @@ mod tests {
         let mut late = stream(&progress);
 
         for stream in [&mut early, &mut late] {
-            let response = decode(&stream.next().await);
+            let response = decode(&stream.finish().unwrap());
             assert_eq!(response.warnings[0].short, b"cache export skipped: because");
             assert_eq!(response.warnings[0].vertex, response.vertexes[0].digest);
-        }
-        for stream in [&mut early, &mut late] {
-            let end = decode(&stream.finish().unwrap());
-            assert!(end.vertexes[0].completed.is_some());
+            assert!(response.vertexes[0].completed.is_some());
         }
     }
 
@@ -274,10 +289,15 @@ mod tests {
         build.export_vertex("session", 0).register();
         drop(build);
         let later = BuildProgress::new("build", rows);
-        let vertex = crate::digest::Digest::sha256("session-cache-0").to_string();
-        let name = later.rename(&vertex, "exporting cache to client directory");
+        let digest = Digest::sha256("session-cache-0").to_string();
+        let vertex = |digest: String| Vertex {
+            digest,
+            name: "exporting cache to client directory".to_owned(),
+            ..Vertex::default()
+        };
+        let name = later.rename(&vertex(digest));
         assert_eq!(name.as_deref(), Some("exporting to GitHub Actions Cache"));
-        assert_eq!(later.rename("another", "exporting"), None);
+        assert_eq!(later.rename(&vertex("another".to_owned())), None);
     }
 
     #[test]

@@ -21,4 +21,5 @@ mod read_pacing;
 pub(crate) mod reset_limiter;
 pub(crate) mod routes;
 pub(crate) mod serve;
+pub(crate) mod unary;
 pub(crate) mod upstream;

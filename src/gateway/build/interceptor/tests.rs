@@ -36,6 +36,21 @@ fn config() -> InterceptorConfig {
     }
 }
 
+/// Nothing here has a bridge, so that nobody is called.
+struct NoDaemon;
+
+#[async_trait]
+impl Daemon for NoDaemon {
+    async fn call(
+        &self,
+        path: &'static str,
+        _: &[(&'static str, &str)],
+        _: Bytes,
+    ) -> Result<Bytes, GrpcStatus> {
+        Err(GrpcStatus::new(Code::Unavailable, path))
+    }
+}
+
 struct Fixture {
     interceptor: BuildInterceptor,
     _spool: tempfile::TempDir,
@@ -53,7 +68,7 @@ impl Fixture {
             .await
             .unwrap();
         Self {
-            interceptor: BuildInterceptor::new(config, cache, endpoint),
+            interceptor: BuildInterceptor::new(config, cache, endpoint, Arc::new(NoDaemon), tasks),
             _spool: spool,
         }
     }

@@ -6,8 +6,6 @@ use std::{collections::HashSet, time::Duration, time::SystemTime};
 use prost_types::Timestamp;
 use tokio::time::Instant;
 
-use crate::cache::TransferKey;
-
 /// The vertex completes when nothing is under way for so long. Layers that are fetched one after another
 /// are one piece of work, and clients print a line at every end.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -18,7 +16,7 @@ pub(super) struct CacheVertex {
     started: Option<Timestamp>,
     completed: Option<Timestamp>,
     /// Its statuses that are not done.
-    running: HashSet<TransferKey>,
+    running: HashSet<String>,
     /// When something happened last, as people read it and on the clock.
     last: Option<(SystemTime, Instant)>,
     /// The revision with which it started or completed.
@@ -38,11 +36,11 @@ impl CacheVertex {
     }
 
     /// Whether a status of it is under way.
-    pub fn set_running(&mut self, key: &TransferKey, running: bool) {
+    pub fn set_running(&mut self, status: &str, running: bool) {
         if running {
-            self.running.insert(key.clone());
+            self.running.insert(status.to_owned());
         } else {
-            self.running.remove(key);
+            self.running.remove(status);
         }
     }
 
@@ -74,7 +72,8 @@ impl CacheVertex {
         self.changed > seen
     }
 
-    fn is_open(&self) -> bool {
+    /// True if it has started and not completed.
+    pub fn is_open(&self) -> bool {
         self.started.is_some() && self.completed.is_none()
     }
 }
@@ -88,11 +87,11 @@ mod tests {
         let mut row = CacheVertex::default();
         assert!(row.times().is_none() && row.idle_deadline().is_none());
         row.record_event(1);
-        row.set_running(&TransferKey::Wait("a".to_owned()), true);
+        row.set_running("a", true);
         let first = row.times().unwrap().0;
         assert_eq!(row.idle_deadline(), None, "a status of it is under way");
         row.record_event(2);
-        row.set_running(&TransferKey::Wait("a".to_owned()), false);
+        row.set_running("a", false);
         assert_eq!(row.idle_deadline(), Some(Instant::now() + IDLE_TIMEOUT));
         assert!(row.changed_after(0) && !row.changed_after(1));
         row.complete(3);

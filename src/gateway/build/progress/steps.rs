@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::proto::control::Vertex;
+use crate::{cache::Step as StepOfLog, proto::control::Vertex};
 
 /// What is remembered of the names.
 const MAX_NAME_CHARS: usize = 80;
@@ -47,13 +47,16 @@ impl Steps {
     }
 
     /// The step that was at work at `moment`, if there was exactly one.
-    pub fn at(&self, moment: Timestamp) -> Option<&str> {
+    pub fn at(&self, moment: Timestamp) -> Option<StepOfLog> {
         let mut steps = self
             .0
-            .values()
-            .filter(|step| (step.started..=step.completed).contains(&moment));
-        let step = steps.next()?;
-        steps.next().is_none().then_some(&step.name)
+            .iter()
+            .filter(|(_, step)| (step.started..=step.completed).contains(&moment));
+        let (vertex, step) = steps.next()?;
+        steps.next().is_none().then(|| StepOfLog {
+            name: step.name.clone(),
+            vertex: vertex.clone(),
+        })
     }
 }
 
@@ -94,11 +97,15 @@ mod tests {
         ] {
             steps.record(&seen);
         }
-        let at = |second| Timestamp::from_second(second).unwrap();
-        assert_eq!(steps.at(at(5)), Some("[1/3] COPY a b"));
-        assert_eq!(steps.at(at(12)), Some("[2/3] RUN make"));
-        assert_eq!(steps.at(at(17)), None, "two were at work");
-        assert_eq!(steps.at(at(25)), Some("[other 2/2] RUN test"));
-        assert_eq!(steps.at(at(40)), None);
+        let at = |second| {
+            let step = steps.at(Timestamp::from_second(second).unwrap())?;
+            assert_eq!(step.vertex, step.name, "as the vertices are called here");
+            Some(step.name)
+        };
+        assert_eq!(at(5).as_deref(), Some("[1/3] COPY a b"));
+        assert_eq!(at(12).as_deref(), Some("[2/3] RUN make"));
+        assert_eq!(at(17), None, "two were at work");
+        assert_eq!(at(25).as_deref(), Some("[other 2/2] RUN test"));
+        assert_eq!(at(40), None);
     }
 }
