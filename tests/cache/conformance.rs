@@ -28,7 +28,14 @@ fn serve<H: Host>(fixture: &Fixture, dir: &Path, host: Arc<H>) -> (String, TaskG
 async fn conform(name: &str, variables: &[(&str, &str)]) {
     let hosts = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/conformance");
     let output = Command::new("go")
-        .args(["test", "-count=1", "-v", "-run", &format!("^{name}$"), "./hosts"])
+        .args([
+            "test",
+            "-count=1",
+            "-v",
+            "-run",
+            &format!("^{name}$"),
+            "./hosts",
+        ])
         .current_dir(hosts)
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
@@ -63,7 +70,11 @@ async fn an_import_is_a_content_store_to_containerds_client() {
     let import = fixture.import("a").await;
     let host = ContentImport::new(&*import).await;
     let manifests = host.manifests().iter().map(ToString::to_string);
-    let layers = build.index.layers.iter().map(|layer| layer.blob.to_string());
+    let layers = build
+        .index
+        .layers
+        .iter()
+        .map(|layer| layer.blob.to_string());
     let digests: Vec<_> = manifests.chain(layers).collect();
     let dir = tempfile::tempdir().unwrap();
     let (address, _serving) = serve(&fixture, dir.path(), Arc::new(host));

@@ -158,15 +158,15 @@ impl UnavailableWarnings {
             return;
         }
         tracing::info!(%digest, %reason, "a layer is not confirmed");
-        let loss = Loss::of(reason);
+        let kind = Loss::of(reason);
         let mut all = self.lost.lock();
-        let lost = all.entry(loss).or_default();
-        lost.count += 1;
-        if lost.named.len() < MAX_REMEMBERED {
-            lost.named.push((digest.to_string(), reason.to_string()));
+        let layers = all.entry(kind).or_default();
+        layers.count += 1;
+        if layers.named.len() < MAX_REMEMBERED {
+            (layers.named).push((digest.to_string(), reason.to_string()));
         }
         // Under the lock, so that the last of them says most.
-        self.reporter.report(Event::Warning(lost.warning(loss)));
+        self.reporter.report(Event::Warning(layers.warning(kind)));
     }
 }
 

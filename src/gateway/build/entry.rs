@@ -50,10 +50,7 @@ pub(crate) async fn read(
             // Of a service of the operator's the gateway warns at its start.
             let named_here = !matches!(overrides.service, OperatorService::Set { .. });
             let plain = attributes.api.url().scheme() != "https";
-            if config.steps_share_network
-                && named_here
-                && plain
-                && build.is_first_report(OVERHEARD)
+            if config.steps_share_network && named_here && plain && build.is_first_report(OVERHEARD)
             {
                 let reporter = build.progress.reporter();
                 reporter.report(Event::Note(OVERHEARD.to_owned()));

@@ -132,7 +132,10 @@ impl BuildProgress {
         self.schedule_warnings();
     }
 
-    #[expect(dead_code, reason = "the answers are looked into by another change that comes with this")]
+    #[expect(
+        dead_code,
+        reason = "the answers are looked into by another change that comes with this"
+    )]
     /// Remembers where steps stand, from the answer to an `LLBBridge.Solve`.
     pub fn record_sources(&self, answer: &[u8]) {
         self.state().sources.record(answer);

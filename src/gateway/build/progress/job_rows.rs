@@ -69,7 +69,7 @@ impl JobRows {
     /// What stands behind the name of the vertex.
     pub fn live_text(&self, now: Instant) -> Option<String> {
         let moving = [&self.uploads, &self.downloads];
-        let moving = moving.into_iter().filter_map(|moving| moving.live_text());
+        let moving = moving.into_iter().filter_map(Transfers::live_text);
         let texts: Vec<_> = moving.chain(self.waits.live_text(now)).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }

@@ -103,10 +103,10 @@ impl Sources {
         let mut known = steps.iter().filter_map(|step| self.steps.get(&step.vertex));
         let (file, ranges) = known.next()?;
         let more = known.filter(|(other, _)| other == file);
-        let more = more.flat_map(|(_, ranges)| ranges.iter().cloned());
+        let more = more.flat_map(|(_, ranges)| ranges.iter().copied());
         Some(SourceLines {
             file: self.files[*file].clone(),
-            ranges: ranges.iter().cloned().chain(more).collect(),
+            ranges: ranges.iter().copied().chain(more).collect(),
         })
     }
 }

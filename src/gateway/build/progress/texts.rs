@@ -131,7 +131,7 @@ fn usage(usage: &ServiceUsage) -> String {
 
 /// A time in whole seconds, or in minutes where those are many.
 pub(super) fn seconds(time: Duration) -> String {
-    match time.as_secs_f64().ceil() as u64 {
+    match u64::try_from(time.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u64::MAX) {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds => format!("{} min", seconds.div_ceil(60)),
     }
