@@ -2,7 +2,15 @@
 // the examples in the documents. In examples the action is the one in this checkout, so that
 // their inputs and outputs must exist.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,9 +19,6 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** What stands in examples for the action, and what it is here. */
 const ACTION = /(?:https:\/\/github\.com\/)?OWNER\/buildkit-gha\/(action(?:\/report)?)@\S+/g;
-
-/** Names of runners that examples have for those of a reader. */
-const RUNNERS = ['arc-runner-set'];
 
 /** A list of steps, for which the examples leave out what is around them. */
 const STEPS = /^- (uses|name|id|run|if):/;
@@ -58,8 +63,9 @@ try {
   mkdirSync(dir, { recursive: true });
   mkdirSync(path.join(project, '.git'));
   symlinkSync(path.join(root, 'action'), path.join(project, 'action'));
-  const config = { 'self-hosted-runner': { labels: RUNNERS } };
-  writeFileSync(path.join(project, '.github', 'actionlint.yaml'), JSON.stringify(config));
+  // It knows the names that runners have in examples.
+  const config = path.join('.github', 'actionlint.yaml');
+  copyFileSync(path.join(root, config), path.join(project, config));
   const names = [];
   const add = (source, text) => {
     const name = `${String(names.length).padStart(3, '0')}-${source.replaceAll('/', '-')}.yml`;
