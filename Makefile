@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 .
 
-.PHONY: help demo docs test test-matrix pin-buildkit action fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny deploy-check dist tools clean
+.PHONY: help demo docs test test-matrix pin-buildkit action fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny deploy-check dist dist-twice tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -137,6 +137,10 @@ deploy-check: tools ## Check deploy/, .github/ and docs/recipes.md: chart, unit,
 dist: ## What a release has, in target/dist: programs, packages, chart, checksums (no root)
 	tools/setup.sh --dist
 	tools/release/dist.sh
+
+dist-twice: ## The same twice, each from nothing in a folder of its own, and a comparison of the bytes
+	tools/setup.sh --dist
+	tools/release/twice.sh
 
 tools: ## Install and build the programs that the demo and the end-to-end tests run
 	tools/setup.sh

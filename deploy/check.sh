@@ -108,7 +108,7 @@ chart() {
     } >$work/notes/templates/notes.yaml
     : >$work/defaults.yaml
     chart_with $work/defaults.yaml defaults
-    for values in deploy/chart/ci/*.yaml $work/recipes/*-values; do
+    for values in deploy/chart/ci/*.yaml "$work"/recipes/*-values; do
         chart_with "$values" "$(basename "$values" .yaml)"
     done
     # What must be refused, for the reason that its first line names.
@@ -118,7 +118,7 @@ chart() {
         fi
         grep --quiet --fixed-strings "$(sed -n '1s/^# //p' "$values")" <<<"$said" || die "$values: $said"
     done
-    for values in $work/recipes/*-manifest; do
+    for values in "$work"/recipes/*-manifest; do
         cp "$values" "$values.yaml"
         kubectl-validate "$values.yaml" >/dev/null
     done
