@@ -4,6 +4,7 @@ use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use crate::{
     actions::{Http, HttpConfig},
+    admin::start as start_admin,
     cache::Cache,
     config::{Buildkitd, GatewayConfig, ModuleConfigs},
     gateway::{
@@ -16,12 +17,14 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod admin;
 mod error;
 mod imports;
 mod lifecycle;
 mod metrics;
 mod signals;
 
+use admin::Operated;
 pub use error::BuildError;
 use lifecycle::Lifecycle;
 use signals::{FORWARDED, forward_signal, run_with_signals};
@@ -70,6 +73,8 @@ impl App {
             BuildInterceptor::new(interceptor, cache, endpoint, daemon, tasks.clone());
         let interceptor = Arc::new(interceptor);
         metrics::register(&metrics, &interceptor);
+        let admin = config.admin;
+        let operated = Operated::new(&interceptor, &metrics, upstream.clone());
         let config = gateway::Config {
             listen: config.listen,
             owner: config.owner,
@@ -77,6 +82,7 @@ impl App {
             upstream,
         };
         let gateway = Gateway::bind(config, interceptor.clone(), tasks.clone()).await?;
+        start_admin(&admin, Arc::new(operated), &tasks).await;
         let lifecycle = Lifecycle {
             child,
             interceptor,

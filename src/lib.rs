@@ -4,6 +4,7 @@
 //! in.
 
 pub mod actions;
+pub mod admin;
 pub(crate) mod app;
 pub mod cache;
 pub mod cli;

@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    Lab, SOON,
+    Lab, SOON, admin,
     process::{Process, command},
     service::PROGRAM,
 };
@@ -21,6 +21,7 @@ use super::{
 pub struct Daemon {
     /// The process that listens: buildkitd or the gateway.
     pub process: Process,
+    name: String,
     root: PathBuf,
     socket: PathBuf,
 }
@@ -50,6 +51,7 @@ impl Daemon {
     pub fn gateway_with(lab: &Arc<Lab>, name: &str, edit: impl FnOnce(&mut Command)) -> Self {
         let mut gateway = command(lab, PROGRAM);
         gateway.arg("gateway").envs(ANY_DISK);
+        gateway.env(admin::VARIABLE, admin::socket(lab, name));
         edit(&mut gateway);
         Self::start(lab, name, gateway)
     }
@@ -67,6 +69,7 @@ impl Daemon {
         let mut gateway = command(lab, PROGRAM);
         gateway.args(["gateway", "--upstream", &daemon.address()]);
         gateway.envs(ANY_DISK);
+        gateway.env(admin::VARIABLE, admin::socket(lab, name));
         edit(&mut gateway);
         gateway.env("BUILDKIT_GHA_SPOOL_DIR", lab.path(format!("{name}.spool")));
         Self::listening(lab, name, daemon.root.clone(), gateway)
@@ -132,9 +135,15 @@ impl Daemon {
         });
         Self {
             process,
+            name: name.to_owned(),
             root,
             socket,
         }
+    }
+
+    /// The name that the test has given it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where clients connect.

@@ -81,7 +81,7 @@ impl Http {
 }
 
 impl Answer {
-    fn parse(mut bytes: Vec<u8>) -> Option<Self> {
+    pub(super) fn parse(mut bytes: Vec<u8>) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let body = bytes.split_off(end + 4);
         let head = String::from_utf8(bytes).ok()?;

@@ -3,6 +3,7 @@
 //! Everything here is plain blocking code. Every wait has a deadline, and a test that fails
 //! shows the logs of all programs that it started.
 
+mod admin;
 mod build;
 mod context;
 mod daemon;

@@ -10,9 +10,10 @@ use super::{SOON, process::Process};
 const STATE: &str = ": state builds=";
 
 /// What must be gone when no client is left.
-const TRANSIENT: [&str; 6] = [
+const TRANSIENT: [&str; 7] = [
     "builds",
     "exports",
+    "pending",
     "sessions",
     "handles",
     "export_spool",

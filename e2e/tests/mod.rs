@@ -1,5 +1,6 @@
 //! The tests, one file per promise.
 
+mod admin;
 mod attacks;
 mod bake;
 mod beside;
@@ -26,6 +27,7 @@ mod local_users;
 mod memory;
 mod mixed;
 mod npm;
+mod pending;
 mod proxy;
 mod rapid_reset;
 mod round_trip;

@@ -22,8 +22,13 @@ fn an_export_of_a_buildkitd_with_signatures_is_relayed() {
     });
     let builder = Builder::buildctl(&daemon);
     for (api, scope) in [(Api::V1, "one"), (Api::V2, "two")] {
-        let cache = site.gha(api, &format!(",mode=max,scope={scope}"));
-        builder.build(&Build::new(&site.context).to(cache)).ok();
+        let cache = site.gha(api, &format!(",mode=max,scope={scope},async=true"));
+        let built = builder.build(&Build::new(&site.context).to(cache)).ok();
+        let ignored = built
+            .warnings
+            .iter()
+            .filter(|text| text.contains("async=true is ignored"));
+        assert_eq!(ignored.count(), 1, "{:?}", built.warnings);
         let keys = site.keys(&format!("index-{scope}-"));
         assert_eq!(keys.len(), 1, "{keys:?}");
         assert!(keys[0].ends_with("-sig#1"), "{keys:?}");

@@ -54,6 +54,14 @@ impl Lifecycle {
         match self.next().await {
             Event::Ended(code) => {
                 tracing::error!("nobody asked buildkitd to end: the gateway ends with it");
+                let pending = self.interceptor.activity().pending;
+                if pending > 0 {
+                    tracing::warn!(
+                        pending,
+                        "cache exports that were to go on after their builds are cut off: the older indexes \
+                         stay in use"
+                    );
+                }
                 code
             }
             Event::EndRequested => self.drain().await,
@@ -105,7 +113,7 @@ impl Lifecycle {
     /// Ends everything now, and says what is lost by it.
     async fn kill(&mut self, why: &str) -> u8 {
         let state = self.interceptor.activity();
-        if state.builds > 0 {
+        if state.builds + state.pending > 0 {
             tracing::warn!("{why}: {state} are cut off, and what they have not saved is lost");
         } else {
             tracing::warn!("{why}: it is killed");
@@ -148,6 +156,7 @@ impl Lifecycle {
         tracing::info!(
             builds = state.builds,
             exports = state.exports,
+            pending = state.pending,
             sessions = state.sessions,
             connections = state.connections,
             handles = state.handles,

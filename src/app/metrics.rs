@@ -10,7 +10,7 @@ use crate::{
 /// Name, meaning and value of a gauge.
 type Gauge = (&'static str, &'static str, fn(&Activity) -> u64);
 
-const GAUGES: [Gauge; 7] = [
+const GAUGES: [Gauge; 8] = [
     (
         "buildkit_gha_builds_in_flight",
         "Builds in flight",
@@ -20,6 +20,11 @@ const GAUGES: [Gauge; 7] = [
         "buildkit_gha_exports_in_flight",
         "Cache exports that have begun and are not done",
         |state| state.exports as u64,
+    ),
+    (
+        "buildkit_gha_exports_pending",
+        "Cache exports that go on after their builds",
+        |state| state.pending as u64,
     ),
     ("buildkit_gha_sessions", "Sessions of clients", |state| {
         state.sessions as u64

@@ -34,6 +34,7 @@ pub mod name {
     pub const VERSION: &str = "version";
     pub const TIMEOUT: &str = "timeout";
     pub const MODE: &str = "mode";
+    pub const ASYNC: &str = "async";
     pub const IGNORE_ERROR: &str = "ignore-error";
     pub const REPOSITORY: &str = "repository";
     pub const IMPORT_VERIFY: &str = "import-verify";
@@ -105,6 +106,8 @@ pub struct Attributes {
     pub import_verify: Verify,
     /// What the user wrote, if anything: only an explicit `false` makes a fault fatal.
     pub ignore_error: Option<bool>,
+    /// An export is answered when all its bytes are in the spool; an attribute of our own.
+    pub asynchronous: bool,
     /// Attributes that BuildKit's own exporter understands and that go to it as they are.
     pub passthrough: BTreeMap<String, String>,
 }

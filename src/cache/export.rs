@@ -2,7 +2,8 @@
 //!
 //! No answer to a layer is ever held: other builds of the daemon wait behind it. Layers go to the
 //! spool and from there to the cache; what fails is left out of the index. Only the COMMIT of the
-//! manifest, the last thing that BuildKit writes, is held until the index is committed.
+//! manifest, the last thing that BuildKit writes, is held until the index is committed; with `async=true`
+//! not even that.
 //!
 //! | part | what |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! | `layer_tracker` | where each layer is, until it is confirmed or has failed |
 //! | `latest_index`, `previous_index`, `other_scopes` | what the indexes in the cache say |
 //! | `document_ingest`, `documents`, `finisher` | takes config and manifest; the end of the export |
+//! | `background`, `pending`, `index_order` | an export that goes on after its build |
 //! | `index_writer`, `plan`, `replaced` | the index that is written |
 //! | `resources`, `context`, `schedule`, `state`, `scopes` | what the parts share |
 
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+mod background;
 mod commit_check;
 mod context;
 mod document_ingest;
@@ -27,6 +30,7 @@ mod documents;
 mod entry_check;
 mod expiry;
 mod finisher;
+mod index_order;
 mod index_writer;
 mod key_allocator;
 mod latest_index;
@@ -37,6 +41,7 @@ mod layer_tracker;
 mod other_scopes;
 mod outcome;
 mod owner_wait;
+mod pending;
 mod plan;
 mod presence;
 mod previous_index;
@@ -52,9 +57,11 @@ mod uploads;
 
 pub(super) use context::ExportContext;
 pub(super) use expiry::warn_of_expiry;
+pub(super) use index_order::IndexOrders;
 pub use layer_error::LayerError;
 pub(super) use layer_lookup::Lookups;
 pub use outcome::Outcome;
+pub(super) use pending::PendingExports;
 pub(super) use resources::{ExportLimits, ExportResources};
 pub(super) use schedule::OVERTIME;
 pub(super) use scopes::IndexKeys;
@@ -62,6 +69,7 @@ pub(super) use upload::Upload;
 pub(super) use uploads::Uploads;
 
 use self::{
+    background::Background,
     document_ingest::DocumentIngest,
     documents::Documents,
     finisher::{Accounts, Finisher},
@@ -77,6 +85,7 @@ use super::attributes::Attributes;
 use crate::{
     content::{Error, Host, IngestSpec, OpenedIngest},
     digest::Digest,
+    stats::UnfinishedExport,
 };
 
 /// What BuildKit puts between the kind of content and its digest in the ref of a blob:
@@ -86,6 +95,7 @@ const BLOB_REF: &str = "-sha256:";
 /// One entry of `--cache-to` of one build. It is the content host of its store id. Dropping it
 /// ends its uploads and gives back all that it holds.
 pub struct ExportJob {
+    scope: String,
     state: Arc<ExportState>,
     schedule: Arc<Schedule>,
     layers: Arc<LayerReceiver>,
@@ -106,6 +116,14 @@ impl ExportJob {
         let schedule = Arc::new(schedule);
         let tracker = Arc::<LayerTracker>::default();
         let documents = Arc::<Documents>::default();
+        let background = attributes.asynchronous.then(|| {
+            Background::new(
+                attributes.scope.clone(),
+                resources.tasks.clone(),
+                Arc::clone(&resources.pending),
+                resources.spool.clone(),
+            )
+        });
         let writer = IndexWriter::new(
             &resources,
             latest.clone(),
@@ -125,7 +143,8 @@ impl ExportJob {
                 schedule: Arc::clone(&schedule),
             },
             !attributes.ignores_errors(),
-        );
+        )
+        .with_background(background);
         let layers = LayerReceiver {
             state: Arc::clone(&state),
             presence: PresenceCheck::new(&resources, latest.clone()),
@@ -140,6 +159,7 @@ impl ExportJob {
             delivered: resources.delivered,
         };
         Arc::new(Self {
+            scope: attributes.scope.clone(),
             state,
             schedule,
             layers: Arc::new(layers),
@@ -147,7 +167,8 @@ impl ExportJob {
         })
     }
 
-    /// Ends the job: nothing is written any more, and never an index.
+    /// Ends the job: nothing is written any more, and never an index. One that goes on after its build
+    /// does.
     pub fn cancel(&self) {
         self.finisher.cancel();
     }
@@ -162,9 +183,16 @@ impl ExportJob {
         self.state.outcome()
     }
 
-    /// True once BuildKit has begun to write, until it has come to something.
-    pub fn is_under_way(&self) -> bool {
-        self.schedule.has_begun() && self.outcome() == Outcome::Open
+    /// What it waits for, once BuildKit has begun to write and until it has come to something, or goes on
+    /// after its build.
+    pub fn under_way(&self) -> Option<UnfinishedExport> {
+        let under_way = self.schedule.has_begun()
+            && self.outcome() == Outcome::Open
+            && !self.finisher.goes_on();
+        under_way.then(|| UnfinishedExport {
+            scope: self.scope.clone(),
+            layers: self.finisher.uploading(),
+        })
     }
 }
 

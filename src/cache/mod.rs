@@ -74,9 +74,12 @@ use crate::{
     digest::Digest,
     lifecycle::Tasks,
     protocol::key,
+    stats::UnfinishedExport,
 };
 use attributes::Attributes;
-use export::{ExportLimits, ExportResources, IndexKeys, Lookups, Uploads};
+use export::{
+    ExportLimits, ExportResources, IndexKeys, IndexOrders, Lookups, PendingExports, Uploads,
+};
 use import::ImportResources;
 use known_blobs::KnownBlobs;
 use meter::{JobMeter, MeteredReporter};
@@ -110,6 +113,8 @@ struct Parts {
     quarantine: Arc<quarantine::Quarantine>,
     uploads: Arc<Uploads>,
     lookups: Arc<Lookups>,
+    pending: Arc<PendingExports>,
+    orders: Arc<IndexOrders>,
     fetches: Arc<single_flight::SingleFlight<(Identity, Digest), blob::Fetched>>,
     /// Ranged reads in flight.
     ranges: AdaptiveConcurrency,
@@ -131,6 +136,8 @@ impl Cache {
             quarantine: Arc::default(),
             uploads: Arc::default(),
             lookups: Arc::default(),
+            pending: Arc::default(),
+            orders: Arc::default(),
             fetches: Arc::default(),
             ranges: AdaptiveConcurrency::new("down", settings.ranges_in_flight),
             settings,
@@ -214,6 +221,8 @@ impl Cache {
             delivered: Arc::clone(&self.0.delivered),
             uploads: Arc::clone(&self.0.uploads),
             lookups: Arc::clone(&self.0.lookups),
+            pending: Arc::clone(&self.0.pending),
+            orders: Arc::clone(&self.0.orders),
             limits: ExportLimits {
                 spool_wait: settings.spool_wait,
                 unfinished_grace: settings.unfinished_grace,
@@ -230,6 +239,21 @@ impl Cache {
             listings: Arc::clone(&self.0.listings),
             quarantine: Arc::clone(&self.0.quarantine),
         }
+    }
+
+    /// The exports that go on after their builds, the oldest first.
+    pub fn pending(&self) -> Vec<UnfinishedExport> {
+        self.0.pending.list()
+    }
+
+    /// How many there are.
+    pub fn pending_count(&self) -> usize {
+        self.0.pending.count()
+    }
+
+    /// Returns when no export goes on after its build.
+    pub async fn none_pending(&self) {
+        self.0.pending.none().await;
     }
 
     /// How much of the two spools is in use.

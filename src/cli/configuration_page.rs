@@ -13,7 +13,7 @@ use crate::config::settings::{SETTINGS, Setting};
 pub(super) const NAME: &str = "configuration-page";
 
 /// The commands whose flags clap reads.
-const CLAP_COMMANDS: [&str; 3] = ["serve", "token", "content"];
+const CLAP_COMMANDS: [&str; 5] = ["serve", "token", "stats", "drain", "content"];
 
 const HEAD: &str = "\
 # Configuration

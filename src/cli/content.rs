@@ -1,16 +1,9 @@
 //! `buildkit-gha content`: the directory store as a Content service of its own.
 
-use std::{
-    io,
-    os::unix::fs::FileTypeExt as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Router, Server};
@@ -19,7 +12,7 @@ use super::{exit::fail, logging::Logging};
 use crate::{
     content::{self, Store},
     lifecycle::{ENDING, Signals},
-    net::Address,
+    net::{self, Address},
 };
 
 /// How long calls in flight may take once the process was asked to end.
@@ -63,7 +56,9 @@ impl Content {
         let mut signals = Signals::listen(&ENDING)?;
         match &self.addr {
             Address::Unix(path) => {
-                let listener = bind(path).await.map_err(|e| with_context(&self.addr, &e))?;
+                let listener = net::bind_unix(path)
+                    .await
+                    .map_err(|e| with_context(&self.addr, &e))?;
                 println!("listening on {}", self.addr);
                 let served = serve(router, UnixListenerStream::new(listener), &mut signals).await;
                 std::fs::remove_file(path).and(served)
@@ -106,20 +101,6 @@ where
         }
         _ = signals.next() => Ok(()),
     }
-}
-
-/// Binds a socket path. A socket that nobody answers is what a killed process left.
-async fn bind(path: &Path) -> io::Result<UnixListener> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-            }
-            _ => return Err(io::Error::other("another process is listening there")),
-        }
-    }
-    UnixListener::bind(path)
 }
 
 fn with_context(what: &dyn std::fmt::Display, error: &io::Error) -> io::Error {

@@ -1,14 +1,17 @@
 //! The command line: one thin file per subcommand.
 
+mod admin_socket;
 mod child;
 mod configuration_page;
 mod content;
 mod docs;
+mod drain;
 mod exit;
 mod gateway;
 mod gateway_help;
 mod logging;
 mod serve;
+mod stats;
 mod token;
 mod version;
 
@@ -40,6 +43,8 @@ enum Command {
     Child(child::Child),
     Serve(serve::Serve),
     Token(token::Token),
+    Stats(stats::Stats),
+    Drain(drain::Drain),
     Completion(docs::Completion),
     #[command(hide = true)]
     Man(docs::Man),
@@ -68,6 +73,8 @@ impl Cli {
             Command::Content(content) => content.logging.clone(),
             Command::Serve(serve) => serve.logging.clone(),
             Command::Token(token) => token.logging.clone(),
+            Command::Stats(stats) => stats.logging.clone(),
+            Command::Drain(drain) => drain.logging.clone(),
             // It shares flags with buildkitd.
             Command::Gateway(gateway) => return gateway.run(self.logging, &env),
             // It is of the gateway's making, which has said all.
@@ -84,6 +91,8 @@ impl Cli {
             Command::Content(content) => content.run(),
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
+            Command::Stats(stats) => stats.run(&env),
+            Command::Drain(drain) => drain.run(&env),
             _ => unreachable!("the others have been run above"),
         }
     }

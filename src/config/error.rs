@@ -35,6 +35,9 @@ pub enum ConfigError {
     /// Where the endpoint of imports listens.
     #[error("{0}={1:?} is not an address such as 127.0.0.1:0")]
     ImportListen(String, String),
+    /// Where metrics are served.
+    #[error("{0}={1:?} is not an address such as 127.0.0.1:9090, localhost:9090 or :9090")]
+    MetricsListen(String, String),
     /// How imports reach buildkitd.
     #[error("{0}={1:?} is neither loopback nor content")]
     ImportTransport(String, String),

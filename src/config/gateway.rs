@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use super::{
-    Env, Flags, Imports, ModuleConfigs,
+    Env, Flags, Imports, ModuleConfigs, admin,
     buildkitd_toml::BuildkitdToml,
     default_cache,
     defaults::Defaults,
@@ -11,6 +11,7 @@ use super::{
     owner, urls,
 };
 use crate::{
+    admin::Config as AdminConfig,
     cache::attributes::{OperatorService, OperatorToken, Overrides},
     gateway::CONFIG_VARIABLE,
     net::{Address, Owner, Tls},
@@ -33,6 +34,8 @@ pub struct GatewayConfig {
     pub buildkitd: Buildkitd,
     /// How buildkitd reads what builds import.
     pub imports: Imports,
+    /// What the gateway's operator can ask, and where.
+    pub admin: AdminConfig,
     /// Where bytes wait on their way out and in.
     pub spool_dir: PathBuf,
     /// What the modules are told.
@@ -65,12 +68,15 @@ impl GatewayConfig {
         let path = path.unwrap_or_else(|| defaults.config.clone());
         let file = errors.take(BuildkitdToml::load(&path));
         let file = file.unwrap_or_default();
+        let listen = listen(flags, &file, &defaults, &mut errors);
+        let owner = Owner {
+            uid: file.grpc.uid,
+            gid: errors.take(gid(flags, &file)).flatten(),
+        };
         let config = Self {
-            listen: listen(flags, &file, &defaults, &mut errors),
-            owner: Owner {
-                uid: file.grpc.uid,
-                gid: errors.take(gid(flags, &file)).flatten(),
-            },
+            admin: admin::read(env, &listen, owner, &mut errors),
+            listen,
+            owner,
             tls: tls(flags, &file, &mut errors),
             buildkitd: buildkitd(flags, env, &mut errors),
             imports: Imports::read(env, &mut errors),

@@ -1,6 +1,7 @@
 //! Flags, environment and files become typed values here, and nowhere else. Modules own what they
 //! are told and the defaults of it; this fills in what an operator says.
 
+mod admin;
 mod buildkitd_flags;
 mod buildkitd_toml;
 mod default_cache;
@@ -17,6 +18,7 @@ mod owner;
 pub(crate) mod settings;
 mod urls;
 
+pub use admin::{default_socket as default_admin_socket, socket_path as admin_socket_path};
 pub use buildkitd_flags::{Flags, InfoFlag};
 pub use env::Env;
 pub use gateway::{Buildkitd, GatewayConfig};

@@ -71,7 +71,7 @@ const fn limit(
 /// The settings of `gateway`. A new limit is a row here, and `make docs`. Its default is that of the
 /// module that owns it, and is shown as it is unless the row has other words for it.
 #[rustfmt::skip] // A table is read by its columns.
-pub const SETTINGS: [Setting; 24] = [
+pub const SETTINGS: [Setting; 26] = [
     setting("UPSTREAM", "ADDR", "start one", "Front a buildkitd that is running already", ""),
     setting("BUILDKITD", "PATH", "buildkitd", "The buildkitd to start", ""),
     setting("URL", "URL", "", "The cache service; with a token for it, wins over the attributes of entries", ""),
@@ -107,6 +107,10 @@ pub const SETTINGS: [Setting; 24] = [
         "What github.com takes; elsewhere unlimited"),
     limit("DRAIN", Limit::DurationOrZero(|m| &mut m.drain), "", "How long builds in flight may go on after SIGTERM or SIGINT",
         "The default `timeout` of an export; whoever sends the signal ends the wait earlier by force"),
+    setting("ADMIN_SOCKET", "PATH", "buildkit-gha.sock beside the first unix socket", "Where `stats`, `drain` and `doctor` reach the gateway, or off",
+        "Whoever may use the builder's socket need not see every build: it is for the gateway's own user and root"),
+    setting("METRICS_LISTEN", "ADDR", "off", "Where /healthz, /readyz and /metrics can be had over TCP, too",
+        "It has no authentication"),
     setting("LOG", "FILTER", "info", "What to log, in the syntax of RUST_LOG", ""),
     setting("LOG_FORMAT", "FORMAT", "text", "How log lines look: text or json", ""),
 ];

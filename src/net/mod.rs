@@ -3,7 +3,9 @@
 mod address;
 mod listen;
 mod socket;
+mod unix_socket;
 
 pub use address::{Address, AddressError};
 pub use listen::{InvalidListen, Listen};
 pub use socket::{Owner, Tls};
+pub use unix_socket::bind_unix;

@@ -27,10 +27,12 @@ pub(super) fn render(stats: &Stats) -> String {
     }
     if stats.pending_exports > 0 {
         let exports = count(stats.pending_exports, "cache export");
-        text += &format!(
-            "\n**{exports} still pending**: what the builder had not written when this summary was made is lost \
-             if the builder is removed before it is.\n"
-        );
+        text.extend([
+            "\n**",
+            &exports,
+            " still pending**: what the builder had not written when this summary was made is lost if the \
+             builder is removed before it is.\n",
+        ]);
     }
     text += &warnings(stats);
     text += &missed(stats);
@@ -147,7 +149,7 @@ fn escape(text: &str) -> String {
                 | '!'
                 | '"'
         ) {
-            escaped += &format!("&#{};", u32::from(c));
+            escaped.extend(["&#", &u32::from(c).to_string(), ";"]);
         } else {
             escaped.push(c);
         }
@@ -168,7 +170,7 @@ mod tests {
 | Build | Steps cached | Time saved | Cache from (layers) | Cache to (layers) | Duration |
 |:--|--:|--:|:--|:--|--:|
 | <code>x</code> **running** |  |  |  |  |  |
-| <code>k3jm0fz9qx1c</code> | 12 of 17 | 5m40s | <code>app</code> from main, 3 fetched (12.3MB), 1 gone | <code>app</code> written, 4 sent (210MB), 30 already there | 1m12s |
+| <code>k3jm0fz9qx1c</code> | 12 of 17 | 5m40s | <code>app</code> from main, 3 fetched (12.3 MB), 1 gone | <code>app</code> written, 4 sent (210 MB), 30 already there | 1m12s |
 
 **1 cache export still pending**: what the builder had not written when this summary was made is lost if the builder is removed before it is.
 

@@ -1,12 +1,14 @@
-//! What a gateway knows of its last builds: the document, and how people read it.
+//! What a gateway tells over its admin socket: the documents, and how people read them.
 
 mod document;
+mod drain;
 mod markdown;
 mod summary;
 mod table;
 mod text;
 
 pub use document::{Build, Export, ExportState, Import, Index, Missed, Outcome, Stats, Steps};
+pub use drain::{DrainState, DrainStatus, UnfinishedExport};
 
 impl Stats {
     /// The same with the `last` builds only.
@@ -14,6 +16,12 @@ impl Stats {
     pub fn last(mut self, last: usize) -> Self {
         self.builds.truncate(last);
         self
+    }
+
+    /// As the document itself.
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("it has texts and numbers only");
+        text + "\n"
     }
 
     /// As a table for a terminal.

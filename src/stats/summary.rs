@@ -2,8 +2,9 @@
 
 use super::{
     document::{Build, Export, ExportState, Import, Outcome, Stats},
-    text::{count, line, seconds, size},
+    text::{count, line, seconds},
 };
+use crate::units::size;
 
 /// How many characters of a build's ref tell it from others.
 const REF_CHARS: usize = 12;
@@ -130,10 +131,10 @@ pub(super) fn export(export: &Export) -> (String, String) {
     (line(&export.scope), parts.join(", "))
 }
 
-/// As in `3 fetched (12.3MB)`: layers, which the column's head says.
+/// As in `3 fetched (12.3 MB)`: layers, which the column's head says.
 fn of_bytes(layers: u64, what: &str, bytes: Option<u64>) -> String {
     match bytes {
-        Some(bytes) => format!("{layers} {what} ({})", size(bytes)),
+        Some(bytes) => format!("{layers} {what} ({})", size::approximate(bytes)),
         None => format!("{layers} {what}"),
     }
 }
@@ -225,9 +226,9 @@ pub(super) mod tests {
         let stats = sample();
         let (scope, what) = export(&stats.builds[0].exports[0]);
         assert_eq!(scope, "app");
-        assert_eq!(what, "written, 4 sent (210MB), 30 already there");
+        assert_eq!(what, "written, 4 sent (210 MB), 30 already there");
         let (_, what) = import(&stats.builds[0].imports[0]);
-        assert_eq!(what, "from main, 3 fetched (12.3MB), 1 gone");
+        assert_eq!(what, "from main, 3 fetched (12.3 MB), 1 gone");
         let missing = Import {
             index: Some(Index::default()),
             ..Import::default()

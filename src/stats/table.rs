@@ -1,5 +1,7 @@
 //! A table for a terminal, in columns as docker writes them.
 
+use std::fmt::Write as _;
+
 use super::{
     document::{Build, Stats},
     summary::{self, Totals},
@@ -31,11 +33,15 @@ pub(super) fn render(stats: &Stats) -> String {
     }
     let mut text = columns(&rows);
     if let Some(totals) = Totals::of(stats).filter(|_| stats.builds.len() > 1) {
-        text += &format!("\n{}\n", totals.headline());
+        text.extend(["\n", &totals.headline(), "\n"]);
     }
     if stats.pending_exports > 0 {
         let exports = count(stats.pending_exports, "cache export");
-        text += &format!("\n{exports} pending; `buildkit-gha drain` waits for them\n");
+        text.extend([
+            "\n",
+            &exports,
+            " pending; `buildkit-gha drain` waits for them\n",
+        ]);
     }
     text += &missed(stats);
     text += &warnings(stats);
@@ -90,7 +96,8 @@ fn columns(rows: &[[String; 8]]) -> String {
     for row in rows {
         let mut written = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            written += &format!("{cell:width$}");
+            // Writing to a String cannot fail.
+            let _ = write!(written, "{cell:width$}");
         }
         text += written.trim_end();
         text.push('\n');
@@ -105,32 +112,30 @@ fn missed(stats: &Stats) -> String {
     if all == 0 {
         return String::new();
     }
-    let mut text = format!("\n{} missed the cache:\n", count(all, "step"));
-    for (build, missed) in steps.take(MAX_MISSED) {
+    let shown = steps.take(MAX_MISSED).map(|(build, missed)| {
         let reason = missed
             .reason
             .as_deref()
             .unwrap_or("the reason is not known");
-        text += &format!(
-            "  {}  {}: {}\n",
-            summary::short_ref(build),
-            line(&missed.step),
-            line(reason)
-        );
-    }
-    if all > MAX_MISSED {
-        text += &format!("  and {} more, which -o json shows\n", all - MAX_MISSED);
-    }
-    text
+        let build = summary::short_ref(build);
+        format!("  {build}  {}: {}\n", line(&missed.step), line(reason))
+    });
+    let shown: String = shown.collect();
+    let rest = match all.saturating_sub(MAX_MISSED) {
+        0 => String::new(),
+        rest => format!("  and {rest} more, which -o json shows\n"),
+    };
+    format!("\n{} missed the cache:\n{shown}{rest}", count(all, "step"))
 }
 
 fn warnings(stats: &Stats) -> String {
-    let mut text = String::new();
-    for build in &stats.builds {
-        for warning in &build.warnings {
-            text += &format!("  {}  {}\n", summary::short_ref(build), line(warning));
-        }
-    }
+    let builds = stats.builds.iter();
+    let warnings = builds.flat_map(|build| {
+        let name = summary::short_ref(build);
+        let warnings = build.warnings.iter();
+        warnings.map(move |warning| format!("  {name}  {}\n", line(warning)))
+    });
+    let text: String = warnings.collect();
     if text.is_empty() {
         return text;
     }
@@ -146,7 +151,7 @@ mod tests {
     fn a_build_is_a_row_and_nothing_is_obeyed() {
         let expected = "\
 BUILD          STARTED               DURATION   OUTCOME   CACHED     SAVED   CACHE FROM  CACHE TO
-k3jm0fz9qx1c   2026-11-27 21:10:05   1m12s      ok        12 of 17   5m40s   app: from main, 3 fetched (12.3MB), 1 gone   app: written, 4 sent (210MB), 30 already there
+k3jm0fz9qx1c   2026-11-27 21:10:05   1m12s      ok        12 of 17   5m40s   app: from main, 3 fetched (12.3 MB), 1 gone   app: written, 4 sent (210 MB), 30 already there
 x              2026-11-27 21:09:00              running
 
 12 of 17 steps cached, about 5m40s saved

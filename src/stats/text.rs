@@ -5,32 +5,6 @@ use std::fmt::Write as _;
 /// The longest text of others that is shown: a line of a Dockerfile may be a whole script.
 const MAX_CHARS: usize = 200;
 
-/// Bytes as docker writes them, in steps of 1000: `12.3MB`.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    // What would be rounded to 1000 belongs to the next unit.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let digits = match value {
-        _ if unit == 0 => 0,
-        ..9.995 => 2,
-        ..99.95 => 1,
-        _ => 0,
-    };
-    let number = format!("{value:.digits$}");
-    let number = if number.contains('.') {
-        number.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &number
-    };
-    format!("{number}{}", UNITS[unit])
-}
-
 /// Seconds as Go writes them, with no more than two units: `5m40s`, `1h2m`, `3.2s`.
 pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 59.95 {
@@ -85,18 +59,6 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (999, "999B"),
-            (1000, "1kB"),
-            (12_345_678, "12.3MB"),
-            (999_600, "1MB"),
-            (210_000_000, "210MB"),
-            (9_996_000_000, "10GB"),
-            (u64::MAX, "18447PB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
         for (time, text) in [
             (0.0, "0.0s"),
             (3.24, "3.2s"),

@@ -177,6 +177,7 @@ impl Fixture {
             timeout: SOON,
             import_verify: Verify::Probe,
             ignore_error: None,
+            asynchronous: false,
             passthrough: BTreeMap::new(),
         }
     }

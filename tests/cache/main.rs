@@ -12,6 +12,7 @@ mod hostile;
 mod import;
 mod lossy;
 mod lost;
+mod pending;
 mod presence;
 mod relay;
 mod replaced;

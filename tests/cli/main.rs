@@ -6,4 +6,5 @@ mod configuration_page;
 mod gateway;
 mod program;
 mod serve;
+mod stats;
 mod token;

@@ -22,7 +22,7 @@ const QUOTED_CHARS: usize = 100;
 
 const COMPRESSIONS: [&str; 4] = ["uncompressed", "gzip", "estargz", "zstd"];
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     name::SCOPE,
     name::TOKEN,
     name::URL,
@@ -31,6 +31,7 @@ const KNOWN: [&str; 14] = [
     name::TIMEOUT,
     name::MODE,
     name::IGNORE_ERROR,
+    name::ASYNC,
     name::REPOSITORY,
     name::GHTOKEN,
     name::IMPORT_VERIFY,
@@ -87,6 +88,7 @@ impl Reader<'_> {
         let mode = self.mode();
         let timeout = self.timeout();
         let import_verify = self.import_verify();
+        let asynchronous = self.asynchronous(ignore_error);
         let passthrough = self.passthrough();
         // From one side both, or a build could name the URL for the operator's token.
         let (api, token) = match &overrides.service {
@@ -106,6 +108,7 @@ impl Reader<'_> {
             timeout,
             import_verify,
             ignore_error,
+            asynchronous,
             passthrough,
         })
     }
@@ -183,6 +186,27 @@ impl Reader<'_> {
             self.overlook(name::IGNORE_ERROR, "true or false", "true");
         }
         parsed
+    }
+
+    /// An export that must be able to fail its build cannot outlive it.
+    fn asynchronous(&mut self, ignore_error: Option<bool>) -> bool {
+        let Some(value) = self.get(name::ASYNC) else {
+            return false;
+        };
+        match go_bool(value) {
+            Some(true) if ignore_error == Some(false) => {
+                let reason =
+                    "with ignore-error=false the build waits for its export, so false is used";
+                let mistake = self.value(name::ASYNC, reason.to_owned());
+                self.ignored.push(mistake);
+                false
+            }
+            Some(value) => value,
+            None => {
+                self.overlook(name::ASYNC, "true or false", "false");
+                false
+            }
+        }
     }
 
     fn timeout(&mut self) -> std::time::Duration {

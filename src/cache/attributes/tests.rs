@@ -166,6 +166,33 @@ fn what_buildkit_overlooks_is_said_and_the_default_is_used() {
 }
 
 #[test]
+fn an_export_outlives_its_build_only_where_its_failure_need_not_fail_it() {
+    let asynchronous = |pairs: &[(&str, &str)]| {
+        let mut all = vec![("url", "http://a.example/")];
+        all.extend(pairs);
+        let parsed = read(&all);
+        let said: Vec<_> = parsed.ignored.iter().map(ToString::to_string).collect();
+        assert!(parsed.unknown.is_empty());
+        (parsed.attributes.unwrap().asynchronous, said)
+    };
+    let (yes, no) = ((true, vec![]), (false, vec![]));
+    assert_eq!(asynchronous(&[]), no);
+    assert_eq!(asynchronous(&[("async", "false")]), no);
+    assert_eq!(asynchronous(&[("async", "true")]), yes);
+    assert_eq!(
+        asynchronous(&[("async", "1"), ("ignore-error", "true")]),
+        yes
+    );
+    let (is, said) = asynchronous(&[("async", "true"), ("ignore-error", "false")]);
+    let expected =
+        "async=\"true\": with ignore-error=false the build waits for its export, so false is used";
+    assert_eq!((is, said), (false, vec![expected.to_owned()]));
+    let (is, said) = asynchronous(&[("async", "perhaps")]);
+    let expected = "async=\"perhaps\": true or false was expected, so false is used";
+    assert_eq!((is, said), (false, vec![expected.to_owned()]));
+}
+
+#[test]
 fn an_explicit_false_survives_other_mistakes() {
     assert!(!read(&[("ignore-error", "false"), ("timeout", "x")]).ignore_error);
 }

@@ -1,4 +1,5 @@
-//! The end of an export: the manifest's COMMIT, which is held until the index is committed.
+//! The end of an export: the manifest's COMMIT, which is held until the index is committed, or with
+//! `async=true` until the next build has room in the spool.
 
 use std::sync::{
     Arc, OnceLock,
@@ -8,10 +9,13 @@ use std::sync::{
 use bytes::Bytes;
 
 use super::{
+    background::Background,
     documents::Documents,
+    index_order::Turn,
     index_writer::{IndexWriteError, IndexWriter},
     layer_tracker::LayerTracker,
     outcome::Outcome,
+    pending::PendingExport,
     schedule::Schedule,
     state::ExportState,
 };
@@ -37,6 +41,8 @@ pub(super) struct Finisher {
     summarized: AtomicBool,
     /// `ignore-error=false`: layers that are left out are an error, too.
     strict: bool,
+    /// `async=true`.
+    background: Option<Background>,
     manifest: OnceLock<Digest>,
     /// What was left out, once that is known.
     left_out: OnceLock<String>,
@@ -69,9 +75,15 @@ impl Finisher {
             accounts,
             summarized: AtomicBool::new(false),
             strict,
+            background: None,
             manifest: OnceLock::new(),
             left_out: OnceLock::new(),
         }
+    }
+
+    /// The same, which goes on after its build if there is a `background`.
+    pub fn with_background(self, background: Option<Background>) -> Self {
+        Self { background, ..self }
     }
 
     /// BuildKit begins to write.
@@ -84,37 +96,80 @@ impl Finisher {
         self.manifest.get().copied()
     }
 
-    /// Holds the manifest's COMMIT until the index is committed, or is not going to be.
-    pub async fn finish(&self, digest: Digest, manifest: &Bytes) -> Result<(), Error> {
+    /// True once the export goes on whatever becomes of its build.
+    pub fn goes_on(&self) -> bool {
+        self.background.as_ref().is_some_and(Background::has_begun)
+    }
+
+    /// How many layers are on their way.
+    pub fn uploading(&self) -> usize {
+        self.tracker.uploading()
+    }
+
+    /// Holds the manifest's COMMIT until the index is committed, or is not going to be. With
+    /// `async=true` that goes on after the answer.
+    pub async fn finish(self: &Arc<Self>, digest: Digest, manifest: &Bytes) -> Result<(), Error> {
         self.manifest.get_or_init(|| digest);
-        let outcome = match self.state.outcome() {
-            Outcome::Open => tokio::select! {
-                biased;
-                () = self.state.cancelled() => Outcome::Cancelled,
-                written = self.writer.write(manifest) => {
-                    self.release();
-                    match written {
-                        Ok(written) => {
-                            if let Some(left_out) = written.left_out {
-                                let _ = self.left_out.set(left_out);
-                            }
-                            written.outcome
+        if self.goes_on() {
+            // The manifest came twice.
+            return Ok(());
+        }
+        let turn = self.writer.turn(self.background.is_some());
+        let Some((background, pending)) = self.reserve() else {
+            self.write(manifest, &turn).await;
+            self.reporter.flush().await;
+            return self.answer(self.state.outcome());
+        };
+        self.report_summary(ExportEnd::Pending);
+        self.reporter.flush().await;
+        let (finisher, manifest) = (Arc::clone(self), manifest.clone());
+        let ended = background.spawn(pending, async move {
+            finisher.write(&manifest, &turn).await;
+        });
+        background.wait_for_room(&ended).await;
+        Ok(())
+    }
+
+    /// A place among the exports that go on, if this one is to.
+    fn reserve(&self) -> Option<(&Background, PendingExport)> {
+        let background = self.background.as_ref()?;
+        if self.state.outcome() != Outcome::Open {
+            return None;
+        }
+        Some((background, background.reserve(&self.tracker)?))
+    }
+
+    /// Writes the index, or does not. Where the manifest came twice, what the export came to stays.
+    async fn write(&self, manifest: &Bytes, turn: &Turn) {
+        if self.state.outcome() != Outcome::Open {
+            return;
+        }
+        let outcome = tokio::select! {
+            biased;
+            () = self.state.cancelled() => Outcome::Cancelled,
+            written = self.writer.write(manifest, turn) => {
+                self.release();
+                match written {
+                    Ok(written) => {
+                        if let Some(left_out) = written.left_out {
+                            let _ = self.left_out.set(left_out);
                         }
-                        Err(error) => self.failed(&error),
+                        written.outcome
                     }
+                    Err(error) => self.failed(&error),
                 }
-            },
-            // The manifest came twice: what it came to does not change.
-            ended => ended,
+            }
         };
         self.state.set_outcome(outcome.clone());
         self.summarize(&outcome);
-        self.reporter.flush().await;
-        self.answer(outcome)
     }
 
-    /// Ends the export before its manifest has come, or while the index is written.
+    /// Ends the export before its manifest has come, or while the index is written. One that goes on
+    /// after its build does.
     pub fn cancel(&self) {
+        if self.goes_on() {
+            return;
+        }
         self.state.cancel();
         self.tracker.close();
         self.documents.clear();
@@ -126,19 +181,24 @@ impl Finisher {
         if self.summarized.swap(true, Ordering::Relaxed) {
             return;
         }
+        let begun = self.accounts.schedule.has_begun();
+        self.report_summary(match outcome {
+            Outcome::Written { .. } => ExportEnd::Written,
+            Outcome::Unchanged => ExportEnd::Unchanged,
+            Outcome::Superseded => ExportEnd::Skipped,
+            Outcome::Open | Outcome::Cancelled if !begun => ExportEnd::Skipped,
+            Outcome::Open | Outcome::Cancelled | Outcome::Nothing | Outcome::Failed(_) => {
+                ExportEnd::Failed
+            }
+        });
+    }
+
+    fn report_summary(&self, state: ExportEnd) {
         let Accounts {
             scope,
             meter,
             schedule,
         } = &self.accounts;
-        let state = match outcome {
-            Outcome::Written { .. } => ExportEnd::Written,
-            Outcome::Unchanged => ExportEnd::Unchanged,
-            Outcome::Open | Outcome::Cancelled if !schedule.has_begun() => ExportEnd::Skipped,
-            Outcome::Open | Outcome::Cancelled | Outcome::Nothing | Outcome::Failed(_) => {
-                ExportEnd::Failed
-            }
-        };
         let (sent, counts) = (meter.arrived(), self.writer.counts());
         let named = counts.all - counts.left_out;
         let summary = ExportSummary {
@@ -179,9 +239,11 @@ impl Finisher {
         match outcome {
             Outcome::Failed(why) => Err(Error::Internal(why)),
             Outcome::Cancelled => self.state.check_open(),
-            Outcome::Open | Outcome::Unchanged | Outcome::Nothing | Outcome::Written { .. } => {
-                self.check_whole()
-            }
+            Outcome::Open
+            | Outcome::Unchanged
+            | Outcome::Nothing
+            | Outcome::Superseded
+            | Outcome::Written { .. } => self.check_whole(),
         }
     }
 

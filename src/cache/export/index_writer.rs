@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::{
     documents::Documents,
+    index_order::{IndexOrders, Turn},
     latest_index::LatestIndex,
     layer_tracker::{LayerTracker, Settled},
     outcome::Outcome,
@@ -73,6 +74,16 @@ pub(super) struct Written {
     pub left_out: Option<String>,
 }
 
+impl Written {
+    /// What was left out is in no index, whatever it is.
+    fn superseded() -> Self {
+        Self {
+            outcome: Outcome::Superseded,
+            left_out: None,
+        }
+    }
+}
+
 /// Writes the index of one export.
 pub(super) struct IndexWriter {
     client: Client,
@@ -84,6 +95,7 @@ pub(super) struct IndexWriter {
     schedule: Arc<Schedule>,
     tracker: Arc<LayerTracker>,
     documents: Arc<Documents>,
+    orders: Arc<IndexOrders>,
     /// The newest index, as it was when the build began.
     at_build_start: LatestIndex,
     /// The same as of when BuildKit began to write, or a little before.
@@ -110,6 +122,7 @@ impl IndexWriter {
             schedule,
             tracker,
             documents,
+            orders: Arc::clone(&resources.orders),
             at_build_start: latest,
             at_first_write: OnceLock::new(),
             counts: OnceLock::new(),
@@ -136,8 +149,13 @@ impl IndexWriter {
         self.counts.get().copied().unwrap_or_default()
     }
 
+    /// The turn of the export, whose manifest has come, among those to its index.
+    pub fn turn(&self, goes_on: bool) -> Turn {
+        self.orders.turn(self.client.identity(), &self.key, goes_on)
+    }
+
     /// Waits for the layers of the manifest, and writes the index that names those that are there.
-    pub async fn write(&self, manifest: &Bytes) -> Result<Written, IndexWriteError> {
+    pub async fn write(&self, manifest: &Bytes, turn: &Turn) -> Result<Written, IndexWriteError> {
         let described = self.describe(manifest)?;
         let described = self.prioritize(described).await?;
         let client = self.client.with_deadline(self.schedule.times().all);
@@ -150,8 +168,17 @@ impl IndexWriter {
         });
         let plan = plan.await?;
         self.counts.get_or_init(|| plan.counts);
+        let Some(turn) = turn.begin().await else {
+            self.note(
+                "a later export of this builder has written the cache index meanwhile".to_owned(),
+            );
+            return Ok(Written::superseded());
+        };
         let left_out = self.report_left_out(&plan);
         let outcome = self.write_plan(plan, &newest, &client).await?;
+        if outcome != Outcome::Nothing {
+            turn.conclude();
+        }
         Ok(Written { outcome, left_out })
     }
 

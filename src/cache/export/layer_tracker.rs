@@ -68,7 +68,10 @@ impl LayerTracker {
 
     /// How many layers are on their way.
     pub fn uploading(&self) -> usize {
-        let uploading = |layer: &&LayerState| matches!(layer, LayerState::Uploading(_));
+        let uploading = |layer: &&LayerState| match layer {
+            LayerState::Uploading(upload) => upload.is_under_way(),
+            LayerState::Proven | LayerState::Failed(_) => false,
+        };
         self.0.lock().states.values().filter(uploading).count()
     }
 

@@ -11,6 +11,8 @@ pub enum Outcome {
     Unchanged,
     /// Nothing was left to put in an index; the older one stays.
     Nothing,
+    /// It went on after its build, and meanwhile a later export has written the index.
+    Superseded,
     /// The index was written.
     Written {
         /// Its key.

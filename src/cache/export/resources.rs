@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     context::ExportContext,
+    index_order::IndexOrders,
     latest_index::LatestIndex,
     layer_lookup::{LayerLookup, Lookups},
+    pending::PendingExports,
     previous_index::IndexReader,
     scopes::IndexKeys,
     uploads::Uploads,
@@ -39,6 +41,8 @@ pub(in crate::cache) struct ExportResources {
     pub delivered: Arc<Delivered>,
     pub uploads: Arc<Uploads>,
     pub lookups: Arc<Lookups>,
+    pub pending: Arc<PendingExports>,
+    pub orders: Arc<IndexOrders>,
     pub limits: ExportLimits,
 }
 

@@ -113,6 +113,11 @@ impl Upload {
         })
     }
 
+    /// True until it has come to something.
+    pub fn is_under_way(&self) -> bool {
+        self.result.borrow().is_none()
+    }
+
     /// What it came to, once that is known; at `deadline` and [`CUT_OFF_WAIT`] at the latest. Whoever asks has nothing
     /// else left to do, so that owners of the layer's keys have only their grace from now on.
     pub async fn settled(&self, deadline: &Deadline) -> Result<(), LayerError> {

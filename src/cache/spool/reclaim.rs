@@ -82,6 +82,20 @@ impl SpoolFile {
 }
 
 impl Spool {
+    /// Returns when no more than `limit` bytes are in use.
+    pub async fn wait_until_below(&self, limit: u64) {
+        loop {
+            let released = self.0.released.notified();
+            tokio::pin!(released);
+            // From now on no release is missed.
+            released.as_mut().enable();
+            if self.used() <= limit {
+                return;
+            }
+            released.await;
+        }
+    }
+
     /// Gives back what uploads have confirmed. True if that was anything.
     pub(super) async fn reclaim(&self) -> bool {
         let reclaimable = std::mem::take(&mut *self.0.reclaimable.0.lock());

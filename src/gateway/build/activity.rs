@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::interceptor::BuildInterceptor;
-use crate::cache::Usage;
+use crate::{cache::Usage, stats::UnfinishedExport};
 
 /// What the gateway has in hand at a moment. All but `connections` is 0 when no client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) struct Activity {
     pub builds: usize,
     /// Their cache exports that have begun and are not done.
     pub exports: usize,
+    /// Cache exports that go on after their builds.
+    pub pending: usize,
     /// Sessions of clients.
     pub sessions: usize,
     /// Connections of buildkitd to the loopback endpoint, which it keeps for a while when idle.
@@ -32,7 +34,15 @@ impl fmt::Display for Activity {
             count(self.builds, "build"),
             count(self.exports, "cache export"),
         );
-        write!(f, "{builds}, {exports}")
+        write!(f, "{builds}, {exports}")?;
+        match self.pending {
+            0 => Ok(()),
+            pending => write!(
+                f,
+                ", {} of builds that have ended",
+                count(pending, "cache export")
+            ),
+        }
     }
 }
 
@@ -42,17 +52,31 @@ impl BuildInterceptor {
         self.builds.close();
     }
 
-    /// Returns when no build is in flight.
+    /// True once builds are refused.
+    pub fn is_closed(&self) -> bool {
+        self.builds.is_closed()
+    }
+
+    /// Returns when no build is in flight and no export goes on after its build. Once builds are refused, none
+    /// begins meanwhile.
     pub async fn idle(&self) {
         self.builds.idle().await;
+        self.cache.none_pending().await;
+    }
+
+    /// The exports whose index is not written yet: those that go on after their builds first.
+    pub fn unfinished_exports(&self) -> Vec<UnfinishedExport> {
+        let mut exports = self.cache.pending();
+        exports.extend(self.builds.exports());
+        exports
     }
 
     /// What there is now.
     pub fn activity(&self) -> Activity {
-        let (builds, exports) = self.builds.count();
         Activity {
-            builds,
-            exports,
+            builds: self.builds.count(),
+            exports: self.builds.exports().len(),
+            pending: self.cache.pending_count(),
             sessions: self.sessions.count(),
             connections: self.builds.endpoint().connections(),
             handles: self.builds.endpoint().handles(),

@@ -26,6 +26,7 @@ use crate::{
     content,
     digest::Digest,
     gateway::endpoint::{Access, Endpoint},
+    stats::UnfinishedExport,
     telemetry::spans,
 };
 
@@ -143,16 +144,21 @@ impl Builds {
         let _ = in_flight.wait_for(|builds| *builds == 0).await;
     }
 
-    /// How many builds are in flight, and how many of their exports are under way.
-    pub fn count(&self) -> (usize, usize) {
+    /// How many builds are in flight.
+    pub fn count(&self) -> usize {
+        *self.in_flight.borrow()
+    }
+
+    /// The exports of builds in flight that are under way.
+    pub fn exports(&self) -> Vec<UnfinishedExport> {
+        // Unlocked before any of them is dropped, which locks.
         let builds: Vec<_> = self
             .by_ref
             .lock()
             .values()
             .filter_map(Weak::upgrade)
             .collect();
-        let exports = builds.iter().map(|build| build.exports()).sum();
-        (builds.len(), exports)
+        builds.iter().flat_map(|build| build.exports()).collect()
     }
 
     pub fn find(&self, build_ref: &str) -> Option<Arc<Build>> {
@@ -200,15 +206,15 @@ impl Build {
         self.resources.lock().stores.push(store_id.to_owned());
     }
 
-    /// Keeps an export; it is cancelled if it is not done when the build ends.
+    /// Keeps an export; it is cancelled if it is not done when the build ends, unless it goes on.
     pub fn add_export(&self, job: Arc<ExportJob>) {
         self.resources.lock().exports.push(job);
     }
 
-    fn exports(&self) -> usize {
+    fn exports(&self) -> Vec<UnfinishedExport> {
         let resources = self.resources.lock();
-        let under_way = resources.exports.iter().filter(|job| job.is_under_way());
-        under_way.count()
+        let exports = resources.exports.iter();
+        exports.filter_map(|job| job.under_way()).collect()
     }
 
     /// Keeps a handle of the endpoint; it is retired when the build ends.

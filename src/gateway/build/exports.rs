@@ -126,6 +126,17 @@ impl BuildInterceptor {
     fn relay(&self, build: &Build, spec: &Attributes) -> Result<CacheEntry, Refused> {
         let span = spans::export(&build.span, &build.reference);
         let relay = span.in_scope(|| self.cache.relay(spec, build.progress.reporter()))?;
+        if spec.asynchronous {
+            let why = if self.config.signed {
+                "buildkitd signs its indexes"
+            } else {
+                "the build has no session that the gateway can answer on"
+            };
+            let short = format!(
+                "cache export: async=true is ignored: BuildKit makes this export itself ({why}), and its build waits"
+            );
+            build.progress.warn(short, Vec::new());
+        }
         if self.config.steps_can_listen {
             let short = "cache export: it passes unencrypted where build steps can listen";
             let detail = "--import-tls-cert and --import-tls-key of the gateway encrypt it";

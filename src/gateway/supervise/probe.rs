@@ -46,17 +46,23 @@ pub(super) enum CallError {
 /// Says at once if the buildkitd that the gateway fronts does not answer: else only its first
 /// client would find out. It may come later, so this is no error.
 pub(crate) async fn warn_if_silent(address: &Address) {
-    let error = match tokio::time::timeout(ANSWER_TIMEOUT, call(address, INFO)).await {
-        Ok(Ok(_)) => return,
-        Ok(Err(error)) => error.to_string(),
+    if let Some(error) = silence(address).await {
+        tracing::warn!(
+            "--upstream {address}: no buildkitd answers there ({error}); every call fails until one does"
+        );
+    }
+}
+
+/// Why no buildkitd answers at `address`; `None` if one does.
+pub(crate) async fn silence(address: &Address) -> Option<String> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, call(address, INFO)).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.to_string()),
         Err(_) => {
             let seconds = ANSWER_TIMEOUT.as_secs();
-            format!("no answer from {address} within {seconds} s")
+            Some(format!("no answer from {address} within {seconds} s"))
         }
-    };
-    tracing::warn!(
-        "--upstream {address}: no buildkitd answers there ({error}); every call fails until one does"
-    );
+    }
 }
 
 /// Returns when a buildkitd at `address` has answered a call.

@@ -24,7 +24,8 @@ pub(super) fn export(summary: &ExportSummary) -> Option<String> {
         ExportEnd::Skipped => return None,
         ExportEnd::Written => "written",
         ExportEnd::Unchanged => "unchanged",
-        ExportEnd::Pending => "goes on after the build",
+        // How many layers were there already is not known yet.
+        ExportEnd::Pending => "",
         ExportEnd::Failed => "not written",
     };
     let sent = moved(
@@ -33,6 +34,11 @@ pub(super) fn export(summary: &ExportSummary) -> Option<String> {
         summary.bytes_sent,
         summary.sending,
     );
+    if summary.state == ExportEnd::Pending {
+        let usage = usage(&summary.usage);
+        let text = format!("cache goes on after the build (async=true): {sent} so far; {usage}");
+        return Some(text);
+    }
     Some(format!(
         "cache {state}: {sent}, {} already there, {} left out; {}",
         summary.layers_present,
