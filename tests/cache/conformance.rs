@@ -68,7 +68,7 @@ async fn an_import_is_a_content_store_to_containerds_client() {
     let build = Build::chain([layer(1, 100_003), layer(2, 3 << 20)]);
     build.export(&fixture.export("a")).await;
     let import = fixture.import("a").await;
-    let host = ContentImport::new(&*import).await;
+    let host = ContentImport::new(&import).await;
     let manifests = host.manifests().iter().map(ToString::to_string);
     let layers = build
         .index
