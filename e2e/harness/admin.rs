@@ -3,34 +3,21 @@
 use std::{
     io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
-    path::PathBuf,
 };
 
 use super::{
-    Answer, Daemon, Lab, SOON,
+    Answer, Daemon, SOON,
+    daemon::ADMIN_VARIABLE,
     process::{Finished, command, run},
     service::PROGRAM,
 };
 
-/// The variable that says where it is.
-pub(super) const VARIABLE: &str = "BUILDKIT_GHA_ADMIN_SOCKET";
-
-/// Where that of the gateway `name` is: two gateways of one lab have one each.
-pub(super) fn socket(lab: &Lab, name: &str) -> PathBuf {
-    lab.path(format!("{name}.admin.sock"))
-}
-
 impl Daemon {
-    /// Where its admin socket is.
-    pub fn admin_socket(&self) -> PathBuf {
-        socket(self.lab(), self.name())
-    }
-
     /// Runs a command of ours that asks this gateway, to its end.
     pub fn ask(&self, words: &[&str]) -> Finished {
         let lab = self.lab();
         let mut ask = command(lab, PROGRAM);
-        ask.env(VARIABLE, self.admin_socket()).args(words);
+        ask.env(ADMIN_VARIABLE, self.admin_socket()).args(words);
         run(lab, words[0], ask, SOON)
     }
 

@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    Lab, SOON, admin,
+    Lab, SOON,
     process::{Process, command},
     service::PROGRAM,
 };
@@ -24,6 +24,14 @@ pub struct Daemon {
     name: String,
     root: PathBuf,
     socket: PathBuf,
+}
+
+/// The variable that says where a gateway's admin socket is.
+pub(super) const ADMIN_VARIABLE: &str = "BUILDKIT_GHA_ADMIN_SOCKET";
+
+/// Two gateways of one lab have one each.
+fn admin_socket(lab: &Lab, name: &str) -> PathBuf {
+    lab.path(format!("{name}.admin.sock"))
 }
 
 /// The tests do not depend on how full the disk of the machine is.
@@ -51,7 +59,7 @@ impl Daemon {
     pub fn gateway_with(lab: &Arc<Lab>, name: &str, edit: impl FnOnce(&mut Command)) -> Self {
         let mut gateway = command(lab, PROGRAM);
         gateway.arg("gateway").envs(ANY_DISK);
-        gateway.env(admin::VARIABLE, admin::socket(lab, name));
+        gateway.env(ADMIN_VARIABLE, admin_socket(lab, name));
         edit(&mut gateway);
         Self::start(lab, name, gateway)
     }
@@ -69,7 +77,7 @@ impl Daemon {
         let mut gateway = command(lab, PROGRAM);
         gateway.args(["gateway", "--upstream", &daemon.address()]);
         gateway.envs(ANY_DISK);
-        gateway.env(admin::VARIABLE, admin::socket(lab, name));
+        gateway.env(ADMIN_VARIABLE, admin_socket(lab, name));
         edit(&mut gateway);
         gateway.env("BUILDKIT_GHA_SPOOL_DIR", lab.path(format!("{name}.spool")));
         Self::listening(lab, name, daemon.root.clone(), gateway)
@@ -141,9 +149,9 @@ impl Daemon {
         }
     }
 
-    /// The name that the test has given it.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// Where its admin socket is.
+    pub fn admin_socket(&self) -> PathBuf {
+        admin_socket(self.lab(), &self.name)
     }
 
     /// Where clients connect.

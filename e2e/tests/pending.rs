@@ -76,7 +76,9 @@ fn a_build_does_not_wait_for_its_upload() {
     let outcome = builder.build(&export.tar(fixture.site.tar("exported")));
     let outcome = outcome.ok().no_warnings();
     assert!(
-        outcome.output.contains("the build does not wait for "),
+        outcome
+            .output
+            .contains("cache goes on after the build (async=true)"),
         "{}",
         outcome.output
     );
