@@ -11,8 +11,14 @@ use crate::{
 
 /// Two layers that do not compress.
 const LAYERS: &str = "
-RUN head -c 1500000 /dev/urandom > /one
-RUN head -c 1500000 /dev/urandom > /two
+RUN mkdir /out && head -c 1500000 /dev/urandom > /out/one
+RUN head -c 1500000 /dev/urandom > /out/two && touch -d @1000000000 /out/* /out
+";
+
+/// What of them is the result: layers keep no more of a time than whole seconds.
+const RESULT: &str = "
+FROM scratch
+COPY --from=base /out /
 ";
 
 /// One more step.
@@ -69,7 +75,7 @@ fn a_build_does_not_wait_for_its_upload() {
         in_all: Some(RATE),
         ..Link::NONE
     });
-    let context = Context::with_shell(&fixture.site.lab, "layers", LAYERS);
+    let context = Context::with_shell(&fixture.site.lab, "layers", &format!("{LAYERS}{RESULT}"));
     let build = Build::new(&context);
     let builder = Builder::remote(&fixture.daemon, "slow");
     let export = build.clone().to(fixture.cache());
@@ -104,7 +110,11 @@ fn a_build_does_not_wait_for_its_upload() {
 fn a_gateway_that_is_killed_before_leaves_the_cache_as_it_was() {
     let mut fixture = Fixture::new(Link::NONE);
     let lab = fixture.site.lab.clone();
-    let before = Build::new(&Context::with_shell(&lab, "before", LAYERS));
+    let before = Build::new(&Context::with_shell(
+        &lab,
+        "before",
+        &format!("{LAYERS}{RESULT}"),
+    ));
     let export = before.clone().to(fixture.site.gha(Api::V2, ",mode=max"));
     let export = export.tar(fixture.site.tar("before"));
     Builder::buildctl(&fixture.daemon)
@@ -112,7 +122,7 @@ fn a_gateway_that_is_killed_before_leaves_the_cache_as_it_was() {
         .ok()
         .no_warnings();
     fixture.hang();
-    let changed = Context::with_shell(&lab, "changed", &format!("{LAYERS}{CHANGED}"));
+    let changed = Context::with_shell(&lab, "changed", &format!("{LAYERS}{CHANGED}{RESULT}"));
     let changed = Build::new(&changed).to(fixture.cache());
     Builder::buildctl(&fixture.daemon)
         .build(&changed)

@@ -6,7 +6,7 @@
 use super::{
     document::{Build, Stats},
     summary::{self, Totals},
-    text::{count, line},
+    text::{count, line, sentence},
 };
 
 /// Rows of each list. GitHub takes 1 MiB of summary from a step, and people read less.
@@ -78,7 +78,7 @@ fn warnings(stats: &Stats) -> String {
     let warnings = in_order(stats, |build| &build.warnings);
     let rows = warnings.iter().map(|(build, warning)| {
         let build = code(&summary::short_ref(build));
-        format!("- {build} {}\n", escape(&line(warning)))
+        format!("- {build} {}\n", escape(&sentence(warning)))
     });
     folded("warning", "", rows.collect(), "\n")
 }
@@ -91,7 +91,7 @@ fn missed(stats: &Stats) -> String {
             "| {} | {} | {} |\n",
             code(&summary::short_ref(build)),
             code(&line(&missed.step)),
-            escape(&line(reason))
+            escape(&sentence(reason))
         )
     });
     let head = "\n| Build | Step | Why it ran |\n|:--|:--|:--|\n";

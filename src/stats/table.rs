@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     document::{Build, Stats},
     summary::{self, Totals},
-    text::{count, line},
+    text::{count, line, sentence},
 };
 
 const HEAD: [&str; 8] = [
@@ -118,7 +118,7 @@ fn missed(stats: &Stats) -> String {
             .as_deref()
             .unwrap_or("the reason is not known");
         let build = summary::short_ref(build);
-        format!("  {build}  {}: {}\n", line(&missed.step), line(reason))
+        format!("  {build}  {}: {}\n", line(&missed.step), sentence(reason))
     });
     let shown: String = shown.collect();
     let rest = match all.saturating_sub(MAX_MISSED) {
@@ -133,7 +133,7 @@ fn warnings(stats: &Stats) -> String {
     let warnings = builds.flat_map(|build| {
         let name = summary::short_ref(build);
         let warnings = build.warnings.iter();
-        warnings.map(move |warning| format!("  {name}  {}\n", line(warning)))
+        warnings.map(move |warning| format!("  {name}  {}\n", sentence(warning)))
     });
     let text: String = warnings.collect();
     if text.is_empty() {

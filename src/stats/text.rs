@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-/// The longest text of others that is shown: a line of a Dockerfile may be a whole script.
-const MAX_CHARS: usize = 200;
+/// The longest name that is shown: a line of a Dockerfile may be a whole script.
+const MAX_NAME: usize = 200;
+
+/// The longest sentence: a warning ends with its reason.
+const MAX_SENTENCE: usize = 500;
 
 /// Seconds as Go writes them, with no more than two units: `5m40s`, `1h2m`, `3.2s`.
 pub(super) fn seconds(seconds: f64) -> String {
@@ -36,12 +39,21 @@ pub(super) fn count(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// A text of others in one line, without what a terminal would obey.
+/// A name that others gave in one line, without what a terminal would obey.
 pub(super) fn line(text: &str) -> String {
+    cut(text, MAX_NAME)
+}
+
+/// The same of what people are to read to its end.
+pub(super) fn sentence(text: &str) -> String {
+    cut(text, MAX_SENTENCE)
+}
+
+fn cut(text: &str, max: usize) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let shown = words.chars().filter(|c| !is_control(*c));
-    let mut line: String = shown.clone().take(MAX_CHARS).collect();
-    if shown.count() > MAX_CHARS {
+    let mut line: String = shown.clone().take(max).collect();
+    if shown.count() > max {
         line.push('…');
     }
     line
@@ -79,6 +91,7 @@ mod tests {
         let text = "RUN echo \u{1b}[31mred\u{7}\n\n  && \u{202e}exit";
         assert_eq!(line(text), "RUN echo [31mred && exit");
         let long = line(&"x".repeat(1000));
-        assert_eq!(long.chars().count(), MAX_CHARS + 1);
+        assert_eq!(long.chars().count(), MAX_NAME + 1);
+        assert_eq!(sentence(&"x".repeat(400)).len(), 400);
     }
 }
