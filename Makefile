@@ -23,6 +23,7 @@ test: tools ## Format, lints, unit, integration and end-to-end tests: what CI ru
 	cargo fmt --check
 	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
 	cargo test $(CARGO_ARGS) --no-run
+	deploy/check.sh
 	$(CONFORMANCE)
 	cargo test $(CARGO_ARGS) --no-fail-fast
 

@@ -43,7 +43,7 @@ dockerfiles() {
     present=$(awk '$1 == "github.com/moby/buildkit" { print $2 }' tools/buildkit/go.mod)
     grep --quiet "^  BUILDKIT: $present$" .github/workflows/release.yml ||
         die "release.yml builds images on another BuildKit than $present"
-    others=$(grep -n 'moby/buildkit:v' image/Dockerfile docs/recipes.md | grep -v "moby/buildkit:$present") || true
+    others=$(grep -n 'moby/buildkit:v' image/Dockerfile docs/IMAGE.md docs/recipes.md | grep -v "moby/buildkit:$present") || true
     [ -z "$others" ] || die "another BuildKit than $present: $others"
     say "hadolint: image/Dockerfile, on BuildKit $present"
 }
@@ -118,6 +118,9 @@ chart() {
         fi
         grep --quiet --fixed-strings "$(sed -n '1s/^# //p' "$values")" <<<"$said" || die "$values: $said"
     done
+    # The checker checks.
+    sed 's/replicas: 1/replicas: "x"/' "$work/chart-defaults-1.30.yaml" >$work/wrong.yaml
+    if kubectl-validate $work/wrong.yaml >/dev/null 2>&1; then die 'kubectl-validate takes what is wrong'; fi
     for values in "$work"/recipes/*-manifest; do
         cp "$values" "$values.yaml"
         kubectl-validate "$values.yaml" >/dev/null

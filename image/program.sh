@@ -35,6 +35,14 @@ name=${target//-/_}
 declare -x "CARGO_TARGET_${name^^}_RUSTFLAGS=--remap-path-prefix=$repository=/buildkit-gha --remap-path-prefix=$cargo_home=/cargo"
 declare -x "CFLAGS_$name=-ffile-prefix-map=$repository=/buildkit-gha -ffile-prefix-map=$cargo_home=/cargo"
 
+# Where rust-src is installed, panics in generic code of the standard library name its files there. Elsewhere they
+# name what rustc was built from, so that must be their name here as well. Tests need not be built again for that.
+if [ "$profile" = release ]; then
+    commit=$(rustc --version --verbose | sed -n 's/^commit-hash: //p')
+    sources=$(rustc --print sysroot)/lib/rustlib/src/rust
+    declare -x "CARGO_TARGET_${name^^}_RUSTFLAGS+= --remap-path-prefix=$sources=/rustc/$commit"
+fi
+
 cargo zigbuild --locked --profile "$profile" --target "$target" --bin buildkit-gha
 # Cargo calls the folder of the profile dev by another name.
 built=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/buildkit-gha

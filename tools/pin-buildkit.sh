@@ -17,5 +17,5 @@ go get -tool "github.com/moby/buildkit/cmd/buildkitd@$new" "github.com/moby/buil
 go mod tidy
 # What names upstream's images; deploy/check.sh finds out if one stays behind.
 cd ../..
-sed -i "s|moby/buildkit:$old|moby/buildkit:$new|g" image/Dockerfile docs/recipes.md
+sed -i "s|moby/buildkit:$old|moby/buildkit:$new|g" image/Dockerfile docs/IMAGE.md docs/recipes.md
 sed -i "s|^  BUILDKIT: $old\$|  BUILDKIT: $new|" .github/workflows/release.yml

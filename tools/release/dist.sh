@@ -40,7 +40,8 @@ programs() {
     for arch in "${architectures[@]}"; do
         say "the static program for $arch"
         image/program.sh "$arch"
-        ! grep --quiet --fixed-strings --text -e "$PWD" -e "$HOME/.cargo" "$built/$arch/buildkit-gha" ||
+        ! grep --quiet --fixed-strings --text -e "$PWD" -e "${CARGO_HOME:-$HOME/.cargo}" -e "$(rustc --print sysroot)" \
+            "$built/$arch/buildkit-gha" ||
             die "$built/$arch/buildkit-gha has paths of this machine in it"
     done
     image/notices.sh
