@@ -6,6 +6,8 @@ mod bake;
 mod beside;
 mod buildkitd_config;
 mod clients;
+mod commands;
+mod commands_page;
 mod comparison;
 mod compression;
 mod crowds;

@@ -53,6 +53,10 @@ const GITHUB_CREATIONS: u32 = 200;
 /// Lookups that github.com answers to a repository in a minute.
 const GITHUB_LOOKUPS: u32 = 1500;
 
+/// Deletions that are sent to github.com in a minute: it asks for a second between two calls that change
+/// something, and counts each of them five times against 900 points a minute.
+const GITHUB_DELETIONS: u32 = 60;
+
 /// The shared part: connections and memory of the process.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
@@ -110,6 +114,7 @@ impl Budgets {
         let (said, known) = match call {
             Call::Reserve => (self.creations, GITHUB_CREATIONS),
             Call::Lookup => (self.lookups, GITHUB_LOOKUPS),
+            Call::Delete => (PerMinute::Known, GITHUB_DELETIONS),
             _ => return None,
         };
         match said {

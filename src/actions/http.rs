@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use jiff::{Timestamp, fmt::rfc2822};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::{
-    AdaptiveConcurrency, HttpConfig,
+    AdaptiveConcurrency, Error, HttpConfig,
     circuit_breaker::{CircuitBreaker, CircuitBreakers},
     rate_limiter::{RateLimiter, RateLimiters},
     transport::{HttpError, Transport},
@@ -44,6 +45,13 @@ impl Http {
             circuit_breakers: CircuitBreakers::default(),
             metrics: config.metrics.clone(),
         })))
+    }
+
+    /// What time it is at the server of `url`, where it says so, whatever else it answers.
+    pub async fn server_time(&self, url: &Url) -> Result<Option<Timestamp>, Error> {
+        let date = self.transport().date(url).await?;
+        let parse = |date: &str| rfc2822::DateTimeParser::new().parse_timestamp(date).ok();
+        Ok(date.as_deref().and_then(parse))
     }
 
     pub(super) fn transport(&self) -> &Transport {

@@ -28,6 +28,9 @@ use crate::digest::Digest;
 /// The hosts of github.com's Actions services, the cache's among them, end so.
 const GITHUB_HOSTS: &str = ".actions.githubusercontent.com";
 
+/// github.com's REST API.
+const GITHUB_API: &str = "api.github.com";
+
 /// Limiters that are kept: the next build is told what the service said to the last one. With more,
 /// those that nobody uses now go.
 const MAX_LIMITERS: usize = 64;
@@ -65,7 +68,7 @@ impl RateLimiters {
 }
 
 fn is_github(url: &Url) -> bool {
-    matches!(url.host(), Some(Host::Domain(name)) if name.ends_with(GITHUB_HOSTS))
+    matches!(url.host(), Some(Host::Domain(name)) if name == GITHUB_API || name.ends_with(GITHUB_HOSTS))
 }
 
 /// Limits the calls to one service with one token: a queue of callers for each kind of call.

@@ -68,16 +68,28 @@ impl RestClient {
     pub async fn list(&self, prefix: &str) -> Result<Vec<Cache>, Error> {
         let mut caches: Vec<Cache> = Vec::new();
         for page in 1..=MAX_PAGES {
-            let request = rest::list(&self.target, prefix, page);
-            let page: List = self.policy.call(request, Response::json).await?;
+            let page = self.page(prefix, page).await?;
             let empty = page.actions_caches.is_empty();
             caches.extend(page.actions_caches);
             if empty || caches.len() as u64 >= page.total_count {
                 return Ok(caches);
             }
         }
+        Err(self.too_many_pages())
+    }
+
+    /// One page of that listing, which is in the order of creation; pages count from 1.
+    pub async fn page(&self, prefix: &str, page: u32) -> Result<List, Error> {
+        if page > MAX_PAGES {
+            return Err(self.too_many_pages());
+        }
+        let request = rest::list(&self.target, prefix, page);
+        self.policy.call(request, Response::json).await
+    }
+
+    fn too_many_pages(&self) -> Error {
         let message = format!("the listing has more than {MAX_PAGES} pages");
-        Err(self.policy.error(Call::List, Kind::Protocol, message))
+        self.policy.error(Call::List, Kind::Protocol, message)
     }
 
     /// Deletes the entry with this id. One that is gone already is a success: a lost answer makes

@@ -36,6 +36,7 @@ pub struct Token {
     not_before: Timestamp,
     expires: Timestamp,
     subject: Digest,
+    repository: Option<String>,
 }
 
 /// Why a token cannot be used. No text of the token is in it.
@@ -106,6 +107,7 @@ impl Token {
             not_before: time(&claims, "nbf")?,
             expires: time(&claims, "exp")?,
             subject: subject(&claims),
+            repository: text(&claims, "repository").ok().map(str::to_owned),
             raw,
         })
     }
@@ -137,6 +139,11 @@ impl Token {
         self.scopes
             .iter()
             .rfind(|scope| scope.permission.writable())
+    }
+
+    /// The repository that the token is for, where it says so.
+    pub fn repository(&self) -> Option<&str> {
+        self.repository.as_deref()
     }
 
     /// When the token ends.

@@ -6,15 +6,15 @@
 //! `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` in either case are reqwest's doing. A loopback address
 //! never goes through a proxy, as in Go and so in stock `BuildKit`.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
-use http::StatusCode;
+use http::{Method, StatusCode, header};
 use reqwest::redirect;
 use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::{
-    Error, HttpConfig,
+    Call, Error, HttpConfig,
     body::{Sent, SlicedBody},
     error::error_chain,
     error_context::ErrorContext,
@@ -24,9 +24,13 @@ use super::{
     time_limit::TimeLimit,
     tls::{self, TlsError},
 };
+use crate::secret::SecretUrl;
 
 /// Redirects that a download follows; blob stores behind a load balancer use one.
 const MAX_REDIRECTS: usize = 5;
+
+/// How long a server may take to say what time it is: nobody waits for it but a person.
+const DATE_TIME: Duration = Duration::from_secs(10);
 
 /// Idle connections kept per host: those of the lookups of an import, which are made side by side,
 /// and then serve what follows them.
@@ -157,6 +161,22 @@ impl Transport {
             StatusCode::RANGE_NOT_SATISFIABLE if request.call.reads() => Ok(response),
             _ => Err(response.into_error(request.endpoint).await),
         }
+    }
+}
+
+impl Transport {
+    /// The header `Date` of whatever answer the server at `url` gives to a call without a token.
+    pub async fn date(&self, url: &Url) -> Result<Option<String>, Error> {
+        let request = Request::blob(Call::Probe, Method::HEAD, SecretUrl::new(url.clone()));
+        let context = ErrorContext::new(&request);
+        let sending = self.strict.client(url).head(url.clone()).send();
+        let limit = TimeLimit::Total(DATE_TIME);
+        let response = tokio::time::timeout(DATE_TIME, sending)
+            .await
+            .map_err(|_| context.too_slow(limit))?
+            .map_err(|error| context.no_answer(error))?;
+        let date = response.headers().get(header::DATE);
+        Ok(date.and_then(|date| date.to_str().ok()).map(str::to_owned))
     }
 }
 

@@ -24,13 +24,18 @@ pub(super) struct AdminSocket {
 pub(super) struct NoAdminSocket;
 
 impl AdminSocket {
+    /// Where it is, unless it is off.
+    pub fn path(&self, env: &Env) -> Option<PathBuf> {
+        let said = self.admin_socket.as_deref().filter(|text| !text.is_empty());
+        match said {
+            Some(text) => admin_socket_path(text),
+            None => Some(default_admin_socket(env)),
+        }
+    }
+
     /// The client of that gateway.
     pub fn client(&self, env: &Env) -> Result<AdminClient, NoAdminSocket> {
-        let said = self.admin_socket.as_deref().filter(|text| !text.is_empty());
-        let path: PathBuf = match said {
-            Some(text) => admin_socket_path(text).ok_or(NoAdminSocket)?,
-            None => default_admin_socket(env),
-        };
+        let path = self.path(env).ok_or(NoAdminSocket)?;
         Ok(AdminClient::new(path))
     }
 }

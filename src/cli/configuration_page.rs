@@ -13,7 +13,10 @@ use crate::config::settings::{SETTINGS, Setting};
 pub(super) const NAME: &str = "configuration-page";
 
 /// The commands whose flags clap reads.
-const CLAP_COMMANDS: [&str; 5] = ["serve", "token", "stats", "drain", "content"];
+const CLAP_COMMANDS: [&str; 11] = [
+    "serve", "token", "stats", "drain", "ls", "inspect", "du", "prune", "verify", "doctor",
+    "content",
+];
 
 const HEAD: &str = "\
 # Configuration

@@ -7,6 +7,9 @@ use crate::{
     telemetry::{self, LogFormat},
 };
 
+/// What is logged beside an answer.
+const QUIET: &str = "warn";
+
 /// The flags; where both places have one, the later wins.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Logging {
@@ -26,6 +29,14 @@ impl Logging {
             log: self.log.or(outer.log),
             log_format: self.log_format.or(outer.log_format),
         }
+    }
+
+    /// For a command that prints its answer: its log has warnings only, unless somebody wants more.
+    pub fn quiet(mut self, env: &Env) -> Self {
+        if self.log.is_none() && env.get("BUILDKIT_GHA_LOG").is_none() {
+            self.log = Some(QUIET.to_owned());
+        }
+        self
     }
 
     /// The settings of a command that has no others for its log.

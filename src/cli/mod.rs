@@ -5,14 +5,21 @@ mod child;
 mod configuration_page;
 mod content;
 mod docs;
+mod doctor;
 mod drain;
+mod du;
 mod exit;
 mod gateway;
 mod gateway_help;
+mod inspect;
 mod logging;
+mod ls;
+mod prune;
+mod remote;
 mod serve;
 mod stats;
 mod token;
+mod verify;
 mod version;
 
 use std::process::ExitCode;
@@ -21,6 +28,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use configuration_page::ConfigurationPage;
 use exit::{fail, usage};
 use logging::Logging;
+use remote::RemoteArgs;
 
 use crate::{config::Env, lifecycle::forbid_inspection};
 
@@ -45,6 +53,12 @@ enum Command {
     Token(token::Token),
     Stats(stats::Stats),
     Drain(drain::Drain),
+    Ls(ls::Ls),
+    Inspect(inspect::Inspect),
+    Du(du::Du),
+    Prune(prune::Prune),
+    Verify(verify::Verify),
+    Doctor(doctor::Doctor),
     Completion(docs::Completion),
     #[command(hide = true)]
     Man(docs::Man),
@@ -69,12 +83,7 @@ impl Cli {
             return fail(&format!("cannot keep others out of its memory: {error}"));
         }
         let env = Env::from_process();
-        let logging = match &self.command {
-            Command::Content(content) => content.logging.clone(),
-            Command::Serve(serve) => serve.logging.clone(),
-            Command::Token(token) => token.logging.clone(),
-            Command::Stats(stats) => stats.logging.clone(),
-            Command::Drain(drain) => drain.logging.clone(),
+        match self.command {
             // It shares flags with buildkitd.
             Command::Gateway(gateway) => return gateway.run(self.logging, &env),
             // It is of the gateway's making, which has said all.
@@ -82,18 +91,63 @@ impl Cli {
             Command::Completion(completion) => return completion.run(documented()),
             Command::Man(man) => return man.run(documented()),
             Command::ConfigurationPage(_) => return ConfigurationPage::run(&documented()),
+            _ => {}
+        }
+        let logging = self.command.logging().or(self.logging);
+        let logging = match self.command.remote() {
+            Some(_) => logging.quiet(&env),
+            None => logging,
         };
-        let settings = logging.or(self.logging).settings(&env);
-        if let Err(error) = logging::start(&settings, &env) {
+        if let Err(error) = logging::start(&logging.settings(&env), &env) {
             return usage(&error);
         }
-        match self.command {
-            Command::Content(content) => content.run(),
-            Command::Serve(serve) => serve.run(),
-            Command::Token(token) => token.run(),
-            Command::Stats(stats) => stats.run(&env),
-            Command::Drain(drain) => drain.run(&env),
-            _ => unreachable!("the others have been run above"),
+        self.command.run(&env)
+    }
+}
+
+impl Command {
+    /// What a command on a cache says of it.
+    fn remote(&self) -> Option<&RemoteArgs> {
+        match self {
+            Self::Ls(ls) => Some(&ls.remote),
+            Self::Inspect(inspect) => Some(&inspect.remote),
+            Self::Du(du) => Some(&du.remote),
+            Self::Prune(prune) => Some(&prune.remote),
+            Self::Verify(verify) => Some(&verify.remote),
+            Self::Doctor(doctor) => Some(&doctor.remote),
+            _ => None,
+        }
+    }
+
+    fn logging(&self) -> Logging {
+        match self {
+            Self::Content(content) => content.logging.clone(),
+            Self::Serve(serve) => serve.logging.clone(),
+            Self::Token(token) => token.logging.clone(),
+            Self::Stats(stats) => stats.logging.clone(),
+            Self::Drain(drain) => drain.logging.clone(),
+            other => other
+                .remote()
+                .map(|remote| remote.logging.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Runs a command whose log is that of the process.
+    fn run(self, env: &Env) -> ExitCode {
+        match self {
+            Self::Content(content) => content.run(),
+            Self::Serve(serve) => serve.run(),
+            Self::Token(token) => token.run(),
+            Self::Stats(stats) => stats.run(env),
+            Self::Drain(drain) => drain.run(env),
+            Self::Ls(ls) => ls.run(env),
+            Self::Inspect(inspect) => inspect.run(env),
+            Self::Du(du) => du.run(env),
+            Self::Prune(prune) => prune.run(env),
+            Self::Verify(verify) => verify.run(env),
+            Self::Doctor(doctor) => doctor.run(env),
+            _ => unreachable!("the others have been run before"),
         }
     }
 }

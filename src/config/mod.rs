@@ -15,6 +15,7 @@ mod limits;
 mod log;
 mod modules;
 mod owner;
+mod remote;
 pub(crate) mod settings;
 mod urls;
 
@@ -25,3 +26,4 @@ pub use gateway::{Buildkitd, GatewayConfig};
 pub use imports::Imports;
 pub use log::LogSettings;
 pub use modules::ModuleConfigs;
+pub use remote::{RemoteError, RemoteFlags, access, runtime, surroundings};

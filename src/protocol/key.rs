@@ -112,9 +112,79 @@ impl IndexKey {
     }
 }
 
+/// What the key of an index says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IndexName {
+    /// The attribute `scope`.
+    pub scope: String,
+    /// The key without its number: entries of one index share it.
+    pub base: String,
+    /// The number.
+    pub number: u64,
+    /// Of a signed or verified cache.
+    pub signed: bool,
+}
+
+impl IndexName {
+    /// What all of an index's keys begin with.
+    pub const PREFIX: &str = "index-";
+
+    /// Reads `index-<scope>-1-<8 hex digits>[-sig]#<n>`. Other programs may use keys that begin alike.
+    pub fn parse(key: &str) -> Option<Self> {
+        let (base, number) = key.rsplit_once('#')?;
+        let plain = base.strip_suffix("-sig");
+        let (scope, hash) = plain.unwrap_or(base).rsplit_once("-1-")?;
+        let is_hash = hash.len() == SCOPE_HASH_CHARS && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        Some(Self {
+            scope: scope
+                .strip_prefix(Self::PREFIX)
+                .filter(|_| is_hash)?
+                .to_owned(),
+            base: base.to_owned(),
+            number: number.parse().ok()?,
+            signed: plain.is_some(),
+        })
+    }
+}
+
+/// The digest of the index whose signature an entry with this key is.
+pub fn signed_digest(key: &str) -> Option<Digest> {
+    let key = key.split('#').next()?.strip_suffix("-sig")?;
+    blob_digest(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_indexes_name_their_scope() {
+        for (scope, signed) in [
+            ("app", false),
+            ("a-1-b", true),
+            ("", false),
+            ("x-sig", true),
+        ] {
+            let key = IndexKey::new(scope, "refs/heads/main", signed);
+            let name = IndexName::parse(&key.entry(7)).unwrap();
+            assert_eq!((name.scope.as_str(), name.number), (scope, 7));
+            assert_eq!((name.signed, name.base.as_str()), (signed, key.base()));
+        }
+        for other in [
+            "index-app-1-f921bd05",
+            "index-app#1",
+            "index-a-1-xyz#1",
+            "npm-1-f921bd05#1",
+        ] {
+            assert_eq!(IndexName::parse(other), None, "{other}");
+        }
+        let digest = Digest::sha256("index");
+        assert_eq!(
+            signed_digest(&format!("{}-sig", blob(&digest))),
+            Some(digest)
+        );
+        assert_eq!(signed_digest(&blob(&digest)), None);
+    }
 
     #[test]
     fn version_is_the_one_that_stock_sends() {

@@ -16,6 +16,10 @@ pub struct List {
     pub total_count: u64,
     /// This page of them.
     pub actions_caches: Vec<Cache>,
+    /// How many more match in scopes that the token does not read. The embedded service says so to whoever may
+    /// delete; GitHub lists all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden_count: Option<u64>,
 }
 
 /// One entry of the cache as the REST API shows it.

@@ -189,6 +189,27 @@ impl Entries {
         Ok((count, self.store.list(&filter, page).await?))
     }
 
+    /// How many entries whose keys begin so are in scopes that the caller does not read; for one that may delete:
+    /// it must know whether indexes that it does not see may name what it removes.
+    pub(super) async fn hidden(
+        &self,
+        caller: &Caller,
+        key_prefix: &str,
+    ) -> Result<Option<u64>, ApiError> {
+        if caller.deletable().next().is_none() {
+            return Ok(None);
+        }
+        let filter = |scopes| Filter {
+            repository: Some(caller.repository.clone()),
+            scopes,
+            key_prefix: key_prefix.to_owned(),
+        };
+        let all = self.store.count(&filter(None)).await?;
+        let readable = Some(only(None, caller.readable()));
+        let readable = self.store.count(&filter(readable)).await?;
+        Ok(Some(all.saturating_sub(readable)))
+    }
+
     /// Deletes the entries with exactly this key where the caller may delete, in `scope` if one is named.
     /// Answers what is gone.
     pub(super) async fn delete_key(

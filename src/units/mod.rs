@@ -1,5 +1,6 @@
 //! Durations and sizes as people write them: one grammar each, for flags, environment, files and
-//! attributes.
+//! attributes; and as docker prints them.
 
 pub mod duration;
+pub mod human;
 pub mod size;

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
+mod commands;
 mod configuration_page;
 mod gateway;
+mod github;
 mod program;
 mod serve;
 mod stats;

@@ -121,6 +121,28 @@ async fn strangers_and_readers_delete_nothing() {
     assert_eq!(list(&reader, "").await["total_count"], 1);
 }
 
+/// Whoever deletes must know of what it does not see.
+#[tokio::test]
+async fn who_may_delete_is_told_how_much_is_hidden() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.main().save("key-1", b"of main").await;
+    let other = ("refs/pull/8/merge", Permission::READ_WRITE);
+    let other = server.client(server.token(&[other]));
+    for key in ["key-1", "key-2", "other"] {
+        other.save(key, b"of another").await;
+    }
+    let keeper = server.keeper();
+    assert_eq!(list(&keeper, "?key=key-").await["hidden_count"], 2);
+    assert_eq!(list(&keeper, "?key=none").await["hidden_count"], 0);
+    assert!(
+        list(&server.main(), "?key=key-")
+            .await
+            .get("hidden_count")
+            .is_none()
+    );
+}
+
 /// The token of a pull request reads the default branch's entries. They are not its own to delete,
 /// and those of other pull requests do not exist for it.
 #[tokio::test]

@@ -22,7 +22,7 @@ mod probe;
 mod socket_dir;
 mod worker_network;
 
-pub(crate) use probe::{silence, warn_if_silent};
+pub(crate) use probe::{buildkitd_version, silence, warn_if_silent};
 use socket_dir::SocketDir;
 pub(crate) use worker_network::steps_share_network;
 

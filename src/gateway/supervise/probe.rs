@@ -11,6 +11,7 @@ use crate::{
         upstream::{self, ConnectError},
     },
     net::Address,
+    wire::Fields,
 };
 
 /// How often a starting buildkitd is asked whether it answers.
@@ -28,7 +29,7 @@ const MAX_ANSWER: usize = frame::PREFIX + frame::MAX_MESSAGE;
 
 /// Why a call of the gateway's own has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
@@ -41,6 +42,8 @@ pub(super) enum CallError {
     NoMessage,
     #[error(transparent)]
     Frame(#[from] FrameError),
+    #[error("no answer within {} s", .0.as_secs())]
+    Late(Duration),
 }
 
 /// Says at once if the buildkitd that the gateway fronts does not answer: else only its first
@@ -63,6 +66,23 @@ pub(crate) async fn silence(address: &Address) -> Option<String> {
             Some(format!("no answer from {address} within {seconds} s"))
         }
     }
+}
+
+/// What the buildkitd at `address` calls its version, once it answers; empty for one that does not say.
+pub(crate) async fn buildkitd_version(address: &Address) -> Result<String, CallError> {
+    /// Field numbers of `InfoResponse` and `BuildkitVersion`.
+    const VERSION: u32 = 1;
+    const NUMBER: u32 = 2;
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, unary_call(address, INFO)).await;
+    let answer = answer.map_err(|_| CallError::Late(ANSWER_TIMEOUT))??;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let version = field(&answer, VERSION).and_then(|version| field(version, NUMBER));
+    Ok(version.map(text).unwrap_or_default())
+}
+
+fn field(message: &[u8], number: u32) -> Option<&[u8]> {
+    let mut fields = Fields::new(message).map_while(Result::ok);
+    fields.find(|field| field.number == number)?.payload().ok()
 }
 
 /// Returns when a buildkitd at `address` has answered a call.

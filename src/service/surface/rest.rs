@@ -54,10 +54,16 @@ async fn list(
         let repository = caller.repository.clone();
         let list = async move |entries: Arc<Entries>| {
             let scope = query.git_ref.as_deref();
-            entries.list(&caller, scope, query.key, page).await
+            let hidden = entries.hidden(&caller, &query.key).await?;
+            let (count, listed) = entries.list(&caller, scope, query.key, page).await?;
+            Ok((hidden, count, listed))
         };
-        let (total_count, entries) = context.service.search(&repository, list).await?;
-        Ok::<_, ApiError>(Json(to_list(total_count, entries)))
+        let (hidden_count, total_count, entries) =
+            context.service.search(&repository, list).await?;
+        Ok::<_, ApiError>(Json(List {
+            hidden_count,
+            ..to_list(total_count, entries)
+        }))
     };
     respond(Operation::List, listed.await, error_response)
 }
@@ -109,6 +115,7 @@ fn to_list(total_count: u64, entries: Vec<Entry>) -> List {
     List {
         total_count,
         actions_caches: entries.into_iter().map(cache).collect(),
+        hidden_count: None,
     }
 }
 

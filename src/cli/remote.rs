@@ -1,0 +1,106 @@
+//! What the commands on a cache share: where it is, and how they print.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Args, ValueEnum};
+use url::Url;
+
+use super::{
+    exit::{fail, usage},
+    logging::Logging,
+};
+use crate::{
+    actions::HttpConfig,
+    config::{Env, RemoteFlags, access},
+    maintenance::{Document, Progress, Remote},
+};
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: `docs/COMMANDS.md` has the fields.
+    Json,
+}
+
+/// Where the cache is.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RemoteArgs {
+    /// A cache service such as buildkit-gha serve, with the token of `BUILDKIT_GHA_TOKEN` or `BUILDKIT_GHA_TOKEN_FILE`
+    /// [env: `BUILDKIT_GHA_URL`] (default: GitHub's, with `GITHUB_TOKEN`).
+    #[arg(long, value_name = "URL")]
+    url: Option<Url>,
+
+    /// The repository [env: `GITHUB_REPOSITORY`] (default: that of the service's token).
+    #[arg(long, value_name = "OWNER/REPO")]
+    repository: Option<String>,
+
+    /// How the answer is printed.
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "table"
+    )]
+    pub output: Format,
+
+    #[command(flatten)]
+    pub logging: Logging,
+}
+
+impl RemoteArgs {
+    pub fn flags(&self) -> RemoteFlags {
+        RemoteFlags {
+            url: self.url.clone(),
+            repository: self.repository.clone(),
+        }
+    }
+
+    /// Runs a command on the cache.
+    pub fn run(&self, env: &Env, work: impl AsyncFnOnce(&Remote) -> ExitCode) -> ExitCode {
+        block_on(async {
+            let access = match access(env, &self.flags()).await {
+                Ok(access) => access,
+                Err(error) => return usage(&error),
+            };
+            let progress = Arc::new(Progress::stderr());
+            match Remote::new(access, &HttpConfig::default(), progress) {
+                Ok(remote) => work(&remote).await,
+                Err(error) => fail(&error),
+            }
+        })
+    }
+
+    /// Prints what a command has found out.
+    pub fn print(&self, document: &impl Document) {
+        let text = match self.output {
+            Format::Table => document.table(),
+            Format::Json => document.json(),
+        };
+        print(&text);
+        if self.output == Format::Table {
+            for note in document.notes() {
+                eprintln!("note: {note}");
+            }
+        }
+    }
+}
+
+/// Whoever reads may have enough, as `head` has.
+pub(super) fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+pub(super) fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => fail(&error),
+    }
+}
