@@ -33,7 +33,7 @@ pub(super) enum Format {
 #[derive(Debug, Clone, Args)]
 pub(super) struct RemoteArgs {
     /// A cache service such as buildkit-gha serve, with the token of `BUILDKIT_GHA_TOKEN` or `BUILDKIT_GHA_TOKEN_FILE`
-    /// [env: `BUILDKIT_GHA_URL`] (default: GitHub's, with `GITHUB_TOKEN`).
+    /// [env: `BUILDKIT_GHA_URL`] (default: with `GITHUB_TOKEN`, GitHub's).
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
 
