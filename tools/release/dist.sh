@@ -31,7 +31,7 @@ die() {
 
 # pack ARCHIVE DIR: DIR, by its own name, as a tar file of which only names, modes and contents matter.
 pack() {
-    tar --create --directory "$(dirname "$2")" --sort=name --owner=0 --group=0 --numeric-owner --format=gnu \
+    tar --create --directory "$(dirname "$2")" --sort=name --owner=0 --group=0 --numeric-owner --format=gnu --mode=u=rwX,go=rX \
         --mtime="@$SOURCE_DATE_EPOCH" "$(basename "$2")" | gzip --no-name --best >"$1"
 }
 
@@ -74,7 +74,7 @@ archive() {
 }
 
 debian() {
-    local arch=$1 tree=$work/debian-$1
+    local arch=$1 tree=$work/debian-$1 size
     mkdir -p "$tree"/{DEBIAN,usr/bin,usr/lib/systemd/system,usr/lib/sysusers.d,etc/buildkit-gha}
     install -m 755 "$built/$arch/buildkit-gha" "$tree/usr/bin/"
     install -m 644 deploy/systemd/buildkit-gha-serve.service "$tree/usr/lib/systemd/system/"
@@ -84,8 +84,10 @@ debian() {
     gzip --no-name --best "$tree"/usr/share/man/man1/*.1
     install -m 755 tools/release/debian/{postinst,prerm,postrm} "$tree/DEBIAN/"
     echo /etc/buildkit-gha/serve.env >"$tree/DEBIAN/conffiles"
-    sed -e "s/@VERSION@/${version/-/\~}/" -e "s/@ARCH@/$arch/" -e "s/@SIZE@/$(du --summarize --apparent-size \
-        --block-size=1024 "$tree/usr" | cut -f1)/" tools/release/debian/control >"$tree/DEBIAN/control"
+    # In KiB. Folders count for nothing: their sizes are the file system's.
+    size=$(find "$tree/usr" -type f -printf '%s\n' | awk '{ sum += int(($1 + 1023) / 1024) } END { print sum }')
+    sed -e "s/@VERSION@/${version/-/\~}/" -e "s/@ARCH@/$arch/" -e "s/@SIZE@/$size/" \
+        tools/release/debian/control >"$tree/DEBIAN/control"
     find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     dpkg-deb --root-owner-group --threads-max=1 -Zxz --build "$tree" \
         "$dist/buildkit-gha_${version}_$arch.deb" >/dev/null
