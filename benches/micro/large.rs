@@ -21,7 +21,7 @@ pub fn config() -> CacheConfig {
     CacheConfig {
         layers: (0..LAYERS).map(layer).collect(),
         records: (0..RECORDS).map(record).collect(),
-        damaged: Vec::new(),
+        ..CacheConfig::default()
     }
 }
 

@@ -53,3 +53,4 @@ mod unusable_tokens;
 mod upstream;
 mod warnings;
 mod ways;
+mod worth;

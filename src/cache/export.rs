@@ -126,6 +126,7 @@ impl ExportJob {
         });
         let writer = IndexWriter::new(
             &resources,
+            attributes.mode,
             latest.clone(),
             Arc::clone(&schedule),
             Arc::clone(&tracker),

@@ -32,8 +32,9 @@
 //! ```
 //!
 //! Types, order of fields and what is omitted are those of `CacheConfig` in BuildKit's
-//! `cache/remotecache/v1/types`, so that the bytes are the ones that BuildKit would write. One field
-//! is our own, and written only where something is damaged.
+//! `cache/remotecache/v1/types`, so that the bytes are the ones that BuildKit would write. Two fields
+//! are our own: `buildkit-gha:damaged`, written only where something is damaged, and
+//! `buildkit-gha:steps` (`step_table`).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -41,12 +42,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::digest::Digest;
 
 mod check;
+mod step_table;
 mod time;
 mod usable;
 
 pub(crate) use check::MAX_BYTES;
 pub use check::{IndexError, parse};
 pub(super) use check::{layer_order, record_order};
+pub use step_table::{LayerPrefix, MAX_STEPS, StepEntry, StepKey, StepLayer, StepTable};
 pub use time::{InvalidTime, Time};
 
 /// The parent of a layer that has none.
@@ -72,6 +75,13 @@ pub struct CacheConfig {
         deserialize_with = "or_null"
     )]
     pub damaged: Vec<String>,
+    /// What is known of the steps that made it. BuildKit reads past it.
+    #[serde(
+        rename = "buildkit-gha:steps",
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "step_table::or_none"
+    )]
+    pub steps: Option<StepTable>,
 }
 
 /// A blob at one place in a chain. One blob may be at several.

@@ -13,6 +13,7 @@
 //! | `content_import`, `relay` | the fallbacks: an import as a content store, stock's own export |
 //! | `proof`, `listing`, `quarantine`, `known_blobs` | what is known to be there, and what must not be used |
 //! | `repair` | what is done about damaged entries |
+//! | `steps` | when the build's steps ran, what indexes say of them, why they were not cached |
 //! | `report`, `reasons`, `wait_rows`, `unreachable` | what people are told |
 //! | `meter`, `summary` | what a job counts, and what it has come to |
 //! | `lookup`, `layer_size`, `spool`, `tail`, `single_flight` | what both directions stand on |
@@ -46,6 +47,7 @@ mod repair;
 mod report;
 mod single_flight;
 mod spool;
+pub mod steps;
 mod summary;
 mod tail;
 mod unpack;

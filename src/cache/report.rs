@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::summary::{ExportSummary, ImportSummary, IndexSummary, WaitCause};
+use super::{
+    steps::BuildSteps,
+    summary::{ExportSummary, ImportSummary, IndexSummary, WaitCause},
+};
 use crate::{
     actions::{Token, TokenError},
     digest::Digest,
@@ -28,6 +31,11 @@ pub trait Reporter: Send + Sync {
     /// watches the build.
     fn step_at(&self, moment: Timestamp) -> Option<Step> {
         let _ = moment;
+        None
+    }
+
+    /// The steps of the build, for what jobs learn and must know of them.
+    fn steps(&self) -> Option<Arc<BuildSteps>> {
         None
     }
 }

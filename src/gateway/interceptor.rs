@@ -25,8 +25,11 @@ pub trait Interceptor: Send + Sync + 'static {
     /// A whole request message of `LLBBridge.Solve`, with the build's ref (the metadata
     /// `buildkit-controlapi-buildid`). It may hold the call; dropping the future means that the
     /// client has left.
-    async fn llb_solve(&self, build_ref: Option<&str>, request: Bytes)
-    -> Result<Bytes, GrpcStatus>;
+    async fn llb_solve(
+        &self,
+        build_ref: Option<&str>,
+        request: Bytes,
+    ) -> Result<RewrittenSolve, GrpcStatus>;
 
     /// A whole request message of `TraceService.Export`: what a client says of itself.
     fn trace(&self, request: Bytes) -> Bytes;
@@ -59,7 +62,7 @@ pub trait Daemon: Send + Sync + 'static {
     ) -> Result<Bytes, GrpcStatus>;
 }
 
-/// What becomes of one `Control.Solve`.
+/// What becomes of one `Control.Solve` or `LLBBridge.Solve`.
 pub struct RewrittenSolve {
     /// The message that buildkitd gets.
     pub request: Bytes,
@@ -67,11 +70,14 @@ pub struct RewrittenSolve {
     pub completion: Box<dyn SolveCompletion>,
 }
 
-/// The end of one `Control.Solve`. Dropped without [`Finish::response`]: the call failed, or the
-/// client left.
+/// The end of one `Control.Solve` or `LLBBridge.Solve`. Dropped without a call: the client left, or the
+/// connection broke.
 pub trait SolveCompletion: Send {
     /// Edits the response message.
     fn edit_response(self: Box<Self>, message: Bytes) -> Bytes;
+
+    /// The call was answered with an error.
+    fn fail(self: Box<Self>) {}
 }
 
 /// Edits one `Control.Status` stream, message by message.
@@ -86,4 +92,7 @@ pub trait StatusEditor: Send {
 
     /// The last message of ours, sent before buildkitd's trailers.
     fn finish(&mut self) -> Option<Bytes>;
+
+    /// The call was answered with an error and no message at all.
+    fn refused(&mut self) {}
 }

@@ -1,6 +1,8 @@
 //! Numbers and foreign texts as people read them.
 
-use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::units::duration;
 
 /// The longest name that is shown: a line of a Dockerfile may be a whole script.
 const MAX_NAME: usize = 200;
@@ -10,27 +12,7 @@ const MAX_SENTENCE: usize = 500;
 
 /// Seconds as Go writes them, with no more than two units: `5m40s`, `1h2m`, `3.2s`.
 pub(super) fn seconds(seconds: f64) -> String {
-    if seconds < 59.95 {
-        return format!("{seconds:.1}s");
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the cast saturates, and it is no less than a minute"
-    )]
-    let whole = seconds.round() as u64;
-    let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
-    let mut text = String::new();
-    if hours > 0 {
-        let _ = write!(text, "{hours}h");
-    }
-    if minutes > 0 || hours == 0 {
-        let _ = write!(text, "{minutes}m");
-    }
-    if rest > 0 && hours == 0 {
-        let _ = write!(text, "{rest}s");
-    }
-    text
+    duration::short(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// A count and its noun.

@@ -85,6 +85,21 @@ pub fn display(duration: Duration) -> String {
     }
 }
 
+/// Writes about how long something took, with no more than two units: `3.2s`, `5m40s`, `1h2m`.
+pub fn short(duration: Duration) -> String {
+    if duration < Duration::from_millis(59_950) {
+        return format!("{:.1}s", duration.as_secs_f64());
+    }
+    let whole = duration.as_secs() + u64::from(duration.subsec_millis() >= 500);
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match (hours, minutes, seconds) {
+        (0, minutes, 0) => format!("{minutes}m"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, 0, _) => format!("{hours}h"),
+        (hours, minutes, _) => format!("{hours}h{minutes}m"),
+    }
+}
+
 /// Writes a duration so that Go and [`parse`] read the same one.
 pub fn format(duration: Duration) -> String {
     if duration.subsec_nanos() == 0 {
@@ -148,6 +163,20 @@ fn unit_nanos(unit: &str) -> Result<u128, InvalidDuration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn about_how_long_is_written_short() {
+        for (millis, text) in [
+            (40, "0.0s"),
+            (3_160, "3.2s"),
+            (59_960, "1m"),
+            (340_100, "5m40s"),
+            (3_600_000, "1h"),
+            (3_725_000, "1h2m"),
+        ] {
+            assert_eq!(short(Duration::from_millis(millis)), text);
+        }
+    }
 
     #[test]
     fn reads_what_go_reads() {

@@ -200,7 +200,11 @@ impl Interceptor for Probe {
         })
     }
 
-    async fn llb_solve(&self, build_ref: Option<&str>, _: Bytes) -> Result<Bytes, GrpcStatus> {
+    async fn llb_solve(
+        &self,
+        build_ref: Option<&str>,
+        _: Bytes,
+    ) -> Result<RewrittenSolve, GrpcStatus> {
         let _guard = self.on_drop("let go");
         self.report(format!("holding for {}", build_ref.unwrap_or("nobody")));
         std::future::pending().await

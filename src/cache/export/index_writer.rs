@@ -24,9 +24,10 @@ use super::{
 use crate::{
     actions::{self, Client, Priority},
     cache::{
+        attributes::Mode,
         graph,
         index::{self, CommitError},
-        index_format::{CacheConfig, IndexError},
+        index_format::{CacheConfig, IndexError, StepTable},
         manifest::{Manifest, ManifestError},
         quarantine::Quarantine,
         repair,
@@ -89,6 +90,7 @@ pub(super) struct IndexWriter {
     client: Client,
     version: String,
     key: IndexKey,
+    mode: Mode,
     reporter: Arc<dyn Reporter>,
     reader: IndexReader,
     quarantine: Arc<Quarantine>,
@@ -107,6 +109,7 @@ pub(super) struct IndexWriter {
 impl IndexWriter {
     pub fn new(
         resources: &ExportResources,
+        mode: Mode,
         latest: LatestIndex,
         schedule: Arc<Schedule>,
         tracker: Arc<LayerTracker>,
@@ -116,6 +119,7 @@ impl IndexWriter {
             client: resources.client.clone(),
             version: resources.version.clone(),
             key: resources.keys.own.clone(),
+            mode,
             reporter: Arc::clone(&resources.reporter),
             reader: resources.index_reader(),
             quarantine: Arc::clone(&resources.blobs.quarantine),
@@ -250,6 +254,7 @@ impl IndexWriter {
             plan.kept.damaged = damaged;
         }
         let previous = previous.as_deref();
+        plan.kept.steps = self.steps(&plan, previous);
         let key = self.commit(&client, previous, &plan.kept).await?;
         let replaced = ReplacedIndex {
             client: &client,
@@ -265,6 +270,13 @@ impl IndexWriter {
             layers,
             left_out: plan.left_out(),
         })
+    }
+
+    /// What the index is going to say of the build's steps.
+    fn steps(&self, plan: &Plan, previous: Option<&PreviousIndex>) -> Option<StepTable> {
+        let previous = previous.and_then(|previous| previous.steps.as_ref());
+        let layers = plan.step_layers.as_ref()?;
+        self.reporter.steps()?.table(self.mode, layers, previous)
     }
 
     async fn commit(

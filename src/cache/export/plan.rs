@@ -12,6 +12,7 @@ use crate::{
         index_format::{CacheConfig, IndexError, Layer},
         reasons,
         report::{Event, Reporter, Step, Warning},
+        steps::StepLayers,
         unreachable,
     },
     digest::Digest,
@@ -26,6 +27,8 @@ pub(super) struct Plan {
     /// The same, where a layer counts once that is at several places.
     pub counts: LayerCounts,
     missing: Vec<MissingLayer>,
+    /// What the export has of the build's steps.
+    pub step_layers: Option<StepLayers>,
 }
 
 /// The layers of an export, each once.
@@ -84,6 +87,7 @@ impl Plan {
             graph: Graph::from_index(&kept)?,
             kept,
             layers: described.layers.len(),
+            step_layers: reporter.steps().map(|steps| steps.layers(described)),
         })
     }
 

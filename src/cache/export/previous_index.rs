@@ -7,7 +7,7 @@ use crate::{
     cache::{
         graph::Graph,
         index::{self, Newest},
-        index_format::{self, Layer},
+        index_format::{self, Layer, StepTable},
         quarantine::Quarantine,
         repair,
     },
@@ -28,6 +28,8 @@ pub(super) struct PreviousIndex {
     pub damaged: Vec<String>,
     /// The layers that it names, with their sizes.
     pub layers: Sizes,
+    /// What it says of the steps that made it.
+    pub steps: Option<Arc<StepTable>>,
     /// Why its bytes could not be had.
     pub unreadable: Option<Error>,
 }
@@ -97,6 +99,7 @@ impl IndexReader {
             graph,
             layers: config.layers.iter().map(size).collect(),
             damaged: config.damaged,
+            steps: config.steps.map(Arc::new),
             unreadable: None,
         })
     }

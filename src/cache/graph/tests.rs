@@ -152,7 +152,7 @@ fn a_large_index_takes_no_long_time() {
     let config = CacheConfig {
         layers: layers.collect(),
         records: records.collect(),
-        damaged: Vec::new(),
+        ..CacheConfig::default()
     };
     let mut same = config.clone();
     same.layers.reverse();

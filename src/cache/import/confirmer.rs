@@ -64,10 +64,16 @@ impl LayerConfirmer {
             Ok(layer) => {
                 self.meter.count_confirmed();
                 self.blobs.prove(digest);
+                if let Some(steps) = self.warnings.steps() {
+                    steps.layer_found(digest);
+                }
                 Some(Arc::new(layer))
             }
             Err(reason) => {
                 self.meter.count_gone();
+                if let Some(steps) = self.warnings.steps() {
+                    steps.layer_unavailable(digest, reason.fault());
+                }
                 if let Unavailable::Damaged { key, .. } = &reason {
                     self.blobs.add_damaged(digest, key);
                 }

@@ -14,6 +14,7 @@ use crate::{
         quarantine::Quarantine,
         repair,
         report::{Event, Reporter},
+        steps::{KnownIndex, LoadedSteps},
         unreachable,
     },
     digest::Digest,
@@ -43,6 +44,10 @@ impl IndexLoader {
     /// miss and a warning.
     pub async fn load(self, catalog: &LayerCatalog) {
         let client = self.client.with_deadline(Instant::now() + self.timeout);
+        let steps = self.reporter.steps();
+        if let Some(steps) = &steps {
+            steps.expect_indexes(catalog.scopes().len());
+        }
         join_all(catalog.scopes().iter().map(|scope: &ScopeIndex| async {
             scope.set(self.load_or_warn(&client, scope.key()).await);
         }))
@@ -55,9 +60,17 @@ impl IndexLoader {
 
     async fn load_or_warn(&self, client: &Client, key: &IndexKey) -> Option<Index> {
         let error = match self.load_index(client, key).await {
-            Ok(index) => return index,
+            Ok(Some((index, steps))) => {
+                self.tell_steps(LoadedSteps::Found(steps));
+                return Some(index);
+            }
+            Ok(None) => {
+                self.tell_steps(LoadedSteps::Absent);
+                return None;
+            }
             Err(error) => error,
         };
+        self.tell_steps(LoadedSteps::Unusable);
         let unreachable = match &error {
             LoadError::Remote(error) => unreachable::warning(error),
             LoadError::Invalid { .. } => None,
@@ -73,18 +86,19 @@ impl IndexLoader {
         &self,
         client: &Client,
         key: &IndexKey,
-    ) -> Result<Option<Index>, LoadError> {
+    ) -> Result<Option<(Index, KnownIndex)>, LoadError> {
         let Some(newest) = index::newest(client, key, &self.version).await? else {
             return Ok(None);
         };
         let mut stored = newest.into_index()?;
         let raw = stored.raw.clone();
         let parsed = run_blocking(move || parse(&raw)).await;
-        let (config, layers) = parsed.map_err(|reason| LoadError::Invalid {
+        let (mut config, layers) = parsed.map_err(|reason| LoadError::Invalid {
             key: stored.key.clone(),
             reason,
         })?;
         repair::quarantine_named(&self.quarantine, self.client.identity(), &config);
+        let steps = KnownIndex::take_from(&mut config);
         let signature = if self.signed {
             self.load_signature(client, &stored.raw).await?
         } else {
@@ -93,7 +107,13 @@ impl IndexLoader {
             None
         };
         let document = Document { stored, config };
-        Ok(Some(Index::new(document, layers, signature)))
+        Ok(Some((Index::new(document, layers, signature), steps)))
+    }
+
+    fn tell_steps(&self, loaded: LoadedSteps) {
+        if let Some(steps) = self.reporter.steps() {
+            steps.index_loaded(loaded);
+        }
     }
 
     /// Signatures are stored beside blobs, under the digest of what they sign.

@@ -11,6 +11,7 @@ use crate::{
         reasons,
         report::{Event, Reporter, Warning},
         spool::SpoolError,
+        steps::{BuildSteps, LayerFault},
         unpack::UnpackError,
         unreachable,
     },
@@ -59,6 +60,21 @@ impl Unavailable {
             | Self::NoRoom(_)
             | Self::Unverified(_)
             | Self::LayerMismatch(_) => false,
+        }
+    }
+}
+
+impl Unavailable {
+    /// What people are told that is wrong with the layer.
+    pub fn fault(&self) -> LayerFault {
+        match self {
+            Self::Gone => LayerFault::Gone,
+            Self::Damaged { .. } | Self::Quarantined(_) | Self::LayerMismatch(_) => {
+                LayerFault::Damaged
+            }
+            Self::Remote(_) | Self::Late(_) | Self::NoRoom(_) | Self::Unverified(_) => {
+                LayerFault::Unreachable
+            }
         }
     }
 }
@@ -147,6 +163,11 @@ impl UnavailableWarnings {
             reporter,
             lost: Mutex::default(),
         }
+    }
+
+    /// The steps of the build that is warned.
+    pub fn steps(&self) -> Option<Arc<BuildSteps>> {
+        self.reporter.steps()
     }
 
     /// Warns that a layer is not used.

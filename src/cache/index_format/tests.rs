@@ -64,7 +64,7 @@ fn fields_are_omitted_and_escaped_as_go_does() {
                 ..Record::default()
             },
         ],
-        damaged: Vec::new(),
+        ..CacheConfig::default()
     };
     let expected = format!(
         r#"{{"layers":[{{"blob":"{}","parent":-1}},{{"blob":"{}","annotations":{{"mediaType":"m","diffID":"{}","size":3,"createdAt":"0001-01-01T00:00:00Z"}}}}],"records":[{{"digest":"k"}},{{"chains":[{{"layers":[1],"createdAt":"0001-01-01T00:00:00Z"}}],"digest":"l","inputs":[[{{"selector":"\u003ca\u0026b\u003e\u2028\"","link":0}}]]}}]}}"#,

@@ -19,6 +19,7 @@ use tracing::Span;
 use super::{
     cache_entry::CacheEntry,
     progress::{BuildProgress, ExportVertices, WarningTarget},
+    records::BuildRecords,
     rewrite::EntryEdit,
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     content,
     digest::Digest,
     gateway::endpoint::{Access, Endpoint},
-    stats::UnfinishedExport,
+    stats::{self, UnfinishedExport},
     telemetry::spans,
 };
 
@@ -41,6 +42,7 @@ pub(crate) struct Builds {
     closed: AtomicBool,
     progress: Mutex<HashMap<String, Weak<BuildProgress>>>,
     export_vertices: Arc<ExportVertices>,
+    records: BuildRecords,
     stores: Mutex<HashMap<String, Arc<dyn content::Host>>>,
 }
 
@@ -100,6 +102,7 @@ impl Builds {
             closed: AtomicBool::new(false),
             progress: Mutex::default(),
             export_vertices: Arc::default(),
+            records: BuildRecords::default(),
             stores: Mutex::default(),
         })
     }
@@ -178,6 +181,11 @@ impl Builds {
         progress
     }
 
+    /// What is known of the last builds, the newest first.
+    pub fn records(&self) -> Vec<stats::Build> {
+        self.records.builds()
+    }
+
     /// The content host of a store id, if a build in flight made it.
     pub fn content_host(&self, store_id: &str) -> Option<Arc<dyn content::Host>> {
         self.stores.lock().get(store_id).cloned()
@@ -198,6 +206,17 @@ impl Build {
     /// The cache that the build has because it named none.
     pub fn default_cache(&self) -> Option<&CacheEntry> {
         self.default_cache.get()
+    }
+
+    /// Keeps what it does, for those who ask for the last builds.
+    pub fn keep_record(&self) {
+        self.progress.record.begin();
+        self.builds.records.add(&self.progress.record);
+    }
+
+    /// Says how its Solve ended. Only the first call counts.
+    pub fn end(&self, outcome: stats::Outcome) {
+        self.progress.record.end(outcome);
     }
 
     /// Answers Content calls for `store_id` with `host` as long as the build lives.
@@ -239,6 +258,8 @@ impl Build {
 
 impl Drop for Build {
     fn drop(&mut self) {
+        // Nobody has said otherwise: its client left.
+        self.end(stats::Outcome::Canceled);
         let resources = std::mem::take(&mut *self.resources.lock());
         for job in resources.exports {
             job.cancel();

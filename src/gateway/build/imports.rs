@@ -155,5 +155,8 @@ impl BuildInterceptor {
             );
             build.progress.warn(short, Vec::new());
         }
+        if late {
+            build.progress.steps.index_is_late();
+        }
     }
 }

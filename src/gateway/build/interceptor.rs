@@ -10,16 +10,19 @@ use url::Url;
 use super::{
     builds::{Build, Builds, PlannedImport},
     cache_entry::CacheEntry,
-    default_cache,
+    default_cache, definition,
     own_manifest::OwnManifest,
-    progress::WarningTarget,
+    progress::{BuildProgress, WarningTarget},
     redactor::Redactor,
     rewrite::{self, EntryEdit, SolveRequest},
     sessions::Sessions,
     status_stream::StatusStream,
 };
 use crate::{
-    cache::{Cache, attributes},
+    cache::{
+        Cache, attributes,
+        steps::{BuildSteps, StepDefinition},
+    },
     content,
     gateway::{
         config::InterceptorConfig,
@@ -30,6 +33,7 @@ use crate::{
     },
     lifecycle::Tasks,
     proto::control::StatusRequest,
+    stats::{self, Outcome},
     wire::WireError,
 };
 
@@ -62,6 +66,49 @@ impl BuildInterceptor {
 }
 
 impl BuildInterceptor {
+    /// What the last builds did, the newest first.
+    #[allow(dead_code, reason = "the admin socket is going to serve it")]
+    pub fn last_builds(&self) -> Vec<stats::Build> {
+        self.builds.records()
+    }
+
+    async fn solve_build(
+        &self,
+        build: &Arc<Build>,
+        request: Bytes,
+        read: SolveRequest,
+    ) -> Result<RewrittenSolve, GrpcStatus> {
+        let (request, read) =
+            default_cache::add_to_solve(&self.config, build, request, read).map_err(malformed)?;
+        self.register_tokens(&read);
+        if let Some(definition) = &read.definition {
+            define(&build.progress.steps, definition::read(definition));
+        }
+        let exports = self.plan_exports(build, &read).await?;
+        let imports = self.plan_imports(build, &read.imports).await?;
+        if read.begins_to_solve() {
+            self.wait_for_indexes(build, &imports).await;
+        }
+        let strips_manifest =
+            !exports.is_empty() && OwnManifest::from_exports(&read.exports).is_distinct;
+        let request = if exports.is_empty() && imports.is_empty() {
+            request
+        } else {
+            let export = |entry: &CacheEntry| edit_for(entry, &exports, Clone::clone);
+            rewrite::rewrite_solve(&request, export, |entry| import_edit(entry, &imports))
+                .map_err(malformed)?
+                .into()
+        };
+        let completion = Box::new(BuildCompletion {
+            build: Arc::clone(build),
+            strips_manifest,
+        });
+        Ok(RewrittenSolve {
+            request,
+            completion,
+        })
+    }
+
     /// Keeps the tokens of a request out of the traces that follow it.
     fn register_tokens(&self, request: &SolveRequest) {
         let entries = request.exports.iter().chain(&request.imports);
@@ -84,39 +131,21 @@ impl Interceptor for BuildInterceptor {
         }
         let read = rewrite::read_solve(&request).map_err(malformed)?;
         let build = self.builds.begin(&read.build_ref);
-        let (request, read) =
-            default_cache::add_to_solve(&self.config, &build, request, read).map_err(malformed)?;
-        self.register_tokens(&read);
-        let exports = self.plan_exports(&build, &read).await?;
-        let imports = self.plan_imports(&build, &read.imports).await?;
-        if read.begins_to_solve() {
-            self.wait_for_indexes(&build, &imports).await;
+        if !read.is_internal {
+            build.keep_record();
         }
-        let strips_manifest =
-            !exports.is_empty() && OwnManifest::from_exports(&read.exports).is_distinct;
-        let request = if exports.is_empty() && imports.is_empty() {
-            request
-        } else {
-            let export = |entry: &CacheEntry| edit_for(entry, &exports, Clone::clone);
-            rewrite::rewrite_solve(&request, export, |entry| import_edit(entry, &imports))
-                .map_err(malformed)?
-                .into()
-        };
-        let completion = Box::new(BuildCompletion {
-            build,
-            strips_manifest,
-        });
-        Ok(RewrittenSolve {
-            request,
-            completion,
-        })
+        let solve = self.solve_build(&build, request, read).await;
+        if solve.is_err() {
+            build.end(Outcome::Failed);
+        }
+        solve
     }
 
     async fn llb_solve(
         &self,
         build_ref: Option<&str>,
         request: Bytes,
-    ) -> Result<Bytes, GrpcStatus> {
+    ) -> Result<RewrittenSolve, GrpcStatus> {
         let entries = rewrite::read_llb_imports(&request).map_err(malformed)?;
         let Some(build) = build_ref.and_then(|build_ref| self.builds.find(build_ref)) else {
             if entries.iter().any(CacheEntry::is_gha) {
@@ -125,19 +154,26 @@ impl Interceptor for BuildInterceptor {
                     "LLBBridge.Solve of no known build is passed on as it is"
                 );
             }
-            return Ok(request);
+            return Ok(RewrittenSolve {
+                request,
+                completion: Box::new(LlbCompletion(None)),
+            });
         };
         build.progress.bridge_is_open();
-        let (request, entries) =
+        let (mut request, entries) =
             default_cache::add_to_llb_solve(&build, request, entries).map_err(malformed)?;
-        if !entries.iter().any(CacheEntry::is_gha) {
-            return Ok(request);
+        if entries.iter().any(CacheEntry::is_gha) {
+            let imports = self.plan_imports(&build, &entries).await?;
+            self.wait_for_indexes(&build, &imports).await;
+            let edit = |entry: &CacheEntry| import_edit(entry, &imports);
+            request = rewrite::rewrite_llb_solve(&request, edit)
+                .map_err(malformed)?
+                .into();
         }
-        let imports = self.plan_imports(&build, &entries).await?;
-        self.wait_for_indexes(&build, &imports).await;
-        rewrite::rewrite_llb_solve(&request, |entry| import_edit(entry, &imports))
-            .map(Bytes::from)
-            .map_err(malformed)
+        Ok(RewrittenSolve {
+            request,
+            completion: Box::new(LlbCompletion(Some(Arc::clone(&build.progress)))),
+        })
     }
 
     fn trace(&self, request: Bytes) -> Bytes {
@@ -200,11 +236,38 @@ struct BuildCompletion {
 
 impl SolveCompletion for BuildCompletion {
     fn edit_response(self: Box<Self>, message: Bytes) -> Bytes {
+        self.build.end(Outcome::Ok);
         if !self.strips_manifest {
             return message;
         }
         rewrite::strip_cache_manifest(&message, |digest| self.build.wrote_manifest(digest))
             .map_or(message, Bytes::from)
+    }
+
+    fn fail(self: Box<Self>) {
+        self.build.end(Outcome::Failed);
+    }
+}
+
+/// An `LLBBridge.Solve` that buildkitd is working on, with what is known of its build. It keeps no build
+/// alive.
+struct LlbCompletion(Option<Arc<BuildProgress>>);
+
+impl SolveCompletion for LlbCompletion {
+    fn edit_response(self: Box<Self>, message: Bytes) -> Bytes {
+        if let Some(progress) = self.0 {
+            define(&progress.steps, definition::read_response(&message));
+            progress.record_sources(&message);
+        }
+        message
+    }
+}
+
+/// Tells the build's steps what they are.
+fn define(steps: &BuildSteps, definitions: Result<Vec<StepDefinition>, WireError>) {
+    match definitions {
+        Ok(definitions) => steps.define(definitions),
+        Err(error) => tracing::debug!(%error, "the steps of a build cannot be read"),
     }
 }
 

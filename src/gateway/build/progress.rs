@@ -26,7 +26,10 @@ mod transfers;
 mod warnings;
 
 use std::{
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,8 +44,9 @@ pub(crate) use export_vertices::ExportVertices;
 use daemon_warnings::DaemonWarnings;
 use state::{EXPORT_NAME, ProgressState};
 
+use super::records::BuildRecord;
 use crate::{
-    cache::{Event, ImportJob, Reporter, Step, Warning},
+    cache::{Event, ImportJob, Reporter, Step, Warning, steps::BuildSteps},
     digest::Digest,
     proto::control::{StatusResponse, Vertex},
 };
@@ -61,29 +65,37 @@ pub(super) struct BuildProgress {
     daemon: Option<DaemonWarnings>,
     /// Of all builds: BuildKit's history shows them again.
     export_vertices: Arc<ExportVertices>,
+    /// What its steps did, as far as a Status stream has said it.
+    pub steps: Arc<BuildSteps>,
+    /// What is kept of the build when it has ended.
+    pub record: Arc<BuildRecord>,
     state: Mutex<ProgressState>,
     imports: Mutex<Vec<Weak<ImportJob>>>,
+    /// The lines about what the cache was worth have been said.
+    summed_up: AtomicBool,
     changes: watch::Sender<u64>,
 }
 
 impl BuildProgress {
     pub fn new(build_ref: &str, export_vertices: Arc<ExportVertices>) -> Self {
         let own = Digest::sha256(format!("buildkit-gha-{build_ref}"));
+        let steps = Arc::default();
         Self {
+            record: Arc::new(BuildRecord::new(build_ref, &steps)),
+            steps,
             daemon: None,
             export_vertices,
             state: Mutex::new(ProgressState::new(own.to_string())),
             imports: Mutex::default(),
+            summed_up: AtomicBool::new(false),
             changes: watch::Sender::new(0),
         }
     }
 
     /// The same, with a buildkitd that keeps the build's warnings.
-    pub fn with_daemon(self, build_ref: &str, target: WarningTarget) -> Self {
-        Self {
-            daemon: Some(DaemonWarnings::new(target, build_ref)),
-            ..self
-        }
+    pub fn with_daemon(mut self, build_ref: &str, target: WarningTarget) -> Self {
+        self.daemon = Some(DaemonWarnings::new(target, build_ref));
+        self
     }
 
     /// BuildKit's vertex for the `index`-th cache export of a session. BuildKit derives its digest
@@ -121,6 +133,10 @@ impl BuildProgress {
 
     /// Remembers when a step of the build ran.
     pub fn record_vertex(&self, vertex: &Vertex) {
+        if let Ok(digest) = vertex.digest.parse() {
+            let times = steps::times(vertex);
+            self.steps.record(digest, &vertex.name, times);
+        }
         self.state().record_vertex(vertex);
     }
 
@@ -132,10 +148,6 @@ impl BuildProgress {
         self.schedule_warnings();
     }
 
-    #[expect(
-        dead_code,
-        reason = "the answers are looked into by another change that comes with this"
-    )]
     /// Remembers where steps stand, from the answer to an `LLBBridge.Solve`.
     pub fn record_sources(&self, answer: &[u8]) {
         self.state().sources.record(answer);
@@ -195,6 +207,7 @@ impl BuildProgress {
     /// The build is at its end: all that is to be said is said, and our own vertex completes.
     pub fn finish(self: &Arc<Self>) {
         self.sum_up_imports();
+        self.sum_up_steps();
         let mut state = self.state();
         state.finish();
         self.changes.send_replace(state.revision());
@@ -212,8 +225,21 @@ impl BuildProgress {
         }
     }
 
+    /// Says what the cache was worth, once. BuildKit's history also comes as a Status stream, of a build
+    /// that does not begin here.
+    fn sum_up_steps(self: &Arc<Self>) {
+        if !self.record.has_begun() || self.summed_up.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let lines = self.steps.summary().map(|summary| summary.lines());
+        for line in lines.into_iter().flatten() {
+            self.report(None, Event::Note(line));
+        }
+    }
+
     fn report(self: &Arc<Self>, export: Option<&str>, event: Event) {
         log(&event);
+        self.record.apply(&event);
         {
             let mut state = self.state();
             state.apply(export, event, Instant::now());
@@ -271,6 +297,15 @@ impl BuildProgress {
     }
 }
 
+impl Drop for BuildProgress {
+    /// Nobody adds to it any more.
+    fn drop(&mut self) {
+        if let Some(summary) = self.steps.summary() {
+            self.record.set_steps(&summary);
+        }
+    }
+}
+
 /// Reports on BuildKit's vertex for an export.
 #[derive(Clone)]
 pub(super) struct ExportVertex {
@@ -304,6 +339,10 @@ impl Reporter for ExportVertex {
     fn step_at(&self, moment: Timestamp) -> Option<Step> {
         self.progress.step_at(moment)
     }
+
+    fn steps(&self) -> Option<Arc<BuildSteps>> {
+        Some(Arc::clone(&self.progress.steps))
+    }
 }
 
 /// Reports on our own vertex.
@@ -321,6 +360,10 @@ impl Reporter for CacheVertexReporter {
 
     fn step_at(&self, moment: Timestamp) -> Option<Step> {
         self.0.step_at(moment)
+    }
+
+    fn steps(&self) -> Option<Arc<BuildSteps>> {
+        Some(Arc::clone(&self.0.steps))
     }
 }
 

@@ -6,6 +6,8 @@
 //! `FrontendOpt["cache-imports"]` of `LLBBridge.Solve`. Field numbers are those of BuildKit's
 //! `control.proto` and `gateway.proto`; the deprecated fields beside them pass untouched.
 
+use bytes::Bytes;
+
 use crate::{
     digest::Digest,
     wire::{self, Field, Fields, MapEntry, WireError},
@@ -75,8 +77,8 @@ pub struct SolveRequest {
     pub session: String,
     /// False where the client drives the frontend through `LLBBridge`.
     pub has_frontend: bool,
-    /// The request brings what is to be built as LLB.
-    pub has_definition: bool,
+    /// What is to be built, where the request brings it as LLB.
+    pub definition: Option<Bytes>,
     /// The client's own work, such as reading a file of a remote repository: no build of the user's.
     pub is_internal: bool,
     /// `Cache.Exports`, in order.
@@ -97,7 +99,7 @@ impl SolveRequest {
     /// True if buildkitd begins to solve with this very call, and imports what it names. Otherwise
     /// the client asks for that with `LLBBridge.Solve`.
     pub fn begins_to_solve(&self) -> bool {
-        self.has_definition || self.has_frontend
+        self.definition.is_some() || self.has_frontend
     }
 }
 
@@ -108,7 +110,9 @@ pub fn read_solve(request: &[u8]) -> Result<SolveRequest, WireError> {
         let field = field?;
         match field.number {
             solve::REF => field.text()?.clone_into(&mut read.build_ref),
-            solve::DEFINITION => read.has_definition = true,
+            solve::DEFINITION => {
+                read.definition = Some(Bytes::copy_from_slice(field.payload()?));
+            }
             solve::SESSION => field.text()?.clone_into(&mut read.session),
             solve::FRONTEND => read.has_frontend = !field.text()?.is_empty(),
             solve::INTERNAL => read.is_internal = field.is_true(),

@@ -102,6 +102,13 @@ impl StatusEditor for UnaryEditor {
     }
 
     fn finish(&mut self) -> Option<Bytes> {
+        self.refused();
         None
+    }
+
+    fn refused(&mut self) {
+        if let Some(finish) = self.0.take() {
+            finish.fail();
+        }
     }
 }

@@ -94,9 +94,10 @@ async fn rewrite(
         Method::LlbSolve => {
             let build_ref = parts.headers.get(BUILD_ID);
             let build_ref = build_ref.and_then(|value| value.to_str().ok());
+            let solve = interceptor.llb_solve(build_ref, message).await?;
             RewrittenRequest {
-                message: interceptor.llb_solve(build_ref, message).await?,
-                editor: None,
+                message: solve.request,
+                editor: Some(Box::new(UnaryEditor::new(solve.completion))),
             }
         }
         Method::Trace => RewrittenRequest {
@@ -157,6 +158,7 @@ async fn send(
             };
             let head = proxy::relay_head(response, &mut respond, head::forget_length).await?;
             let Some((mut body, mut back)) = head else {
+                editor.refused();
                 return Ok(());
             };
             let pumped = edit_response::pump_edited(&mut body, &mut back, editor.as_mut()).await;

@@ -212,7 +212,10 @@ async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
         .interceptor
         .llb_solve(Some("build"), llb_request(from_ref(&import)));
     let llb = llb.await.map_err(|status| status.to_string()).unwrap();
-    assert_eq!(rewrite::read_llb_imports(&llb).unwrap(), sent.imports);
+    assert_eq!(
+        rewrite::read_llb_imports(&llb.request).unwrap(),
+        sent.imports
+    );
     let real = CacheOptionsEntry::decode(import.as_slice()).unwrap();
     assert_ne!(sent.imports[0].attrs["token"], real.attrs["token"]);
     assert!(sent.imports[0].attrs["url"].starts_with("http://127.0.0.1:"));
@@ -223,7 +226,7 @@ async fn an_import_says_the_same_in_solve_and_llb_solve_and_hides_the_token() {
         .llb_solve(Some("build"), llb_request(from_ref(&import)));
     let late = late.await.map_err(|status| status.to_string()).unwrap();
     assert_eq!(
-        late,
+        late.request,
         llb_request(&[import]),
         "no known build: passed as it is"
     );
@@ -327,7 +330,7 @@ async fn a_build_without_a_cache_of_type_gha_has_the_default_one_in_all_its_call
         .llb_solve(Some("build"), llb.into())
         .await;
     let llb = llb.map_err(|status| status.to_string()).unwrap();
-    let imports = rewrite::read_llb_imports(&llb).unwrap();
+    let imports = rewrite::read_llb_imports(&llb.request).unwrap();
     assert_eq!(imports, [sent.imports[1].clone(), sent.imports[1].clone()]);
     let notes = fixture.rows();
     assert_eq!(notes.len(), 1, "{notes:?}");
@@ -350,7 +353,7 @@ async fn the_default_cache_is_for_no_other_build() {
             .interceptor
             .llb_solve(Some("build"), Bytes::new())
             .await;
-        assert!(llb.is_ok_and(|llb| llb.is_empty()));
+        assert!(llb.is_ok_and(|llb| llb.request.is_empty()));
         assert_eq!(fixture.rows(), [""; 0]);
     }
 }

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::{cache::Step as StepOfLog, proto::control::Vertex};
+use crate::{
+    cache::{Step as StepOfLog, steps::VertexTimes},
+    proto::control::Vertex,
+};
 
 /// What is remembered of the names.
 const MAX_NAME_CHARS: usize = 80;
@@ -57,6 +60,16 @@ impl Steps {
             name: step.name.clone(),
             vertex: vertex.clone(),
         })
+    }
+}
+
+/// What a Status message says of a vertex.
+pub(super) fn times(vertex: &Vertex) -> VertexTimes {
+    VertexTimes {
+        started: moment(vertex.started.as_ref()),
+        completed: moment(vertex.completed.as_ref()),
+        cached: vertex.cached,
+        failed: !vertex.error.is_empty(),
     }
 }
 

@@ -1,0 +1,282 @@
+//! What the last builds did, for `stats`.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::{
+    cache::{
+        Event, ExportEnd, ExportSummary, ImportSummary, Warning,
+        steps::{BuildSteps, StepSummary},
+    },
+    stats,
+};
+
+/// Builds that are kept: a job has a few, a shared builder some hundred a day. They take some 5 MB at
+/// most, by the bounds below.
+const MAX_BUILDS: usize = 100;
+
+/// What is kept of one build. The build's log has all.
+const MAX_MISSED: usize = 100;
+const MAX_CACHES: usize = 50;
+const MAX_WARNINGS: usize = 50;
+const MAX_TEXT_CHARS: usize = 500;
+
+/// The last builds, the newest last.
+#[derive(Default)]
+pub(super) struct BuildRecords(Mutex<VecDeque<Arc<BuildRecord>>>);
+
+impl BuildRecords {
+    /// Keeps one more.
+    pub fn add(&self, record: &Arc<BuildRecord>) {
+        let mut records = self.0.lock();
+        // A client may begin a build again under its ref.
+        records.retain(|known| !Arc::ptr_eq(known, record));
+        if records.len() >= MAX_BUILDS {
+            records.pop_front();
+        }
+        records.push_back(Arc::clone(record));
+    }
+
+    /// What is known of them now, the newest first.
+    pub fn builds(&self) -> Vec<stats::Build> {
+        let records: Vec<_> = self.0.lock().iter().rev().cloned().collect();
+        records.iter().map(|record| record.build()).collect()
+    }
+}
+
+/// What one build did. It is written to until its last job has ended, which may be after the build.
+pub(super) struct BuildRecord {
+    steps: Weak<BuildSteps>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None`: its Solve has not come.
+    began: Option<Instant>,
+    build: stats::Build,
+}
+
+impl BuildRecord {
+    /// A build that may begin.
+    pub fn new(reference: &str, steps: &Arc<BuildSteps>) -> Self {
+        let build = stats::Build {
+            reference: reference.to_owned(),
+            started: Timestamp::now(),
+            duration_seconds: None,
+            outcome: None,
+            steps: None,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            missed: Vec::new(),
+            warnings: Vec::new(),
+        };
+        Self {
+            steps: Arc::downgrade(steps),
+            state: Mutex::new(State { began: None, build }),
+        }
+    }
+
+    /// Its Solve has come.
+    pub fn begin(&self) {
+        let mut state = self.state.lock();
+        state.began = Some(Instant::now());
+        state.build.started = Timestamp::now();
+        state.build.duration_seconds = None;
+        state.build.outcome = None;
+    }
+
+    /// Whether its Solve has come.
+    pub fn has_begun(&self) -> bool {
+        self.state.lock().began.is_some()
+    }
+
+    /// Its Solve has ended. Only the first call counts.
+    pub fn end(&self, outcome: stats::Outcome) {
+        let mut state = self.state.lock();
+        if state.build.outcome.is_none() {
+            state.build.outcome = Some(outcome);
+            let duration = state.began.map(|began| began.elapsed().as_secs_f64());
+            state.build.duration_seconds = duration;
+        }
+    }
+
+    /// A job of it has something to say.
+    pub fn apply(&self, event: &Event) {
+        match event {
+            Event::Warning(warning) => self.warn(warning),
+            Event::ExportSummary(summary) => self.add_export(summary),
+            Event::ImportSummary(summary) => {
+                let imports = &mut self.state.lock().build.imports;
+                if imports.len() < MAX_CACHES {
+                    imports.push(import(summary));
+                }
+            }
+            Event::Note(_)
+            | Event::Transfer(_)
+            | Event::Wait(_)
+            | Event::LastLayers { .. }
+            | Event::Indexes { .. } => {}
+        }
+    }
+
+    /// Keeps a warning with its first line of detail, as clients show it.
+    fn warn(&self, warning: &Warning) {
+        let text = match warning.detail.first() {
+            Some(first) => format!("{}: {first}", warning.short),
+            None => warning.short.clone(),
+        };
+        let text: String = text.chars().take(MAX_TEXT_CHARS).collect();
+        let warnings = &mut self.state.lock().build.warnings;
+        if warnings.len() < MAX_WARNINGS && !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    /// An export that was pending has come to its end, or it is another one.
+    fn add_export(&self, summary: &ExportSummary) {
+        let export = export(summary);
+        let exports = &mut self.state.lock().build.exports;
+        let pending = exports.iter().position(|known| {
+            known.scope == export.scope && known.state == stats::ExportState::Pending
+        });
+        match pending {
+            Some(at) => exports[at] = export,
+            None if exports.len() < MAX_CACHES => exports.push(export),
+            None => {}
+        }
+    }
+
+    /// What its steps came to so far.
+    pub fn set_steps(&self, summary: &StepSummary) {
+        let saved = summary.known_saved();
+        let mut state = self.state.lock();
+        state.build.steps = Some(stats::Steps {
+            total: summary.total,
+            cached: summary.cached,
+            time_saved_seconds: saved.map(|saved| saved.as_secs_f64()),
+        });
+        let missed = summary.missed.iter().take(MAX_MISSED);
+        let missed = missed.map(|missed| stats::Missed {
+            step: missed.step.clone(),
+            reason: missed.reason_text(),
+        });
+        state.build.missed = missed.collect();
+    }
+
+    fn build(&self) -> stats::Build {
+        if let Some(summary) = self.steps.upgrade().and_then(|steps| steps.summary()) {
+            self.set_steps(&summary);
+        }
+        self.state.lock().build.clone()
+    }
+}
+
+fn import(summary: &ImportSummary) -> stats::Import {
+    let mut indexes = summary.indexes.iter();
+    let found = indexes.find_map(|index| Some((index, index.found.as_ref()?)));
+    let index = found.map_or_else(stats::Index::default, |(index, found)| stats::Index {
+        found: true,
+        branch: Some(index.branch.clone()),
+        created: found.created,
+    });
+    stats::Import {
+        scope: summary.scope.clone(),
+        index: Some(index),
+        layers_confirmed: Some(summary.layers_confirmed as u64),
+        layers_gone: Some(summary.layers_gone as u64),
+        layers_fetched: Some(summary.layers_fetched as u64),
+        bytes_fetched: Some(summary.bytes_fetched),
+        duration_seconds: Some(summary.duration.as_secs_f64()),
+    }
+}
+
+fn export(summary: &ExportSummary) -> stats::Export {
+    let state = match summary.state {
+        ExportEnd::Written => stats::ExportState::Written,
+        ExportEnd::Unchanged => stats::ExportState::Unchanged,
+        ExportEnd::Pending => stats::ExportState::Pending,
+        ExportEnd::Failed => stats::ExportState::Failed,
+        ExportEnd::Skipped => stats::ExportState::Skipped,
+    };
+    stats::Export {
+        scope: summary.scope.clone(),
+        state,
+        layers_sent: Some(summary.layers_sent as u64),
+        layers_present: Some(summary.layers_present as u64),
+        layers_left_out: Some(summary.layers_left_out as u64),
+        bytes_sent: Some(summary.bytes_sent),
+        calls: Some(summary.usage.calls),
+        waited_seconds: Some(summary.usage.waited.as_secs_f64()),
+        duration_seconds: Some(summary.duration.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_builds_are_kept_and_said_first() {
+        let records = BuildRecords::default();
+        let steps = Arc::default();
+        for number in 0..=MAX_BUILDS {
+            let record = Arc::new(BuildRecord::new(&number.to_string(), &steps));
+            records.add(&record);
+            records.add(&record);
+        }
+        let builds = records.builds();
+        assert_eq!(builds.len(), MAX_BUILDS);
+        assert_eq!(builds[0].reference, MAX_BUILDS.to_string());
+        assert_eq!(builds[MAX_BUILDS - 1].reference, "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_build_runs_until_its_first_end() {
+        let steps = Arc::default();
+        let record = BuildRecord::new("build", &steps);
+        record.begin();
+        assert_eq!(record.build().outcome, None);
+        tokio::time::advance(std::time::Duration::from_secs(3)).await;
+        record.end(stats::Outcome::Failed);
+        record.end(stats::Outcome::Canceled);
+        let build = record.build();
+        assert_eq!(build.outcome, Some(stats::Outcome::Failed));
+        assert_eq!(build.duration_seconds, Some(3.0));
+        assert_eq!(build.steps, None, "nobody watched it");
+        let warn = |text: &str| {
+            let detail = vec!["because".to_owned()];
+            record.apply(&Event::Warning(Warning::new(text, detail)));
+        };
+        (0..2).for_each(|_| warn("the same"));
+        assert_eq!(record.build().warnings, ["the same: because"]);
+        (0..2 * MAX_WARNINGS).for_each(|number| warn(&number.to_string()));
+        assert_eq!(record.build().warnings.len(), MAX_WARNINGS);
+    }
+
+    #[test]
+    fn a_pending_export_becomes_what_it_comes_to() {
+        let record = BuildRecord::new("build", &Arc::default());
+        let summary = |scope: &str, state| ExportSummary {
+            state,
+            ..ExportSummary::skipped(scope)
+        };
+        for (scope, state) in [
+            ("a", ExportEnd::Pending),
+            ("b", ExportEnd::Written),
+            ("a", ExportEnd::Written),
+        ] {
+            record.apply(&Event::ExportSummary(Box::new(summary(scope, state))));
+        }
+        let exports = record.build().exports;
+        let scopes: Vec<_> = exports.iter().map(|export| export.scope.as_str()).collect();
+        assert_eq!(scopes, ["a", "b"]);
+        let state = stats::ExportState::Written;
+        assert!(exports.iter().all(|export| export.state == state));
+    }
+}
