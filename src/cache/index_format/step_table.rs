@@ -100,7 +100,6 @@ pub enum StepLayer {
 }
 
 impl StepLayer {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     fn is_unknown(&self) -> bool {
         *self == Self::Unknown
     }

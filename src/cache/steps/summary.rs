@@ -77,15 +77,15 @@ impl StepSummary {
     /// As in `17 of 20 steps cached, saved 5m40s`.
     fn headline(&self) -> String {
         let steps = if self.total == 1 { "step" } else { "steps" };
-        let mut line = format!("{} of {} {steps} cached", self.cached, self.total);
-        if self.timed > 0 {
-            line += &format!(", saved {}", duration::short(self.saved));
-            let unknown = self.cached - self.timed;
-            if unknown > 0 {
-                line += &format!(" (without {unknown} whose time is not known)");
-            }
+        let all = format!("{} of {} {steps} cached", self.cached, self.total);
+        if self.timed == 0 {
+            return all;
         }
-        line
+        let saved = duration::short(self.saved);
+        match self.cached - self.timed {
+            0 => format!("{all}, saved {saved}"),
+            more => format!("{all}, saved {saved} (without {more} whose time is not known)"),
+        }
     }
 
     /// Each reason once, with its steps. Steps that ran because others did are counted.

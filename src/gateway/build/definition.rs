@@ -27,7 +27,7 @@ mod response {
 }
 
 /// `pb.Definition` and `pb.OpMetadata`.
-mod definition {
+mod llb {
     pub const OPERATION: u32 = 1;
     pub const METADATA: u32 = 2;
     pub const MAP_KEY: u32 = 1;
@@ -106,10 +106,10 @@ pub(super) fn read(message: &[u8]) -> Result<Vec<StepDefinition>, WireError> {
     for field in Fields::new(message) {
         let field = field?;
         match field.number {
-            definition::OPERATION if operations.len() <= MAX_STEPS => {
+            llb::OPERATION if operations.len() <= MAX_STEPS => {
                 operations.push(field.payload()?);
             }
-            definition::METADATA => ignoring.extend(ignores_cache(field.payload()?)?),
+            llb::METADATA => ignoring.extend(ignores_cache(field.payload()?)?),
             _ => {}
         }
     }
@@ -138,15 +138,15 @@ pub(super) fn read(message: &[u8]) -> Result<Vec<StepDefinition>, WireError> {
 
 /// The vertex of an entry of the metadata, if it is not to be taken from a cache.
 fn ignores_cache(entry: &[u8]) -> Result<Option<Digest>, WireError> {
-    let metadata = wire::last(entry, definition::MAP_VALUE)?;
+    let metadata = wire::last(entry, llb::MAP_VALUE)?;
     let Some(metadata) = metadata else {
         return Ok(None);
     };
-    let flag = wire::last(metadata.payload()?, definition::IGNORE_CACHE)?;
+    let flag = wire::last(metadata.payload()?, llb::IGNORE_CACHE)?;
     if !flag.is_some_and(|flag| flag.is_true()) {
         return Ok(None);
     }
-    let key = wire::last(entry, definition::MAP_KEY)?;
+    let key = wire::last(entry, llb::MAP_KEY)?;
     Ok(key.and_then(|key| key.text().ok()?.parse().ok()))
 }
 
@@ -290,9 +290,9 @@ mod tests {
             (1, run_digest.as_bytes()),
             (2, &[0x08, u8::from(session == "x")]),
         ]);
-        let mut definition = message(&[(definition::METADATA, &metadata)]);
+        let mut definition = message(&[(llb::METADATA, &metadata)]);
         for operation in [image, context, copy, run, last] {
-            wire::append(&mut definition, definition::OPERATION, &operation);
+            wire::append(&mut definition, llb::OPERATION, &operation);
         }
         let reference = message(&[(1, b"id"), (response::REF_DEFINITION, &definition)]);
         let single = message(&[(response::REF, &reference)]);
