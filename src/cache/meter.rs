@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::{
     report::{Event, Reporter, Step, Transfer, TransferKey, TransferState, Wait},
+    steps::BuildSteps,
     summary::{ServiceUsage, WaitCause},
 };
 use crate::digest::Digest;
@@ -169,6 +170,10 @@ impl Reporter for MeteredReporter {
 
     fn step_at(&self, moment: Timestamp) -> Option<Step> {
         self.inner.step_at(moment)
+    }
+
+    fn steps(&self) -> Option<Arc<BuildSteps>> {
+        self.inner.steps()
     }
 }
 
