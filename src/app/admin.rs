@@ -66,7 +66,7 @@ impl Control for Operated {
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pending_exports: self.interceptor.activity().pending,
-            builds: Vec::new(),
+            builds: self.interceptor.last_builds(),
         }
     }
 

@@ -67,7 +67,6 @@ impl BuildInterceptor {
 
 impl BuildInterceptor {
     /// What the last builds did, the newest first.
-    #[allow(dead_code, reason = "the admin socket is going to serve it")]
     pub fn last_builds(&self) -> Vec<stats::Build> {
         self.builds.records()
     }
