@@ -188,11 +188,8 @@ impl State {
         let mut steps = self
             .inputs(definition)
             .filter(|input| input.kind == StepKind::Step);
-        let ran = |step: &StepDefinition| {
-            let run = self.runs.get(&step.vertex);
-            run.is_some_and(|run| !self.is_cached(&step.vertex, run))
-        };
-        if self.inputs(definition).any(ran) {
+        // A context is transferred in every build.
+        if steps.any(|step| self.has_run(&step.vertex)) {
             return Some(Reason::ContentBefore);
         }
         let takes_content = |input: &StepDefinition| input.kind == StepKind::Content;
@@ -200,11 +197,19 @@ impl State {
             return None;
         }
         // A builder that has been used before may have other content for the steps before it.
+        let mut steps = self
+            .inputs(definition)
+            .filter(|input| input.kind == StepKind::Step);
         Some(if steps.all(|step| self.came_from_index(step)) {
             Reason::Content
         } else {
             Reason::ContentOrBefore
         })
+    }
+
+    fn has_run(&self, vertex: &Digest) -> bool {
+        let run = self.runs.get(vertex);
+        run.is_some_and(|run| !self.is_cached(vertex, run))
     }
 
     fn inputs<'a>(

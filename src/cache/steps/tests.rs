@@ -82,6 +82,9 @@ fn not_asked_for(when: i64) -> VertexTimes {
 }
 
 fn record(steps: &BuildSteps, project: &Project, times: [VertexTimes; 3]) {
+    for source in ["image", "context"] {
+        steps.record(vertex(project, source), source, ran(-2, -1));
+    }
     for (name, times) in STEPS.into_iter().zip(times) {
         steps.record(vertex(project, name), name, times);
     }
