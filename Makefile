@@ -14,8 +14,11 @@ CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/bui
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
+# The static program of the machine's architecture, not optimised: what the images of demo and tests have.
+STATIC := PROFILE=dev image/program.sh $(if $(filter aarch64,$(shell uname -m)),arm64,amd64) target/image-dev
+
 demo: tools ## The main job on this machine: build, throw the builder away, build from the cache
-	cargo build --locked
+	$(STATIC)
 	demo/run.sh
 
 test: tools ## Format, lints, unit, integration and end-to-end tests: what CI runs
@@ -24,6 +27,7 @@ test: tools ## Format, lints, unit, integration and end-to-end tests: what CI ru
 	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
 	cargo test $(CARGO_ARGS) --no-run
 	deploy/check.sh
+	$(STATIC)
 	$(CONFORMANCE)
 	cargo test $(CARGO_ARGS) --no-fail-fast
 

@@ -5,8 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 PATH=$PWD/.tools/bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin
-program=$PWD/target/debug/buildkit-gha
+context=$PWD/target/image-dev
 image=buildkit-gha:demo
+base=buildkit-gha:demo-base
 work=$(mktemp -d)
 started=() # what is running now, to be ended in the opposite order
 builder=''
@@ -25,7 +26,7 @@ die() {
 cleanup() {
     local i
     [ -z "$builder" ] || remove_builder || true
-    [ $container = no ] || docker image rm --force "$image" >/dev/null 2>&1 || true
+    [ $container = no ] || docker image rm --force "$image" "$base" >/dev/null 2>&1 || true
     for ((i = ${#started[@]} - 1; i >= 0; i--)); do
         kill "${started[i]}" 2>/dev/null || true
         wait "${started[i]}" 2>/dev/null || true
@@ -157,7 +158,12 @@ show() {
 }
 
 declare -A table
+case $(uname -m) in
+aarch64) program=$context/arm64/buildkit-gha ;;
+*) program=$context/amd64/buildkit-gha ;;
+esac
 [ -x "$program" ] || die "$program is missing: run make demo"
+cp LICENSE "$context/"
 cp -r demo/context "$work/context"
 cp "$(command -v busybox)" "$work/context/busybox"
 
@@ -165,7 +171,9 @@ say 'Starting'
 start_service
 find_engine
 if [ $container = yes ]; then
-    image/build.sh "$program" "$image"
+    image/base.sh "$base"
+    buildx build --quiet --file image/Dockerfile --build-arg BASE="$base" --tag "$image" \
+        "$context" >/dev/null
     echo "Builder image: $image, with the gateway as its entry point"
 fi
 say 'First build: nothing is cached yet'

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # program.sh ARCH [DIR]: builds buildkit-gha as one static program for Linux on ARCH (amd64 or arm64) and
-# puts it at DIR/ARCH/buildkit-gha (DIR: target/image). PROFILE=dev builds it as `cargo build` would.
+# puts it at DIR/ARCH/buildkit-gha (DIR: target/image). PROFILE=dev builds it as `cargo build` would, and
+# FEATURES names features of Cargo.toml.
 #
 # It is linked with musl, and its C code (aws-lc, sqlite, zstd) is compiled by zig, which has a C library
 # for both architectures (tools/setup.sh installs it). No path of this machine is in the program.
@@ -43,7 +44,7 @@ if [ "$profile" = release ]; then
     declare -x "CARGO_TARGET_${name^^}_RUSTFLAGS+= --remap-path-prefix=$sources=/rustc/$commit"
 fi
 
-cargo zigbuild --locked --profile "$profile" --target "$target" --bin buildkit-gha
+cargo zigbuild --locked --features "${FEATURES:-}" --profile "$profile" --target "$target" --bin buildkit-gha
 # Cargo calls the folder of the profile dev by another name.
 built=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/buildkit-gha
 

@@ -68,6 +68,24 @@ fn every_dependency_is_allowed() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// cargo-about writes the notices of the images by a list of its own.
+#[test]
+fn notices_know_the_licences_that_are_allowed() {
+    #[derive(Deserialize)]
+    struct About {
+        accepted: Vec<String>,
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name| std::fs::read_to_string(root.join(name)).unwrap();
+    let rules: Rules = toml::from_str(&read("deny.toml")).unwrap();
+    let about: About = toml::from_str(&read("image/about.toml")).unwrap();
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(about.accepted), sorted(rules.licenses.allow));
+}
+
 #[test]
 fn what_is_not_allowed_is_found() {
     let rules = Rules {

@@ -53,6 +53,14 @@ missing_packages() {
     have ssh-agent || echo openssh-client
     have openssl || echo openssl
     have tmux || echo tmux
+    # What image/base.sh puts into the stand-in for upstream's image.
+    have git || echo git
+    have pigz || echo pigz
+    have xz || echo xz-utils
+    { have fusermount3 && have fuse-overlayfs; } || echo fuse3 fuse-overlayfs
+    have newuidmap || echo uidmap
+    have setcap || echo libcap2-bin
+    have qemu-aarch64-static || echo qemu-user-static
     { have setpriv && have umount; } || echo util-linux mount
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
@@ -124,9 +132,18 @@ sealing_buildkitd() {
     cat "${inputs[@]}" >"$work/stamp"
 }
 
-# test_program NAME SOURCE: a program of the tests' own, static, with BuildKit's modules at hand.
+# rootlesskit and the CNI plugins that are in upstream's image.
+base_tools() {
+    local plugins=github.com/containernetworking/plugins/plugins
+    local rootlesskit=github.com/rootless-containers/rootlesskit/v3
+    go_tools base "$bin/base" $rootlesskit/pkg/version $rootlesskit $rootlesskit/cmd/rootlesskit \
+        $plugins/main/bridge $plugins/main/loopback $plugins/ipam/host-local $plugins/meta/firewall
+}
+
+# test_program NAME SOURCE [ARCHITECTURE]: a program of the tests' own, static, with BuildKit's modules at hand.
 test_program() {
     local name=$1 source=$2 stamp=.tools/$1.stamp
+    local -x GOARCH=${3:-}
     if [ -x "$bin/$name" ] && cat "$source" tools/buildkit/go.mod "$0" | cmp -s - "$stamp"; then
         return 0
     fi
@@ -196,10 +213,13 @@ if [ "${1:-}" = --dist ]; then
 fi
 install_packages
 buildkit buildkit "$bin"
+base_tools
 sealing_buildkitd
 # A client that is neither buildctl nor buildx, and a build step that attacks other builds.
 test_program solve e2e/client/main.go
 test_program eavesdropper e2e/eavesdropper/main.go
+# A build step of another platform.
+test_program platform e2e/platform/main.go arm64
 [ "${1:-}" != --matrix ] || matrix
 go_tools buildx "$bin" github.com/docker/buildx/version github.com/docker/buildx \
     github.com/docker/buildx/cmd/buildx

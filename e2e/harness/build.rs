@@ -168,6 +168,14 @@ impl Build {
         }
     }
 
+    /// A build of a repository, which the daemon reads itself.
+    pub fn of_repository(url: &str) -> Self {
+        Self {
+            context: url.into(),
+            ..Self::default()
+        }
+    }
+
     /// Exports the cache.
     pub fn to(mut self, cache: impl Into<String>) -> Self {
         self.to.push(cache.into());

@@ -1,27 +1,61 @@
-//! A Docker engine of our own, shared by the tests that run at the same time, and the builder
-//! image in it.
+//! A Docker engine of our own, shared by the tests that run at the same time, and the images in it.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use super::{
-    Builder, Lab, SOON,
+    BUILD, Lab, SOON,
     process::{Process, command, run},
-    service::PROGRAM,
     version,
 };
-
-/// What the builder image is called in the engine.
-const IMAGE: &str = "buildkit-gha:e2e";
 
 /// The engine of the tests that are running now. It ends with the last of them.
 static SHARED: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
 
-/// A running dockerd with the builder image.
+/// What is upstream's, but for its name.
+const BASE: &str = "base:e2e";
+const ROOTLESS_BASE: &str = "base:e2e-rootless";
+
+/// The targets of `image/Dockerfile`, and the first one's base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// Stock.
+    Base,
+    /// The builder.
+    Default,
+    /// The builder that needs no root.
+    Rootless,
+    /// The Actions cache.
+    Serve,
+}
+
+impl Image {
+    /// Its target in the Dockerfile; none for what is not made by it.
+    fn target(self) -> Option<&'static str> {
+        match self {
+            Self::Base => None,
+            Self::Default => Some("default"),
+            Self::Rootless => Some("rootless"),
+            Self::Serve => Some("serve"),
+        }
+    }
+
+    /// What it is called in the engine.
+    fn name(self) -> String {
+        let target = self.target();
+        target.map_or_else(
+            || BASE.to_owned(),
+            |target| format!("buildkit-gha:e2e-{target}"),
+        )
+    }
+}
+
+/// A running dockerd with the images that were asked for.
 pub struct Engine {
+    made: Mutex<Vec<Image>>,
     _process: Process,
     lab: Arc<Lab>,
 }
@@ -40,18 +74,15 @@ impl Engine {
 
     fn start() -> Self {
         let lab = Lab::new();
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut dockerd = command(&lab, repository.join("tools/dockerd.sh"));
+        let mut dockerd = command(&lab, repository().join("tools/dockerd.sh"));
         dockerd.arg(lab.path("engine"));
         let mut process = Process::start(&lab, "dockerd", dockerd);
         process.until("it listens", SOON, |log| {
             log.contains("API listen on").then_some(())
         });
-        let mut image = command(&lab, repository.join("image/build.sh"));
-        image.env("DOCKER_HOST", host(&lab)).args([PROGRAM, IMAGE]);
-        image.env("BUILDKIT_VERSION", version::asked().unwrap_or_default());
-        run(&lab, "image", image, SOON).ok("the builder image");
+        static_program(&lab);
         Self {
+            made: Mutex::default(),
             _process: process,
             lab,
         }
@@ -59,79 +90,109 @@ impl Engine {
 
     /// What `DOCKER_HOST` must be for this engine.
     pub fn host(&self) -> String {
-        host(&self.lab)
-    }
-}
-
-fn host(lab: &Lab) -> String {
-    format!("unix://{}", lab.path("engine/docker.sock").display())
-}
-
-/// A buildx builder with the docker-container driver; it goes with the value.
-pub struct Container {
-    builder: Builder,
-    // Declared last: the container must be gone before its engine ends.
-    engine: Arc<Engine>,
-}
-
-impl Container {
-    /// Creates and boots the builder. Names must be unique in a run.
-    pub fn create(lab: &Arc<Lab>, engine: &Arc<Engine>, name: &str) -> Self {
-        Self::create_with(lab, engine, name, |_| ())
+        format!("unix://{}", self.lab.path("engine/docker.sock").display())
     }
 
-    /// The same with more settings.
-    pub fn create_with(
-        lab: &Arc<Lab>,
-        engine: &Arc<Engine>,
-        name: &str,
-        edit: impl FnOnce(&mut Command),
-    ) -> Self {
-        let container = Self {
-            builder: Builder::Buildx {
-                lab: Arc::clone(lab),
-                name: name.to_owned(),
-                engine: Some(engine.host()),
-            },
-            engine: Arc::clone(engine),
-        };
-        let mut create = container.builder.buildx();
-        create.args(["create", "--bootstrap", "--name", name]);
-        create.args(["--driver", "docker-container"]);
-        // The service of the tests listens on the loopback of the host.
-        create.args(["--driver-opt", "network=host"]);
-        create.arg("--driver-opt").arg(format!("image={IMAGE}"));
-        edit(&mut create);
-        run(lab, "buildx-create", create, SOON).ok("buildx create");
-        container
+    /// A `docker` command for this engine.
+    pub fn docker(&self, lab: &Lab) -> Command {
+        self.command(lab, "docker")
     }
 
-    /// The builder.
-    pub fn builder(&self) -> &Builder {
-        &self.builder
+    fn command(&self, lab: &Lab, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = command(lab, program);
+        command.env("DOCKER_HOST", self.host());
+        command.env("BUILDX_CONFIG", lab.path("buildx"));
+        command.env("DOCKER_CONFIG", lab.path("docker"));
+        command
     }
 
-    /// The container's log joins those that a failed test shows.
-    fn keep_log(&self, lab: &Arc<Lab>, name: &str) {
-        let mut docker = command(lab, "docker");
-        docker.env("DOCKER_HOST", self.engine.host());
-        docker.arg("logs").arg(format!("buildx_buildkit_{name}0"));
-        Process::start(lab, name, docker).ended_within(SOON);
+    /// The name of the image, which is made if this engine has none yet.
+    pub fn image(&self, image: Image) -> String {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        self.make(&mut made, image);
+        image.name()
     }
-}
 
-impl Drop for Container {
-    fn drop(&mut self) {
-        if let Builder::Buildx { lab, name, .. } = &self.builder {
-            if std::thread::panicking() {
-                self.keep_log(lab, name);
-            }
-            let mut remove = self.builder.buildx();
-            remove.args(["rm", "--force", name]);
-            let status = Process::start(lab, "buildx-rm", remove).ended_within(SOON);
-            if !status.is_some_and(|status| status.success()) {
-                eprintln!("the builder {name} could not be removed: {status:?}");
-            }
+    fn make(&self, made: &mut Vec<Image>, image: Image) {
+        if made.contains(&image) {
+            return;
         }
+        match image {
+            Image::Base => self.base(&[BASE]),
+            Image::Default => self.make(made, Image::Base),
+            Image::Rootless => self.base(&["--rootless", ROOTLESS_BASE]),
+            Image::Serve => (),
+        }
+        if let Some(target) = image.target() {
+            self.build(target, &image.name());
+        }
+        made.push(image);
     }
+
+    /// Makes what stands in for upstream's image.
+    fn base(&self, words: &[&str]) {
+        let mut base = self.command(&self.lab, repository().join("image/base.sh"));
+        base.args(words).envs(of_the_machine(["HOME", "PATH"]));
+        base.env("BUILDKIT_VERSION", version::asked().unwrap_or_default());
+        run(&self.lab, "base", base, SOON).ok("the base of the image");
+    }
+
+    fn build(&self, target: &str, name: &str) {
+        let mut build = self.command(&self.lab, "buildx");
+        build.arg("build").arg("--file");
+        build.arg(repository().join("image/Dockerfile"));
+        build.args(["--target", target, "--tag", name]);
+        for (argument, value) in [
+            ("BASE", BASE),
+            ("ROOTLESS_BASE", ROOTLESS_BASE),
+            ("BUILDKITD", version::entry_point()),
+            ("VERSION", "e2e"),
+        ] {
+            build.arg("--build-arg").arg(format!("{argument}={value}"));
+        }
+        build.arg(context(&self.lab));
+        run(&self.lab, "image", build, SOON).ok("the image");
+    }
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What the images are made of.
+fn context(lab: &Lab) -> PathBuf {
+    lab.path("image")
+}
+
+/// Builds the static program, which `make test` has done before, and puts it into the context.
+fn static_program(lab: &Arc<Lab>) {
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    let mut script = command(lab, repository().join("image/program.sh"));
+    script.arg(architecture).arg(context(lab));
+    script.envs(of_the_machine([
+        "HOME",
+        "PATH",
+        "CARGO_HOME",
+        "RUSTUP_HOME",
+    ]));
+    script.env("PROFILE", "dev");
+    run(lab, "static-program", script, BUILD).ok("the static program");
+    let licence = context(lab).join("LICENSE");
+    std::fs::copy(repository().join("LICENSE"), licence).expect("copy a file");
+}
+
+/// Variables that cargo and go need; nothing else of the machine's settings reaches a test.
+fn of_the_machine<const N: usize>(names: [&'static str; N]) -> Vec<(&'static str, String)> {
+    let value = |name| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a setting of the machine, not of the program"
+        )]
+        let value = std::env::var(name).ok()?;
+        Some((name, value))
+    };
+    names.into_iter().filter_map(value).collect()
 }

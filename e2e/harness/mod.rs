@@ -5,11 +5,13 @@
 
 mod admin;
 mod build;
+mod container;
 mod context;
 mod daemon;
 mod docker;
 mod eavesdropper;
 mod gate;
+mod git;
 mod http;
 mod lab;
 mod process;
@@ -26,11 +28,13 @@ pub mod version;
 mod vitals;
 
 pub use build::{Build, Builder};
+pub use container::{Container, Running};
 pub use context::Context;
 pub use daemon::Daemon;
-pub use docker::{Container, Engine};
+pub use docker::{Engine, Image};
 pub use eavesdropper::{Captured, Eavesdropper, READY, printed};
 pub use gate::Gate;
+pub use git::Repository;
 pub use http::{Answer, Http};
 pub use lab::{Lab, mount_tmpfs};
 pub use process::{Process, command, run};

@@ -16,8 +16,11 @@ use super::{
     process::{Process, command, run},
 };
 
-/// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_buildkit-gha");
+/// The program under test, unless another one is to be measured.
+pub const PROGRAM: &str = match option_env!("BUILDKIT_GHA_PROGRAM") {
+    Some(other) => other,
+    None => env!("CARGO_BIN_EXE_buildkit-gha"),
+};
 
 /// Where v1 is.
 const V1: &str = "/_apis/artifactcache/";

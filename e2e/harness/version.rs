@@ -40,6 +40,18 @@ pub const SEALING_BUILDKITD: &str =
 /// The program of [`super::Eavesdropper`].
 pub const EAVESDROPPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/eavesdropper");
 
+/// What starts buildkitd in the image of the BuildKit under test: upstream's script, where it has one.
+pub fn entry_point() -> &'static str {
+    if since(32) {
+        "/usr/bin/buildkitd-entrypoint"
+    } else {
+        "buildkitd"
+    }
+}
+
+/// A program for arm64, for a step of that platform.
+pub const PLATFORM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/platform");
+
 /// Fails where the BuildKit under test does not read `[cache.gha]`. `make test-matrix` skips the
 /// tests of it there, and says so by their number.
 pub fn must_sign() {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Api, Build, Builder, Context, Daemon, Outcome, Site},
+    harness::{Api, Build, Builder, Container, Context, Daemon, Engine, Image, Lab, Outcome, Site},
     proxy::{Link, Proxy},
 };
 
@@ -34,6 +34,40 @@ fn link(rate: u32) -> Link {
 fn stored(site: &Site) -> u64 {
     let entries = site.service.entries(&site.token, "");
     entries.iter().map(|entry| entry.size_in_bytes).sum()
+}
+
+/// From nothing to the end of the first build: what a job waits for before its steps run.
+#[test]
+#[ignore = "prints figures: make compare"]
+fn cold_start() {
+    const ROUNDS: usize = 7;
+    let lab = Lab::new();
+    let engine = Engine::shared();
+    let context = Context::new(&lab, "small", "FROM scratch\nCOPY message /message\n");
+    context.write("message", "hello\n");
+    let sides = [("stock", Image::Base), ("ours", Image::Default)];
+    let mut times = [Vec::new(), Vec::new()];
+    // Images are made before the clock runs.
+    for (_, image) in sides {
+        engine.image(image);
+    }
+    for round in 0..ROUNDS {
+        for ((side, image), times) in sides.iter().zip(&mut times) {
+            let begun = Instant::now();
+            let name = format!("cold-{side}-{round}");
+            let container = Container::of(*image, (&lab, &engine, &name), |_| ());
+            let ready = begun.elapsed();
+            container.builder().build(&Build::new(&context)).ok();
+            times.push((ready, begun.elapsed()));
+        }
+    }
+    for ((side, _), times) in sides.iter().zip(&mut times) {
+        times.sort_unstable();
+        let (ready, built) = times[ROUNDS / 2];
+        println!(
+            "{side}: builder ready after {ready:.2?}, first build after {built:.2?} (median of {ROUNDS})"
+        );
+    }
 }
 
 /// A pull request exports what the default branch has.

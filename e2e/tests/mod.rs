@@ -20,6 +20,7 @@ mod faults;
 mod full_service;
 mod harness;
 mod heal;
+mod image;
 mod imports;
 mod index;
 mod lazy;

@@ -139,6 +139,7 @@ fn buildx_brings_a_private_certificate_into_its_container() {
     let engine = Engine::shared();
     let container = Container::create_with(&site.lab, &engine, "private-ca", |create| {
         create.arg("--buildkitd-config").arg(&config);
+        create.args(["--driver-opt", "network=host"]);
         for variable in [
             "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
             "SSL_CERT_DIR=/etc/buildkit/certs/localhost",

@@ -13,8 +13,18 @@ use crate::config::settings::{SETTINGS, Setting};
 pub(super) const NAME: &str = "configuration-page";
 
 /// The commands whose flags clap reads.
-const CLAP_COMMANDS: [&str; 11] = [
-    "serve", "token", "stats", "drain", "ls", "inspect", "du", "prune", "verify", "doctor",
+const CLAP_COMMANDS: [&str; 12] = [
+    "serve",
+    "token",
+    "stats",
+    "drain",
+    "ls",
+    "inspect",
+    "du",
+    "prune",
+    "verify",
+    "doctor",
+    "healthcheck",
     "content",
 ];
 

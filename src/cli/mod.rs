@@ -11,6 +11,7 @@ mod du;
 mod exit;
 mod gateway;
 mod gateway_help;
+mod healthcheck;
 mod inspect;
 mod logging;
 mod ls;
@@ -53,6 +54,7 @@ enum Command {
     Token(token::Token),
     Stats(stats::Stats),
     Drain(drain::Drain),
+    Healthcheck(healthcheck::Healthcheck),
     Ls(ls::Ls),
     Inspect(inspect::Inspect),
     Du(du::Du),
@@ -126,6 +128,7 @@ impl Command {
             Self::Token(token) => token.logging.clone(),
             Self::Stats(stats) => stats.logging.clone(),
             Self::Drain(drain) => drain.logging.clone(),
+            Self::Healthcheck(healthcheck) => healthcheck.logging.clone(),
             other => other
                 .remote()
                 .map(|remote| remote.logging.clone())
@@ -141,6 +144,7 @@ impl Command {
             Self::Token(token) => token.run(),
             Self::Stats(stats) => stats.run(env),
             Self::Drain(drain) => drain.run(env),
+            Self::Healthcheck(healthcheck) => healthcheck.run(),
             Self::Ls(ls) => ls.run(env),
             Self::Inspect(inspect) => inspect.run(env),
             Self::Du(du) => du.run(env),

@@ -45,6 +45,16 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
+    /// How programs of this machine reach whoever has bound it, as `host:port`.
+    pub fn reached_from_here(&self) -> String {
+        let everywhere = ["", "0.0.0.0", "::"].contains(&self.host.as_str());
+        if everywhere {
+            format!("localhost:{}", self.port)
+        } else {
+            self.to_string()
+        }
+    }
+
     /// Binds it. Of a name's addresses IPv4 comes first, as in Go: whoever is told `localhost`
     /// most often tries 127.0.0.1.
     pub async fn bind(&self) -> io::Result<TcpListener> {
@@ -81,6 +91,20 @@ mod tests {
             "localhost:70000",
         ] {
             assert_eq!(text.parse::<Listen>(), Err(InvalidListen), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_interface_is_reached_over_loopback() {
+        for (bound, reached) in [
+            (":3000", "localhost:3000"),
+            ("0.0.0.0:3000", "localhost:3000"),
+            ("[::]:3000", "localhost:3000"),
+            ("[::1]:3000", "[::1]:3000"),
+            ("192.0.2.1:3000", "192.0.2.1:3000"),
+        ] {
+            let listen: Listen = bound.parse().unwrap();
+            assert_eq!(listen.reached_from_here(), reached);
         }
     }
 

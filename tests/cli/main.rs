@@ -6,6 +6,7 @@ mod commands;
 mod configuration_page;
 mod gateway;
 mod github;
+mod healthcheck;
 mod program;
 mod serve;
 mod stats;
