@@ -13,7 +13,7 @@ use std::{
 use super::{Lab, SOON, command, run};
 
 /// Columns and rows of the terminal.
-pub const SIZE: (u16, u16) = (110, 32);
+pub const SIZE: (u16, u16) = (120, 30);
 
 /// How often the screen is looked at: clients draw it about as often.
 const FRAME: Duration = Duration::from_millis(100);

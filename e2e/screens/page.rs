@@ -4,8 +4,8 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use super::scene::{Scene, Stage};
 
-/// Lines of one listing. Plain progress of sixteen steps has more that say nothing of the cache.
-const MAX_LINES: usize = 60;
+/// Lines of one listing. Plain progress of many steps has more that say nothing of the cache.
+const MAX_LINES: usize = 45;
 
 /// What stands above the pictures, and is written by hand.
 const HEAD: &str = include_str!("head.md");
@@ -37,7 +37,8 @@ pub fn write() {
 
 fn add_terminal(page: &mut String, scene: Scene, side: &str, stage: &Stage) {
     let screens = stage.in_terminal(scene);
-    if let Some(middle) = screens.middle(scene.marker()) {
+    let mut markers = scene.markers().iter();
+    if let Some(middle) = markers.find_map(|marker| screens.middle(marker)) {
         let _ = write!(
             page,
             "\n{side}, in a terminal, on the way:\n\n{}",

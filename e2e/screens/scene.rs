@@ -18,16 +18,15 @@ const LINK: Link = Link {
 /// What the throttled service asks for.
 const SECONDS: u32 = 12;
 
-/// Many small layers and two large ones, and a step that depends on a file.
+/// Some small layers and a large one, and a step that depends on a file.
 fn dockerfile() -> String {
     use std::fmt::Write as _;
 
     let mut steps = String::new();
-    for layer in 1..=16 {
+    for layer in 1..=8 {
         let _ = writeln!(steps, "RUN head -c 3000000 /dev/urandom > /small{layer}");
     }
-    steps += "RUN head -c 90000000 /dev/urandom > /large1\n";
-    steps += "RUN head -c 70000000 /dev/urandom > /large2\n";
+    steps += "RUN head -c 90000000 /dev/urandom > /large\n";
     steps += "COPY message /message\nRUN cat /message > /out && sleep 1\n";
     steps
 }
@@ -63,13 +62,13 @@ impl Scene {
     pub fn words(self) -> String {
         match self {
             Self::ColdExport => {
-                "Nothing is in the cache. Sixteen layers of 3 MB, one of 90 MB and one of 70 MB leave over \
+                "Nothing is in the cache. Eight layers of 3 MB and one of 90 MB leave over \
                  a link with 80 ms for each API call, 20 MB/s for each connection and 40 MB/s in all."
                     .to_owned()
             }
             Self::Warm => "The same build on a new builder, from that cache.".to_owned(),
-            Self::Misses => "On a new builder again: a file of the context has changed, and the layer of \
-                             the step before it was evicted from the cache."
+            Self::Misses => "On a new builder again: a file of the context has changed, and the largest \
+                             layer was evicted from the cache."
                 .to_owned(),
             Self::Throttled => format!(
                 "The service answers the first reservation of a layer with 429 and asks to wait {SECONDS} s."
@@ -77,11 +76,13 @@ impl Scene {
         }
     }
 
-    /// What shows that the part to look at is going on.
-    pub fn marker(self) -> &'static str {
+    /// What shows that the part to look at is going on, the best first.
+    pub fn markers(self) -> &'static [&'static str] {
         match self {
-            Self::ColdExport | Self::Throttled => "exporting to GitHub Actions Cache",
-            Self::Warm | Self::Misses => "importing cache manifest",
+            Self::ColdExport => &["Actions Cache (", "writing layer", "exporting to"],
+            Self::Throttled => &["(waiting ", "writing layer", "exporting to"],
+            Self::Warm => &["preparing build cache", "importing cache manifest"],
+            Self::Misses => &["fetching layers", "extracting", "importing cache manifest"],
         }
     }
 }

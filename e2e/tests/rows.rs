@@ -13,12 +13,12 @@ const OWN: &str = "GitHub Actions Cache";
 const EXPORT: &str = "exporting to GitHub Actions Cache";
 const STAND_IN: &str = "exporting cache to client directory";
 
-/// Fails unless the last row below the step is of this form.
-fn ends_with(outcome: &Outcome, step: &str, form: &str) {
+/// Fails unless just one row below the step is of this form.
+fn says(outcome: &Outcome, step: &str, form: &str) {
     let rows = outcome.rows(step);
     let form = Regex::new(&format!("^{form}$")).expect("a pattern");
-    let last = rows.last().copied().unwrap_or_default();
-    assert!(form.is_match(last), "{form}: {rows:?}");
+    let count = rows.iter().filter(|row| form.is_match(row)).count();
+    assert_eq!(count, 1, "{form}: {rows:?}");
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn layers_are_one_row_where_they_are_uploaded_and_the_end_is_one_line() {
     assert!(rows.contains(&"uploading layers"), "{rows:?}");
     assert!(rows.len() <= MOST_ROWS, "{rows:?}");
     let sent = r"cache written: \d+ layers sent \(\d.* [kM]B at \d.*B/s\), 0 already there, 0 left out; \d+ calls";
-    ends_with(&first, EXPORT, sent);
+    says(&first, EXPORT, sent);
     let again = builder.build(&export).ok();
     let rows = again.rows(EXPORT);
     assert!(
@@ -40,7 +40,7 @@ fn layers_are_one_row_where_they_are_uploaded_and_the_end_is_one_line() {
         "{rows:?}"
     );
     let unchanged = r"cache unchanged: 0 layers sent, \d+ already there, 0 left out; \d+ calls?";
-    ends_with(&again, EXPORT, unchanged);
+    says(&again, EXPORT, unchanged);
     for outcome in [first, again] {
         let log = outcome.output;
         assert!(!log.contains("writing layer"), "{log}");
@@ -62,20 +62,16 @@ fn an_import_says_what_it_found_and_what_it_was_asked() {
         let none = builder
             .build(&build.clone().to(format!("{cache},mode=max")))
             .ok();
-        let rows = none.rows(OWN);
         let scope = scope.replace(",scope=", "scope ");
         let absent = format!("{scope}: no index found on refs/heads/main");
-        assert_eq!(rows, [absent.as_str()]);
+        says(&none, OWN, &absent);
+        says(&none, OWN, &format!("{scope}.*"));
         builder.prune();
         let warm = builder.build(&build.tar(site.tar(way))).ok().all_cached();
-        let found = format!(
-            r"^{scope}: index from refs/heads/main \(less than a minute old, \d+ layers\)$"
-        );
-        let found = Regex::new(&found).expect("a pattern");
-        let rows = warm.rows(OWN);
-        assert!(rows.iter().any(|row| found.is_match(row)), "{rows:?}");
+        let found = r"index from refs/heads/main \(less than a minute old, \d+ layers\)";
+        says(&warm, OWN, &format!("{scope}: {found}"));
         let sum = r"\d+ layers confirmed, 0 gone; \d+ layers fetched \(.*\) because .*; \d+ calls";
-        ends_with(&warm, OWN, &format!("{scope}: {sum}"));
+        says(&warm, OWN, &format!("{scope}: {sum}"));
     }
 }
 

@@ -236,7 +236,7 @@ impl IndexWriter {
     ) -> Result<Outcome, IndexWriteError> {
         let layers = plan.kept.layers.len();
         if layers == 0 {
-            self.note("no layer to name: the cache index stays as it is".to_owned());
+            tracing::info!("no layer to name: the cache index stays as it is");
             return Ok(Outcome::Nothing);
         }
         let client = client.with_deadline(self.schedule.times().index());
@@ -246,7 +246,7 @@ impl IndexWriter {
         if let Some(previous) = &previous {
             self.warn_of_unreadable(previous);
             if previous.graph.as_ref() == Some(&plan.graph) {
-                self.note(format!("cache index {} is unchanged", previous.key));
+                tracing::info!(key = previous.key, "the cache index is unchanged");
                 return Ok(Outcome::Unchanged);
             }
             let identity = client.identity();
@@ -264,7 +264,7 @@ impl IndexWriter {
             at_build_start: &self.at_build_start,
         };
         replaced.report(previous, &plan.kept, &key).await;
-        self.note(format!("cache index {key} written, {layers} layers"));
+        tracing::info!(key, layers, "the cache index is written");
         Ok(Outcome::Written {
             key,
             layers,
@@ -304,10 +304,6 @@ impl IndexWriter {
             );
             self.tell(Event::warning(short, error.to_string()));
         }
-    }
-
-    fn note(&self, text: String) {
-        self.tell(Event::Note(text));
     }
 
     fn tell(&self, event: Event) {

@@ -163,23 +163,19 @@ impl ProgressState {
 
     /// Shows an event below BuildKit's vertex for an export.
     fn show(&mut self, vertex: &str, event: &Event) {
-        self.revision += 1;
         let export = self.exports.get_mut(vertex);
         let rows = export.map(|export| export.rows.update(event));
         for row in rows.into_iter().flatten() {
+            self.revision += 1;
             self.rows.put(self.revision, vertex, row);
         }
     }
 
     /// Shows an event below our own vertex.
     fn show_own(&mut self, event: &Event) {
-        self.revision += 1;
-        let rows = self.own_rows.update(event);
-        if rows.is_empty() {
-            return;
-        }
-        self.cache_vertex.record_event(self.revision);
-        for row in rows {
+        for row in self.own_rows.update(event) {
+            self.revision += 1;
+            self.cache_vertex.record_event(self.revision);
             self.cache_vertex.set_running(&row.text, !row.done);
             self.rows.put(self.revision, &self.own, row);
         }
@@ -194,6 +190,9 @@ impl ProgressState {
         let own = self.cache_vertex.is_open();
         let own = own.then(|| (self.own.clone(), self.own_rows.live_text(now)));
         let revision = self.revision + 1;
+        if self.rows.refresh(revision, now) {
+            self.revision = revision;
+        }
         if self.names.refresh(revision, now, ends.chain(own)) {
             self.revision = revision;
             self.show_waits_again();
@@ -287,7 +286,8 @@ impl ProgressState {
     pub fn deadline(&self) -> Option<Instant> {
         let held = self.exports.values().filter_map(ExportRows::deadline);
         let idle = self.cache_vertex.idle_deadline();
-        held.chain(idle).chain(self.names.next()).min()
+        let shown = self.names.next().into_iter().chain(self.rows.next());
+        held.chain(idle).chain(shown).min()
     }
 
     /// Completes our own vertex if nothing has happened for long enough; it starts again with what happens next.
