@@ -14,7 +14,9 @@ use crate::{
 };
 
 /// A service that the build names, so that the operator may know nothing of it.
-const OVERHEARD: &str = "type=gha: the cache service is reached without TLS and build steps share     buildkitd's network: where that is also the gateway's, they may read the token of the cache and use it;     give the service TLS, or steps a network of their own";
+const OVERHEARD: &str = "type=gha: the cache service is reached without TLS and build steps share \
+                         buildkitd's network: where that is also the gateway's, they may read the token of the \
+                         cache and use it; give the service TLS, or steps a network of their own";
 
 /// Reads an entry. None: it cannot be used, which the build's log says.
 pub(crate) async fn read(

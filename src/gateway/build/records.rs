@@ -1,7 +1,7 @@
 //! What the last builds did, for `stats`.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Weak},
 };
 
@@ -59,6 +59,8 @@ pub(super) struct BuildRecord {
 struct State {
     /// `None`: its Solve has not come.
     began: Option<Instant>,
+    /// Which of its warnings tells of which cause: a later one says all that it does.
+    causes: HashMap<&'static str, usize>,
     build: stats::Build,
 }
 
@@ -78,7 +80,11 @@ impl BuildRecord {
         };
         Self {
             steps: Arc::downgrade(steps),
-            state: Mutex::new(State { began: None, build }),
+            state: Mutex::new(State {
+                began: None,
+                causes: HashMap::new(),
+                build,
+            }),
         }
     }
 
@@ -132,8 +138,14 @@ impl BuildRecord {
             None => warning.short.clone(),
         };
         let text: String = text.chars().take(MAX_TEXT_CHARS).collect();
-        let warnings = &mut self.state.lock().build.warnings;
-        if warnings.len() < MAX_WARNINGS && !warnings.contains(&text) {
+        let state = &mut *self.state.lock();
+        let warnings = &mut state.build.warnings;
+        let known = warning.cause.and_then(|cause| state.causes.get(cause));
+        if let Some(known) = known {
+            warnings[*known] = text;
+        } else if warnings.len() < MAX_WARNINGS && !warnings.contains(&text) {
+            let causes = warning.cause.into_iter();
+            (state.causes).extend(causes.map(|cause| (cause, warnings.len())));
             warnings.push(text);
         }
     }
