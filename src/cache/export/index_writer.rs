@@ -173,9 +173,8 @@ impl IndexWriter {
         let plan = plan.await?;
         self.counts.get_or_init(|| plan.counts);
         let Some(turn) = turn.begin().await else {
-            self.note(
-                "a later export of this builder has written the cache index meanwhile".to_owned(),
-            );
+            let text = "a later export of this builder has written the cache index meanwhile";
+            self.tell(Event::Note(text.to_owned()));
             return Ok(Written::superseded());
         };
         let left_out = self.report_left_out(&plan);
