@@ -16,23 +16,41 @@ const SIDES: [(&str, bool); 2] = [("buildkit-gha", true), ("stock BuildKit", fal
 /// Makes all builds and writes the page.
 pub fn write() {
     let stages = SIDES.map(|(side, ours)| (side, Stage::new(ours)));
+    // Each kind of progress has all scenes in their order: the first one empties the cache.
+    let terminals = Scene::ALL.map(|scene| terminals(scene, &stages));
+    let plain = Scene::ALL.map(|scene| plain(scene, &stages));
     let mut page = HEAD.to_owned();
-    for scene in Scene::ALL {
-        println!("{}", scene.title());
-        let _ = write!(page, "\n## {}\n\n{}\n", scene.title(), scene.words());
-        for (side, stage) in &stages {
-            add_terminal(&mut page, scene, side, stage);
-        }
-        for (side, stage) in &stages {
-            let printed = stage.printed(scene, "plain");
-            let lines = about_the_cache(&stage.scrub(&printed));
-            let _ = write!(page, "\n{side}, plain:\n\n{}", listing(&lines));
-        }
+    for (scene, shown) in Scene::ALL.into_iter().zip(terminals.iter().zip(&plain)) {
+        let (terminals, plain) = shown;
+        let (title, words) = (scene.title(), scene.words());
+        let _ = write!(page, "\n## {title}\n\n{words}\n{terminals}{plain}");
     }
     let (_, ours) = &stages[0];
     add_raw(&mut page, ours);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/BUILD-LOG.md");
     fs::write(path, page).expect("write the page");
+}
+
+/// The screens of both sides.
+fn terminals(scene: Scene, stages: &[(&str, Stage)]) -> String {
+    println!("{} in a terminal", scene.title());
+    let mut shown = String::new();
+    for (side, stage) in stages {
+        add_terminal(&mut shown, scene, side, stage);
+    }
+    shown
+}
+
+/// What plain progress prints of the cache, on both sides.
+fn plain(scene: Scene, stages: &[(&str, Stage)]) -> String {
+    println!("{} in plain progress", scene.title());
+    let mut shown = String::new();
+    for (side, stage) in stages {
+        let printed = stage.printed(scene, "plain");
+        let lines = about_the_cache(&stage.scrub(&printed));
+        let _ = write!(shown, "\n{side}, plain:\n\n{}", listing(&lines));
+    }
+    shown
 }
 
 fn add_terminal(page: &mut String, scene: Scene, side: &str, stage: &Stage) {

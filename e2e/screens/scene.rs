@@ -134,7 +134,7 @@ impl Stage {
     fn prepare(&self, scene: Scene, scope: &str) -> Proxy {
         let proxy = Proxy::with_link(&self.site.service, LINK);
         match scene {
-            Scene::ColdExport => {}
+            Scene::ColdExport => self.empty(),
             Scene::Warm => self.builder.prune(),
             Scene::Misses => {
                 self.builder.prune();
