@@ -82,6 +82,43 @@ fn probes_and_metrics_are_to_be_had_over_tcp_and_nothing_else() {
     assert_eq!(wrong.status, 400);
 }
 
+/// As a table for a terminal, as a document, and as the summary of a job.
+#[test]
+fn it_tells_what_the_cache_was_worth() {
+    let site = Site::new();
+    let gateway = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&gateway);
+    site.main_job(&builder, &Build::new(&site.context));
+    let stats = gateway.stats();
+    let [second, first] = [&stats["builds"][0], &stats["builds"][1]];
+    assert_eq!(
+        (&first["outcome"], &first["steps"]["cached"]),
+        (&"ok".into(), &0.into())
+    );
+    assert_eq!(first["exports"][0]["state"], "written");
+    assert_eq!(second["imports"][0]["index"]["found"], true);
+    assert_eq!(second["steps"]["cached"], second["steps"]["total"]);
+    assert!(
+        second["steps"]["time_saved_seconds"].as_f64() > Some(0.0),
+        "{second}"
+    );
+    let reference = second["ref"].as_str().expect("a text");
+    let table = gateway.ask(&["stats", "--last", "1"]).ok("stats");
+    let row = table.lines().nth(1).expect("a row");
+    assert!(
+        row.starts_with(&reference[..12]) && row.contains("buildkit: from main"),
+        "{table}"
+    );
+    assert_eq!(
+        table.lines().filter(|line| line.contains(" ok ")).count(),
+        1,
+        "{table}"
+    );
+    let summary = gateway.ask(&["stats", "--format", "markdown"]).ok("stats");
+    assert!(summary.starts_with("### Docker build cache: "), "{summary}");
+    assert!(summary.contains(" steps cached, about "), "{summary}");
+}
+
 #[test]
 fn a_buildkitd_that_does_not_answer_is_not_ready() {
     let lab = Lab::new();

@@ -63,6 +63,12 @@ impl Fixture {
         pending.as_u64().expect("a number")
     }
 
+    /// What `stats` says of the export of the build that began so many builds ago.
+    fn state(&self, ago: usize) -> String {
+        let state = &self.daemon.stats()["builds"][ago]["exports"][0]["state"];
+        state.as_str().unwrap_or_default().to_owned()
+    }
+
     fn indexes(&self) -> usize {
         self.site.keys("index-").len()
     }
@@ -89,6 +95,7 @@ fn a_build_does_not_wait_for_its_upload() {
         outcome.output
     );
     assert_eq!((fixture.pending(), fixture.indexes()), (1, 0));
+    assert_eq!(fixture.state(0), "pending");
     // The same scope, while it is on its way, on the same builder.
     let again = build.clone().from(fixture.cache()).to(fixture.cache());
     builder.build(&again).ok().no_warnings().all_cached();
@@ -96,6 +103,11 @@ fn a_build_does_not_wait_for_its_upload() {
     assert!(drained.stderr.contains("waiting for"), "{}", drained.stderr);
     assert_eq!(drained.ok("drain"), "all cache exports are written\n");
     assert_eq!((fixture.pending(), fixture.indexes()), (0, 1));
+    // They have the same layers: whichever is done first, the index is written once.
+    let ends = [fixture.state(1), fixture.state(0)];
+    let is_one_of = [["written", "unchanged"], ["skipped", "written"]]
+        .contains(&[ends[0].as_str(), ends[1].as_str()]);
+    assert!(is_one_of, "{ends:?}");
     // Another builder has all of it.
     let second = Daemon::gateway(&fixture.site.lab, "second");
     let import = build.from(fixture.site.gha(Api::V2, ""));
@@ -207,7 +219,7 @@ fn a_drain_ends_in_time_and_builds_go_on() {
 
 /// There is nobody any more whose log could have it.
 #[test]
-fn what_fails_after_the_build_stands_in_the_log() {
+fn what_fails_after_the_build_stands_in_the_log_and_in_stats() {
     let mut fixture = Fixture::new(Link::NONE);
     let denied = Rule::new(Fault::WriteDenied, When::Always).on(Operation::Create);
     fixture.proxy.rule(denied.about(Subject::Index));
@@ -219,5 +231,7 @@ fn what_fails_after_the_build_stands_in_the_log() {
         .process
         .until(why, BUILD, |log| log.contains(why).then_some(()));
     fixture.daemon.ask(&["drain"]).ok("drain");
-    assert_eq!(fixture.indexes(), 0);
+    assert_eq!((fixture.indexes(), &*fixture.state(0)), (0, "failed"));
+    let warnings = &fixture.daemon.stats()["builds"][0]["warnings"];
+    assert!(warnings.to_string().contains(why), "{warnings}");
 }
