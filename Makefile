@@ -121,9 +121,15 @@ fuzz: ## Look for inputs that break a parser's promise, FUZZ_SECONDS each (night
 			-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10; \
 	done
 
-docs: ## Write docs/CONFIGURATION.md from the tables of settings
+docs: ## Write docs/CONFIGURATION.md and docs/METRICS.md from what the program itself reads and serves
 	cargo run $(CARGO_ARGS) -- configuration-page > target/CONFIGURATION.md
 	mv target/CONFIGURATION.md docs/CONFIGURATION.md
+	cargo run $(CARGO_ARGS) -- metrics-page > target/METRICS.md
+	mv target/METRICS.md docs/METRICS.md
+
+.PHONY: dashboard-check
+dashboard-check: tools ## Every query of the Grafana dashboard and the alerts, on Prometheus and on real programs (root)
+	cargo test $(CARGO_ARGS) --test e2e -- tests::dashboards
 
 fmt: ## Format the code
 	cargo fmt

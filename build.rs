@@ -2,10 +2,12 @@
 
 use std::{error::Error, path::Path, process::Command};
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 5] = [
     "proto/content.proto",
     "proto/control.proto",
     "proto/actions_cache.proto",
+    "proto/health.proto",
+    "proto/trace.proto",
 ];
 
 /// What a reproducible build takes instead of any other time.

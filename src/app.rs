@@ -5,7 +5,7 @@ use std::{ffi::OsString, sync::Arc, time::Duration};
 use crate::{
     actions::{Http, HttpConfig},
     admin::start as start_admin,
-    cache::Cache,
+    cache::{self, Cache},
     config::{Buildkitd, GatewayConfig, ModuleConfigs},
     gateway::{
         self, BuildInterceptor, Gateway, UnaryClient,
@@ -23,11 +23,15 @@ mod imports;
 mod lifecycle;
 mod metrics;
 mod signals;
+mod traces;
 
 use admin::Operated;
 pub use error::BuildError;
 use lifecycle::Lifecycle;
+use metrics::SpoolLimits;
+pub use metrics::described as described_metrics;
 use signals::{FORWARDED, forward_signal, run_with_signals};
+use traces::{Destination, Recording};
 
 /// How long calls may take after the last build and after buildkitd: what is left then are answers
 /// on their way.
@@ -49,7 +53,13 @@ impl App {
         log_operator_cache(&config.modules);
         let identity = imports::identity(&config)?;
         let metrics = Metrics::default();
-        let cache = cache(&config, &metrics, &tasks)?;
+        let recording = Recording::begin(config.traces.clone(), &metrics);
+        let http = http(&config, &metrics)?;
+        let cache = cache(&config, &metrics, http.clone(), &tasks)?;
+        let limits = SpoolLimits {
+            exports: config.modules.cache.export_spool_bytes,
+            imports: config.modules.cache.import_spool_bytes,
+        };
         let endpoint = endpoint(&config, identity.as_ref(), &tasks).await?;
         let child = start_buildkitd(&config, identity.as_ref(), via, &mut signals).await?;
         let upstream = match (&child, &config.buildkitd) {
@@ -68,11 +78,12 @@ impl App {
         interceptor.import = import.transport;
         interceptor.steps_share_network = steps_share;
         interceptor.steps_can_listen = import.overheard;
+        interceptor.tracer = recording.tracer.clone();
         let daemon = Arc::new(UnaryClient::new(upstream.clone(), tasks.clone()));
         let interceptor =
-            BuildInterceptor::new(interceptor, cache, endpoint, daemon, tasks.clone());
+            BuildInterceptor::new(interceptor, cache, endpoint, daemon.clone(), tasks.clone());
         let interceptor = Arc::new(interceptor);
-        metrics::register(&metrics, &interceptor);
+        metrics::register(&metrics, &interceptor, &http, limits);
         let admin = config.admin;
         let operated = Operated::new(&interceptor, &metrics, upstream.clone());
         let config = gateway::Config {
@@ -80,9 +91,16 @@ impl App {
             owner: config.owner,
             tls: config.tls,
             upstream,
+            tracer: recording.tracer.clone(),
         };
         let gateway = Gateway::bind(config, interceptor.clone(), tasks.clone()).await?;
         start_admin(&admin, Arc::new(operated), &tasks).await;
+        let destination = Destination {
+            daemon,
+            is_child: child.is_some(),
+            interceptor: Arc::clone(&interceptor),
+        };
+        recording.send_to(destination, &tasks);
         let lifecycle = Lifecycle {
             child,
             interceptor,
@@ -153,13 +171,26 @@ fn log_operator_cache(modules: &ModuleConfigs) {
     tracing::info!(url = url.origin().ascii_serialization(), "{who}");
 }
 
-fn cache(config: &GatewayConfig, metrics: &Metrics, tasks: &Tasks) -> Result<Cache, BuildError> {
+fn http(config: &GatewayConfig, metrics: &Metrics) -> Result<Http, BuildError> {
     let http = Http::new(&HttpConfig {
         metrics: metrics.clone(),
         ..config.modules.http.clone()
     })?;
+    Ok(http)
+}
+
+fn cache(
+    config: &GatewayConfig,
+    metrics: &Metrics,
+    http: Http,
+    tasks: &Tasks,
+) -> Result<Cache, BuildError> {
     let dir = config.spool_dir.clone();
-    Cache::new(dir, config.modules.cache.clone(), http, tasks.clone())
+    let settings = cache::Config {
+        metrics: metrics.clone(),
+        ..config.modules.cache.clone()
+    };
+    Cache::new(dir, settings, http, tasks.clone())
         .map_err(|error| BuildError::Spool(config.spool_dir.clone(), error))
 }
 

@@ -17,6 +17,7 @@ pub mod http1;
 pub mod lifecycle;
 pub(crate) mod maintenance;
 pub mod net;
+pub(crate) mod otlp;
 pub mod proto;
 pub mod protocol;
 pub mod secret;

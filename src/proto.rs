@@ -19,6 +19,12 @@ mod generated {
     pub mod actions {
         tonic::include_proto!("github.actions.results.api.v1");
     }
+    pub mod health {
+        tonic::include_proto!("grpc.health.v1");
+    }
+    pub mod trace {
+        tonic::include_proto!("opentelemetry.proto.collector.trace.v1");
+    }
 }
 
-pub use generated::{actions, content, control};
+pub use generated::{actions, content, control, health, trace};

@@ -61,6 +61,7 @@ missing_packages() {
     have newuidmap || echo uidmap
     have setcap || echo libcap2-bin
     have qemu-aarch64-static || echo qemu-user-static
+    { have prometheus && have promtool; } || echo prometheus
     { have setpriv && have umount; } || echo util-linux mount
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
@@ -215,9 +216,11 @@ install_packages
 buildkit buildkit "$bin"
 base_tools
 sealing_buildkitd
-# A client that is neither buildctl nor buildx, and a build step that attacks other builds.
+# A client that is neither buildctl nor buildx, a build step that attacks other builds, and a collector of
+# traces.
 test_program solve e2e/client/main.go
 test_program eavesdropper e2e/eavesdropper/main.go
+test_program collector e2e/collector/main.go
 # A build step of another platform.
 test_program platform e2e/platform/main.go arm64
 [ "${1:-}" != --matrix ] || matrix

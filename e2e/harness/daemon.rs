@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
@@ -162,6 +163,18 @@ impl Daemon {
     /// Its socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Where a gateway with `BUILDKIT_GHA_METRICS_LISTEN` serves metrics.
+    pub fn metrics_address(&mut self) -> SocketAddr {
+        self.process
+            .until("it says where metrics are", SOON, |log| {
+                let line = log
+                    .lines()
+                    .find(|line| line.contains("metrics and probes"))?;
+                let (_, address) = line.split_once("address=")?;
+                address.split_whitespace().next()?.parse().ok()
+            })
     }
 
     /// The daemon's state directory.

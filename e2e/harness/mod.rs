@@ -5,6 +5,7 @@
 
 mod admin;
 mod build;
+mod collector;
 mod container;
 mod context;
 mod daemon;
@@ -16,6 +17,7 @@ mod http;
 mod lab;
 mod process;
 mod progress;
+mod prometheus;
 mod rapid_reset;
 mod registry;
 mod repeater;
@@ -28,6 +30,7 @@ pub mod version;
 mod vitals;
 
 pub use build::{Build, Builder};
+pub use collector::{CollectedSpan, Collector};
 pub use container::{Container, Running};
 pub use context::Context;
 pub use daemon::Daemon;
@@ -39,6 +42,7 @@ pub use http::{Answer, Http};
 pub use lab::{Lab, mount_tmpfs};
 pub use process::{Process, command, run};
 pub use progress::{Outcome, Step};
+pub use prometheus::{Prometheus, check_metrics};
 pub use rapid_reset::RapidReset;
 pub use registry::Registry;
 pub use repeater::Repeater;

@@ -259,6 +259,15 @@ impl CircuitBreaker {
 }
 
 impl CircuitBreakers {
+    /// The origins that are remembered, and of each whether there is an outage.
+    pub fn states(&self) -> Vec<(String, bool)> {
+        let breakers = self.0.lock();
+        let states = breakers
+            .iter()
+            .map(|(origin, breaker)| (origin.clone(), breaker.lock().outage().is_some()));
+        states.collect()
+    }
+
     /// The breaker of an origin.
     pub fn breaker(&self, origin: &str) -> Arc<CircuitBreaker> {
         let mut breakers = self.0.lock();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::Span;
 
 use super::Call;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, trace::TraceParent};
 
 /// How long a connection may take to be made, TLS included: a healthy server needs well below
 /// a second, a dropped packet is sent again after 1 and 3 seconds.
@@ -203,8 +203,10 @@ pub struct ClientConfig {
     pub jitter: Jitter,
     /// Told of waits.
     pub observer: Arc<dyn Observer>,
-    /// The job that its calls are part of.
+    /// The job that its calls are part of, in the log.
     pub span: Span,
+    /// The same in a trace.
+    pub trace: TraceParent,
 }
 
 impl Default for ClientConfig {
@@ -217,6 +219,7 @@ impl Default for ClientConfig {
             jitter: Arc::new(rand::random::<f64>),
             observer: Arc::new(Unobserved),
             span: Span::none(),
+            trace: TraceParent::default(),
         }
     }
 }

@@ -72,6 +72,16 @@ impl Http {
         self.0.circuit_breakers.breaker(origin)
     }
 
+    /// Tells the origins that were called, and of each whether it is known not to be reachable. It does not
+    /// keep the connections.
+    pub fn outages(&self) -> impl Fn() -> Vec<(String, bool)> + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.0);
+        move || {
+            let shared = shared.upgrade();
+            shared.map_or_else(Vec::new, |shared| shared.circuit_breakers.states())
+        }
+    }
+
     /// How many parts of all uploads may be in flight.
     pub(super) fn uploads(&self) -> &AdaptiveConcurrency {
         &self.0.uploads

@@ -35,6 +35,7 @@ mod error_response;
 mod http;
 mod instrument;
 mod location;
+mod measured;
 mod min_throughput;
 pub mod plan;
 mod policy;

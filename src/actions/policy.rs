@@ -21,9 +21,13 @@ use super::{
     request::{Endpoint, Request},
     response::Response,
     retry::{self, Decision, Failed},
+    throttle::Reason,
     time_limit::TimeLimit,
 };
-use crate::digest::Digest;
+use crate::{
+    digest::Digest,
+    telemetry::{WaitCause, WaitTimer, trace::TraceSpan},
+};
 
 /// How calls to one service with one token are made. A clone shares all but the deadline, the
 /// priority and the trust in what circuit breakers say.
@@ -133,6 +137,7 @@ impl CallPolicy {
         Fut: Future<Output = Result<T, Error>>,
     {
         let started = Instant::now();
+        let metrics = self.http().metrics();
         let mut number = 0;
         let mut after_doubt = false;
         let mut last = None;
@@ -144,6 +149,9 @@ impl CallPolicy {
                 after_doubt,
                 admitted: self.admission(call, started).await?,
             };
+            if number > 1 {
+                metrics.retried(call.name());
+            }
             // Calls are made within calls: boxed, their futures stay small.
             let outcome = self.in_time(Box::pin(attempt(next))).await;
             let error = match outcome {
@@ -219,7 +227,9 @@ impl CallPolicy {
             let hold = Hold::RateLimit {
                 github: limiter.is_github(),
             };
-            let waiting = |wait: Duration, why: &str| self.announce(call, hold, wait, why);
+            let waiting = |wait: Duration, why: &Reason| {
+                self.announce(call, hold, why.cause, wait, &why.words)
+            };
             let admitted = limiter.acquire(call, &self.priority, end, waiting).await;
             let TooLate { wait, reason } = match admitted {
                 Ok(at) => return Ok(at),
@@ -230,7 +240,7 @@ impl CallPolicy {
             let left = end.map_or(Duration::ZERO, |end| {
                 end.saturating_duration_since(Instant::now())
             });
-            return Err(self.no_time_left(call, wait, left, &reason));
+            return Err(self.no_time_left(call, wait, left, &reason.words));
         }
     }
 
@@ -256,14 +266,26 @@ impl CallPolicy {
             let left = deadline.saturating_duration_since(now);
             return Err(self.no_time_left(call, wait, left, &failed));
         }
-        let _shown = self.announce(call, Hold::Retry, wait, &failed);
+        let _shown = self.announce(call, Hold::Retry, WaitCause::Backoff, wait, &failed);
         tokio::time::sleep(wait).await;
         Ok(())
     }
 
-    fn announce(&self, call: Call, hold: Hold, wait: Duration, why: &str) -> WaitGuard {
+    /// Shows a wait, and measures it, for as long as the answer is kept.
+    fn announce(
+        &self,
+        call: Call,
+        hold: Hold,
+        cause: WaitCause,
+        wait: Duration,
+        why: &str,
+    ) -> Wait {
         tracing::info!(call = call.name(), ?wait, why, "waiting to try again");
-        self.config().observer.waiting(call, hold, wait, why)
+        Wait {
+            _shown: self.config().observer.waiting(call, hold, wait, why),
+            _measured: self.http().metrics().begin_wait(cause),
+            _traced: self.config().trace.wait(call.name(), cause.name()),
+        }
     }
 
     fn no_time_left(&self, call: Call, wait: Duration, left: Duration, why: &str) -> Error {
@@ -274,6 +296,13 @@ impl CallPolicy {
         );
         self.error(call, Kind::Timeout, message)
     }
+}
+
+/// A call that waits.
+struct Wait {
+    _shown: WaitGuard,
+    _measured: WaitTimer,
+    _traced: TraceSpan,
 }
 
 /// One attempt of a call, which the rate limiter has admitted.
@@ -328,7 +357,7 @@ impl Attempt {
         let loses_tls = policy.loses_tls(&request);
         let origin = request.url.origin();
         let breaker = policy.http().circuit_breaker(&origin);
-        let sending = instrumented(policy.http(), policy.config(), request, limit);
+        let sending = instrumented(policy.http(), policy.config(), self.number, request, limit);
         let outcome = if policy.ignores_outages {
             breaker.send_anyway(sending).await
         } else {

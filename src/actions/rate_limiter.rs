@@ -21,7 +21,7 @@ use super::{
     Budgets, Call, Error, Kind, Priority,
     deadline::LastActivity,
     rate_limit_headers::RateLimitHeaders,
-    throttle::{Refusal, Throttle},
+    throttle::{Reason, Refusal, Throttle},
 };
 use crate::digest::Digest;
 
@@ -96,7 +96,7 @@ pub(super) struct TooLate {
     /// How long it would have to wait at least, from now on.
     pub wait: Duration,
     /// Why calls are held back.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 impl RateLimiter {
@@ -127,7 +127,7 @@ impl RateLimiter {
         call: Call,
         priority: &Priority,
         deadline: Option<Instant>,
-        waiting: impl FnOnce(Duration, &str) -> W,
+        waiting: impl FnOnce(Duration, &Reason) -> W,
     ) -> Result<Instant, TooLate> {
         let queue = self.queue(call);
         let now = Instant::now();
@@ -266,7 +266,7 @@ impl Queue {
     }
 }
 
-fn too_late(due: Instant, now: Instant, reason: String) -> TooLate {
+fn too_late(due: Instant, now: Instant, reason: Reason) -> TooLate {
     TooLate {
         wait: due.saturating_duration_since(now),
         reason,

@@ -9,7 +9,7 @@ use serde_json::error::Category;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Error, Kind, error_context::ErrorContext, error_response::read_error,
+    Error, Kind, error_context::ErrorContext, error_response::read_error, measured::Measured,
     min_throughput::MinThroughput, request::Endpoint, time_limit::TimeLimit,
 };
 use crate::telemetry::Counter;
@@ -30,6 +30,8 @@ pub(super) struct Response {
     throughput: MinThroughput,
     /// Counts the bytes of the body.
     downloaded: Option<Counter>,
+    /// Measures the call until its answer was read.
+    measured: Option<Measured>,
 }
 
 impl Response {
@@ -48,6 +50,15 @@ impl Response {
             begun,
             throughput: MinThroughput::new(window),
             downloaded: None,
+            measured: None,
+        }
+    }
+
+    /// The same, which ends what is measured when its body has been read, or is not wanted.
+    pub fn measured_by(self, measured: Measured) -> Self {
+        Self {
+            measured: Some(measured),
+            ..self
         }
     }
 
@@ -87,6 +98,8 @@ impl Response {
             if let Some(downloaded) = &self.downloaded {
                 downloaded.add(chunk.len() as u64);
             }
+        } else {
+            self.measured = None;
         }
         Ok(chunk)
     }

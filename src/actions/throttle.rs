@@ -11,6 +11,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 use super::rate_limit_headers::RateLimitHeaders;
+use crate::telemetry::WaitCause;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -44,6 +45,15 @@ const SMALLEST_INTERVAL: Duration = Duration::from_millis(20);
 /// By how much at most a pause is stretched, so that gateways that were refused together do not
 /// return together.
 const STRETCH: f64 = 0.1;
+
+/// Why a call is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reason {
+    /// As the metrics count it.
+    pub cause: WaitCause,
+    /// In words for people.
+    pub words: String,
+}
 
 /// A refusal as the service said it.
 #[derive(Debug, Clone)]
@@ -153,19 +163,26 @@ impl Throttle {
     }
 
     /// Why calls are held back.
-    pub fn reason(&self, now: Instant) -> String {
-        if let Some((0, reset)) = self.allowed
-            && reset > now
-        {
-            return "the service says that its limit of these calls is used up".to_owned();
-        }
-        match (self.refusals, self.per_minute) {
-            (0, Some(budget)) => format!("the service takes {budget} of these calls a minute"),
-            (_, _) if self.message.is_empty() => {
-                "the service takes no more of these calls now".into()
+    pub fn reason(&self, now: Instant) -> Reason {
+        let (cause, words) = match (self.allowed, self.refusals, self.per_minute) {
+            (Some((0, reset)), _, _) if reset > now => {
+                let words = "the service says that its limit of these calls is used up";
+                (WaitCause::Quota, words.to_owned())
             }
-            _ => format!("the service said: {}", self.message),
-        }
+            (_, 0, Some(budget)) => {
+                let words = format!("the service takes {budget} of these calls a minute");
+                (WaitCause::Budget, words)
+            }
+            _ if self.message.is_empty() => {
+                let words = "the service takes no more of these calls now";
+                (WaitCause::Refusal, words.to_owned())
+            }
+            _ => {
+                let words = format!("the service said: {}", self.message);
+                (WaitCause::Refusal, words)
+            }
+        };
+        Reason { cause, words }
     }
 
     fn close(&mut self, now: Instant, pause: Duration, jitter: f64) {
@@ -256,11 +273,9 @@ mod tests {
         throttle.update(start, said(2, MINUTE));
         assert_eq!(run(&mut throttle, start, 2)[1], Duration::ZERO);
         assert_eq!(throttle.next(start, true), start + MINUTE);
-        assert!(
-            throttle.reason(start).contains("used up"),
-            "{}",
-            throttle.reason(start)
-        );
+        let reason = throttle.reason(start);
+        assert_eq!(reason.cause, WaitCause::Quota);
+        assert!(reason.words.contains("used up"), "{reason:?}");
         let reset = start + MINUTE;
         assert_eq!(throttle.next(reset, false), reset);
         throttle.update(reset, said(0, Duration::MAX));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::actions::ClientConfig;
+use crate::{actions::ClientConfig, telemetry::Metrics};
 
 /// Bytes that exports may keep on disk until the service has them. A repository's cache holds
 /// 10 GB, so a larger export could not stay there anyway.
@@ -89,6 +89,8 @@ pub struct Config {
     pub signed: bool,
     /// How the Actions client works.
     pub client: ClientConfig,
+    /// Counts what is found, what is not, and what exports come to.
+    pub metrics: Metrics,
 }
 
 impl Default for Config {
@@ -107,6 +109,7 @@ impl Default for Config {
             small_bytes: SMALL_BYTES,
             signed: false,
             client: ClientConfig::default(),
+            metrics: Metrics::default(),
         }
     }
 }

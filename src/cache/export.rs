@@ -16,6 +16,7 @@
 //! | `background`, `pending`, `index_order` | an export that goes on after its build |
 //! | `index_writer`, `plan`, `replaced` | the index that is written |
 //! | `resources`, `context`, `schedule`, `state`, `scopes` | what the parts share |
+//! | `telemetry` | what metrics and traces learn of it |
 
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ mod resources;
 mod schedule;
 mod scopes;
 mod state;
+mod telemetry;
 mod upload;
 mod upload_task;
 mod uploader;
@@ -65,6 +67,7 @@ pub(super) use pending::PendingExports;
 pub(super) use resources::{ExportLimits, ExportResources};
 pub(super) use schedule::OVERTIME;
 pub(super) use scopes::IndexKeys;
+pub(super) use telemetry::ExportTelemetry;
 pub(super) use upload::Upload;
 pub(super) use uploads::Uploads;
 
@@ -111,7 +114,7 @@ impl ExportJob {
         let reading = resources.client.with_deadline(Instant::now() + timeout);
         let latest = resources.begin_latest_index(reading);
 
-        let state = Arc::new(ExportState::new());
+        let state = Arc::new(ExportState::new(Arc::clone(&resources.telemetry)));
         let schedule = Schedule::new(resources.client.clone(), Arc::clone(&reporter), timeout);
         let schedule = Arc::new(schedule);
         let tracker = Arc::<LayerTracker>::default();
@@ -158,6 +161,7 @@ impl ExportJob {
             },
             tracker,
             delivered: resources.delivered,
+            telemetry: resources.telemetry,
         };
         Arc::new(Self {
             scope: attributes.scope.clone(),
@@ -207,6 +211,7 @@ impl Drop for ExportJob {
 impl Host for ExportJob {
     async fn open(&self, spec: IngestSpec) -> Result<OpenedIngest, Error> {
         self.state.check_open()?;
+        self.state.begin();
         self.finisher.begin();
         match Target::from_spec(&spec)? {
             Target::Layer(digest) => self.layers.open(digest, spec).await,

@@ -15,6 +15,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 mod builder;
@@ -54,6 +55,7 @@ use crate::{
     digest::Digest,
     lifecycle::TaskGuard,
     protocol::scope::Scope,
+    telemetry::trace::TraceSpan,
 };
 
 /// One entry of `--cache-from` of one build.
@@ -71,13 +73,15 @@ pub struct ImportJob {
     prefetcher: Arc<Prefetcher>,
     fetcher: Arc<LayerFetcher>,
     loaded: watch::Receiver<bool>,
+    /// Ends with the build.
+    trace: Mutex<TraceSpan>,
     _loader: TaskGuard,
 }
 
 impl ImportJob {
     /// A job that begins to load at once. Its parts are made here, and none knows the job.
     pub(super) fn new(
-        resources: ImportResources,
+        mut resources: ImportResources,
         settings: &Config,
         client: Client,
         attributes: &Attributes,
@@ -85,7 +89,10 @@ impl ImportJob {
     ) -> Arc<Self> {
         let tasks = resources.tasks.clone();
         let meter = Arc::clone(&resources.meter);
-        let builder = ImportBuilder::new(resources, settings, attributes, &client, &reporter);
+        let trace = std::mem::take(&mut resources.trace);
+        let under = trace.parent();
+        let builder =
+            ImportBuilder::new(resources, settings, attributes, &client, &reporter, under);
         let downloader = builder.downloader();
         let confirmer = builder.confirmer(&downloader);
         let prefetcher = Arc::new(builder.prefetcher(&downloader));
@@ -107,6 +114,7 @@ impl ImportJob {
             prefetcher,
             fetcher: Arc::new(fetcher),
             loaded,
+            trace: Mutex::new(trace),
             client,
             reporter,
             _loader: task,
@@ -185,6 +193,7 @@ impl ImportJob {
     /// that share its steps still find its layers.
     pub fn retire(&self) {
         self.summarize();
+        drop(std::mem::take(&mut *self.trace.lock()));
         self.confirmations.drop_content();
         self.prefetcher.clear();
         self.catalog.drop_documents();

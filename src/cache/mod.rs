@@ -77,10 +77,12 @@ use crate::{
     lifecycle::Tasks,
     protocol::key,
     stats::UnfinishedExport,
+    telemetry::trace::{TraceParent, TraceSpan},
 };
 use attributes::Attributes;
 use export::{
-    ExportLimits, ExportResources, IndexKeys, IndexOrders, Lookups, PendingExports, Uploads,
+    ExportLimits, ExportResources, ExportTelemetry, IndexKeys, IndexOrders, Lookups,
+    PendingExports, Uploads,
 };
 use import::ImportResources;
 use known_blobs::KnownBlobs;
@@ -88,9 +90,9 @@ use meter::{JobMeter, MeteredReporter};
 use spool::{Floor, Spool};
 use wait_rows::WaitRows;
 
-/// The cache of one process. A clone is the same cache.
+/// The cache of one process. A clone is the same cache. The second is what its jobs are part of in a trace.
 #[derive(Clone)]
-pub struct Cache(Arc<Parts>);
+pub struct Cache(Arc<Parts>, TraceParent);
 
 /// Bytes on disk between two sides, in whole pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -127,7 +129,7 @@ impl Cache {
     /// nothing is left even after a crash.
     pub fn new(spool_dir: PathBuf, settings: Config, http: Http, tasks: Tasks) -> io::Result<Self> {
         spool::prepare(&spool_dir)?;
-        Ok(Self(Arc::new(Parts {
+        let parts = Parts {
             exports: Spool::new(spool_dir.clone(), settings.export_spool_bytes)
                 .with_floor(Floor::from_setting(settings.spool_free)),
             imports: Spool::new(spool_dir, settings.import_spool_bytes),
@@ -145,7 +147,14 @@ impl Cache {
             settings,
             http,
             tasks,
-        })))
+        };
+        Ok(Self(Arc::new(parts), TraceParent::default()))
+    }
+
+    /// The same cache, whose jobs stand under this span in a trace.
+    #[must_use]
+    pub fn traced_under(&self, trace: TraceParent) -> Self {
+        Self(Arc::clone(&self.0), trace)
     }
 
     /// An export, whose time begins when BuildKit begins to write.
@@ -165,7 +174,8 @@ impl Cache {
         reporter: Arc<dyn Reporter>,
     ) -> Result<Arc<ImportJob>, Refused> {
         let (reporter, meter) = metered(reporter);
-        let client = self.client(attributes, &reporter, &meter)?;
+        let trace = self.1.import(&attributes.scope);
+        let client = self.client(attributes, &reporter, &meter, &trace)?;
         if client.token().readable().next().is_none() {
             return Err(Refused::Unreadable {
                 scopes: ScopeNames::from_token(client.token()),
@@ -179,6 +189,7 @@ impl Cache {
             downloads: Arc::clone(&self.0.fetches),
             ranges: self.0.ranges.clone(),
             meter,
+            trace,
         };
         let settings = &self.0.settings;
         Ok(ImportJob::new(
@@ -202,7 +213,8 @@ impl Cache {
         reporter: Arc<dyn Reporter>,
     ) -> Result<ExportResources, Refused> {
         let (reporter, meter) = metered(reporter);
-        let client = self.client(attributes, &reporter, &meter)?;
+        let trace = self.1.export(&attributes.scope);
+        let client = self.client(attributes, &reporter, &meter, &trace)?;
         let settings = &self.0.settings;
         let keys = IndexKeys::new(&attributes.scope, client.token(), settings.signed);
         let Some(keys) = keys else {
@@ -230,6 +242,7 @@ impl Cache {
                 unfinished_grace: settings.unfinished_grace,
                 parallel_lookups: settings.parallel_lookups,
             },
+            telemetry: Arc::new(ExportTelemetry::new(settings.metrics.clone(), trace)),
         })
     }
 
@@ -266,11 +279,17 @@ impl Cache {
         }
     }
 
+    /// How many layers are on their way to the cache.
+    pub fn uploads_pending(&self) -> usize {
+        self.0.uploads.count()
+    }
+
     fn client(
         &self,
         attributes: &Attributes,
         reporter: &Arc<dyn Reporter>,
         meter: &Arc<JobMeter>,
+        trace: &TraceSpan,
     ) -> Result<Client, Refused> {
         let token = Token::parse(attributes.token.clone())?;
         token.check(Timestamp::now())?;
@@ -282,6 +301,7 @@ impl Cache {
         let mut config = self.0.settings.client.clone();
         config.observer = Arc::new(WaitRows::new(reporter, meter));
         config.span = Span::current();
+        config.trace = trace.parent();
         Ok(Client::new(self.0.http.clone(), target, config))
     }
 }

@@ -45,7 +45,7 @@ The attributes of a `type=gha` entry are in the [README](../README.md#configurat
 ";
 
 /// Variables that are not ours, with what reads them.
-const FOREIGN: [(&str, &str); 8] = [
+const FOREIGN: [(&str, &str); 11] = [
     (
         "BUILDKITD_CONFIG",
         "buildkitd.toml, where `--config` does not say",
@@ -69,6 +69,18 @@ const FOREIGN: [(&str, &str); 8] = [
     (
         "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
         "proxies to the cache service; never for a loopback address",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER",
+        "a collector of traces: see [TRACES.md](TRACES.md), also for the others of `OTEL_EXPORTER_OTLP_`",
+    ),
+    (
+        "OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG, OTEL_SDK_DISABLED",
+        "which traces are recorded",
+    ),
+    (
+        "OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES",
+        "what the gateway calls itself in traces",
     ),
     (
         "USER, HOME",

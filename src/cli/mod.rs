@@ -15,6 +15,7 @@ mod healthcheck;
 mod inspect;
 mod logging;
 mod ls;
+mod metrics_page;
 mod prune;
 mod remote;
 mod serve;
@@ -29,6 +30,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use configuration_page::ConfigurationPage;
 use exit::{fail, usage};
 use logging::Logging;
+use metrics_page::MetricsPage;
 use remote::RemoteArgs;
 
 use crate::{config::Env, lifecycle::forbid_inspection};
@@ -66,6 +68,8 @@ enum Command {
     Man(docs::Man),
     #[command(name = configuration_page::NAME, hide = true)]
     ConfigurationPage(ConfigurationPage),
+    #[command(name = metrics_page::NAME, hide = true)]
+    MetricsPage(MetricsPage),
 }
 
 impl Cli {
@@ -93,6 +97,7 @@ impl Cli {
             Command::Completion(completion) => return completion.run(documented()),
             Command::Man(man) => return man.run(documented()),
             Command::ConfigurationPage(_) => return ConfigurationPage::run(&documented()),
+            Command::MetricsPage(_) => return MetricsPage::run(),
             _ => {}
         }
         let logging = self.command.logging().or(self.logging);

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use super::{
-    Env, Flags, Imports, ModuleConfigs, admin,
+    Env, Flags, Imports, ModuleConfigs, Traces, admin,
     buildkitd_toml::BuildkitdToml,
     default_cache,
     defaults::Defaults,
@@ -38,6 +38,8 @@ pub struct GatewayConfig {
     pub admin: AdminConfig,
     /// Where bytes wait on their way out and in.
     pub spool_dir: PathBuf,
+    /// What of traces goes where.
+    pub traces: Traces,
     /// What the modules are told.
     pub modules: ModuleConfigs,
 }
@@ -81,6 +83,7 @@ impl GatewayConfig {
             buildkitd: buildkitd(flags, env, &mut errors),
             imports: Imports::read(env, &mut errors),
             spool_dir: spool_dir(flags, &file, &defaults, env),
+            traces: Traces::read(env),
             modules: modules(env, file.signed(), &mut errors),
         };
         errors.into_result()?;

@@ -17,6 +17,7 @@ mod modules;
 mod owner;
 mod remote;
 pub(crate) mod settings;
+mod traces;
 mod urls;
 
 pub use admin::{default_socket as default_admin_socket, socket_path as admin_socket_path};
@@ -27,3 +28,4 @@ pub use imports::Imports;
 pub use log::LogSettings;
 pub use modules::ModuleConfigs;
 pub use remote::{RemoteError, RemoteFlags, access, runtime, surroundings};
+pub use traces::Traces;

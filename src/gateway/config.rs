@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     cache::attributes::Overrides,
     net::{Address, Owner, Tls},
+    telemetry::trace::Tracer,
 };
 
 /// Where buildkitd since v0.34 looks for its configuration when no flag says. The gateway says it
@@ -47,6 +48,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Where buildkitd answers.
     pub upstream: Address,
+    /// Begins the traces of connections and sessions.
+    pub tracer: Tracer,
 }
 
 /// How the cache entries of builds are taken over.
@@ -66,6 +69,8 @@ pub struct InterceptorConfig {
     pub steps_can_listen: bool,
     /// How long a build waits for the indexes of its imports.
     pub index_wait: Duration,
+    /// Begins the traces of builds.
+    pub tracer: Tracer,
 }
 
 impl Default for InterceptorConfig {
@@ -78,6 +83,7 @@ impl Default for InterceptorConfig {
             steps_share_network: false,
             steps_can_listen: false,
             index_wait: INDEX_WAIT,
+            tracer: Tracer::default(),
         }
     }
 }

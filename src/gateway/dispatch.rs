@@ -6,8 +6,9 @@ use h2::RecvStream;
 use http::Request;
 
 use super::{
+    health::HealthService,
     interceptor::Interceptor,
-    session,
+    session::{self, SessionContext},
     transport::{
         intercept,
         proxy::{self, CallOutcome, Responder},
@@ -15,13 +16,19 @@ use super::{
         upstream::Upstream,
     },
 };
-use crate::lifecycle::Tasks;
+use crate::{
+    lifecycle::Tasks,
+    telemetry::trace::{ConnectionTrace, Tracer},
+};
 
 /// A client's connection, with its own connection to buildkitd.
 pub(super) struct Client {
     pub upstream: Upstream,
     pub interceptor: Arc<dyn Interceptor>,
+    pub health: Arc<HealthService>,
     pub tasks: Tasks,
+    pub tracer: Tracer,
+    pub trace: ConnectionTrace,
 }
 
 impl Client {
@@ -31,6 +38,12 @@ impl Client {
         request: Request<RecvStream>,
         mut respond: Responder,
     ) -> CallOutcome {
+        let traceparent = intercept::traceparent(request.headers());
+        self.trace.called(traceparent);
+        let route = Route::from_path(request.uri().path());
+        if let Route::Health(method) = route {
+            return self.health.call(method, request, respond).await;
+        }
         let callee = match self.upstream.requests().await {
             Ok(callee) => callee,
             Err(status) => {
@@ -39,10 +52,15 @@ impl Client {
             }
         };
         let interceptor = &self.interceptor;
-        match Route::from_path(request.uri().path()) {
-            Route::Pass => proxy::forward(request, respond, callee).await,
+        match route {
+            Route::Pass | Route::Health(_) => proxy::forward(request, respond, callee).await,
             Route::Session => {
-                session::forward(request, respond, callee, interceptor, &self.tasks).await
+                let context = SessionContext {
+                    interceptor,
+                    tasks: &self.tasks,
+                    tracer: &self.tracer,
+                };
+                session::forward(request, respond, callee, context).await
             }
             Route::Intercept(method) => {
                 intercept::forward(method, request, respond, callee, interceptor.as_ref()).await

@@ -17,10 +17,15 @@ use crate::content;
 /// Changes the few calls that carry cache options; everything else never reaches it.
 #[async_trait]
 pub trait Interceptor: Send + Sync + 'static {
-    /// A whole request message of `Control.Solve`, its gRPC frame removed.
+    /// A whole request message of `Control.Solve`, its gRPC frame removed, with what the client says that
+    /// it is part of (the metadata `traceparent`).
     ///
     /// Dropping the future means that the client has left.
-    async fn solve(&self, request: Bytes) -> Result<RewrittenSolve, GrpcStatus>;
+    async fn solve(
+        &self,
+        traceparent: Option<&str>,
+        request: Bytes,
+    ) -> Result<RewrittenSolve, GrpcStatus>;
 
     /// A whole request message of `LLBBridge.Solve`, with the build's ref (the metadata
     /// `buildkit-controlapi-buildid`). It may hold the call; dropping the future means that the
@@ -47,6 +52,11 @@ pub trait Interceptor: Send + Sync + 'static {
 
     /// A session that was up has ended.
     fn session_down(&self, session_id: &str);
+
+    /// False once builds are refused, since the gateway is to end.
+    fn takes_builds(&self) -> bool {
+        true
+    }
 }
 
 /// buildkitd, for calls of the gateway's own.

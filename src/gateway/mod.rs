@@ -8,12 +8,14 @@
 //! | `build` | what becomes of a build's cache options, and what its log says |
 //! | `endpoint` | the loopback endpoint that buildkitd imports from |
 //! | `supervise` | buildkitd as a child |
+//! | `health` | gRPC's health checks, for the gateway and buildkitd |
 //! | `dispatch` | which of them carries a call |
 
 mod build;
 mod config;
 mod dispatch;
 pub(crate) mod endpoint;
+mod health;
 mod interceptor;
 mod session;
 pub(crate) mod supervise;
@@ -26,6 +28,7 @@ pub use config::{
     CONFIG_VARIABLE, Config, DefaultCache, ImportTransport, InterceptorConfig, SECRET_VARIABLES,
 };
 use dispatch::Client;
+use health::HealthService;
 pub use interceptor::{
     Code, Daemon, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
 };
@@ -40,11 +43,13 @@ pub(crate) use transport::unary::UnaryClient;
 
 use tracing::Instrument as _;
 
+pub use crate::telemetry::trace::Tracer;
+
 use crate::{
     http1::ConnectionLimiter,
     lifecycle::{Tasks, share_of_files},
     net::Address,
-    telemetry::spans,
+    telemetry::{spans, trace::ConnectionTrace},
 };
 
 /// What fuzz targets and benches reach of the inside.
@@ -73,7 +78,9 @@ struct Shared {
     upstream: Address,
     interceptor: Arc<dyn Interceptor>,
     connections: connection::ConnectionContext,
+    health: Arc<HealthService>,
     tasks: Tasks,
+    tracer: Tracer,
 }
 
 impl Gateway {
@@ -88,9 +95,16 @@ impl Gateway {
         for address in &config.listen {
             listeners.push(Listener::bind(address, config.owner, tls.as_ref()).await?);
         }
+        let health = HealthService {
+            daemon: Arc::new(UnaryClient::new(config.upstream.clone(), tasks.clone())),
+            interceptor: Arc::clone(&interceptor),
+            tasks: tasks.clone(),
+        };
         let shared = Shared {
             upstream: config.upstream,
             interceptor,
+            health: Arc::new(health),
+            tracer: config.tracer,
             connections: connection::ConnectionContext {
                 resets: Arc::default(),
                 drain: tasks.shutdown().clone(),
@@ -132,7 +146,10 @@ async fn accept(listener: &Listener, limiter: &Arc<ConnectionLimiter>, shared: &
                 let client = Arc::new(Client {
                     upstream: Upstream::new(shared.upstream.clone(), shared.tasks.clone()),
                     interceptor: Arc::clone(&shared.interceptor),
+                    health: Arc::clone(&shared.health),
                     tasks: shared.tasks.clone(),
+                    tracer: shared.tracer.clone(),
+                    trace: ConnectionTrace::new(&shared.tracer, &peer),
                 });
                 let call = move |request, respond| Arc::clone(&client).call(request, respond);
                 let connections = shared.connections.clone();

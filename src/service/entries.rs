@@ -171,6 +171,11 @@ impl Entries {
         }
     }
 
+    /// How many entries there are.
+    pub(super) async fn count(&self) -> Result<u64, ApiError> {
+        Ok(self.store.count(&Filter::default()).await?)
+    }
+
     /// How many entries match, and one page of them: those that the caller may read, in `scope` if one is
     /// named.
     pub(super) async fn list(

@@ -100,7 +100,7 @@ impl Service {
         let service = Self(Arc::new(Inner {
             tokens: Tokens::new(&dir.master),
             signer: Signer::new(&dir.master),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(&config.data_dir),
             quotas,
             searches: Semaphore::new(entries.max_searches()),
             entries: Arc::new(entries),

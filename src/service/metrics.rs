@@ -1,6 +1,24 @@
-//! Counts of requests and bytes, in the text form that Prometheus reads.
+//! What the service counts and measures, in the text form that Prometheus reads.
 
-use crate::telemetry::{Counter, CounterFamily, Labels, Registry};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::fs::{StatVfs, statvfs};
+
+use crate::telemetry::{
+    Counter, CounterFamily, HistogramFamily, InLevel, Labels, Level, Registry, build_info, process,
+};
+
+/// Bounds for requests: a lookup takes below a millisecond, and a part of an upload seconds on a slow link.
+const REQUEST_SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+];
 
 /// What a request asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +46,19 @@ pub enum Operation {
 }
 
 impl Operation {
+    const ALL: [Self; 10] = [
+        Self::Lookup,
+        Self::Reserve,
+        Self::UploadPart,
+        Self::PutBlob,
+        Self::PutBlockList,
+        Self::Commit,
+        Self::Download,
+        Self::List,
+        Self::Delete,
+        Self::Other,
+    ];
+
     /// What counters and the log call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -45,13 +76,17 @@ impl Operation {
     }
 }
 
-/// The service's counters since its start.
-#[derive(Debug)]
+/// The service's metrics since its start. A clone counts in the same place.
+#[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
     requests: CounterFamily<RequestLabels>,
+    durations: HistogramFamily<Operation>,
+    in_flight: Level,
+    lookups: CounterFamily<Found>,
     received: Counter,
     sent: Counter,
+    entries: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,13 +103,58 @@ impl Labels for RequestLabels {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Labels for Operation {
+    const NAMES: &'static [&'static str] = &["operation"];
+
+    fn values(&self) -> Vec<String> {
+        vec![self.name().to_owned()]
+    }
+
+    fn known() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+/// What a lookup has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Found(bool);
+
+impl Labels for Found {
+    const NAMES: &'static [&'static str] = &["result"];
+
+    fn values(&self) -> Vec<String> {
+        vec![if self.0 { "hit" } else { "miss" }.to_owned()]
+    }
+
+    fn known() -> Vec<Self> {
+        vec![Self(true), Self(false)]
+    }
+}
+
+/// No entry has been counted yet.
+const UNKNOWN: u64 = u64::MAX;
+
+impl Metrics {
+    /// Metrics of a service with this data directory.
+    pub fn new(data_dir: &Path) -> Self {
         let registry = Registry::default();
-        Self {
+        let metrics = Self {
             requests: registry.counters(
                 "buildkit_gha_service_requests",
                 "Requests by operation and HTTP status",
+            ),
+            durations: registry.histograms(
+                "buildkit_gha_service_request_duration_seconds",
+                "How long requests took, until their answer had left",
+                REQUEST_SECONDS,
+            ),
+            in_flight: registry.level(
+                "buildkit_gha_service_requests_in_flight",
+                "Requests that are being answered",
+            ),
+            lookups: registry.counters(
+                "buildkit_gha_service_lookups",
+                "Lookups that were answered, by what they found",
             ),
             received: registry.counter(
                 "buildkit_gha_service_received_bytes",
@@ -84,15 +164,59 @@ impl Default for Metrics {
                 "buildkit_gha_service_sent_bytes",
                 "Content downloaded by clients",
             ),
+            entries: Arc::new(AtomicU64::new(UNKNOWN)),
             registry,
-        }
+        };
+        metrics.register_values(data_dir);
+        metrics
     }
-}
 
-impl Metrics {
+    fn register_values(&self, data_dir: &Path) {
+        let entries = Arc::clone(&self.entries);
+        self.registry.gauge(
+            "buildkit_gha_service_entries",
+            "Entries of all repositories",
+            move || Some(entries.load(Ordering::Relaxed)).filter(|entries| *entries != UNKNOWN),
+        );
+        let disk = |measure: fn(&StatVfs) -> u64| {
+            let data_dir = PathBuf::from(data_dir);
+            move || {
+                let disk = statvfs(&data_dir).ok()?;
+                Some(measure(&disk).saturating_mul(disk.f_frsize))
+            }
+        };
+        self.registry.gauge(
+            "buildkit_gha_service_disk_free_bytes",
+            "Free space on the disk of the data directory",
+            disk(|disk| disk.f_bavail),
+        );
+        self.registry.gauge(
+            "buildkit_gha_service_disk_size_bytes",
+            "Size of that disk",
+            disk(|disk| disk.f_blocks),
+        );
+        build_info::register(&self.registry);
+        process::register(&self.registry);
+    }
+
     /// A request was answered with the HTTP status `code`.
     pub fn answered(&self, operation: Operation, code: u16) {
         self.requests.increment(RequestLabels { operation, code });
+    }
+
+    /// A request is being answered, for as long as the answer is kept.
+    pub fn begin_request(&self) -> InLevel {
+        self.in_flight.enter()
+    }
+
+    /// A request took so long, until its answer had left.
+    pub fn took(&self, operation: Operation, duration: Duration) {
+        self.durations.observe(operation, duration);
+    }
+
+    /// A lookup was answered.
+    pub fn looked_up(&self, found: bool) {
+        self.lookups.increment(Found(found));
     }
 
     /// Content came in.
@@ -105,7 +229,17 @@ impl Metrics {
         self.sent.add(bytes);
     }
 
-    /// All counters as Prometheus text.
+    /// There are so many entries now.
+    pub fn set_entries(&self, entries: u64) {
+        self.entries.store(entries, Ordering::Relaxed);
+    }
+
+    /// What there is.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// All metrics as Prometheus text.
     pub fn render(&self) -> String {
         self.registry.render()
     }
@@ -117,22 +251,41 @@ mod tests {
 
     #[test]
     fn the_names_are_those_that_dashboards_know() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(Path::new("/"));
         metrics.answered(Operation::Lookup, 200);
         metrics.answered(Operation::Lookup, 200);
         metrics.received(7);
         metrics.sent(9);
-        let expected = "\
-# HELP buildkit_gha_service_requests_total Requests by operation and HTTP status.
-# TYPE buildkit_gha_service_requests_total counter
-buildkit_gha_service_requests_total{operation=\"lookup\",code=\"200\"} 2
-# HELP buildkit_gha_service_received_bytes_total Content uploaded by clients.
-# TYPE buildkit_gha_service_received_bytes_total counter
-buildkit_gha_service_received_bytes_total 7
-# HELP buildkit_gha_service_sent_bytes_total Content downloaded by clients.
-# TYPE buildkit_gha_service_sent_bytes_total counter
-buildkit_gha_service_sent_bytes_total 9
-";
-        assert_eq!(metrics.render(), expected);
+        metrics.looked_up(true);
+        metrics.took(Operation::Commit, Duration::from_millis(20));
+        let answering = metrics.begin_request();
+        let text = metrics.render();
+        for sample in [
+            "buildkit_gha_service_requests_total{operation=\"lookup\",code=\"200\"} 2",
+            "buildkit_gha_service_received_bytes_total 7",
+            "buildkit_gha_service_sent_bytes_total 9",
+            "buildkit_gha_service_lookups_total{result=\"hit\"} 1",
+            "buildkit_gha_service_lookups_total{result=\"miss\"} 0",
+            "buildkit_gha_service_requests_in_flight 1",
+            "buildkit_gha_service_request_duration_seconds_sum{operation=\"commit\"} 0.02",
+        ] {
+            assert!(
+                text.lines().any(|line| line == sample),
+                "{sample} in\n{text}"
+            );
+        }
+        assert!(!text.contains("service_entries"), "{text}");
+        drop(answering);
+        metrics.set_entries(3);
+        let text = metrics.render();
+        assert!(
+            text.contains("buildkit_gha_service_requests_in_flight 0\n"),
+            "{text}"
+        );
+        assert!(text.contains("buildkit_gha_service_entries 3\n"), "{text}");
+        assert!(
+            text.contains("buildkit_gha_service_disk_free_bytes "),
+            "{text}"
+        );
     }
 }

@@ -1,10 +1,21 @@
-//! What the process tells of itself: logs, spans and metrics.
+//! What the process tells of itself: logs, spans, metrics and traces.
 
+pub mod build_info;
+mod instruments;
 mod logs;
 mod metrics;
+pub mod process;
+mod read;
 mod registry;
 pub mod spans;
+pub mod trace;
 
+pub use instruments::{Counter, CounterFamily, HistogramFamily, InLevel, Labels, Level};
 pub use logs::{FilterError, LogFormat, init};
-pub use metrics::{Metrics, Outcome};
-pub use registry::{Counter, CounterFamily, Labels, Registry};
+#[cfg(test)]
+pub use metrics::OPERATIONS;
+pub use metrics::{
+    CallTimer, ExportEnd, Hit, Metrics, Miss, Outcome, SpanEnd, SpanSink, WaitCause, WaitTimer,
+};
+pub use read::Value;
+pub use registry::{Description, Registry};

@@ -7,6 +7,7 @@ mod configuration_page;
 mod gateway;
 mod github;
 mod healthcheck;
+mod metrics_page;
 mod program;
 mod serve;
 mod stats;

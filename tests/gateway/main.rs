@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
 mod floods;
+mod health;
 mod support;
 mod transport;

@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -10,6 +13,7 @@ use buildkit_gha::{
     content,
     gateway::{
         Config, Gateway, GrpcStatus, Interceptor, RewrittenSolve, SolveCompletion, StatusEditor,
+        Tracer,
     },
     lifecycle::{TaskGuard, Tasks},
     net::{Address, Owner},
@@ -52,6 +56,7 @@ impl Fixture {
             owner: Owner::default(),
             tls: None,
             upstream: Address::Unix(upstream.path.clone()),
+            tracer: Tracer::default(),
         };
         let gateway = Gateway::bind(config, Arc::new(probe), tasks.clone());
         let gateway = gateway.await.unwrap();
@@ -139,18 +144,25 @@ impl Upstream {
 struct Probe {
     events: mpsc::Sender<String>,
     injected: Mutex<Option<mpsc::Receiver<Bytes>>>,
+    closed: Arc<AtomicBool>,
 }
 
 /// The test's side of a [`Probe`].
 pub struct Watch {
     events: mpsc::Receiver<String>,
     inject: mpsc::Sender<Bytes>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Watch {
     /// The next thing that happened.
     pub async fn event(&mut self) -> String {
         self.events.recv().await.expect("something happens")
+    }
+
+    /// Builds are refused from now on.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Adds a message to the status stream.
@@ -166,11 +178,18 @@ impl Probe {
     fn watched() -> (Self, Watch) {
         let (send, events) = mpsc::channel(QUEUE);
         let (inject, injected) = mpsc::channel(QUEUE);
+        let closed = Arc::<AtomicBool>::default();
         let probe = Self {
             events: send,
             injected: Mutex::new(Some(injected)),
+            closed: Arc::clone(&closed),
         };
-        (probe, Watch { events, inject })
+        let watch = Watch {
+            events,
+            inject,
+            closed,
+        };
+        (probe, watch)
     }
 
     fn report(&self, event: impl Into<String>) {
@@ -193,7 +212,7 @@ impl Drop for OnDrop {
 
 #[async_trait]
 impl Interceptor for Probe {
-    async fn solve(&self, request: Bytes) -> Result<RewrittenSolve, GrpcStatus> {
+    async fn solve(&self, _: Option<&str>, request: Bytes) -> Result<RewrittenSolve, GrpcStatus> {
         Ok(RewrittenSolve {
             request: append(&request, ", changed"),
             completion: Box::new(Finisher(self.on_drop("dropped"))),
@@ -231,6 +250,10 @@ impl Interceptor for Probe {
 
     fn session_down(&self, session_id: &str) {
         self.report(format!("{session_id} down"));
+    }
+
+    fn takes_builds(&self) -> bool {
+        !self.closed.load(Ordering::Relaxed)
     }
 }
 

@@ -6,6 +6,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::*;
 use crate::actions::PerMinute;
+use crate::telemetry::WaitCause;
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -129,13 +130,16 @@ async fn a_wait_past_the_deadline_is_not_begun_and_says_why() {
     limiter.note_refused(Call::Reserve, start, refusal(60));
     let priority = Priority::first();
     let deadline = Some(start + Duration::from_secs(20));
-    let waiting = |_, _: &str| panic!("no wait is shown that is not begun");
+    let waiting = |_, _: &Reason| panic!("no wait is shown that is not begun");
     let outcome = limiter
         .acquire(Call::Reserve, &priority, deadline, waiting)
         .await;
     let expected = TooLate {
         wait: LIMIT,
-        reason: "the service said: slow down".to_owned(),
+        reason: Reason {
+            cause: WaitCause::Refusal,
+            words: "the service said: slow down".to_owned(),
+        },
     };
     assert_eq!((outcome, start.elapsed()), (Err(expected), Duration::ZERO));
 }
@@ -167,7 +171,7 @@ async fn a_wait_is_shown_while_it_lasts() {
     let priority = Priority::default();
     let waits = limiter.acquire(Call::Reserve, &priority, None, |wait, why| {
         assert_eq!(wait, Duration::from_secs(5));
-        assert!(why.contains("slow down"), "{why}");
+        assert!(why.words.contains("slow down"), "{why:?}");
         shown.fetch_add(1, Ordering::SeqCst);
         Shown(&shown)
     });

@@ -11,6 +11,7 @@ use super::{
     layer_tracker::{LayerState, LayerTracker},
     presence::PresenceCheck,
     state::ExportState,
+    telemetry::ExportTelemetry,
     uploader::Uploader,
 };
 use crate::{
@@ -26,6 +27,7 @@ pub(super) struct LayerReceiver {
     pub uploader: Uploader,
     pub tracker: Arc<LayerTracker>,
     pub delivered: Arc<Delivered>,
+    pub telemetry: Arc<ExportTelemetry>,
 }
 
 impl LayerReceiver {
@@ -36,6 +38,7 @@ impl LayerReceiver {
         spec: IngestSpec,
     ) -> Result<OpenedIngest, Error> {
         if self.presence.has(digest, spec.total).await {
+            self.telemetry.has_layer();
             self.tracker.record(digest, LayerState::Proven);
             return Ok(OpenedIngest::Exists(digest));
         }

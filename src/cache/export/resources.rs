@@ -10,6 +10,7 @@ use super::{
     pending::PendingExports,
     previous_index::IndexReader,
     scopes::IndexKeys,
+    telemetry::ExportTelemetry,
     uploads::Uploads,
 };
 use crate::{
@@ -44,6 +45,7 @@ pub(in crate::cache) struct ExportResources {
     pub pending: Arc<PendingExports>,
     pub orders: Arc<IndexOrders>,
     pub limits: ExportLimits,
+    pub telemetry: Arc<ExportTelemetry>,
 }
 
 /// The settings that concern an export.

@@ -1,23 +1,32 @@
 //! How far an export is.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use super::outcome::Outcome;
+use super::{outcome::Outcome, telemetry::ExportTelemetry};
 use crate::content::Error;
 
 /// Whether an export is open, and what it has come to. Its writers share it.
 pub(super) struct ExportState {
     outcome: Mutex<Outcome>,
     cancelled: CancellationToken,
+    telemetry: Arc<ExportTelemetry>,
 }
 
 impl ExportState {
-    pub fn new() -> Self {
+    pub fn new(telemetry: Arc<ExportTelemetry>) -> Self {
         Self {
             outcome: Mutex::new(Outcome::Open),
             cancelled: CancellationToken::new(),
+            telemetry,
         }
+    }
+
+    /// BuildKit writes to the export.
+    pub fn begin(&self) {
+        self.telemetry.begin();
     }
 
     pub fn outcome(&self) -> Outcome {
@@ -25,6 +34,7 @@ impl ExportState {
     }
 
     pub fn set_outcome(&self, outcome: Outcome) {
+        self.telemetry.end(&outcome);
         *self.outcome.lock() = outcome;
     }
 
@@ -34,6 +44,7 @@ impl ExportState {
             let mut outcome = self.outcome.lock();
             if *outcome == Outcome::Open {
                 *outcome = Outcome::Cancelled;
+                self.telemetry.end(&outcome);
             }
         }
         self.cancelled.cancel();

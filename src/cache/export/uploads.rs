@@ -18,6 +18,15 @@ use crate::{
 pub(in crate::cache) struct Uploads(Mutex<HashMap<(Identity, Digest), Weak<Upload>>>);
 
 impl Uploads {
+    /// How many are under way.
+    pub fn count(&self) -> usize {
+        let uploads = self.0.lock();
+        uploads
+            .values()
+            .filter(|upload| upload.strong_count() > 0)
+            .count()
+    }
+
     /// A share in the upload of this blob, if one is under way or has just been confirmed.
     pub fn find(&self, identity: &Identity, digest: Digest, deadline: &Deadline) -> Option<Share> {
         let uploads = self.0.lock();

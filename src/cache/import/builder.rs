@@ -35,6 +35,7 @@ use crate::{
         key::{self, IndexKey},
         scope::Scope,
     },
+    telemetry::trace::{TraceParent, TraceSpan},
 };
 
 /// What all imports of the process share.
@@ -48,6 +49,8 @@ pub(in crate::cache) struct ImportResources {
     pub ranges: AdaptiveConcurrency,
     /// What the import counts as it runs.
     pub meter: Arc<JobMeter>,
+    /// The import in a trace.
+    pub trace: TraceSpan,
 }
 
 /// One import that is being put together: what its parts have in common.
@@ -58,6 +61,8 @@ pub(super) struct ImportBuilder<'a> {
     client: &'a Client,
     reporter: &'a Arc<dyn Reporter>,
     version: String,
+    /// What its parts stand under in a trace.
+    trace: TraceParent,
     pub catalog: Arc<LayerCatalog>,
     pub confirmations: Arc<Confirmations>,
 }
@@ -69,6 +74,7 @@ impl<'a> ImportBuilder<'a> {
         attributes: &'a Attributes,
         client: &'a Client,
         reporter: &'a Arc<dyn Reporter>,
+        trace: TraceParent,
     ) -> Self {
         let scopes = client.token().readable();
         let keys = scopes.map(|scope| (index_key(attributes, settings, scope), scope.name.clone()));
@@ -76,6 +82,7 @@ impl<'a> ImportBuilder<'a> {
             catalog: Arc::new(LayerCatalog::new(keys)),
             confirmations: Arc::default(),
             version: key::version(),
+            trace,
             resources,
             settings,
             attributes,
@@ -93,6 +100,8 @@ impl<'a> ImportBuilder<'a> {
             signed: self.settings.signed,
             quarantine: Arc::clone(&self.resources.blobs.quarantine),
             reporter: Arc::clone(self.reporter),
+            metrics: self.settings.metrics.clone(),
+            trace: self.trace.clone(),
         }
     }
 
@@ -120,6 +129,7 @@ impl<'a> ImportBuilder<'a> {
             verifier: verifies.then(|| self.verifier(downloader)),
             meter: Arc::clone(&self.resources.meter),
             warnings: UnavailableWarnings::new(Arc::clone(self.reporter)),
+            metrics: self.settings.metrics.clone(),
         }
     }
 

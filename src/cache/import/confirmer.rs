@@ -17,6 +17,7 @@ use super::{
 use crate::{
     cache::{known_blobs::KnownBlobs, meter::JobMeter},
     digest::Digest,
+    telemetry::{Hit, Metrics},
 };
 
 /// Says of layers that they are there for certain. Each is looked up once for the whole import.
@@ -30,6 +31,7 @@ pub(super) struct LayerConfirmer {
     pub verifier: Option<Verifier>,
     pub meter: Arc<JobMeter>,
     pub warnings: UnavailableWarnings,
+    pub metrics: Metrics,
 }
 
 /// What the lookups of one import may cost.
@@ -67,6 +69,7 @@ impl LayerConfirmer {
                 if let Some(steps) = self.warnings.steps() {
                     steps.layer_found(digest);
                 }
+                self.metrics.hit(Hit::Layer);
                 Some(Arc::new(layer))
             }
             Err(reason) => {
@@ -80,6 +83,7 @@ impl LayerConfirmer {
                 if reason.disproves() {
                     self.blobs.disprove(digest);
                 }
+                self.metrics.missed(reason.miss());
                 self.warnings.warn(digest, &reason);
                 None
             }

@@ -20,6 +20,7 @@ use crate::{
     digest::Digest,
     lifecycle::run_blocking,
     protocol::{key, key::IndexKey},
+    telemetry::{Hit, Metrics, Miss, trace::TraceParent},
 };
 
 /// Largest signature bundle that is read; real ones are some 10 KiB.
@@ -37,12 +38,15 @@ pub(super) struct IndexLoader {
     pub signed: bool,
     pub quarantine: Arc<Quarantine>,
     pub reporter: Arc<dyn Reporter>,
+    pub metrics: Metrics,
+    pub trace: TraceParent,
 }
 
 impl IndexLoader {
     /// Loads the index of every scope of `catalog`. What cannot be loaded, or is no valid index, is a
     /// miss and a warning.
     pub async fn load(self, catalog: &LayerCatalog) {
+        let _loading = self.trace.load_indexes();
         let client = self.client.with_deadline(Instant::now() + self.timeout);
         let steps = self.reporter.steps();
         if let Some(steps) = &steps {
@@ -61,20 +65,23 @@ impl IndexLoader {
     async fn load_or_warn(&self, client: &Client, key: &IndexKey) -> Option<Index> {
         let error = match self.load_index(client, key).await {
             Ok(Some((index, steps))) => {
+                self.metrics.hit(Hit::Index);
                 self.tell_steps(LoadedSteps::Found(steps));
                 return Some(index);
             }
             Ok(None) => {
+                self.metrics.missed(Miss::IndexAbsent);
                 self.tell_steps(LoadedSteps::Absent);
                 return None;
             }
             Err(error) => error,
         };
         self.tell_steps(LoadedSteps::Unusable);
-        let unreachable = match &error {
-            LoadError::Remote(error) => unreachable::warning(error),
-            LoadError::Invalid { .. } => None,
+        let (unreachable, miss) = match &error {
+            LoadError::Remote(error) => (unreachable::warning(error), Miss::IndexFailed),
+            LoadError::Invalid { .. } => (None, Miss::IndexUnusable),
         };
+        self.metrics.missed(miss);
         self.reporter.report(unreachable.unwrap_or_else(|| {
             let short = format!("cache import: no use of the index {}", key.base());
             Event::warning(short, error.to_string())

@@ -16,6 +16,7 @@ use crate::{
         unreachable,
     },
     digest::Digest,
+    telemetry::Miss,
 };
 
 /// An import remembers so many lost layers of one cause by name, and counts the others.
@@ -51,6 +52,19 @@ pub(super) enum Unavailable {
 }
 
 impl Unavailable {
+    /// As the metrics count it.
+    pub fn miss(&self) -> Miss {
+        match self {
+            Self::Gone => Miss::LayerGone,
+            Self::Damaged { .. } | Self::Quarantined(_) | Self::LayerMismatch(_) => {
+                Miss::LayerDamaged
+            }
+            Self::Late(_) => Miss::LayerLate,
+            Self::NoRoom(_) => Miss::LayerNoRoom,
+            Self::Remote(_) | Self::Unverified(_) => Miss::LayerFailed,
+        }
+    }
+
     /// Whether the layer itself is at fault, so that nothing known before proves that it is there.
     pub fn disproves(&self) -> bool {
         match self {

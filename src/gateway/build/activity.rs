@@ -14,6 +14,8 @@ pub(crate) struct Activity {
     pub exports: usize,
     /// Cache exports that go on after their builds.
     pub pending: usize,
+    /// Layers that are on their way to the cache.
+    pub uploads: usize,
     /// Sessions of clients.
     pub sessions: usize,
     /// Connections of buildkitd to the loopback endpoint, which it keeps for a while when idle.
@@ -77,6 +79,7 @@ impl BuildInterceptor {
             builds: self.builds.count(),
             exports: self.builds.exports().len(),
             pending: self.cache.pending_count(),
+            uploads: self.cache.uploads_pending(),
             sessions: self.sessions.count(),
             connections: self.builds.endpoint().connections(),
             handles: self.builds.endpoint().handles(),

@@ -28,7 +28,7 @@ use crate::{
     digest::Digest,
     gateway::endpoint::{Access, Endpoint},
     stats::{self, UnfinishedExport},
-    telemetry::spans,
+    telemetry::{spans, trace::TraceSpan},
 };
 
 /// Everything that builds share.
@@ -55,6 +55,8 @@ pub(super) struct Build {
     pub reference: String,
     /// What is done for it is part of this.
     pub span: Span,
+    /// The same in a trace.
+    pub trace: TraceSpan,
     /// What became of each import, by its canonical attributes. Held while it is being decided, so
     /// that two calls cannot decide differently.
     pub imports: tokio::sync::Mutex<BTreeMap<String, PlannedImport>>,
@@ -108,7 +110,11 @@ impl Builds {
     }
 
     /// Begins the build `build_ref`, or joins it if a call of it is in flight already.
-    pub fn begin(self: &Arc<Self>, build_ref: &str) -> Arc<Build> {
+    pub fn begin(
+        self: &Arc<Self>,
+        build_ref: &str,
+        trace: impl FnOnce() -> TraceSpan,
+    ) -> Arc<Build> {
         let progress = self.progress(build_ref);
         let mut by_ref = self.by_ref.lock();
         if let Some(build) = by_ref.get(build_ref).and_then(Weak::upgrade) {
@@ -119,6 +125,7 @@ impl Builds {
             progress,
             reference: build_ref.to_owned(),
             span: spans::build(build_ref),
+            trace: trace(),
             imports: tokio::sync::Mutex::default(),
             index_wait: tokio::sync::Mutex::default(),
             default_cache: OnceLock::new(),

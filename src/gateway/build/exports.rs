@@ -113,7 +113,8 @@ impl BuildInterceptor {
         let form = OwnManifest::from_exports(&request.exports).form;
         let attrs = attributes::local_export_attrs(spec, &dest, form);
         let span = spans::export(&build.span, &build.reference);
-        let job = span.in_scope(|| self.cache.export(spec, vertex.reporter()))?;
+        let cache = self.cache.traced_under(build.trace.parent());
+        let job = span.in_scope(|| cache.export(spec, vertex.reporter()))?;
         vertex.register();
         build.add_content_host(&attributes::store_id(&dest), Arc::clone(&job) as _);
         build.add_export(job);
@@ -125,7 +126,8 @@ impl BuildInterceptor {
 
     fn relay(&self, build: &Build, spec: &Attributes) -> Result<CacheEntry, Refused> {
         let span = spans::export(&build.span, &build.reference);
-        let relay = span.in_scope(|| self.cache.relay(spec, build.progress.reporter()))?;
+        let cache = self.cache.traced_under(build.trace.parent());
+        let relay = span.in_scope(|| cache.relay(spec, build.progress.reporter()))?;
         if spec.asynchronous {
             let why = if self.config.signed {
                 "buildkitd signs its indexes"

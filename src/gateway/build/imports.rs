@@ -57,7 +57,8 @@ impl BuildInterceptor {
             return Ok(PlannedImport::dropped());
         };
         let span = spans::import(&build.span, &build.reference);
-        let import = || self.cache.import(&spec, build.progress.reporter());
+        let cache = self.cache.traced_under(build.trace.parent());
+        let import = || cache.import(&spec, build.progress.reporter());
         let job = match span.in_scope(import) {
             Ok(job) => job,
             // It was decided so: nobody needs to be warned of it.

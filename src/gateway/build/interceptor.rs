@@ -123,13 +123,18 @@ impl BuildInterceptor {
 
 #[async_trait]
 impl Interceptor for BuildInterceptor {
-    async fn solve(&self, request: Bytes) -> Result<RewrittenSolve, GrpcStatus> {
+    async fn solve(
+        &self,
+        traceparent: Option<&str>,
+        request: Bytes,
+    ) -> Result<RewrittenSolve, GrpcStatus> {
         if self.builds.is_closed() {
             let words = "this builder is shutting down and takes no new builds";
             return Err(GrpcStatus::new(Code::Unavailable, words));
         }
         let read = rewrite::read_solve(&request).map_err(malformed)?;
-        let build = self.builds.begin(&read.build_ref);
+        let trace = || self.config.tracer.build(traceparent, &read.build_ref);
+        let build = self.builds.begin(&read.build_ref, trace);
         if !read.is_internal {
             build.keep_record();
         }
@@ -200,6 +205,10 @@ impl Interceptor for BuildInterceptor {
 
     fn session_down(&self, session_id: &str) {
         self.sessions.down(session_id);
+    }
+
+    fn takes_builds(&self) -> bool {
+        !self.builds.is_closed()
     }
 }
 

@@ -17,11 +17,14 @@ use tracing::Instrument as _;
 use super::{
     interceptor::Interceptor,
     transport::{
-        head,
+        head, intercept,
         proxy::{self, CallOutcome, Responder},
     },
 };
-use crate::{lifecycle::Tasks, telemetry::spans};
+use crate::{
+    lifecycle::Tasks,
+    telemetry::{spans, trace::Tracer},
+};
 
 /// The session's id.
 const SESSION_ID: HeaderName = HeaderName::from_static("x-docker-expose-session-uuid");
@@ -29,18 +32,26 @@ const SESSION_ID: HeaderName = HeaderName::from_static("x-docker-expose-session-
 /// One header for each method that the client's side of a session has.
 const SESSION_METHOD: HeaderName = HeaderName::from_static("x-docker-expose-session-grpc-method");
 
+/// What sessions need of the gateway.
+#[derive(Clone, Copy)]
+pub(super) struct SessionContext<'a> {
+    pub interceptor: &'a Arc<dyn Interceptor>,
+    pub tasks: &'a Tasks,
+    pub tracer: &'a Tracer,
+}
+
 /// Carries a `Control.Session`.
 pub(super) async fn forward(
     request: Request<RecvStream>,
     mut respond: Responder,
     callee: SendRequest<Bytes>,
-    interceptor: &Arc<dyn Interceptor>,
-    tasks: &Tasks,
+    context: SessionContext<'_>,
 ) -> CallOutcome {
     let mut onward = match head::request(&request) {
         Ok(onward) => onward,
         Err(status) => return proxy::answer(&status, &mut respond),
     };
+    let traceparent = intercept::traceparent(onward.headers()).map(str::to_owned);
     expose_content(onward.headers_mut());
     let id = onward.headers().get(SESSION_ID);
     let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
@@ -54,10 +65,11 @@ pub(super) async fn forward(
         Ok(Some((body, back))) => {
             let client = (request.into_body(), back);
             let span = spans::session(&id);
+            let _traced = context.tracer.session(traceparent.as_deref(), &id);
             let session = splice::Session {
                 id,
-                interceptor,
-                tasks,
+                interceptor: context.interceptor,
+                tasks: context.tasks,
             };
             session.run(client, (body, send)).instrument(span).await;
             // It is the client that ends a session.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use h2::{RecvStream, client::SendRequest};
-use http::{Request, request::Parts};
+use http::{HeaderMap, Request, request::Parts};
 
 use super::{
     edit_response::{self, UnaryEditor},
@@ -13,6 +13,9 @@ use super::{
     pump,
 };
 use crate::gateway::interceptor::{GrpcStatus, Interceptor, StatusEditor};
+
+/// The metadata by which a client says what its call is part of.
+pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// The metadata that ties a frontend's calls to the `Ref` of its `Control.Solve`.
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
@@ -45,9 +48,21 @@ pub(crate) async fn forward(
     };
     match changed {
         Ok(changed) => send(parts, changed, respond, callee).await,
-        Err(InterceptError::Status(status)) => proxy::answer(&status, &mut respond),
-        Err(InterceptError::CallerReset) => CallOutcome::Cancelled,
+        Err(error) => refuse(error, &mut respond),
     }
+}
+
+/// Ends a call whose request goes no further.
+pub(crate) fn refuse(error: InterceptError, respond: &mut Responder) -> CallOutcome {
+    match error {
+        InterceptError::Status(status) => proxy::answer(&status, respond),
+        InterceptError::CallerReset => CallOutcome::Cancelled,
+    }
+}
+
+/// What a call says that it is part of.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TRACEPARENT)?.to_str().ok()
 }
 
 /// What goes on instead of what came.
@@ -57,7 +72,7 @@ struct RewrittenRequest {
 }
 
 /// Why a request goes no further.
-enum InterceptError {
+pub(crate) enum InterceptError {
     /// Its caller is told so.
     Status(GrpcStatus),
     /// Its caller has left.
@@ -85,7 +100,8 @@ async fn rewrite(
     let message = read_one(body).await?;
     Ok(match method {
         Method::Solve => {
-            let solve = interceptor.solve(message).await?;
+            let traceparent = traceparent(&parts.headers);
+            let solve = interceptor.solve(traceparent, message).await?;
             RewrittenRequest {
                 message: solve.request,
                 editor: Some(Box::new(UnaryEditor::new(solve.completion))),
@@ -115,7 +131,7 @@ async fn rewrite(
 }
 
 /// The one message of a request.
-async fn read_one(body: &mut RecvStream) -> Result<Bytes, InterceptError> {
+pub(crate) async fn read_one(body: &mut RecvStream) -> Result<Bytes, InterceptError> {
     let mut messages = MessageDecoder::default();
     let mut first = None;
     while let Some(data) = body.data().await {

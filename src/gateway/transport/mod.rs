@@ -4,7 +4,7 @@
 //! calls are accepted ([`read_pacing`], [`reset_limiter`]) and [`serve`]s each of them. [`routes`] tells from
 //! a call's path what becomes of it, [`proxy`] passes it as it is, [`intercept`] lets the
 //! [`Interceptor`](crate::gateway::interceptor::Interceptor) change its messages. [`pump`] moves the
-//! bytes of all of them, and [`upstream`] is the way to buildkitd.
+//! bytes of all of them, and [`upstream`] is the way to buildkitd, which [`unary`] calls for the gateway itself.
 
 pub(crate) mod connection;
 mod edit_response;

@@ -6,6 +6,8 @@ use super::intercept::Method;
 const CONTROL: &str = "/moby.buildkit.v1.Control/";
 /// The package and service of the API that a build's frontend uses.
 const LLB_BRIDGE: &str = "/moby.buildkit.v1.frontend.LLBBridge/";
+/// The package and service of gRPC's health checks.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 /// The call by which clients hand over their traces.
 const TRACE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -16,8 +18,19 @@ pub(crate) enum Route {
     Pass,
     /// `Control.Session`.
     Session,
+    /// The gateway answers it for itself and for buildkitd.
+    Health(Health),
     /// The interceptor may change it.
     Intercept(Method),
+}
+
+/// A health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// One answer.
+    Check,
+    /// An answer whenever it is another one.
+    Watch,
 }
 
 impl Route {
@@ -32,6 +45,12 @@ impl Route {
             }
         } else if path.strip_prefix(LLB_BRIDGE) == Some("Solve") {
             Self::Intercept(Method::LlbSolve)
+        } else if let Some(method) = path.strip_prefix(HEALTH) {
+            match method {
+                "Check" => Self::Health(Health::Check),
+                "Watch" => Self::Health(Health::Watch),
+                _ => Self::Pass,
+            }
         } else if path == TRACE {
             Self::Intercept(Method::Trace)
         } else {
@@ -63,7 +82,9 @@ mod tests {
             ),
             ("/moby.buildkit.v1.frontend.LLBBridge/Ping", Route::Pass),
             (TRACE, Route::Intercept(Method::Trace)),
-            ("/grpc.health.v1.Health/Check", Route::Pass),
+            ("/grpc.health.v1.Health/Check", Route::Health(Health::Check)),
+            ("/grpc.health.v1.Health/Watch", Route::Health(Health::Watch)),
+            ("/grpc.health.v1.Health/List", Route::Pass),
             ("/", Route::Pass),
         ];
         for (path, route) in routes {

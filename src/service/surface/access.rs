@@ -21,7 +21,13 @@ use tokio::time::Instant;
 
 use crate::{
     http1::PeerPermit,
-    service::{auth::Caller, metrics::Operation, quotas::Usage, store::EntryName},
+    service::{
+        auth::Caller,
+        metrics::{Metrics, Operation},
+        quotas::Usage,
+        store::EntryName,
+    },
+    telemetry::InLevel,
 };
 
 /// What a request is about, as far as its handler has come to know.
@@ -89,6 +95,8 @@ pub(super) struct AccessRecord {
     on: bool,
     /// The place of the connection, which rests when the answer has left.
     permit: Option<Arc<PeerPermit>>,
+    metrics: Metrics,
+    _in_flight: InLevel,
     begun: Instant,
     received: Arc<AtomicU64>,
     sent: u64,
@@ -112,8 +120,11 @@ impl AccessRecord {
         probe: bool,
         on: bool,
         permit: Option<Arc<PeerPermit>>,
+        metrics: Metrics,
     ) -> Self {
         Self {
+            _in_flight: metrics.begin_request(),
+            metrics,
             permit,
             access,
             client,
@@ -175,6 +186,9 @@ impl Drop for AccessRecord {
         if let Some(permit) = &self.permit {
             permit.idle();
         }
+        let operation = self.answer.as_ref().map(|answer| answer.operation);
+        let operation = operation.unwrap_or(Operation::Other);
+        self.metrics.took(operation, self.begun.elapsed());
         if !self.on {
             return;
         }

@@ -11,6 +11,7 @@ mod v1;
 mod v2;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
 };
@@ -33,7 +34,10 @@ use self::{
     response::{log_failure, refusal},
 };
 use super::{api_error::ApiError, instance::Service, metrics::Operation};
-use crate::http1::{Peer, PeerPermit};
+use crate::{
+    http1::{Peer, PeerPermit},
+    lifecycle::run_blocking,
+};
 
 /// Who asks whether the service is alive.
 const PROBES: [&str; 2] = ["/healthz", "/metrics"];
@@ -70,7 +74,8 @@ async fn count(State(state): State<AppState>, mut request: Request, next: Next) 
     let client = proxy_trust.client(request.headers());
     let permit = request.extensions().get::<Arc<PeerPermit>>().cloned();
     let overloaded = !probe && permit.as_ref().is_some_and(|permit| !permit.may_serve());
-    let record = AccessRecord::new(access, client, probe, config.access_log, permit);
+    let metrics = state.service.metrics().clone();
+    let record = AccessRecord::new(access, client, probe, config.access_log, permit, metrics);
     let received = record.received();
     let request = request.map(|body| {
         Body::new(body.map_frame(move |frame| {
@@ -120,6 +125,17 @@ async fn health(context: Context) -> Response {
 }
 
 async fn metrics(context: Context) -> Response {
+    let service = context.service;
+    // A database that cannot be read is what /healthz is for.
+    if let Ok(entries) = service.run(async |entries| entries.count().await).await {
+        service.metrics().set_entries(entries);
+    }
+    let metrics = service.metrics().clone();
+    // It asks the kernel about files and disks.
+    let rendered = run_blocking(move || Ok::<_, io::Error>(metrics.render())).await;
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (content_type, context.service.metrics().render()).into_response()
+    match rendered {
+        Ok(text) => (content_type, text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }

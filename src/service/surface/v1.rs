@@ -60,7 +60,9 @@ async fn lookup(
         let (repository, expires) = (caller.repository.clone(), caller.expires);
         let find =
             async move |entries: Arc<Entries>| entries.lookup(&caller, keys, query.version).await;
-        let Some(entry) = context.service.search(&repository, find).await? else {
+        let found = context.service.search(&repository, find).await?;
+        context.service.metrics().looked_up(found.is_some());
+        let Some(entry) = found else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
         context.access.entry(&entry.name);

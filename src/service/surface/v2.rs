@@ -124,6 +124,7 @@ async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
         let find =
             async move |entries: Arc<Entries>| entries.lookup(&caller, keys, request.version).await;
         let found = context.service.search(&repository, find).await?;
+        context.service.metrics().looked_up(found.is_some());
         if let Some(entry) = &found {
             context.access.entry(&entry.name);
             context.access.size(entry.size);

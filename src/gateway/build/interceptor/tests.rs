@@ -77,7 +77,7 @@ impl Fixture {
     async fn solve(&self, request: &[u8]) -> (SolveRequest, Box<dyn SolveCompletion>) {
         let solve = self
             .interceptor
-            .solve(Bytes::copy_from_slice(request))
+            .solve(None, Bytes::copy_from_slice(request))
             .await;
         let solve = solve.map_err(|status| status.to_string()).unwrap();
         (
@@ -416,7 +416,7 @@ async fn what_cannot_be_used_is_an_error_where_the_user_wants_errors() {
     let export = gha(&[("timeout", "soon"), ("ignore-error", "false")]);
     let refused = fixture
         .interceptor
-        .solve(request(&[export], &[]).into())
+        .solve(None, request(&[export], &[]).into())
         .await;
     let status = refused.err().expect("the Solve is refused");
     assert_eq!(status.code, Code::InvalidArgument);
@@ -472,7 +472,7 @@ async fn a_build_without_gha_entries_keeps_every_byte() {
     let fixture = Fixture::new(config()).await;
     let mut sent = request(&[], &[]);
     sent.extend([0xa0, 0x06, 0x81, 0x80, 0x00]); // an unknown field, oddly encoded
-    let solve = fixture.interceptor.solve(sent.clone().into()).await;
+    let solve = fixture.interceptor.solve(None, sent.clone().into()).await;
     let solve = solve.map_err(|status| status.to_string()).unwrap();
     assert_eq!(solve.request, sent);
     let response = Bytes::from_static(b"\x0a\x00");
@@ -485,7 +485,7 @@ async fn a_gateway_that_is_closed_waits_for_its_builds_and_takes_no_others() {
     let request = request(&[], &[]);
     let (_, build) = fixture.solve(&request).await;
     fixture.interceptor.close();
-    let Err(refused) = fixture.interceptor.solve(request.into()).await else {
+    let Err(refused) = fixture.interceptor.solve(None, request.into()).await else {
         panic!("a closed interceptor takes no build");
     };
     assert!(refused.to_string().contains("shutting down"), "{refused}");

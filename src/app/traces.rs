@@ -1,0 +1,233 @@
+//! Where spans go: to buildkitd, which keeps them with the history of builds, and to a collector.
+//!
+//! A buildkitd that the gateway has started has the gateway's environment: where a collector is asked for, it
+//! sends on what it is given. So the collector gets each span once: those of clients' traces from it, and only
+//! those that belong to no client's from the gateway. In front of a buildkitd that runs already nothing is known
+//! of its environment, and the gateway sends all that it was asked for.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Traces,
+    gateway::{BuildInterceptor, Daemon as _, Interceptor as _, UnaryClient},
+    lifecycle::Tasks,
+    otlp::Exporter,
+    telemetry::{
+        Metrics, SpanEnd, SpanSink,
+        trace::{Batches, EndedSpan, SpanSource, Tracer},
+    },
+};
+
+/// The call by which buildkitd takes spans, from clients and from us.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// How long buildkitd may take to accept spans, which it puts into a queue.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// Batches that wait for a collector which is slow. Further ones are dropped: spans are worth no memory.
+const COLLECTOR_QUEUE: usize = 16;
+
+/// How long the last spans may take once the gateway ends.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// Spans that are recorded, until it is known where they go.
+pub(super) struct Recording {
+    pub tracer: Tracer,
+    spans: Option<mpsc::Receiver<EndedSpan>>,
+    collector: Option<Exporter>,
+    source: SpanSource,
+    metrics: Metrics,
+}
+
+/// Where recorded spans go.
+pub(super) struct Destination {
+    /// buildkitd.
+    pub daemon: Arc<UnaryClient>,
+    /// It has the gateway's environment.
+    pub is_child: bool,
+    /// Masks tokens.
+    pub interceptor: Arc<BuildInterceptor>,
+}
+
+impl Recording {
+    /// Begins to record, as far as OpenTelemetry's variables let it.
+    pub fn begin(config: Traces, metrics: &Metrics) -> Self {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let collector = config.collector.and_then(|config| {
+            let (protocol, endpoint) = (config.protocol, config.endpoint.origin());
+            let endpoint = endpoint.ascii_serialization();
+            match Exporter::new(config) {
+                Ok(exporter) => {
+                    tracing::info!(endpoint, %protocol, "traces are sent to a collector");
+                    Some(exporter)
+                }
+                Err(error) => {
+                    tracing::warn!(endpoint, "no traces are sent to the collector: {error}");
+                    None
+                }
+            }
+        });
+        let (tracer, spans) = if config.disabled {
+            (Tracer::default(), None)
+        } else {
+            let collected = collector.is_some();
+            let (tracer, spans) = Tracer::new(config.sampler, collected, metrics.clone());
+            (tracer, Some(spans))
+        };
+        Self {
+            tracer,
+            spans,
+            collector,
+            source: SpanSource::new(config.resource),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Sends from now on what was recorded.
+    pub fn send_to(self, destination: Destination, tasks: &Tasks) {
+        let Some(spans) = self.spans else {
+            return;
+        };
+        let collector = self.collector.map(|exporter| {
+            let (queue, requests) = mpsc::channel(COLLECTOR_QUEUE);
+            let (metrics, shutdown) = (self.metrics.clone(), tasks.shutdown().clone());
+            let collecting = collect(exporter, requests, metrics, shutdown);
+            tasks.spawn("spans for a collector", collecting);
+            queue
+        });
+        let delivery = Delivery {
+            destination,
+            collector,
+            source: self.source,
+            metrics: self.metrics,
+        };
+        let shutdown = tasks.shutdown().clone();
+        tasks.spawn("spans", async move {
+            let mut batches = Batches::new(spans);
+            loop {
+                tokio::select! {
+                    batch = batches.next() => match batch {
+                        Some(batch) => delivery.deliver(&batch).await,
+                        None => return,
+                    },
+                    () = shutdown.cancelled() => break,
+                }
+            }
+            delivery.deliver(&batches.rest()).await;
+        });
+    }
+}
+
+/// Sends batches of spans.
+struct Delivery {
+    destination: Destination,
+    collector: Option<mpsc::Sender<Sending>>,
+    source: SpanSource,
+    metrics: Metrics,
+}
+
+/// An `ExportTraceServiceRequest` for the collector, and how many spans are in it.
+struct Sending {
+    message: Bytes,
+    spans: usize,
+}
+
+impl Delivery {
+    async fn deliver(&self, batch: &[EndedSpan]) {
+        let of_clients: Vec<_> = batch.iter().filter(|span| span.of_client).collect();
+        if !of_clients.is_empty() {
+            self.hand_over(&of_clients).await;
+        }
+        if let Some(collector) = &self.collector {
+            let forwarded = self.destination.is_child;
+            let own: Vec<_> = (batch.iter())
+                .filter(|span| !(span.of_client && forwarded))
+                .collect();
+            if !own.is_empty() {
+                self.send(collector, &own);
+            }
+        }
+    }
+
+    /// To buildkitd.
+    async fn hand_over(&self, spans: &[&EndedSpan]) {
+        let message = self.message(spans);
+        let handed = self.destination.daemon.call(EXPORT, &[], message);
+        let end = match timeout(HAND_OVER, handed).await {
+            Ok(Ok(_)) => SpanEnd::Sent,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "buildkitd does not take spans");
+                SpanEnd::Failed
+            }
+            Err(_) => {
+                tracing::debug!("buildkitd does not take spans within {HAND_OVER:?}");
+                SpanEnd::Failed
+            }
+        };
+        self.metrics.spans(SpanSink::Buildkitd, end, spans.len());
+    }
+
+    /// To a collector.
+    fn send(&self, collector: &mpsc::Sender<Sending>, spans: &[&EndedSpan]) {
+        let count = spans.len();
+        let sending = Sending {
+            message: self.message(spans),
+            spans: count,
+        };
+        if collector.try_send(sending).is_err() {
+            self.metrics.spans(SpanSink::Otlp, SpanEnd::Dropped, count);
+        }
+    }
+
+    /// The message, in which no token stands that a build has ever used: a service may repeat one in the words
+    /// of an error.
+    fn message(&self, spans: &[&EndedSpan]) -> Bytes {
+        let request = self.source.request(spans.iter().copied());
+        let interceptor = &self.destination.interceptor;
+        interceptor.trace(request.encode_to_vec().into())
+    }
+}
+
+/// Sends what comes until nothing more can come. Once the gateway ends, the rest has little time.
+async fn collect(
+    exporter: Exporter,
+    requests: mpsc::Receiver<Sending>,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) {
+    let sending = send_all(exporter, requests, metrics);
+    tokio::pin!(sending);
+    tokio::select! {
+        () = &mut sending => return,
+        () = shutdown.cancelled() => {}
+    }
+    if timeout(LAST_SPANS, sending).await.is_err() {
+        tracing::debug!("the last spans have not reached the collector");
+    }
+}
+
+async fn send_all(exporter: Exporter, mut requests: mpsc::Receiver<Sending>, metrics: Metrics) {
+    let mut told = false;
+    while let Some(Sending { message, spans }) = requests.recv().await {
+        let end = match exporter.send(&message).await {
+            Ok(()) => SpanEnd::Sent,
+            Err(error) => {
+                if told {
+                    tracing::debug!(%error, "the collector does not take spans");
+                } else {
+                    tracing::warn!("the collector does not take traces: {error}");
+                    told = true;
+                }
+                SpanEnd::Failed
+            }
+        };
+        metrics.spans(SpanSink::Otlp, end, spans);
+    }
+}
