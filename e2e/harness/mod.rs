@@ -40,7 +40,7 @@ pub use gate::Gate;
 pub use git::Repository;
 pub use http::{Answer, Http};
 pub use lab::{Lab, mount_tmpfs};
-pub use process::{Process, command, run};
+pub use process::{Finished, Process, command, run};
 pub use progress::{Outcome, Step};
 pub use prometheus::{Prometheus, check_metrics};
 pub use rapid_reset::RapidReset;

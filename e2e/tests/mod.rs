@@ -36,6 +36,7 @@ mod npm;
 mod pending;
 mod proxy;
 mod rapid_reset;
+mod recipes;
 mod round_trip;
 mod rows;
 mod scopes;
