@@ -38,9 +38,11 @@ impl Repository {
         git(&[&author[..], &["commit", "--quiet", "--message=One"]].concat());
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
-        let lab = Arc::clone(lab);
+        // The directory goes with the test, not with this thread.
+        let lab = Arc::downgrade(lab);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                let Some(lab) = lab.upgrade() else { return };
                 let daemon = daemon(&lab, &parent, client);
                 thread::spawn(move || run_daemon(daemon));
             }

@@ -52,7 +52,7 @@ async fn ask(url: &str) -> Result<(), Box<dyn Error>> {
         .get(url)
         .send()
         .await
-        .and_then(|answer| answer.error_for_status());
+        .and_then(reqwest::Response::error_for_status);
     answer
         .map(drop)
         .map_err(|error| innermost(&error.without_url()).into())
