@@ -38,13 +38,18 @@ fn define(steps: &BuildSteps, project: &Project) {
         ignores_cache: false,
     };
     let [copy, make, test] = STEPS;
-    let made = format!("copy, {}", project.make);
+    let chain = format!("copy, {}", project.make);
     steps.define(vec![
         definition("image", key("image"), &[], StepKind::Image),
         definition("context", key("context"), &[], StepKind::Content),
         definition(copy, key("copy"), &["image", "context"], StepKind::Step),
-        definition(make, key(&made), &[copy], StepKind::Step),
-        definition(test, key(&format!("{made}, test")), &[make], StepKind::Step),
+        definition(make, key(&chain), &[copy], StepKind::Step),
+        definition(
+            test,
+            key(&format!("{chain}, test")),
+            &[make],
+            StepKind::Step,
+        ),
     ]);
 }
 
