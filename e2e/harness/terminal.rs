@@ -68,6 +68,10 @@ impl Terminal {
                 Instant::now() < deadline,
                 "{name} takes longer than {within:?}"
             );
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "tmux announces nothing: pictures are taken at a rate"
+            )]
             thread::sleep(FRAME);
         }
         let status = fs::read_to_string(&terminal.ended).expect("the client's status");
