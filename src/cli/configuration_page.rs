@@ -41,7 +41,7 @@ buildkitd.toml where buildkitd would look for it: addresses, TLS, `root`, and wh
 - A **size** is written as in buildkitd.toml, in steps of 1024: `512MB`, `10GB`, `10GiB` are bytes.
 - A number of calls **per minute** is above 0, or `unlimited`.
 
-The attributes of a `type=gha` entry are in the [README](../README.md#configuration).
+The attributes of a `type=gha` entry are in [ATTRIBUTES.md](ATTRIBUTES.md).
 ";
 
 /// Variables that are not ours, with what reads them.
