@@ -17,7 +17,7 @@ RUN head -c 300000 /dev/urandom > /two && sleep 1.5
 RUN cat /one /two > /three
 ";
 
-/// The line of the first of them: with_shell puts four lines before it, and one is empty.
+/// The line of the first of them: `with_shell` puts four lines before it, and one is empty.
 const FIRST_LINE: u64 = 6;
 
 /// A site with a builder of buildx behind the gateway.
