@@ -1,5 +1,6 @@
 //! The tests, one file per promise.
 
+mod action;
 mod admin;
 mod attacks;
 mod bake;
