@@ -74,14 +74,16 @@ impl StepRun {
     /// It was not made in this build. `keyed`: BuildKit asks the operation for its key, which it shows like a
     /// run.
     ///
-    /// BuildKit shows three things as cached or not: the load of a result (cached, it takes some time), a step
-    /// that nobody has asked for (cached, in no time: others above it were loaded, and it may still run), and
-    /// what a loaded result pulls later (like a run).
+    /// BuildKit shows more than that as cached or not: the load of a result (cached, it takes some time, and it
+    /// fails where a layer is gone), a step that nobody has asked for (cached, in no time: others above it were
+    /// loaded, and it may still run), and what a loaded result pulls later (like a run).
     pub fn is_cached(&self, keyed: bool) -> bool {
         let mut intervals = self.intervals.iter();
         let is_load = |interval: &Interval| {
             let ended = interval.completed;
-            interval.cached && ended.is_some_and(|ended| ended != interval.started)
+            interval.cached
+                && !interval.failed
+                && ended.is_some_and(|ended| ended != interval.started)
         };
         let runs = self.intervals.iter().filter(|interval| !interval.cached);
         intervals.any(is_load) || runs.count() <= usize::from(keyed)

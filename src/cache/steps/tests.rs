@@ -235,12 +235,18 @@ fn each_step_has_its_own_layer_where_that_is_certain() {
 #[test]
 fn a_step_is_cached_if_it_was_not_made() {
     let (load, unasked) = (cached(0), not_asked_for(0));
+    let unloadable = VertexTimes {
+        failed: true,
+        ..load
+    };
     for (seen, keyed, is_cached) in [
         (vec![load], false, true),
         (vec![unasked], false, true),
         (vec![ran(0, 1)], false, false),
         // What it loaded is pulled.
         (vec![load, ran(1, 5)], false, true),
+        // It could not be loaded.
+        (vec![unloadable, ran(1, 5)], false, false),
         // Somebody asks for it after all.
         (vec![unasked, ran(1, 5)], false, false),
         (vec![ran(0, 1)], true, true),
