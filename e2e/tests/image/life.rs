@@ -51,7 +51,7 @@ fn a_stop_finishes_an_export() {
 /// buildkitd is started through upstream's script, in front of which the gateway ties its life to its own.
 #[test]
 fn a_gateway_that_is_killed_takes_its_buildkitd_along() {
-    killed("e2e-killed", "exec sleep 1000000", &version::entry_point());
+    killed("e2e-killed", "exec sleep 1000000", version::entry_point());
 }
 
 /// Where the machine has cgroups of the second version only, upstream's script moves buildkitd into
