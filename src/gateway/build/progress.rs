@@ -26,6 +26,7 @@ mod transfers;
 mod warnings;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -213,6 +214,18 @@ impl BuildProgress {
         self.changes.send_replace(state.revision());
     }
 
+    /// True if buildkitd is to show this warning.
+    pub fn is_handed_over(&self, short: &[u8]) -> bool {
+        let state = self.state();
+        let mut handed_over = state.warnings.handed_over().iter();
+        handed_over.any(|warning| warning.short == short)
+    }
+
+    /// What buildkitd has taken to show and a stream that ends has not had.
+    pub fn unseen_warnings(&self, seen: &HashSet<Vec<u8>>) -> StatusResponse {
+        self.state().unseen_warnings(seen)
+    }
+
     /// Lets the imports say what they have come to.
     fn sum_up_imports(&self) {
         let imports: Vec<_> = {
@@ -280,12 +293,15 @@ impl BuildProgress {
             state.take_warnings()
         };
         for (held, vertex, lines) in held {
+            let warning = held.on_vertex(vertex, lines.clone());
+            self.state().warnings.hand_over(warning.clone());
             let told = match &self.daemon {
-                Some(daemon) => daemon.tell(vertex, &held, lines.clone()).await.is_ok(),
+                Some(daemon) => daemon.tell(&warning).await.is_ok(),
                 None => false,
             };
             if !told {
                 let mut state = self.state();
+                state.warnings.take_back(&warning);
                 state.show_warning(&held, lines);
                 self.changes.send_replace(state.revision());
             }

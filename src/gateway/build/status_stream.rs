@@ -1,6 +1,6 @@
 //! Control.Status on its way to a client: vertices of ours renamed, and what the build's progress adds.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::Instant};
 use super::progress::BuildProgress;
 use crate::{
     gateway::interceptor::StatusEditor,
-    proto::control::{StatusResponse, Vertex},
+    proto::control::{StatusResponse, Vertex, VertexWarning},
     wire::{self, Edit, WireError},
 };
 
@@ -20,6 +20,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Field numbers of `StatusResponse`, `Vertex` and `VertexStatus`.
 const VERTEXES: u32 = 1;
 const STATUSES: u32 = 2;
+const WARNINGS: u32 = 4;
 const VERTEX_NAME: u32 = 3;
 const STATUS_ID: u32 = 1;
 const STATUS_VERTEX: u32 = 2;
@@ -34,6 +35,8 @@ pub(super) struct StatusStream {
     changes: watch::Receiver<u64>,
     seen: u64,
     not_before: Instant,
+    /// Warnings of ours that buildkitd has shown in this stream.
+    seen_warnings: HashSet<Vec<u8>>,
     /// The message that is being edited tells of BuildKit's vertex for an export of ours.
     tells_of_export: bool,
 }
@@ -51,6 +54,7 @@ impl StatusStream {
             progress,
             seen: 0,
             not_before: Instant::now(),
+            seen_warnings: HashSet::new(),
             tells_of_export: false,
         }
     }
@@ -59,6 +63,7 @@ impl StatusStream {
         wire::edit(message, |field| match field.number {
             VERTEXES => self.edit_vertex(field.payload()?),
             STATUSES => self.edit_status(field.payload()?),
+            WARNINGS => Ok(self.note_warning(field.payload()?)),
             _ => Ok(Edit::Keep),
         })
     }
@@ -85,6 +90,15 @@ impl StatusStream {
             })
         })?;
         Ok(Edit::Replace(renamed))
+    }
+
+    fn note_warning(&mut self, warning: &[u8]) -> Edit {
+        if let Ok(warning) = VertexWarning::decode(warning)
+            && self.progress.is_handed_over(&warning.short)
+        {
+            self.seen_warnings.insert(warning.short);
+        }
+        Edit::Keep
     }
 
     fn edit_status(&self, status: &[u8]) -> Result<Edit, WireError> {
@@ -165,7 +179,11 @@ impl StatusEditor for StatusStream {
 
     fn finish(&mut self) -> Option<Bytes> {
         self.progress.finish();
-        self.updates().map(|news| news.encode_to_vec().into())
+        let unseen = self.progress.unseen_warnings(&self.seen_warnings);
+        let mut news = self.updates().unwrap_or_default();
+        news.vertexes.extend(unseen.vertexes);
+        news.warnings.extend(unseen.warnings);
+        (news != StatusResponse::default()).then(|| news.encode_to_vec().into())
     }
 }
 
@@ -180,6 +198,11 @@ mod tests {
     use crate::{
         cache::{Event, Transfer, TransferKey, TransferState},
         digest::Digest,
+        gateway::{
+            build::progress::WarningTarget,
+            interceptor::{Daemon, GrpcStatus},
+        },
+        lifecycle::Tasks,
         proto::control::VertexStatus,
     };
 
@@ -189,6 +212,55 @@ mod tests {
 
     fn stream(progress: &Arc<BuildProgress>) -> StatusStream {
         StatusStream::new(Arc::clone(progress), || None)
+    }
+
+    /// A buildkitd that takes every warning.
+    struct Willing;
+
+    #[async_trait]
+    impl Daemon for Willing {
+        async fn call(
+            &self,
+            _path: &'static str,
+            _metadata: &[(&'static str, &str)],
+            _message: Bytes,
+        ) -> Result<Bytes, GrpcStatus> {
+            Ok(Bytes::new())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warning_that_buildkitd_took_too_late_to_show_is_shown_here() {
+        let tasks = Tasks::default();
+        let target = WarningTarget {
+            daemon: Arc::new(Willing),
+            tasks: tasks.clone(),
+        };
+        let progress = BuildProgress::new("build", Arc::default());
+        let progress = Arc::new(progress.with_daemon("build", target));
+        progress.bridge_is_open();
+        let (mut unlucky, mut lucky) = (stream(&progress), stream(&progress));
+        progress.warn("cache import: no index".into(), Vec::new());
+        assert!(tasks.drain(Duration::from_secs(5)).await);
+
+        let warning = VertexWarning {
+            short: b"cache import: no index".to_vec(),
+            ..VertexWarning::default()
+        };
+        let shown = StatusResponse {
+            warnings: vec![warning],
+            ..StatusResponse::default()
+        };
+        lucky.edit(shown.encode_to_vec().into());
+        for (stream, missing) in [(&mut unlucky, 1), (&mut lucky, 0)] {
+            let end = stream.finish().map(|end| decode(&end)).unwrap_or_default();
+            assert_eq!(end.warnings.len(), missing);
+            assert!(
+                end.warnings
+                    .iter()
+                    .all(|w| w.vertex == end.vertexes[0].digest)
+            );
+        }
     }
 
     fn transfer(current: u64) -> Event {

@@ -15,14 +15,10 @@ use std::{
 
 use prost::Message as _;
 
-use super::{
-    sources::SourceLines,
-    warnings::{HeldWarning, LEVEL},
-};
 use crate::{
     gateway::interceptor::{Code, Daemon, GrpcStatus},
     lifecycle::Tasks,
-    proto::control::WarnRequest,
+    proto::control::{VertexWarning, WarnRequest},
 };
 
 const WARN: &str = "/moby.buildkit.v1.frontend.LLBBridge/Warn";
@@ -72,27 +68,21 @@ impl DaemonWarnings {
         self.bridged.load(Ordering::Relaxed)
     }
 
-    /// Hands a warning over, on a `vertex` that buildkitd knows.
-    pub async fn tell(
-        &self,
-        vertex: String,
-        held: &HeldWarning,
-        lines: Option<SourceLines>,
-    ) -> Result<(), GrpcStatus> {
+    /// Hands a warning over, on a vertex that buildkitd knows.
+    pub async fn tell(&self, warning: &VertexWarning) -> Result<(), GrpcStatus> {
         if !self.is_bridged() {
             let words = "the build is not driven over the bridge";
             return Err(GrpcStatus::new(Code::FailedPrecondition, words));
         }
-        let detail = held.warning.detail.iter();
-        let (info, ranges) = lines.map(SourceLines::into_parts).unwrap_or_default();
+        let warning = warning.clone();
         let request = WarnRequest {
-            digest: vertex,
-            level: LEVEL,
-            short: held.line().into_bytes(),
-            detail: detail.map(|line| line.clone().into_bytes()).collect(),
-            url: String::new(),
-            info,
-            ranges,
+            digest: warning.vertex,
+            level: warning.level,
+            short: warning.short,
+            detail: warning.detail,
+            url: warning.url,
+            info: warning.info,
+            ranges: warning.ranges,
         };
         let metadata = [(BUILD_ID, self.build_ref.as_str())];
         let call = (self.target.daemon).call(WARN, &metadata, request.encode_to_vec().into());

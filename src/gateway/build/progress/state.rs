@@ -1,6 +1,6 @@
 //! What is known of a build: everything is kept with the revision that it came with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     cache::Event,
     digest::Digest,
-    proto::control::{StatusResponse, Vertex},
+    proto::control::{StatusResponse, Vertex, VertexWarning},
 };
 
 /// The name that an export's vertex has with stock BuildKit's `gha`.
@@ -320,7 +320,30 @@ impl ProgressState {
     pub fn show_warning(&mut self, held: &HeldWarning, lines: Option<SourceLines>) {
         self.revision += 1;
         self.cache_vertex.record_event(self.revision);
-        let vertex = self.own.clone();
-        self.warnings.show(self.revision, vertex, held, lines);
+        let warning = held.on_vertex(self.own.clone(), lines);
+        self.warnings.show(self.revision, warning);
+    }
+
+    /// What buildkitd has taken to show and somebody has not seen, whose stream ends now.
+    pub fn unseen_warnings(&mut self, seen: &HashSet<Vec<u8>>) -> StatusResponse {
+        let handed_over = self.warnings.handed_over().iter();
+        let unseen = handed_over.filter(|warning| !seen.contains(&warning.short));
+        let warnings: Vec<_> = unseen
+            .map(|warning| VertexWarning {
+                vertex: self.own.clone(),
+                ..warning.clone()
+            })
+            .collect();
+        if warnings.is_empty() {
+            return StatusResponse::default();
+        }
+        self.revision += 1;
+        self.cache_vertex.record_event(self.revision);
+        self.complete();
+        StatusResponse {
+            vertexes: self.cache_vertex_row().into_iter().collect(),
+            warnings,
+            ..Default::default()
+        }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Warnings {
     held: Vec<HeldWarning>,
     /// Told here, with the revisions that they came with.
     shown: Vec<(u64, VertexWarning)>,
+    /// Handed to buildkitd. It takes a warning of a build that is about to end and may show it to nobody.
+    handed_over: Vec<VertexWarning>,
     /// The lines and causes that were told, here or by buildkitd.
     told: HashSet<String>,
 }
@@ -41,6 +43,21 @@ impl HeldWarning {
         match detail.first() {
             Some(first) => format!("{short}: {first}"),
             None => short.clone(),
+        }
+    }
+
+    /// As BuildKit has it.
+    pub fn on_vertex(&self, vertex: String, lines: Option<SourceLines>) -> VertexWarning {
+        let detail = self.warning.detail.iter();
+        let (info, ranges) = lines.map(SourceLines::into_parts).unwrap_or_default();
+        VertexWarning {
+            vertex,
+            level: LEVEL,
+            short: self.line().into_bytes(),
+            detail: detail.map(|line| line.clone().into_bytes()).collect(),
+            url: String::new(),
+            info,
+            ranges,
         }
     }
 
@@ -81,25 +98,23 @@ impl Warnings {
     }
 
     /// Tells a warning here.
-    pub fn show(
-        &mut self,
-        revision: u64,
-        vertex: String,
-        held: &HeldWarning,
-        lines: Option<SourceLines>,
-    ) {
-        let detail = held.warning.detail.iter();
-        let (info, ranges) = lines.map(SourceLines::into_parts).unwrap_or_default();
-        let warning = VertexWarning {
-            vertex,
-            level: LEVEL,
-            short: held.line().into_bytes(),
-            detail: detail.map(|line| line.clone().into_bytes()).collect(),
-            url: String::new(),
-            info,
-            ranges,
-        };
+    pub fn show(&mut self, revision: u64, warning: VertexWarning) {
         self.shown.push((revision, warning));
+    }
+
+    /// Leaves a warning to buildkitd.
+    pub fn hand_over(&mut self, warning: VertexWarning) {
+        self.handed_over.push(warning);
+    }
+
+    /// buildkitd has refused it.
+    pub fn take_back(&mut self, warning: &VertexWarning) {
+        self.handed_over.retain(|one| one.short != warning.short);
+    }
+
+    /// What buildkitd has to show.
+    pub fn handed_over(&self) -> &[VertexWarning] {
+        &self.handed_over
     }
 
     /// What was told here after the revision `seen`.
