@@ -120,7 +120,7 @@ fn the_level_is_passed_on() {
     }
 }
 
-/// What README.md says: an image that is made of imported layers has them as the cache has them.
+/// What docs/ATTRIBUTES.md says: an image that is made of imported layers has them as the cache has them.
 #[test]
 fn images_made_later() {
     let site = Site::new();

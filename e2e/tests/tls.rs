@@ -129,7 +129,7 @@ fn the_service_speaks_tls_itself() {
     round_trip(&site, &url, "service", &builder, &builder);
 }
 
-/// As README says it.
+/// As docs/SERVE.md says it.
 #[test]
 fn buildx_brings_a_private_certificate_into_its_container() {
     let (site, url, certificate) = behind_tls();

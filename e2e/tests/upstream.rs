@@ -12,7 +12,7 @@ fn a_daemon_that_runs_already() {
     main_job(&site, &Builder::buildctl(&gateway));
 }
 
-/// As README says it.
+/// As docs/GATEWAY.md says it.
 #[test]
 fn a_daemon_that_runs_already_and_trusts_the_endpoint() {
     let site = Site::new();
