@@ -1,21 +1,14 @@
 //! buildkitd, and the gateway in front of it.
 
-use std::{io, path::Path, time::Duration};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{Check, Subject};
-use crate::{gateway::supervise::buildkitd_version, net::Address};
+use crate::{admin::AdminClient, gateway::supervise::buildkitd_version, net::Address};
 
 /// How long the gateway may take to say whether it is ready.
 const READY_TIME: Duration = Duration::from_secs(3);
-
-/// Most bytes of its answer that are read.
-const MAX_ANSWER: u64 = 64 << 10;
 
 pub(super) async fn buildkitd(subject: &Subject) -> Check {
     const NAME: &str = "buildkitd";
@@ -57,11 +50,12 @@ pub(super) async fn gateway(subject: &Subject) -> Check {
             ),
         );
     }
-    match timeout(READY_TIME, get(path, "/readyz")).await {
-        Ok(Ok(status)) if status.contains(" 200") => {
+    let client = AdminClient::new(path.clone());
+    match timeout(READY_TIME, client.get("/readyz")).await {
+        Ok(Ok((status, _))) if status.is_success() => {
             Check::ok(NAME, format!("ready, by its admin socket {shown}"))
         }
-        Ok(Ok(status)) => Check::failed(
+        Ok(Ok((status, _))) => Check::failed(
             NAME,
             format!("not ready, by its admin socket {shown}: {status}"),
             "wait until buildkitd behind it has started, and see its log",
@@ -77,15 +71,4 @@ pub(super) async fn gateway(subject: &Subject) -> Check {
             "see the gateway's log, and restart the builder",
         ),
     }
-}
-
-/// The first line of the answer.
-async fn get(socket: &Path, path: &str) -> io::Result<String> {
-    let mut stream = UnixStream::connect(socket).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-    let text = String::from_utf8_lossy(&answer);
-    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
