@@ -17,9 +17,13 @@ pub const IMPORT_SPOOL_BYTES: u64 = 8 << 30;
 /// writes less.
 pub const SPOOL_FREE_BYTES: u64 = 1 << 30;
 
-/// The part of the disk that exports leave free, if that is more: one of so many. File systems become
-/// slow when they are fuller than this, and larger disks have larger builds.
+/// The part of the disk that exports leave free, if that is more: one of so many. Larger disks have
+/// larger builds.
 pub const SPOOL_FREE_PART: u64 = 10;
+
+/// What exports leave free at most: a large disk that is nearly full has room for a build and for the
+/// layers under way beside it. A runner of GitHub has some 20 of 145 GB left when its job starts.
+pub const SPOOL_FREE_MAX_BYTES: u64 = 4 << 30;
 
 /// How long a writer waits for room in the spool before its layer is given up. Other builds of
 /// the daemon wait behind it.
@@ -65,8 +69,8 @@ pub struct Config {
     pub export_spool_bytes: u64,
     /// See [`IMPORT_SPOOL_BYTES`].
     pub import_spool_bytes: u64,
-    /// What exports leave free on the disk; `None` is the larger of [`SPOOL_FREE_BYTES`] and a
-    /// [`SPOOL_FREE_PART`]th of it.
+    /// What exports leave free on the disk; `None` is a [`SPOOL_FREE_PART`]th of it, from
+    /// [`SPOOL_FREE_BYTES`] to [`SPOOL_FREE_MAX_BYTES`].
     pub spool_free: Option<u64>,
     /// See [`SPOOL_WAIT`].
     pub spool_wait: Duration,

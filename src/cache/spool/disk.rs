@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-use crate::cache::config::{SPOOL_FREE_BYTES, SPOOL_FREE_PART};
+use crate::cache::config::{SPOOL_FREE_BYTES, SPOOL_FREE_MAX_BYTES, SPOOL_FREE_PART};
 
 /// For directories that are made: where the spool is in buildkitd's root, and that is not there yet,
 /// buildkitd finds it as it would have made it.
@@ -28,7 +28,7 @@ pub(super) fn file(dir: &Path, size: u64) -> io::Result<File> {
 pub(in crate::cache) enum Floor {
     /// So many bytes.
     Bytes(u64),
-    /// The larger of [`SPOOL_FREE_BYTES`] and one [`SPOOL_FREE_PART`]th of the disk.
+    /// One [`SPOOL_FREE_PART`]th of the disk, from [`SPOOL_FREE_BYTES`] to [`SPOOL_FREE_MAX_BYTES`].
     Usual,
 }
 
@@ -41,7 +41,7 @@ impl Floor {
     fn bytes(self, disk: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
-            Self::Usual => SPOOL_FREE_BYTES.max(disk / SPOOL_FREE_PART),
+            Self::Usual => (disk / SPOOL_FREE_PART).clamp(SPOOL_FREE_BYTES, SPOOL_FREE_MAX_BYTES),
         }
     }
 
