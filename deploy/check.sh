@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks all that is deployed from this repository, offline, with the programs that tools/setup.sh has put into
 # place: the Dockerfile, the workflows, the systemd unit, the chart, the compose file, and the blocks of
-# docs/recipes.md that no test runs. The end-to-end tests run the others.
+# docs/recipes.md and the README that no test runs. The end-to-end tests run the others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/.tools/bin:$PWD/.tools/python/bin:$PATH
@@ -20,14 +20,14 @@ die() {
     exit 1
 }
 
-# Each fenced block of the recipes with a second word is a file: NNN-WORD, NNN being its line.
+# Each fenced block of the recipes and the README with a second word is a file: NNN-WORD, NNN being its line.
 recipes() {
     mkdir -p $work/recipes
     awk -v dir=$work/recipes '
         /^```/ && file { close(file); file = ""; next }
         /^```/ && $2 { file = sprintf("%s/%03d-%s", dir, NR, $2); next }
         file { print > file }
-    ' docs/recipes.md
+    ' README.md docs/recipes.md
     # A recipe is run, or says that it is not.
     awk '
         function check() { if (name && !ok) { print "docs/recipes.md: " name; bad = 1 } }

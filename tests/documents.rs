@@ -102,6 +102,59 @@ fn links_lead_somewhere() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A line of a page that says why nothing runs the commands of its part.
+const NOT_RUN: &str = "Not run here: ";
+
+/// What a shell block says of itself: it is run, it is run at the end, its last command stays.
+const RUN: [&str; 3] = ["run", "after", "stays"];
+
+/// What is wrong with the commands of one part of a page, given the sources of the tests that run them.
+fn unrun(part: &str, tests: &str) -> Option<String> {
+    static INDENTED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?m)^ {4}(buildkit-gha|docker|curl|openssl|make|cosign) .*").unwrap()
+    });
+    if let Some(command) = INDENTED.find(&prose(part)) {
+        return Some(format!(
+            "a block without a fence: {}",
+            command.as_str().trim()
+        ));
+    }
+    let fences = part.lines().filter_map(|line| line.strip_prefix("```sh"));
+    let (run, others): (Vec<_>, Vec<_>) = fences.partition(|words| RUN.contains(&words.trim()));
+    if !others.is_empty() && !part.contains(NOT_RUN) {
+        return Some("a shell block that says neither how it is run nor why not".to_owned());
+    }
+    let heading = part.lines().next().unwrap().trim_start_matches("# ");
+    let named = tests.contains(&format!("\"{heading}\""));
+    (!run.is_empty() && !named).then(|| "no end-to-end test runs it".to_owned())
+}
+
+/// ADR 49.
+#[test]
+fn commands_are_run_or_say_that_they_are_not() {
+    let tests = ["recipes.rs", "pages.rs"]
+        .map(|name| fs::read_to_string(root().join("e2e/tests").join(name)).unwrap());
+    let tests = tests.concat();
+    let mut pages = vec![root().join("README.md"), root().join("SECURITY.md")];
+    files(&root().join("docs"), ".md", &mut pages);
+    let mut wrong = Vec::new();
+    for page in pages
+        .iter()
+        .filter(|page| !page.parent().unwrap().ends_with("adr"))
+    {
+        let text = fs::read_to_string(page).unwrap();
+        for part in text.split("\n## ") {
+            let heading = part.lines().next().unwrap();
+            let fault = unrun(part, &tests);
+            wrong.extend(fault.map(|fault| format!("{}, {heading}: {fault}", page.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(unrun("a\n\n```sh\nb\n```\n", &tests).is_some());
+    assert!(unrun("a\n\n    docker run b\n", &tests).is_some());
+    assert!(unrun("a\n\n```sh run\nb\n```\n", &tests).is_some());
+}
+
 /// The sources as the compiler reads their texts: a backslash at the end of a line goes on in the next.
 fn sources() -> String {
     let mut paths = Vec::new();

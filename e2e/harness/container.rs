@@ -5,7 +5,7 @@ use std::{process::Command, sync::Arc};
 use rustix::process::Pid;
 
 use super::{
-    Builder, Engine, Image, Lab, SOON,
+    Builder, Engine, Image, Lab, SOON, Site,
     process::{Finished, Process, run},
 };
 
@@ -62,6 +62,16 @@ impl Container {
     /// The builder.
     pub fn builder(&self) -> &Builder {
         &self.builder
+    }
+
+    /// The environment of a job of GitHub's whose builds use this builder, and the service as their cache.
+    pub fn as_in_a_job(&self, site: &Site) -> Vec<(&'static str, String)> {
+        vec![
+            ("BUILDX_BUILDER", self.builder.name().to_owned()),
+            ("ACTIONS_RUNTIME_TOKEN", site.token.clone()),
+            ("ACTIONS_RESULTS_URL", site.service.url()),
+            ("ACTIONS_CACHE_SERVICE_V2", "true".to_owned()),
+        ]
     }
 
     /// What it has printed so far, as `docker logs` shows it.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     thread,
@@ -65,6 +65,11 @@ impl Certificate {
         openssl.arg("-keyout").arg(&key);
         run(lab, "openssl", openssl, SOON).ok("openssl");
         Self { certificate, key }
+    }
+
+    /// The file that it is in.
+    pub fn path(&self) -> &Path {
+        &self.certificate
     }
 
     /// What makes a Go program trust it besides what it trusts anyway.

@@ -5,7 +5,7 @@ use crate::harness::{Context, Lab};
 
 mod builder;
 mod life;
-mod rootless;
+pub mod rootless;
 mod serve;
 mod sources;
 

@@ -34,6 +34,7 @@ mod memory;
 mod metrics;
 mod mixed;
 mod npm;
+mod pages;
 mod pending;
 mod proxy;
 mod rapid_reset;

@@ -49,7 +49,7 @@ fn it_builds_without_root() {
 }
 
 /// Whether users of this machine may make user namespaces, in which rootless builders live.
-fn user_namespaces(lab: &std::sync::Arc<Lab>) -> Result<(), String> {
+pub fn user_namespaces(lab: &std::sync::Arc<Lab>) -> Result<(), String> {
     let mut probe = command(lab, "setpriv");
     let user = USER.to_string();
     probe.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]);
