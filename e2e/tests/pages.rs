@@ -175,8 +175,8 @@ fn the_gateway_without_its_image() {
     for (way, script) in scripts.iter().enumerate() {
         let cache = site.gha(Api::V2, &format!(",scope=way-{way}"));
         let build = EXPORT.replace("CACHE", &cache);
-        let built = succeeded(here.bash_with_own_state(&format!("{script}{build}")));
-        assert!(built.contains(EXPORTED), "{built}");
+        let log = succeeded(here.bash_with_own_state(&format!("{script}{build}")));
+        assert!(log.contains(EXPORTED), "{log}");
     }
 }
 
