@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
 
 use buildkit_gha::digest::Digest;
@@ -215,6 +216,18 @@ impl Service {
             panic!("two files have {} bytes", entry.size_in_bytes)
         };
         file.clone()
+    }
+
+    /// Makes all entries so much older, and their last access as well.
+    pub fn make_older(&self, time: Duration) {
+        let path = data_dir(self.process.lab()).join("entries.db");
+        let database = rusqlite::Connection::open(path).expect("the service's database");
+        database.busy_timeout(SOON).expect("a setting");
+        let millis = i64::try_from(time.as_millis()).expect("not that long");
+        let older =
+            "UPDATE entries SET accessed_at = accessed_at - ?1, created_at = created_at - ?1";
+        let changed = database.execute(older, [millis]).expect("an update");
+        assert!(changed > 0, "there are no entries");
     }
 
     /// The content of the entry with this key, read as a client of v1 does.

@@ -1,7 +1,7 @@
 //! Commands on caches that real builds have written: what they show is so, and what a prune leaves is what
 //! builds need.
 
-use std::{ffi::OsStr, process::Command};
+use std::{ffi::OsStr, process::Command, time::Duration};
 
 use serde_json::Value;
 
@@ -157,7 +157,25 @@ fn builds_import_all_that_a_prune_leaves() {
     let removed = pruned["removed"].as_array().expect("a list").len();
     assert_eq!(removed as u64, planned);
     assert_eq!(site.keys("").len(), before - removed);
-    assert_eq!(pruned["kept_alive"]["failed"], 0, "{pruned}");
+    let kept = |pruned: &Value, what: &str| pruned["kept_alive"][what].as_u64();
+    assert_eq!(
+        kept(&pruned, "read"),
+        Some(0),
+        "all was just written: {pruned}"
+    );
+    let named = kept(&pruned, "fresh");
+    assert!(named > Some(0), "{pruned}");
+
+    // What nobody has read for days is read, once.
+    site.service.make_older(Duration::from_hours(72));
+    for [read, fresh] in [[named, Some(0)], [Some(0), named]] {
+        let pruned = json(&site, "prune --force --grace 0s --keep-alive");
+        assert_eq!(
+            [kept(&pruned, "read"), kept(&pruned, "fresh")],
+            [read, fresh],
+            "{pruned}"
+        );
+    }
 
     for builder in [&gateway, &stock] {
         for scope in ["app", "other"] {

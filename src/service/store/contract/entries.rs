@@ -155,6 +155,13 @@ pub(super) async fn who_was_found_last_is_the_last_to_go(stores: &Stores) {
     }
     assert_eq!(stores.listed(&all(), by_access(2)).await, [1, 2]);
     stores.entries.touch(1, time(100)).await.unwrap();
+    // However it is sorted, a listing has it at once.
+    let by_creation = Page {
+        sort: SortBy::CreatedAt,
+        ..by_access(1)
+    };
+    let rows = stores.entries.list(&all(), by_creation).await.unwrap();
+    assert_eq!((rows[0].id, rows[0].accessed), (1, time(100)));
     assert_eq!(stores.listed(&all(), by_access(3)).await, [2, 3, 1]);
     stores.entries.flush().await.unwrap();
     let touched = stores.entries.by_id(1).await.unwrap().unwrap();

@@ -208,7 +208,19 @@ impl Database {
             page.skip
         ))?;
         let rows = statement.query_map(filter_params!(filter), entry)?;
-        rows.collect()
+        let mut rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+        self.show_touches(&mut rows);
+        Ok(rows)
+    }
+
+    /// Puts in the accesses that are noted and not written.
+    fn show_touches(&self, rows: &mut [Entry]) {
+        let touched = self.touched.lock();
+        for entry in rows {
+            let at = touched.get(&entry.id);
+            let at = at.and_then(|at| Timestamp::from_millisecond(*at).ok());
+            entry.accessed = at.unwrap_or(entry.accessed);
+        }
     }
 
     pub(super) fn delete(&self, id: i64) -> rusqlite::Result<bool> {
