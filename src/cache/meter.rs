@@ -47,7 +47,7 @@ pub(super) type WaitTime = [Running; 2];
 
 /// Layers that have arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Arrived {
+pub(super) struct FetchedLayers {
     pub layers: usize,
     pub bytes: u64,
     /// Those that nobody has asked for.
@@ -96,10 +96,10 @@ impl JobMeter {
     }
 
     /// The layers that have arrived.
-    pub fn arrived(&self) -> Arrived {
+    pub fn arrived(&self) -> FetchedLayers {
         let layers = self.layers.lock();
         let unasked = (layers.arrived.keys()).filter(|digest| !layers.asked.contains(digest));
-        Arrived {
+        FetchedLayers {
             layers: layers.arrived.len(),
             bytes: layers.arrived.values().sum(),
             unasked: unasked.count(),
@@ -264,7 +264,7 @@ mod tests {
         tell("lost", TransferState::Failed);
         meter.note_asked(Digest::sha256("damaged the first time"));
         meter.note_arrived(Digest::sha256("small"), 1);
-        let arrived = Arrived {
+        let arrived = FetchedLayers {
             layers: 2,
             bytes: 11,
             unasked: 1,

@@ -96,7 +96,7 @@ impl Gateway {
             listeners.push(Listener::bind(address, config.owner, tls.as_ref()).await?);
         }
         let health = HealthService {
-            daemon: Arc::new(UnaryClient::new(config.upstream.clone(), tasks.clone())),
+            daemon: Arc::new(UnaryClient::new(config.upstream.clone())),
             interceptor: Arc::clone(&interceptor),
             tasks: tasks.clone(),
         };

@@ -31,7 +31,7 @@ pub(super) struct IndexSummary {
 
 /// Why an index is not known. What it names counts as in use.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum Unread {
+pub(super) enum UnreadableIndex {
     #[error("{0}")]
     NoContent(#[from] NoContent),
     #[error("this token reads {0}")]
@@ -71,14 +71,14 @@ impl<'a> IndexReader<'a> {
     }
 
     /// The whole index, with the digest of its bytes.
-    pub async fn read(&self, index: &IndexEntry) -> Result<(Digest, CacheConfig), Unread> {
+    pub async fn read(&self, index: &IndexEntry) -> Result<(Digest, CacheConfig), UnreadableIndex> {
         let client = self.client.clone()?;
         self.check_ref(index)?;
-        let remote = |error| Unread::Remote(Arc::new(error));
+        let remote = |error| UnreadableIndex::Remote(Arc::new(error));
         let key = &index.row.key;
         let found = client.lookup(key, &key::version()).await.map_err(remote)?;
         let entry = found.filter(|entry| entry.key == *key);
-        let entry = entry.ok_or(Unread::NotFound)?;
+        let entry = entry.ok_or(UnreadableIndex::NotFound)?;
         let limit = index_format::MAX_BYTES as u64;
         let raw = client.read_all(&entry, limit).await.map_err(remote)?;
         let digest = Digest::sha256(&raw);
@@ -86,15 +86,15 @@ impl<'a> IndexReader<'a> {
         let config = parsed.expect("parsing does not panic");
         Ok((
             digest,
-            config.map_err(|error| Unread::Invalid(Arc::new(error)))?,
+            config.map_err(|error| UnreadableIndex::Invalid(Arc::new(error)))?,
         ))
     }
 
     /// A lookup goes through the scopes of the token in order.
-    fn check_ref(&self, index: &IndexEntry) -> Result<(), Unread> {
+    fn check_ref(&self, index: &IndexEntry) -> Result<(), UnreadableIndex> {
         let git_ref = &index.row.git_ref;
         if !self.scopes.contains(git_ref) {
-            return Err(Unread::OtherRef(self.scopes.join(", ")));
+            return Err(UnreadableIndex::OtherRef(self.scopes.join(", ")));
         }
         let refs = &self.refs[index.row.key.as_str()];
         let first = self
@@ -103,7 +103,7 @@ impl<'a> IndexReader<'a> {
             .find(|scope| refs.contains(&scope.as_str()));
         match first.filter(|first| *first != git_ref) {
             None => Ok(()),
-            Some(other) => Err(Unread::Shadowed(other.clone())),
+            Some(other) => Err(UnreadableIndex::Shadowed(other.clone())),
         }
     }
 
@@ -112,7 +112,7 @@ impl<'a> IndexReader<'a> {
         &self,
         indexes: &[&IndexEntry],
         progress: &Progress,
-    ) -> Vec<Result<IndexSummary, Unread>> {
+    ) -> Vec<Result<IndexSummary, UnreadableIndex>> {
         let total = indexes.len() as u64;
         let reading = indexes.iter().map(|index| async {
             let (digest, config) = self.read(index).await?;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    content::{IndexReader, Unread},
+    content::{IndexReader, UnreadableIndex},
     entries::{BlobEntry, BlobKind, IndexEntry, last_used, may_read},
     filter::Filter,
     listing::{ListError, Listing},
@@ -167,7 +167,7 @@ fn by_digest(blobs: &[BlobEntry]) -> ByDigest<'_> {
 impl InspectedIndex {
     fn new(
         index: &IndexEntry,
-        content: Result<(Digest, CacheConfig), Unread>,
+        content: Result<(Digest, CacheConfig), UnreadableIndex>,
         blobs: &ByDigest<'_>,
     ) -> Self {
         let unread = content.as_ref().err().map(ToString::to_string);

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::{
     entries::{BlobEntry, last_used},
     filter::Filter,
-    liveness::{Liveness, Needed, replaced},
+    liveness::{LiveSet, Liveness, replaced},
     snapshot::{Index, Snapshot},
 };
 
@@ -185,7 +185,7 @@ impl<'a> Planner<'a> {
     }
 
     fn take_unneeded(&mut self) {
-        let needed = Needed::by(self.remaining(), self.snapshot.hidden);
+        let needed = LiveSet::by(self.remaining(), self.snapshot.hidden);
         for (at, blob) in self.snapshot.blobs.iter().enumerate() {
             if self.goes.contains(&blob.row.id) || !self.may_go(blob) {
                 continue;

@@ -38,12 +38,8 @@ pub struct PrunePlan {
     #[serde(skip)]
     pub verbose: bool,
     #[serde(skip)]
-    decided: Decided,
-}
-
-#[derive(Debug)]
-struct Decided {
     snapshot: Snapshot,
+    #[serde(skip)]
     plan: Plan,
 }
 
@@ -105,13 +101,14 @@ impl PrunePlan {
             remove: goes,
             notes: notes(remote, &snapshot),
             verbose: false,
-            decided: Decided { snapshot, plan },
+            snapshot,
+            plan,
         })
     }
 
     /// Removes. With `keep_alive`, what stays is read.
     pub async fn run(self, remote: &Remote, keep_alive: bool) -> Result<Pruned, ListError> {
-        let Decided { snapshot, plan } = &self.decided;
+        let Self { snapshot, plan, .. } = &self;
         let removed = Removal::new(remote, snapshot, plan).run(plan).await?;
         let kept_alive = if keep_alive {
             let goes = plan.indexes.iter().map(|(at, _)| *at).collect();

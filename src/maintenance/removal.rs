@@ -7,7 +7,7 @@ use super::{
     content::IndexReader,
     entries::{BlobEntry, IndexEntry},
     listing::{self, ListError},
-    liveness::{Liveness, Needed},
+    liveness::{LiveSet, Liveness},
     plan::{Plan, Reason},
     remote::Remote,
     snapshot::{Index, Snapshot},
@@ -36,7 +36,7 @@ pub(super) struct Removed {
 pub(super) struct Removal<'a> {
     remote: &'a Remote,
     snapshot: &'a Snapshot,
-    needed: Needed,
+    needed: LiveSet,
     known: HashSet<i64>,
     total: u64,
     done: u64,
@@ -52,7 +52,7 @@ impl<'a> Removal<'a> {
         let stays = snapshot.indexes.iter().enumerate();
         let stays = stays.filter(|(at, _)| !goes.contains(at));
         Self {
-            needed: Needed::by(stays.map(|(_, index)| index), snapshot.hidden),
+            needed: LiveSet::by(stays.map(|(_, index)| index), snapshot.hidden),
             known: snapshot.indexes.iter().map(|i| i.entry.row.id).collect(),
             total: (plan.indexes.len() + plan.blobs.len()) as u64,
             done: 0,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    content::{IndexReader, IndexSummary, Unread},
+    content::{IndexReader, IndexSummary, UnreadableIndex},
     entries::{BlobEntry, IndexEntry, last_used},
     listing::{ListError, Listing},
     remote::Remote,
@@ -14,7 +14,7 @@ use super::{
 pub(super) struct Index {
     pub entry: IndexEntry,
     /// `None`: it was not asked for, as builds do not use it.
-    pub content: Option<Result<IndexSummary, Unread>>,
+    pub content: Option<Result<IndexSummary, UnreadableIndex>>,
 }
 
 impl Index {
@@ -24,7 +24,7 @@ impl Index {
     }
 
     /// Why that is not known.
-    pub fn unread(&self) -> Option<&Unread> {
+    pub fn unread(&self) -> Option<&UnreadableIndex> {
         self.content.as_ref()?.as_ref().err()
     }
 

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use super::{
-    content::Unread,
+    content::UnreadableIndex,
     download,
     filter::Filter,
     listing::ListError,
@@ -136,10 +136,14 @@ pub async fn verify(remote: &Remote, filter: &Filter) -> Result<Verified, ListEr
 fn unread(index: &Index) -> Option<Problem> {
     let reason = index.unread()?;
     let kind = match reason {
-        Unread::NoContent(_) | Unread::OtherRef(_) | Unread::Shadowed(_) => return None,
-        Unread::NotFound => ProblemKind::Missing,
-        Unread::Remote(_) => ProblemKind::Unreadable,
-        Unread::Invalid(_) => ProblemKind::Damaged,
+        UnreadableIndex::NoContent(_)
+        | UnreadableIndex::OtherRef(_)
+        | UnreadableIndex::Shadowed(_) => {
+            return None;
+        }
+        UnreadableIndex::NotFound => ProblemKind::Missing,
+        UnreadableIndex::Remote(_) => ProblemKind::Unreadable,
+        UnreadableIndex::Invalid(_) => ProblemKind::Damaged,
     };
     Some(Problem {
         kind,

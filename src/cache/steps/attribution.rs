@@ -19,7 +19,7 @@ const KEEPING: SignedDuration = SignedDuration::from_secs(10);
 
 /// A step that has run in this build.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ran {
+pub(super) struct StepInterval {
     pub vertex: Digest,
     pub started: Timestamp,
     pub completed: Timestamp,
@@ -53,7 +53,7 @@ pub(in crate::cache) struct StepLayers {
 }
 
 /// What an export has that BuildKit describes so.
-pub(super) fn attribute(ran: &[Ran], described: &CacheConfig) -> StepLayers {
+pub(super) fn attribute(ran: &[StepInterval], described: &CacheConfig) -> StepLayers {
     let layers: HashSet<_> = described.layers.iter().map(|layer| layer.blob).collect();
     StepLayers {
         ran: of_steps(ran, described),
@@ -61,7 +61,7 @@ pub(super) fn attribute(ran: &[Ran], described: &CacheConfig) -> StepLayers {
     }
 }
 
-fn of_steps(ran: &[Ran], index: &CacheConfig) -> HashMap<Digest, StepLayer> {
+fn of_steps(ran: &[StepInterval], index: &CacheConfig) -> HashMap<Digest, StepLayer> {
     let mut steps: HashMap<Digest, StepLayer> = (ran.iter())
         .map(|step| (step.vertex, StepLayer::NotExported))
         .collect();
@@ -72,7 +72,7 @@ fn of_steps(ran: &[Ran], index: &CacheConfig) -> HashMap<Digest, StepLayer> {
         let layer = &index.layers[place as usize];
         let annotations = layer.annotations.as_ref();
         let made = annotations.and_then(|annotations| annotations.created_at.moment());
-        let fits = |step: &&Ran| {
+        let fits = |step: &&StepInterval| {
             let while_it_ran = step.started..=step.completed;
             made.is_some_and(|made| while_it_ran.contains(&made)) && step.completed <= kept
         };
@@ -94,8 +94,8 @@ fn of_steps(ran: &[Ran], index: &CacheConfig) -> HashMap<Digest, StepLayer> {
 }
 
 /// Leaves open what the index has of the steps that may have made a result which was kept at that time.
-fn doubt(steps: &mut HashMap<Digest, StepLayer>, ran: &[Ran], kept: Timestamp) {
-    let just_ended = |step: &&Ran| {
+fn doubt(steps: &mut HashMap<Digest, StepLayer>, ran: &[StepInterval], kept: Timestamp) {
+    let just_ended = |step: &&StepInterval| {
         let since = kept.duration_since(step.completed);
         !since.is_negative() && since <= KEEPING
     };

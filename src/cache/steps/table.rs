@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     State,
-    attribution::{Ran, StepLayers},
+    attribution::{StepInterval, StepLayers},
 };
 use crate::{
     cache::{
@@ -65,13 +65,13 @@ impl State {
     }
 
     /// The steps that ran in this build, to a good end.
-    pub(super) fn ran(&self) -> Vec<Ran> {
+    pub(super) fn ran(&self) -> Vec<StepInterval> {
         let runs = self.runs.iter();
         let ran =
             runs.filter(|(vertex, run)| self.is_step(vertex, run) && !self.is_cached(vertex, run));
         let ran = ran.filter_map(|(vertex, run)| {
             let (started, completed) = run.last_run()?;
-            Some(Ran {
+            Some(StepInterval {
                 vertex: *vertex,
                 started,
                 completed,

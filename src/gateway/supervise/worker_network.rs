@@ -1,13 +1,14 @@
 //! Which network build steps have: buildkitd's, where they can listen, or one of their own.
 
-use super::probe::{self, CallError};
+use super::probe;
 use crate::{
+    gateway::transport::unary::CallError,
     net::Address,
     wire::{Fields, WireError, map_get},
 };
 
 /// The call that lists the workers.
-const LIST_WORKERS: &str = "http://localhost/moby.buildkit.v1.Control/ListWorkers";
+const LIST_WORKERS: &str = "/moby.buildkit.v1.Control/ListWorkers";
 
 /// Field numbers of `ListWorkersResponse` and `WorkerRecord`.
 const RECORD: u32 = 1;
@@ -40,7 +41,7 @@ pub(crate) async fn steps_share_network(address: &Address) -> bool {
 }
 
 async fn ask_workers(address: &Address) -> Result<bool, WorkersError> {
-    let answer = probe::unary_call(address, LIST_WORKERS);
+    let answer = probe::call_without_arguments(address, LIST_WORKERS);
     let answer = tokio::time::timeout(probe::ANSWER_TIMEOUT, answer).await??;
     Ok(any_shares(&answer)?)
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     digest::Digest,
     maintenance::{
-        content::{IndexSummary, Unread},
+        content::{IndexSummary, UnreadableIndex},
         entries::{
             IndexEntry,
             tests::{now, row},
@@ -37,7 +37,7 @@ struct Build {
     next: i64,
     rows: Vec<(
         crate::protocol::rest::Cache,
-        Option<Result<IndexSummary, Unread>>,
+        Option<Result<IndexSummary, UnreadableIndex>>,
     )>,
     blobs: Vec<BlobEntry>,
 }
@@ -67,7 +67,7 @@ impl Build {
     fn unread(mut self, key: &str, git_ref: &str, days: i64) -> Self {
         self.next += 1;
         let row = row(self.next, key, git_ref, days);
-        self.rows.push((row, Some(Err(Unread::NotFound))));
+        self.rows.push((row, Some(Err(UnreadableIndex::NotFound))));
         self
     }
 
