@@ -59,9 +59,9 @@ impl State {
 }
 
 impl StepSummary {
-    /// The time saved, if anything is known of it.
+    /// The time saved, if anything is known of it. Where no step was cached there is none to know.
     pub fn known_saved(&self) -> Option<Duration> {
-        (self.timed > 0 || self.cached == 0).then_some(self.saved)
+        (self.timed > 0).then_some(self.saved)
     }
 
     /// The lines for the end of a build's log; none where no cache was in play.

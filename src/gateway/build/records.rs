@@ -216,12 +216,14 @@ fn export(summary: &ExportSummary) -> stats::Export {
         ExportEnd::Failed => stats::ExportState::Failed,
         ExportEnd::Skipped => stats::ExportState::Skipped,
     };
+    // What is there already and what is left out is known once all layers are confirmed or have failed.
+    let settled = |layers: usize| (summary.state != ExportEnd::Pending).then_some(layers as u64);
     stats::Export {
         scope: summary.scope.clone(),
         state,
         layers_sent: Some(summary.layers_sent as u64),
-        layers_present: Some(summary.layers_present as u64),
-        layers_left_out: Some(summary.layers_left_out as u64),
+        layers_present: settled(summary.layers_present),
+        layers_left_out: settled(summary.layers_left_out),
         bytes_sent: Some(summary.bytes_sent),
         calls: Some(summary.usage.calls),
         waited_seconds: Some(summary.usage.waited.as_secs_f64()),
@@ -278,17 +280,20 @@ mod tests {
             state,
             ..ExportSummary::skipped(scope)
         };
-        for (scope, state) in [
-            ("a", ExportEnd::Pending),
-            ("b", ExportEnd::Written),
-            ("a", ExportEnd::Written),
-        ] {
+        let tell = |scope, state| {
             record.apply(&Event::ExportSummary(Box::new(summary(scope, state))));
-        }
+        };
+        tell("a", ExportEnd::Pending);
+        let pending = &record.build().exports[0];
+        let unknown = (pending.layers_present, pending.layers_left_out);
+        assert_eq!((pending.layers_sent, unknown), (Some(0), (None, None)));
+        tell("b", ExportEnd::Written);
+        tell("a", ExportEnd::Written);
         let exports = record.build().exports;
         let scopes: Vec<_> = exports.iter().map(|export| export.scope.as_str()).collect();
         assert_eq!(scopes, ["a", "b"]);
         let state = stats::ExportState::Written;
         assert!(exports.iter().all(|export| export.state == state));
+        assert_eq!(exports[0].layers_present, Some(0));
     }
 }
