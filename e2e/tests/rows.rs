@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-use crate::harness::{Api, Build, Builder, Daemon, Outcome, SOON, Site, run};
+use crate::{
+    harness::{Api, Build, Builder, Daemon, Outcome, SOON, Site, run},
+    proxy::{Fault, Operation, Proxy, Rule, Subject, When},
+};
 
 /// Rows of ours that a step may have.
 const MOST_ROWS: usize = 8;
@@ -66,6 +69,7 @@ fn an_import_says_what_it_found_and_what_it_was_asked() {
         let absent = format!("{scope}: no index found on refs/heads/main");
         says(&none, OWN, &absent);
         says(&none, OWN, &format!("{scope}.*"));
+        says(&none, OWN, ".*index.*");
         builder.prune();
         let warm = builder.build(&build.tar(site.tar(way))).ok().all_cached();
         let found = r"index from refs/heads/main \(less than a minute old, \d+ layers\)";
@@ -73,6 +77,31 @@ fn an_import_says_what_it_found_and_what_it_was_asked() {
         let sum = r"\d+ layers confirmed, 0 gone; \d+ layers fetched \(.*\) because .*; \d+ calls";
         says(&warm, OWN, &format!("{scope}: {sum}"));
     }
+}
+
+#[test]
+fn an_index_that_could_not_be_read_is_not_said_to_be_absent() {
+    let site = Site::new();
+    let daemon = Daemon::gateway(&site.lab, "gateway");
+    let builder = Builder::buildctl(&daemon);
+    let export = Build::new(&site.context).to(site.gha(Api::V2, ",mode=max"));
+    builder.build(&export).ok();
+    builder.prune();
+    let proxy = Proxy::start(&site.service);
+    let failing = Rule::new(Fault::Status(501), When::Always).on(Operation::DownloadUrl);
+    proxy.rule(failing.about(Subject::Index));
+    let (url, token) = (Api::V2.attributes(&proxy.url()), &site.token);
+    let import = Build::new(&site.context).from(format!("type=gha,{url},token={token}"));
+    let unread = builder.build(&import).ok();
+    let row = "scope buildkit: the index of refs/heads/main could not be read";
+    says(&unread, OWN, row);
+    says(&unread, OWN, "scope .*|.* index .*");
+    assert_eq!(unread.warnings.len(), 1, "{:?}", unread.warnings);
+    let index = &daemon.stats()["builds"][0]["imports"][0]["index"];
+    assert_eq!(
+        (&index["found"], &index["reason"]),
+        (&false.into(), &"failed".into())
+    );
 }
 
 #[test]

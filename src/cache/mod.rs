@@ -68,7 +68,8 @@ pub use report::{
 };
 pub use spool::SpoolError;
 pub use summary::{
-    ExportEnd, ExportSummary, FoundIndex, ImportSummary, IndexSummary, ServiceUsage, WaitCause,
+    ExportEnd, ExportSummary, FoundIndex, ImportSummary, IndexSummary, NoIndex, ServiceUsage,
+    WaitCause,
 };
 
 use crate::{

@@ -99,13 +99,37 @@ pub struct ImportSummary {
     pub duration: Duration,
 }
 
+impl ImportSummary {
+    /// Why there was no index; `None` if there was one.
+    pub fn no_index(&self) -> Option<NoIndex> {
+        let mut reason = NoIndex::Absent;
+        for index in &self.indexes {
+            reason = reason.max(index.found.as_ref().err().copied()?);
+        }
+        Some(reason)
+    }
+}
+
 /// The index of one of the token's scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexSummary {
     /// The scope, which is a branch or another ref: `refs/heads/main`.
     pub branch: String,
-    /// What was found; `None` if there is none, or none that can be used.
-    pub found: Option<FoundIndex>,
+    /// What was found, or why there is none.
+    pub found: Result<FoundIndex, NoIndex>,
+}
+
+/// Why an import has no index of a scope. Of several reasons the greatest says most of the import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoIndex {
+    /// There is none.
+    Absent,
+    /// It is not valid, or too large.
+    Unusable,
+    /// It could not be read: nobody knows whether there is one.
+    Failed,
+    /// It was not read yet.
+    Late,
 }
 
 /// An index that is used.

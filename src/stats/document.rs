@@ -107,6 +107,23 @@ pub struct Index {
     /// When it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
+    /// Why there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NoIndex>,
+}
+
+/// Why an import has no index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoIndex {
+    /// There is none.
+    Absent,
+    /// It is not valid, or too large.
+    Unusable,
+    /// It could not be read.
+    Failed,
+    /// It was not read before the build ended.
+    Late,
 }
 
 /// One export.

@@ -7,7 +7,9 @@ mod summary;
 mod table;
 mod text;
 
-pub use document::{Build, Export, ExportState, Import, Index, Missed, Outcome, Stats, Steps};
+pub use document::{
+    Build, Export, ExportState, Import, Index, Missed, NoIndex, Outcome, Stats, Steps,
+};
 pub use drain::{DrainState, DrainStatus, UnfinishedExport};
 
 impl Stats {

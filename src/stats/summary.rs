@@ -1,7 +1,7 @@
 //! What tables say of a build, in the words that the terminal and the job summary share.
 
 use super::{
-    document::{Build, Export, ExportState, Import, Outcome, Stats},
+    document::{Build, Export, ExportState, Import, NoIndex, Outcome, Stats},
     text::{count, line, seconds},
 };
 use crate::units::size;
@@ -87,7 +87,7 @@ pub(super) fn duration(build: &Build) -> String {
 pub(super) fn import(import: &Import) -> (String, String) {
     let mut parts = Vec::new();
     match &import.index {
-        Some(index) if !index.found => parts.push("no index".to_owned()),
+        Some(index) if !index.found => parts.push(no_index(index.reason).to_owned()),
         Some(index) => {
             if let Some(branch) = &index.branch {
                 let branch = line(branch);
@@ -107,6 +107,16 @@ pub(super) fn import(import: &Import) -> (String, String) {
         parts.push(format!("{gone} gone"));
     }
     (line(&import.scope), parts.join(", "))
+}
+
+/// Without a reason it is of a gateway that knows none.
+fn no_index(reason: Option<NoIndex>) -> &'static str {
+    match reason {
+        None | Some(NoIndex::Absent) => "no index",
+        Some(NoIndex::Unusable) => "index not usable",
+        Some(NoIndex::Failed) => "index not read",
+        Some(NoIndex::Late) => "index too late",
+    }
 }
 
 /// The scope of an export, and what came of it.
@@ -163,6 +173,7 @@ pub(super) mod tests {
                     found: true,
                     branch: Some("refs/heads/main".to_owned()),
                     created: Some("2026-11-27T09:00:00Z".parse().unwrap()),
+                    reason: None,
                 }),
                 layers_confirmed: Some(40),
                 layers_gone: Some(1),
@@ -229,11 +240,23 @@ pub(super) mod tests {
         assert_eq!(what, "written, 4 sent (210 MB), 30 already there");
         let (_, what) = import(&stats.builds[0].imports[0]);
         assert_eq!(what, "from main, 3 fetched (12.3 MB), 1 gone");
-        let missing = Import {
-            index: Some(Index::default()),
-            ..Import::default()
-        };
-        assert_eq!(import(&missing).1, "no index");
+        for (reason, what) in [
+            (None, "no index"),
+            (Some(NoIndex::Absent), "no index"),
+            (Some(NoIndex::Unusable), "index not usable"),
+            (Some(NoIndex::Failed), "index not read"),
+            (Some(NoIndex::Late), "index too late"),
+        ] {
+            let index = Index {
+                reason,
+                ..Index::default()
+            };
+            let missing = Import {
+                index: Some(index),
+                ..Import::default()
+            };
+            assert_eq!(import(&missing).1, what);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What jobs say of themselves at their end.
 
-use buildkit_gha::cache::{Event, ExportEnd, ExportSummary, ImportSummary};
+use buildkit_gha::cache::{Event, ExportEnd, ExportSummary, ImportSummary, NoIndex};
 use http::StatusCode;
 use jiff::Timestamp;
 
@@ -112,4 +112,23 @@ async fn an_import_says_what_was_there_and_what_was_fetched() {
     let found = index.found.as_ref().unwrap();
     let created: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     assert_eq!((found.created, found.layers), (Some(created), 3));
+}
+
+#[tokio::test]
+async fn an_import_says_why_it_has_no_index() {
+    let fixture = Fixture::new(ApiVersion::V2).await;
+    for reason in [NoIndex::Absent, NoIndex::Failed] {
+        if reason == NoIndex::Failed {
+            let refused = Fault::Refused(StatusCode::FORBIDDEN);
+            fixture.proxy.fail(&["/GetCacheEntryDownloadURL"], refused);
+        }
+        fixture.import("a").await.retire();
+        let said = imports(&fixture).pop().unwrap();
+        assert_eq!(said.indexes[0].found, Err(reason));
+        assert_eq!(said.no_index(), Some(reason));
+    }
+    let build = Build::chain([layer(1, 10)]);
+    build.export(&fixture.export("a")).await;
+    fixture.import("a").await.retire();
+    assert_eq!(imports(&fixture).pop().unwrap().no_index(), None);
 }

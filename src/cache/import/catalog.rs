@@ -13,7 +13,7 @@ use crate::{
     cache::{
         index::LoadedIndex,
         index_format::CacheConfig,
-        summary::{FoundIndex, IndexSummary},
+        summary::{FoundIndex, IndexSummary, NoIndex},
     },
     digest::Digest,
     protocol::key::IndexKey,
@@ -24,12 +24,12 @@ pub(super) struct LayerCatalog {
     scopes: Vec<ScopeIndex>,
 }
 
-/// The index of one scope; nothing in it until it is loaded, `None` if there is none.
+/// The index of one scope; nothing in it until it is loaded, or known that it cannot be.
 pub(super) struct ScopeIndex {
     key: IndexKey,
     /// The token's scope, which is a branch or another ref.
     branch: String,
-    index: OnceLock<Option<Index>>,
+    index: OnceLock<Result<Index, NoIndex>>,
 }
 
 /// A valid index.
@@ -110,7 +110,10 @@ impl LayerCatalog {
         };
         let scopes = self.scopes.iter().map(|scope| IndexSummary {
             branch: scope.branch.clone(),
-            found: scope.index().map(found),
+            found: match scope.index.get() {
+                Some(loaded) => loaded.as_ref().map(found).map_err(|reason| *reason),
+                None => Err(NoIndex::Late),
+            },
         });
         scopes.collect()
     }
@@ -148,13 +151,13 @@ impl ScopeIndex {
         &self.key
     }
 
-    /// Keeps what was loaded. Only the first call counts.
-    pub fn set(&self, index: Option<Index>) {
+    /// Keeps what was loaded, or why nothing was. Only the first call counts.
+    pub fn set(&self, index: Result<Index, NoIndex>) {
         drop(self.index.set(index));
     }
 
     fn index(&self) -> Option<&Index> {
-        self.index.get()?.as_ref()
+        self.index.get()?.as_ref().ok()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
         repair,
         report::{Event, Reporter},
         steps::{KnownIndex, LoadedSteps},
+        summary::NoIndex,
         unreachable,
     },
     digest::Digest,
@@ -62,31 +63,34 @@ impl IndexLoader {
         });
     }
 
-    async fn load_or_warn(&self, client: &Client, key: &IndexKey) -> Option<Index> {
+    async fn load_or_warn(&self, client: &Client, key: &IndexKey) -> Result<Index, NoIndex> {
         let error = match self.load_index(client, key).await {
             Ok(Some((index, steps))) => {
                 self.metrics.hit(Hit::Index);
                 self.tell_steps(LoadedSteps::Found(steps));
-                return Some(index);
+                return Ok(index);
             }
             Ok(None) => {
                 self.metrics.missed(Miss::IndexAbsent);
                 self.tell_steps(LoadedSteps::Absent);
-                return None;
+                return Err(NoIndex::Absent);
             }
             Err(error) => error,
         };
         self.tell_steps(LoadedSteps::Unusable);
-        let (unreachable, miss) = match &error {
-            LoadError::Remote(error) => (unreachable::warning(error), Miss::IndexFailed),
-            LoadError::Invalid { .. } => (None, Miss::IndexUnusable),
+        let (unreachable, miss, reason) = match &error {
+            LoadError::Remote(error) => {
+                let warning = unreachable::warning(error);
+                (warning, Miss::IndexFailed, NoIndex::Failed)
+            }
+            LoadError::Invalid { .. } => (None, Miss::IndexUnusable, NoIndex::Unusable),
         };
         self.metrics.missed(miss);
         self.reporter.report(unreachable.unwrap_or_else(|| {
             let short = format!("cache import: no use of the index {}", key.base());
             Event::warning(short, error.to_string())
         }));
-        None
+        Err(reason)
     }
 
     async fn load_index(

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{
-        Event, ExportEnd, ExportSummary, ImportSummary, Warning,
+        Event, ExportEnd, ExportSummary, ImportSummary, NoIndex, Warning,
         steps::{BuildSteps, StepSummary},
     },
     stats,
@@ -191,12 +191,19 @@ impl BuildRecord {
 
 fn import(summary: &ImportSummary) -> stats::Import {
     let mut indexes = summary.indexes.iter();
-    let found = indexes.find_map(|index| Some((index, index.found.as_ref()?)));
-    let index = found.map_or_else(stats::Index::default, |(index, found)| stats::Index {
-        found: true,
-        branch: Some(index.branch.clone()),
-        created: found.created,
-    });
+    let found = indexes.find_map(|index| Some((index, index.found.as_ref().ok()?)));
+    let index = match found {
+        Some((index, found)) => stats::Index {
+            found: true,
+            branch: Some(index.branch.clone()),
+            created: found.created,
+            reason: None,
+        },
+        None => stats::Index {
+            reason: summary.no_index().map(no_index),
+            ..stats::Index::default()
+        },
+    };
     stats::Import {
         scope: summary.scope.clone(),
         index: Some(index),
@@ -205,6 +212,15 @@ fn import(summary: &ImportSummary) -> stats::Import {
         layers_fetched: Some(summary.layers_fetched as u64),
         bytes_fetched: Some(summary.bytes_fetched),
         duration_seconds: Some(summary.duration.as_secs_f64()),
+    }
+}
+
+fn no_index(reason: NoIndex) -> stats::NoIndex {
+    match reason {
+        NoIndex::Absent => stats::NoIndex::Absent,
+        NoIndex::Unusable => stats::NoIndex::Unusable,
+        NoIndex::Failed => stats::NoIndex::Failed,
+        NoIndex::Late => stats::NoIndex::Late,
     }
 }
 

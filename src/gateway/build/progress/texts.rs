@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
-    cache::{ExportEnd, ExportSummary, ImportSummary, IndexSummary, ServiceUsage},
+    cache::{ExportEnd, ExportSummary, ImportSummary, IndexSummary, NoIndex, ServiceUsage},
     units::size,
 };
 
@@ -76,18 +76,36 @@ pub(super) fn import(summary: &ImportSummary) -> Option<String> {
 /// What was found of the indexes of an import.
 pub(super) fn indexes(scope: &str, indexes: &[IndexSummary], now: Timestamp) -> String {
     let found = indexes.iter().filter_map(|index| {
-        let found = index.found.as_ref()?;
+        let found = index.found.as_ref().ok()?;
         let age = found
             .created
             .map_or_else(String::new, |at| format!("{}, ", age(at, now)));
         Some(format!("{} ({age}{})", index.branch, layers(found.layers)))
     });
     let found: Vec<_> = found.collect();
-    if found.is_empty() {
-        let branches: Vec<_> = indexes.iter().map(|index| index.branch.as_str()).collect();
-        return format!("scope {scope}: no index found on {}", branches.join(", "));
+    let mut parts = Vec::new();
+    if !found.is_empty() {
+        parts.push(format!("index from {}", found.join(" and ")));
+    } else if let Some(branches) = branches(indexes, NoIndex::Absent) {
+        parts.push(format!("no index found on {branches}"));
     }
-    format!("scope {scope}: index from {}", found.join(" and "))
+    for (reason, text) in [
+        (NoIndex::Failed, "could not be read"),
+        (NoIndex::Unusable, "cannot be used"),
+        (NoIndex::Late, "did not arrive in time"),
+    ] {
+        let branches = branches(indexes, reason);
+        parts.extend(branches.map(|branches| format!("the index of {branches} {text}")));
+    }
+    format!("scope {scope}: {}", parts.join("; "))
+}
+
+/// The branches without an index for this reason, if there are any.
+fn branches(indexes: &[IndexSummary], reason: NoIndex) -> Option<String> {
+    let indexes = indexes.iter();
+    let indexes = indexes.filter(|index| index.found.as_ref().err() == Some(&reason));
+    let branches: Vec<_> = indexes.map(|index| index.branch.as_str()).collect();
+    (!branches.is_empty()).then(|| branches.join(", "))
 }
 
 /// Bytes in a time; `None` if there were none, or no time.
@@ -236,11 +254,42 @@ mod tests {
     }
 
     #[test]
+    fn an_index_that_could_not_be_read_is_not_said_to_be_absent() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let none = |branch: &str, reason| IndexSummary {
+            branch: branch.to_owned(),
+            found: Err(reason),
+        };
+        let found = IndexSummary {
+            branch: "main".to_owned(),
+            found: Ok(FoundIndex {
+                created: None,
+                layers: 2,
+            }),
+        };
+        let failed = none("refs/pull/7/merge", NoIndex::Failed);
+        assert_eq!(
+            indexes("app", &[failed.clone(), found], now),
+            "scope app: index from main (2 layers); the index of refs/pull/7/merge could not be read"
+        );
+        let absent = none("main", NoIndex::Absent);
+        assert_eq!(
+            indexes("app", &[failed, absent], now),
+            "scope app: no index found on main; the index of refs/pull/7/merge could not be read"
+        );
+        let unusable = none("main", NoIndex::Unusable);
+        assert_eq!(
+            indexes("app", &[unusable], now),
+            "scope app: the index of main cannot be used"
+        );
+    }
+
+    #[test]
     fn an_index_has_an_age_and_a_branch() {
         let now = Timestamp::from_second(1_000_000).unwrap();
         let index = |branch: &str, ago: Option<i64>| IndexSummary {
             branch: branch.to_owned(),
-            found: ago.map(|ago| FoundIndex {
+            found: ago.ok_or(NoIndex::Absent).map(|ago| FoundIndex {
                 created: Some(Timestamp::from_second(1_000_000 - ago).unwrap()),
                 layers: 40,
             }),
