@@ -79,6 +79,7 @@ impl App {
         interceptor.steps_share_network = steps_share;
         interceptor.steps_can_listen = import.overheard;
         interceptor.tracer = recording.tracer.clone();
+        interceptor.metrics = metrics.clone();
         let daemon = Arc::new(UnaryClient::new(upstream.clone()));
         let interceptor =
             BuildInterceptor::new(interceptor, cache, endpoint, daemon.clone(), tasks.clone());

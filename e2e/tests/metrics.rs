@@ -52,6 +52,22 @@ fn builds_are_counted_under_names_that_promtool_likes() {
         |outcome| format!("buildkit_gha_export_duration_seconds_count{{outcome=\"{outcome}\"}}");
     assert_eq!(value(&warm, &exports("written")), 1);
     assert_eq!(value(&warm, &exports("unchanged")), 1);
+    for (sample, count) in [
+        ("buildkit_gha_builds_total{outcome=\"ok\"}", 2),
+        ("buildkit_gha_builds_total{outcome=\"failed\"}", 0),
+        (
+            "buildkit_gha_build_duration_seconds_count{outcome=\"ok\"}",
+            2,
+        ),
+        ("buildkit_gha_exports_total{outcome=\"written\"}", 1),
+        ("buildkit_gha_exports_total{outcome=\"unchanged\"}", 1),
+        ("buildkit_gha_exports_total{outcome=\"failed\"}", 0),
+        ("buildkit_gha_imports_total{outcome=\"absent\"}", 1),
+        ("buildkit_gha_imports_total{outcome=\"found\"}", 1),
+        ("buildkit_gha_layers_left_out_total{cause=\"denied\"}", 0),
+    ] {
+        assert_eq!(value(&warm, sample), count, "{sample}");
+    }
     let (up, down) = (
         "buildkit_gha_uploaded_bytes_total",
         "buildkit_gha_downloaded_bytes_total",

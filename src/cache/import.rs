@@ -67,6 +67,7 @@ pub struct ImportJob {
     begun: Instant,
     meter: Arc<JobMeter>,
     summarized: AtomicBool,
+    late: AtomicBool,
     catalog: Arc<LayerCatalog>,
     confirmations: Arc<Confirmations>,
     confirmer: LayerConfirmer,
@@ -108,6 +109,7 @@ impl ImportJob {
             begun: Instant::now(),
             meter,
             summarized: AtomicBool::new(false),
+            late: AtomicBool::new(false),
             catalog: builder.catalog,
             confirmations: builder.confirmations,
             confirmer,
@@ -125,7 +127,9 @@ impl ImportJob {
     pub async fn ready(&self, deadline: Instant) -> bool {
         let mut loaded = self.loaded.clone();
         let ready = tokio::time::timeout_at(deadline, loaded.wait_for(|loaded| *loaded)).await;
-        matches!(ready, Ok(Ok(_)))
+        let ready = matches!(ready, Ok(Ok(_)));
+        self.late.fetch_or(!ready, Ordering::Relaxed);
+        ready
     }
 
     /// The token of the import.
@@ -184,6 +188,7 @@ impl ImportJob {
             fetching: fetched.time,
             usage: self.meter.usage(),
             duration: self.begun.elapsed(),
+            late: self.late.load(Ordering::Relaxed),
         };
         self.reporter
             .report(Event::ImportSummary(Box::new(summary)));

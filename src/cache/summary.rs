@@ -55,6 +55,8 @@ pub enum ExportEnd {
     Unchanged,
     /// All bytes are on this machine, and go on to the cache after the build.
     Pending,
+    /// The build left before it was written.
+    Cancelled,
     /// It was not written.
     Failed,
     /// There was nothing to export, or no way to: nothing was tried.
@@ -68,6 +70,7 @@ impl ExportEnd {
             Self::Written => "written",
             Self::Unchanged => "unchanged",
             Self::Pending => "pending",
+            Self::Cancelled => "cancelled",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
         }
@@ -97,6 +100,8 @@ pub struct ImportSummary {
     pub usage: ServiceUsage,
     /// How long the build lasted from the import's begin on.
     pub duration: Duration,
+    /// The build went on before all indexes were loaded.
+    pub late: bool,
 }
 
 impl ImportSummary {

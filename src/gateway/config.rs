@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     cache::attributes::Overrides,
     net::{Address, Owner, Tls},
-    telemetry::trace::Tracer,
+    telemetry::{Metrics, trace::Tracer},
 };
 
 /// Where buildkitd since v0.34 looks for its configuration when no flag says. The gateway says it
@@ -71,6 +71,8 @@ pub struct InterceptorConfig {
     pub index_wait: Duration,
     /// Begins the traces of builds.
     pub tracer: Tracer,
+    /// Where builds and what became of their caches are counted.
+    pub metrics: Metrics,
 }
 
 impl Default for InterceptorConfig {
@@ -84,6 +86,7 @@ impl Default for InterceptorConfig {
             steps_can_listen: false,
             index_wait: INDEX_WAIT,
             tracer: Tracer::default(),
+            metrics: Metrics::default(),
         }
     }
 }

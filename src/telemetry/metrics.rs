@@ -8,7 +8,10 @@ use tokio::time::Instant;
 
 #[cfg(test)]
 pub use labels::OPERATIONS;
-pub use labels::{ExportEnd, Hit, Miss, Outcome, SpanEnd, SpanSink, WaitCause};
+pub use labels::{
+    BuildEnd, ExportEnd, ExportOutcome, Hit, ImportOutcome, LeftOut, Miss, Outcome, SpanEnd,
+    SpanSink, WaitCause,
+};
 use labels::{Operation, RemoteCall, Spans};
 
 use super::{
@@ -31,6 +34,11 @@ const EXPORT_SECONDS: &[f64] = &[
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 ];
 
+/// Bounds for builds: from one that is all cached to the longest of a farm.
+const BUILD_SECONDS: &[f64] = &[
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0,
+];
+
 /// The gateway's metrics. A clone counts in the same place; the default counts where nobody looks.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -46,6 +54,11 @@ pub struct Metrics {
     hits: CounterFamily<Hit>,
     misses: CounterFamily<Miss>,
     exports: HistogramFamily<ExportEnd>,
+    builds: CounterFamily<BuildEnd>,
+    build_durations: HistogramFamily<BuildEnd>,
+    export_outcomes: CounterFamily<ExportOutcome>,
+    import_outcomes: CounterFamily<ImportOutcome>,
+    left_out: CounterFamily<LeftOut>,
     spans: CounterFamily<Spans>,
 }
 
@@ -99,6 +112,27 @@ impl Default for Metrics {
                 "buildkit_gha_export_duration_seconds",
                 "How long cache exports took from BuildKit's first write to their end, by what they came to",
                 EXPORT_SECONDS,
+            ),
+            builds: registry.counters("buildkit_gha_builds", "Builds that have ended, by outcome"),
+            build_durations: registry.histograms(
+                "buildkit_gha_build_duration_seconds",
+                "How long builds took from their Solve to its answer, by outcome",
+                BUILD_SECONDS,
+            ),
+            export_outcomes: registry.counters(
+                "buildkit_gha_exports",
+                "Cache exports of builds, by what became of them: also those that BuildKit makes itself, and those \
+                 that were not begun (skipped)",
+            ),
+            import_outcomes: registry.counters(
+                "buildkit_gha_imports",
+                "Cache imports of builds, by what became of their indexes: late is one that the build did not wait \
+                 for any longer, skipped one whose token may not read",
+            ),
+            left_out: registry.counters(
+                "buildkit_gha_layers_left_out",
+                "Layers of exports that the index does not name, by cause: below counts those that build on another \
+                 one that is left out",
             ),
             spans: registry.counters(
                 "buildkit_gha_trace_spans",
@@ -166,6 +200,27 @@ impl Metrics {
     /// A cache export that BuildKit wrote to has ended.
     pub fn exported(&self, end: ExportEnd, took: Duration) {
         self.exports.observe(end, took);
+    }
+
+    /// A build has ended.
+    pub fn built(&self, end: BuildEnd, took: Duration) {
+        self.builds.increment(end);
+        self.build_durations.observe(end, took);
+    }
+
+    /// Something became of a cache export of a build.
+    pub fn export_outcome(&self, outcome: ExportOutcome) {
+        self.export_outcomes.increment(outcome);
+    }
+
+    /// Something became of a cache import of a build.
+    pub fn import_outcome(&self, outcome: ImportOutcome) {
+        self.import_outcomes.increment(outcome);
+    }
+
+    /// An index is written without some layers.
+    pub fn left_out(&self, cause: LeftOut, layers: usize) {
+        self.left_out.add(cause, layers as u64);
     }
 
     /// Something became of spans.
@@ -268,6 +323,26 @@ mod tests {
         series.sort_unstable();
         let twice = series.windows(2).find(|pair| pair[0].0 == pair[1].0);
         assert_eq!(twice, None);
+    }
+
+    #[test]
+    fn builds_and_what_became_of_their_caches_are_counted() {
+        let metrics = Metrics::default();
+        metrics.built(BuildEnd::Ok, Duration::from_secs(7));
+        metrics.export_outcome(ExportOutcome::Skipped);
+        metrics.import_outcome(ImportOutcome::Late);
+        metrics.left_out(LeftOut::Below, 3);
+        let counted = [
+            "buildkit_gha_builds_total{outcome=\"ok\"} 1",
+            "buildkit_gha_builds_total{outcome=\"cancelled\"} 0",
+            "buildkit_gha_build_duration_seconds_sum{outcome=\"ok\"} 7.0",
+            "buildkit_gha_build_duration_seconds_bucket{outcome=\"ok\",le=\"10\"} 1",
+            "buildkit_gha_exports_total{outcome=\"skipped\"} 1",
+            "buildkit_gha_imports_total{outcome=\"late\"} 1",
+            "buildkit_gha_layers_left_out_total{cause=\"below\"} 3",
+            "buildkit_gha_layers_left_out_total{cause=\"denied\"} 0",
+        ];
+        assert_has(&metrics, &counted);
     }
 
     #[tokio::test(start_paused = true)]

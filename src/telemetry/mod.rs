@@ -15,7 +15,8 @@ pub use logs::{FilterError, LogFormat, init};
 #[cfg(test)]
 pub use metrics::OPERATIONS;
 pub use metrics::{
-    CallTimer, ExportEnd, Hit, Metrics, Miss, Outcome, SpanEnd, SpanSink, WaitCause, WaitTimer,
+    BuildEnd, CallTimer, ExportEnd, ExportOutcome, Hit, ImportOutcome, LeftOut, Metrics, Miss,
+    Outcome, SpanEnd, SpanSink, WaitCause, WaitTimer,
 };
 pub use read::Value;
 pub use registry::{Description, Registry};

@@ -141,6 +141,8 @@ async fn a_layer_that_fails_is_left_out_with_those_above() {
         3,
         "records stay without their results"
     );
+    let causes = ["unfinished", "below", "failed"].map(|cause| fixture.left_out(cause));
+    assert_eq!(causes, [1, 1, 0]);
     let warnings = fixture.messages.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
@@ -291,6 +293,10 @@ async fn a_layer_without_room_in_the_spool_is_given_up_and_swallowed() {
             }
         ),
         "{outcome:?}"
+    );
+    assert_eq!(
+        (fixture.left_out("spool"), fixture.left_out("below")),
+        (1, 0)
     );
     assert!(
         fixture.messages.warnings()[0].contains("spool"),

@@ -229,6 +229,15 @@ impl Fixture {
         Client::new(self.http.clone(), target, ClientConfig::default())
     }
 
+    /// How many layers were left out of indexes by this cause.
+    pub fn left_out(&self, cause: &str) -> usize {
+        let metrics = self.settings.metrics.render();
+        let name = format!("buildkit_gha_layers_left_out_total{{cause=\"{cause}\"}} ");
+        let mut lines = metrics.lines();
+        let count = lines.find_map(|line| line.strip_prefix(&name));
+        count.expect("a sample").parse().expect("a number")
+    }
+
     /// The newest index of a scope as it is stored, and its key.
     pub async fn index(&self, scope: &str) -> Option<(String, Bytes)> {
         let client = self.client();

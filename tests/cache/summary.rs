@@ -3,6 +3,7 @@
 use buildkit_gha::cache::{Event, ExportEnd, ExportSummary, ImportSummary, NoIndex};
 use http::StatusCode;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::{
     fixture::{ApiVersion, BRANCH, Build, Fixture, layer},
@@ -125,10 +126,25 @@ async fn an_import_says_why_it_has_no_index() {
         fixture.import("a").await.retire();
         let said = imports(&fixture).pop().unwrap();
         assert_eq!(said.indexes[0].found, Err(reason));
-        assert_eq!(said.no_index(), Some(reason));
+        assert_eq!((said.no_index(), said.late), (Some(reason), false));
     }
     let build = Build::chain([layer(1, 10)]);
     build.export(&fixture.export("a")).await;
     fixture.import("a").await.retire();
     assert_eq!(imports(&fixture).pop().unwrap().no_index(), None);
+}
+
+#[tokio::test]
+async fn an_import_that_came_too_late_says_so() {
+    let fixture = Fixture::new(ApiVersion::V2).await;
+    (fixture.proxy).fail(&["/GetCacheEntryDownloadURL"], Fault::Hung);
+    let attributes = fixture.attributes("a");
+    let job = fixture
+        .cache
+        .import(&attributes, fixture.reporter())
+        .unwrap();
+    assert!(!job.ready(Instant::now()).await);
+    job.retire();
+    let said = imports(&fixture).pop().unwrap();
+    assert_eq!((said.no_index(), said.late), (Some(NoIndex::Late), true));
 }

@@ -187,9 +187,8 @@ impl Finisher {
             Outcome::Unchanged => ExportEnd::Unchanged,
             Outcome::Superseded => ExportEnd::Skipped,
             Outcome::Open | Outcome::Cancelled if !begun => ExportEnd::Skipped,
-            Outcome::Open | Outcome::Cancelled | Outcome::Nothing | Outcome::Failed(_) => {
-                ExportEnd::Failed
-            }
+            Outcome::Open | Outcome::Cancelled => ExportEnd::Cancelled,
+            Outcome::Nothing | Outcome::Failed(_) => ExportEnd::Failed,
         });
     }
 

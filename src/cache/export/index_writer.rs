@@ -20,6 +20,7 @@ use super::{
     resources::ExportResources,
     schedule::Schedule,
     scopes::reads_own_scope,
+    telemetry::ExportTelemetry,
 };
 use crate::{
     actions::{self, Client, Priority},
@@ -92,6 +93,7 @@ pub(super) struct IndexWriter {
     key: IndexKey,
     mode: Mode,
     reporter: Arc<dyn Reporter>,
+    telemetry: Arc<ExportTelemetry>,
     reader: IndexReader,
     quarantine: Arc<Quarantine>,
     schedule: Arc<Schedule>,
@@ -121,6 +123,7 @@ impl IndexWriter {
             key: resources.keys.own.clone(),
             mode,
             reporter: Arc::clone(&resources.reporter),
+            telemetry: Arc::clone(&resources.telemetry),
             reader: resources.index_reader(),
             quarantine: Arc::clone(&resources.blobs.quarantine),
             schedule,
@@ -216,6 +219,9 @@ impl IndexWriter {
 
     /// Warns of layers that are left out. The answer is the same as one text.
     fn report_left_out(&self, plan: &Plan) -> Option<String> {
+        for (cause, layers) in plan.causes() {
+            self.telemetry.left_out(cause, layers);
+        }
         let mut warning = plan.left_out_warning()?;
         if plan.is_late() {
             let timeout = self.schedule.timeout();

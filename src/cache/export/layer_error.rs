@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    actions::{self, TimeoutReason},
+    actions::{self, Kind, TimeoutReason},
     cache::{spool::SpoolError, tail::TailError},
+    telemetry::LeftOut,
 };
 
 /// Why a layer is left out of the index.
@@ -34,6 +35,25 @@ pub enum LayerError {
     /// More layers than an export may have.
     #[error("the export has too many layers")]
     TooMany,
+}
+
+impl LayerError {
+    /// As the metrics count it.
+    pub(super) fn cause(&self) -> LeftOut {
+        match self {
+            Self::Remote(error) => match error.kind {
+                Kind::Unreachable(_) => LeftOut::Unreachable,
+                Kind::Denied => LeftOut::Denied,
+                Kind::Throttled(_) => LeftOut::Throttled,
+                _ => LeftOut::Failed,
+            },
+            Self::Unfinished => LeftOut::Unfinished,
+            Self::Interrupted | Self::Diverged => LeftOut::NotWritten,
+            Self::Late(..) => LeftOut::Late,
+            Self::Spool(_) => LeftOut::Spool,
+            Self::TooMany => LeftOut::TooMany,
+        }
+    }
 }
 
 impl From<SpoolError> for LayerError {
@@ -83,6 +103,23 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn each_has_a_cause_that_metrics_count() {
+        for (error, cause) in [
+            (LayerError::Unfinished, LeftOut::Unfinished),
+            (LayerError::Interrupted, LeftOut::NotWritten),
+            (LayerError::Diverged, LeftOut::NotWritten),
+            (LayerError::TooMany, LeftOut::TooMany),
+            (
+                LayerError::Late(TimeoutReason::TimeOver, None),
+                LeftOut::Late,
+            ),
+            (SpoolError::Full { capacity: 1 }.into(), LeftOut::Spool),
+        ] {
+            assert_eq!(error.cause(), cause, "{error}");
+        }
+    }
 
     #[test]
     fn each_end_names_its_limit_and_what_to_do() {

@@ -16,6 +16,7 @@ use crate::{
         unreachable,
     },
     digest::Digest,
+    telemetry::LeftOut,
 };
 
 /// What the index will say.
@@ -93,6 +94,16 @@ impl Plan {
 
     pub fn left_out(&self) -> usize {
         self.layers - self.kept.layers.len()
+    }
+
+    /// How many layers are left out, and by which cause.
+    pub fn causes(&self) -> impl Iterator<Item = (LeftOut, usize)> {
+        let missing = self.missing.iter().map(|layer| {
+            let cause = layer.error.as_ref().map(LayerError::cause);
+            (cause.unwrap_or(LeftOut::NotWritten), 1)
+        });
+        let below = self.counts.left_out.saturating_sub(self.missing.len());
+        missing.chain([(LeftOut::Below, below)])
     }
 
     /// Whether a layer is missing because it came too late.

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::outcome::Outcome;
 use crate::telemetry::{
-    ExportEnd, Hit, Metrics,
+    ExportEnd, Hit, LeftOut, Metrics,
     trace::{TraceParent, TraceSpan},
 };
 
@@ -47,6 +47,11 @@ impl ExportTelemetry {
     /// A layer need not be sent.
     pub fn has_layer(&self) {
         self.metrics.hit(Hit::ExportedLayer);
+    }
+
+    /// The index is written without so many layers.
+    pub fn left_out(&self, cause: LeftOut, layers: usize) {
+        self.metrics.left_out(cause, layers);
     }
 
     /// The export has come to this; the first time counts.

@@ -21,6 +21,7 @@ use super::{
     progress::{BuildProgress, ExportVertices, WarningTarget},
     records::BuildRecords,
     rewrite::EntryEdit,
+    tally::Tally,
 };
 use crate::{
     cache::{ExportJob, ImportJob},
@@ -43,6 +44,7 @@ pub(crate) struct Builds {
     progress: Mutex<HashMap<String, Weak<BuildProgress>>>,
     export_vertices: Arc<ExportVertices>,
     records: BuildRecords,
+    tally: Tally,
     stores: Mutex<HashMap<String, Arc<dyn content::Host>>>,
 }
 
@@ -95,7 +97,7 @@ struct BuildResources {
 }
 
 impl Builds {
-    pub fn new(endpoint: Endpoint, warnings: WarningTarget) -> Arc<Self> {
+    pub fn new(endpoint: Endpoint, warnings: WarningTarget, tally: Tally) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
             warnings,
@@ -105,6 +107,7 @@ impl Builds {
             progress: Mutex::default(),
             export_vertices: Arc::default(),
             records: BuildRecords::default(),
+            tally,
             stores: Mutex::default(),
         })
     }
@@ -183,6 +186,7 @@ impl Builds {
         }
         all.retain(|_, progress| progress.strong_count() > 0);
         let progress = BuildProgress::new(build_ref, Arc::clone(&self.export_vertices));
+        let progress = progress.with_tally(build_ref, self.tally.clone());
         let progress = Arc::new(progress.with_daemon(build_ref, self.warnings.clone()));
         all.insert(build_ref.to_owned(), Arc::downgrade(&progress));
         progress

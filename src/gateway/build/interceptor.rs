@@ -17,6 +17,7 @@ use super::{
     rewrite::{self, EntryEdit, SolveRequest},
     sessions::Sessions,
     status_stream::StatusStream,
+    tally::Tally,
 };
 use crate::{
     cache::{
@@ -55,10 +56,11 @@ impl BuildInterceptor {
         daemon: Arc<dyn Daemon>,
         tasks: Tasks,
     ) -> Self {
+        let tally = Tally::new(config.metrics.clone());
         Self {
             config,
             cache,
-            builds: Builds::new(endpoint, WarningTarget { daemon, tasks }),
+            builds: Builds::new(endpoint, WarningTarget { daemon, tasks }, tally),
             sessions: Sessions::default(),
             redactor: Redactor::default(),
         }

@@ -24,6 +24,7 @@ mod redactor;
 pub mod rewrite;
 mod sessions;
 mod status_stream;
+mod tally;
 
 pub(crate) use activity::Activity;
 pub(crate) use interceptor::BuildInterceptor;

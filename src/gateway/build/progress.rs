@@ -6,6 +6,7 @@
 //! | part | what |
 //! |---|---|
 //! | `state`, `export_rows`, `job_rows` | which vertex shows an event, and by which rows |
+//! | `log` | what the gateway's own log has of it |
 //! | `rows`, `transfers`, `live`, `texts` | rows, layers on their way, names that count, words |
 //! | `cache_vertex`, `export_vertices` | the vertex of our own, and BuildKit's for our exports |
 //! | `warnings`, `daemon_warnings` | what was lost, held back until all of it is known; its way to buildkitd |
@@ -17,6 +18,7 @@ mod export_rows;
 mod export_vertices;
 mod job_rows;
 mod live;
+mod log;
 mod rows;
 mod sources;
 mod state;
@@ -43,9 +45,10 @@ pub(super) use daemon_warnings::WarningTarget;
 pub(crate) use export_vertices::ExportVertices;
 
 use daemon_warnings::DaemonWarnings;
+use log::log;
 use state::{EXPORT_NAME, ProgressState};
 
-use super::records::BuildRecord;
+use super::{records::BuildRecord, tally::Tally};
 use crate::{
     cache::{Event, ImportJob, Reporter, Step, Warning, steps::BuildSteps},
     digest::Digest,
@@ -82,7 +85,7 @@ impl BuildProgress {
         let own = Digest::sha256(format!("buildkit-gha-{build_ref}"));
         let steps = Arc::default();
         Self {
-            record: Arc::new(BuildRecord::new(build_ref, &steps)),
+            record: Arc::new(BuildRecord::new(build_ref, &steps, Tally::default())),
             steps,
             daemon: None,
             export_vertices,
@@ -91,6 +94,12 @@ impl BuildProgress {
             summed_up: AtomicBool::new(false),
             changes: watch::Sender::new(0),
         }
+    }
+
+    /// The same, which is counted with all builds.
+    pub fn with_tally(mut self, build_ref: &str, tally: Tally) -> Self {
+        self.record = Arc::new(BuildRecord::new(build_ref, &self.steps, tally));
+        self
     }
 
     /// The same, with a buildkitd that keeps the build's warnings.
@@ -380,24 +389,5 @@ impl Reporter for CacheVertexReporter {
 
     fn steps(&self) -> Option<Arc<BuildSteps>> {
         Some(Arc::clone(&self.0.steps))
-    }
-}
-
-/// The gateway's log has it too: not every build is watched.
-fn log(event: &Event) {
-    match event {
-        Event::Warning(warning) => tracing::warn!(detail = ?warning.detail, "{}", warning.short),
-        Event::Note(text) => tracing::info!("{text}"),
-        Event::ExportSummary(summary) => {
-            let text = texts::export(summary);
-            text.inspect(|text| tracing::info!(scope = summary.scope, "{text}"));
-        }
-        Event::ImportSummary(summary) => {
-            texts::import(summary).inspect(|text| tracing::info!("{text}"));
-        }
-        Event::Indexes { scope, indexes } => {
-            tracing::info!("{}", texts::indexes(scope, indexes, Timestamp::now()));
-        }
-        Event::Transfer(_) | Event::Wait(_) | Event::LastLayers { .. } => {}
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::tally::Tally;
 use crate::{
     cache::{
         Event, ExportEnd, ExportSummary, ImportSummary, NoIndex, Warning,
@@ -53,6 +54,7 @@ impl BuildRecords {
 /// What one build did. It is written to until its last job has ended, which may be after the build.
 pub(super) struct BuildRecord {
     steps: Weak<BuildSteps>,
+    tally: Tally,
     state: Mutex<State>,
 }
 
@@ -66,7 +68,7 @@ struct State {
 
 impl BuildRecord {
     /// A build that may begin.
-    pub fn new(reference: &str, steps: &Arc<BuildSteps>) -> Self {
+    pub fn new(reference: &str, steps: &Arc<BuildSteps>, tally: Tally) -> Self {
         let build = stats::Build {
             reference: reference.to_owned(),
             started: Timestamp::now(),
@@ -80,6 +82,7 @@ impl BuildRecord {
         };
         Self {
             steps: Arc::downgrade(steps),
+            tally,
             state: Mutex::new(State {
                 began: None,
                 causes: HashMap::new(),
@@ -107,8 +110,10 @@ impl BuildRecord {
         let mut state = self.state.lock();
         if state.build.outcome.is_none() {
             state.build.outcome = Some(outcome);
-            let duration = state.began.map(|began| began.elapsed().as_secs_f64());
-            state.build.duration_seconds = duration;
+            let duration = state.began.map(|began| began.elapsed());
+            state.build.duration_seconds = duration.map(|duration| duration.as_secs_f64());
+            // What BuildKit builds for its own ends has not begun here, and is no build of anybody's.
+            duration.inspect(|duration| self.tally.build(outcome, *duration));
         }
     }
 
@@ -118,6 +123,7 @@ impl BuildRecord {
             Event::Warning(warning) => self.warn(warning),
             Event::ExportSummary(summary) => self.add_export(summary),
             Event::ImportSummary(summary) => {
+                self.tally.import(summary);
                 let imports = &mut self.state.lock().build.imports;
                 if imports.len() < MAX_CACHES {
                     imports.push(import(summary));
@@ -129,6 +135,11 @@ impl BuildRecord {
             | Event::LastLayers { .. }
             | Event::Indexes { .. } => {}
         }
+    }
+
+    /// An import of it was not begun.
+    pub fn skip_import(&self) {
+        self.tally.skipped_import();
     }
 
     /// Keeps a warning with its first line of detail, as clients show it.
@@ -152,6 +163,7 @@ impl BuildRecord {
 
     /// An export that was pending has come to its end, or it is another one.
     fn add_export(&self, summary: &ExportSummary) {
+        self.tally.export(summary.state);
         let export = export(summary);
         let exports = &mut self.state.lock().build.exports;
         let pending = exports.iter().position(|known| {
@@ -229,7 +241,7 @@ fn export(summary: &ExportSummary) -> stats::Export {
         ExportEnd::Written => stats::ExportState::Written,
         ExportEnd::Unchanged => stats::ExportState::Unchanged,
         ExportEnd::Pending => stats::ExportState::Pending,
-        ExportEnd::Failed => stats::ExportState::Failed,
+        ExportEnd::Cancelled | ExportEnd::Failed => stats::ExportState::Failed,
         ExportEnd::Skipped => stats::ExportState::Skipped,
     };
     // What is there already and what is left out is known once all layers are confirmed or have failed.
@@ -248,68 +260,4 @@ fn export(summary: &ExportSummary) -> stats::Export {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_newest_builds_are_kept_and_said_first() {
-        let records = BuildRecords::default();
-        let steps = Arc::default();
-        for number in 0..=MAX_BUILDS {
-            let record = Arc::new(BuildRecord::new(&number.to_string(), &steps));
-            records.add(&record);
-            records.add(&record);
-        }
-        let builds = records.builds();
-        assert_eq!(builds.len(), MAX_BUILDS);
-        assert_eq!(builds[0].reference, MAX_BUILDS.to_string());
-        assert_eq!(builds[MAX_BUILDS - 1].reference, "1");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_build_runs_until_its_first_end() {
-        let steps = Arc::default();
-        let record = BuildRecord::new("build", &steps);
-        record.begin();
-        assert_eq!(record.build().outcome, None);
-        tokio::time::advance(std::time::Duration::from_secs(3)).await;
-        record.end(stats::Outcome::Failed);
-        record.end(stats::Outcome::Canceled);
-        let build = record.build();
-        assert_eq!(build.outcome, Some(stats::Outcome::Failed));
-        assert_eq!(build.duration_seconds, Some(3.0));
-        assert_eq!(build.steps, None, "nobody watched it");
-        let warn = |text: &str| {
-            let detail = vec!["because".to_owned()];
-            record.apply(&Event::Warning(Warning::new(text, detail)));
-        };
-        (0..2).for_each(|_| warn("the same"));
-        assert_eq!(record.build().warnings, ["the same: because"]);
-        (0..2 * MAX_WARNINGS).for_each(|number| warn(&number.to_string()));
-        assert_eq!(record.build().warnings.len(), MAX_WARNINGS);
-    }
-
-    #[test]
-    fn a_pending_export_becomes_what_it_comes_to() {
-        let record = BuildRecord::new("build", &Arc::default());
-        let summary = |scope: &str, state| ExportSummary {
-            state,
-            ..ExportSummary::skipped(scope)
-        };
-        let tell = |scope, state| {
-            record.apply(&Event::ExportSummary(Box::new(summary(scope, state))));
-        };
-        tell("a", ExportEnd::Pending);
-        let pending = &record.build().exports[0];
-        let unknown = (pending.layers_present, pending.layers_left_out);
-        assert_eq!((pending.layers_sent, unknown), (Some(0), (None, None)));
-        tell("b", ExportEnd::Written);
-        tell("a", ExportEnd::Written);
-        let exports = record.build().exports;
-        let scopes: Vec<_> = exports.iter().map(|export| export.scope.as_str()).collect();
-        assert_eq!(scopes, ["a", "b"]);
-        let state = stats::ExportState::Written;
-        assert!(exports.iter().all(|export| export.state == state));
-        assert_eq!(exports[0].layers_present, Some(0));
-    }
-}
+mod tests;

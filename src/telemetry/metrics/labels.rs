@@ -124,6 +124,78 @@ names! {
 }
 
 names! {
+    /// How a build ended.
+    BuildEnd {
+        /// It succeeded.
+        Ok => "ok",
+        /// It failed.
+        Failed => "failed",
+        /// Its client left.
+        Cancelled => "cancelled",
+    }
+}
+
+names! {
+    /// What became of a cache export of a build, whoever made it and whether or not it was begun.
+    ExportOutcome {
+        /// The index was written.
+        Written => "written",
+        /// The newest index says the same.
+        Unchanged => "unchanged",
+        /// There was nothing to write, nowhere to write, or a later export was first.
+        Skipped => "skipped",
+        /// The build left before its end.
+        Cancelled => "cancelled",
+        /// No index was written.
+        Failed => "failed",
+    }
+}
+
+names! {
+    /// What became of a cache import of a build.
+    ImportOutcome {
+        /// An index was found.
+        Found => "found",
+        /// There is none.
+        Absent => "absent",
+        /// What was found cannot be used.
+        Unusable => "unusable",
+        /// None was found, and one at least could not be read.
+        Failed => "failed",
+        /// The build went on before it was known.
+        Late => "late",
+        /// The token may not read, or cannot be used.
+        Skipped => "skipped",
+    }
+}
+
+names! {
+    /// Why an index does not name a layer of its build.
+    LeftOut {
+        /// The service could not be reached.
+        Unreachable => "unreachable",
+        /// The service refused the token.
+        Denied => "denied",
+        /// The service took no more calls.
+        Throttled => "throttled",
+        /// A call failed in another way.
+        Failed => "failed",
+        /// The time of the export was over.
+        Late => "late",
+        /// Nobody finishes the uploads that its keys are reserved for.
+        Unfinished => "unfinished",
+        /// The spool had no room for it, or failed.
+        Spool => "spool",
+        /// The build wrote it in part, not at all, or with other bytes than another build.
+        NotWritten => "not_written",
+        /// The export has too many layers.
+        TooMany => "too_many",
+        /// It builds on one that is left out.
+        Below => "below",
+    }
+}
+
+names! {
     /// Where spans are sent.
     SpanSink {
         /// The history of buildkitd.
@@ -231,6 +303,10 @@ macro_rules! one_label {
 one_label!(WaitCause, "cause");
 one_label!(Hit, "kind");
 one_label!(ExportEnd, "outcome");
+one_label!(BuildEnd, "outcome");
+one_label!(ExportOutcome, "outcome");
+one_label!(ImportOutcome, "outcome");
+one_label!(LeftOut, "cause");
 
 impl Labels for Miss {
     const NAMES: &'static [&'static str] = &["kind", "reason"];

@@ -26,7 +26,7 @@ pub(super) fn export(summary: &ExportSummary) -> Option<String> {
         ExportEnd::Unchanged => "unchanged",
         // How many layers were there already is not known yet.
         ExportEnd::Pending => "",
-        ExportEnd::Failed => "not written",
+        ExportEnd::Cancelled | ExportEnd::Failed => "not written",
     };
     let sent = moved(
         summary.layers_sent,
@@ -237,6 +237,7 @@ mod tests {
             fetching: 2 * SECOND,
             usage: ServiceUsage::default(),
             duration: SECOND,
+            late: false,
         };
         assert_eq!(
             import(&summary).unwrap(),
