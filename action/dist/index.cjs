@@ -381,7 +381,7 @@ async function drain2(state, builder) {
   const timeout = parseDuration(state.drainTimeout);
   const work = builder.nodes.map(async (node) => {
     const { ok, reason } = await drain(node, timeout);
-    if (!ok) warn(`${node.name}: not all uploads to the cache have ended: ${reason}`);
+    if (!ok) warn(`${node.name}: not all exports to the cache are written: ${reason}`);
   });
   await group("Waiting for uploads", () => Promise.all(work));
 }

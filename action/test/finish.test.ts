@@ -81,7 +81,7 @@ describe('nothing at the end fails the job', () => {
     [
       'uploads that go on',
       [{ has: 'drain', exit: 1, stderr: '2 exports are pending\n' }],
-      /b0: not all uploads.*: 2 exports are pending/,
+      /b0: not all exports.*: 2 exports are pending/,
     ],
     ['no summary', [{ has: 'stats', exit: 1, stderr: 'no socket\n' }], /b0: no summary: no socket/],
     [

@@ -230,7 +230,16 @@ fn what_fails_after_the_build_stands_in_the_log_and_in_stats() {
         .daemon
         .process
         .until(why, BUILD, |log| log.contains(why).then_some(()));
-    fixture.daemon.ask(&["drain"]).ok("drain");
+    let drained = fixture.daemon.ask(&["drain", "-o", "json"]);
+    assert_eq!(drained.status.code(), Some(1), "{}", drained.stderr);
+    let words = "1 cache export has failed; `buildkit-gha stats` says why";
+    assert!(drained.stderr.contains(words), "{}", drained.stderr);
+    assert!(
+        drained.stdout.contains("\"failed\":1"),
+        "{}",
+        drained.stdout
+    );
+    fixture.daemon.ask(&["drain"]).ok("a drain after that");
     assert_eq!((fixture.indexes(), &*fixture.state(0)), (0, "failed"));
     let warnings = &fixture.daemon.stats()["builds"][0]["warnings"];
     assert!(warnings.to_string().contains(why), "{warnings}");

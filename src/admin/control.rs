@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::stats::{Stats, UnfinishedExport};
+use crate::stats::{FailedExports, Stats, UnfinishedExport};
 
 /// The gateway as its operator sees it.
 #[async_trait]
@@ -19,6 +19,9 @@ pub trait Control: Send + Sync + 'static {
     /// Exports whose index is not written yet: those that go on after their builds, and those of builds
     /// in flight that have begun to write.
     fn unfinished(&self) -> Vec<UnfinishedExport>;
+
+    /// How many exports have failed so far. One that fails is among them before it leaves the unfinished ones.
+    fn failed(&self) -> FailedExports;
 
     /// Bytes of exports that are on disk.
     fn spool_bytes(&self) -> u64;

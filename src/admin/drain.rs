@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,16 +22,23 @@ const REPEAT: u32 = 50;
 
 /// The drains that are running.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Drains(Arc<AtomicUsize>);
+pub(super) struct Drains(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    running: AtomicUsize,
+    /// How many exports that failed after their builds a drain has told of at its end.
+    told: AtomicU64,
+}
 
 impl Drains {
     pub fn begin(&self) -> Drain {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.running.fetch_add(1, Ordering::Relaxed);
         Drain(self.clone())
     }
 
     pub fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.running.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -41,7 +48,7 @@ pub(super) struct Drain(Drains);
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -50,7 +57,9 @@ struct Progress {
     control: Arc<dyn Control>,
     deadline: Instant,
     last: Option<DrainStatus>,
-    _drain: Drain,
+    /// How many exports had failed before it that it does not tell of.
+    failed_before: u64,
+    drain: Drain,
 }
 
 impl Drain {
@@ -61,11 +70,14 @@ impl Drain {
         control: Arc<dyn Control>,
         timeout: Duration,
     ) -> impl Stream<Item = DrainStatus> {
+        let (failed, told) = (control.failed(), self.0.0.told.load(Ordering::Relaxed));
+        let untold = failed.after_build.saturating_sub(told);
         let progress = Progress {
             control,
             deadline: Instant::now() + timeout,
             last: None,
-            _drain: self,
+            failed_before: failed.all.saturating_sub(untold),
+            drain: self,
         };
         stream::unfold(progress, |mut progress| async move {
             let status = progress.next().await?;
@@ -105,10 +117,16 @@ impl Progress {
         } else {
             DrainState::Waiting
         };
+        let failed = self.control.failed();
+        if state != DrainState::Waiting {
+            let told = &self.drain.0.0.told;
+            told.fetch_max(failed.after_build, Ordering::Relaxed);
+        }
         DrainStatus {
             state,
             exports,
             spool_bytes: self.control.spool_bytes(),
+            failed: failed.all.saturating_sub(self.failed_before),
         }
     }
 }

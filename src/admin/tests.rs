@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{AdminClient, AdminError, Config, Control, start};
 use crate::{
     lifecycle::Tasks,
-    stats::{DrainState, DrainStatus, Stats, UnfinishedExport},
+    stats::{DrainState, DrainStatus, FailedExports, Stats, UnfinishedExport},
 };
 
 const LONG: Duration = Duration::from_mins(5);
@@ -24,6 +24,7 @@ const LONG: Duration = Duration::from_mins(5);
 #[derive(Default)]
 struct Exports {
     left: Mutex<Vec<UnfinishedExport>>,
+    failed: Mutex<FailedExports>,
     looks: AtomicUsize,
     unready: Mutex<Option<String>>,
 }
@@ -58,6 +59,10 @@ impl Control for Exports {
     fn unfinished(&self) -> Vec<UnfinishedExport> {
         self.looks.fetch_add(1, Ordering::Relaxed);
         self.left.lock().clone()
+    }
+
+    fn failed(&self) -> FailedExports {
+        *self.failed.lock()
     }
 
     fn spool_bytes(&self) -> u64 {
@@ -152,6 +157,33 @@ async fn a_drain_whose_time_is_over_says_what_is_left() {
     fixture.exports.set(&[]);
     let none = fixture.client.drain(Duration::ZERO, |_| ()).await.unwrap();
     assert_eq!(none.state, DrainState::Drained);
+}
+
+#[tokio::test]
+async fn a_drain_tells_of_exports_that_failed_and_of_those_that_nobody_knows_of() {
+    let fixture = Fixture::new().await;
+    let fail = |after_build| {
+        let mut failed = fixture.exports.failed.lock();
+        failed.all += 1;
+        failed.after_build += u64::from(after_build);
+    };
+    let drain = || async { fixture.client.drain(LONG, |_| ()).await.unwrap().failed };
+    assert_eq!(drain().await, 0);
+    // The log of its build has the first.
+    fail(false);
+    fail(true);
+    assert_eq!(drain().await, 1);
+    assert_eq!(drain().await, 0, "it is told");
+    fixture.exports.set(&["one"]);
+    let drained = fixture.client.drain(LONG, |line| {
+        if line.state == DrainState::Waiting {
+            fail(false);
+            fixture.exports.set(&[]);
+        }
+    });
+    let drained = drained.await.unwrap();
+    assert_eq!((drained.state, drained.failed), (DrainState::Drained, 1));
+    assert_eq!(drain().await, 0);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::{
     admin::Control,
     gateway::{BuildInterceptor, supervise},
     net::Address,
-    stats::{Stats, UnfinishedExport},
+    stats::{FailedExports, Stats, UnfinishedExport},
     telemetry::Metrics,
 };
 
@@ -72,6 +72,10 @@ impl Control for Operated {
 
     fn unfinished(&self) -> Vec<UnfinishedExport> {
         self.interceptor.unfinished_exports()
+    }
+
+    fn failed(&self) -> FailedExports {
+        self.interceptor.failed_exports()
     }
 
     fn spool_bytes(&self) -> u64 {

@@ -23,7 +23,7 @@ use crate::{
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Waits until a running gateway has written the index of every export that has begun. Builds go on
-/// meanwhile.
+/// meanwhile. The exit code is 1 if exports failed.
 #[derive(Debug, Args)]
 pub struct Drain {
     /// How long to wait; what is pending then goes on, and the exit code is 1.
@@ -72,19 +72,25 @@ impl Drain {
             print!("{}", status.to_json());
         }
         match drained {
-            Ok(status) if status.state == DrainState::Drained => {
-                if self.format == Format::Text {
-                    println!("all cache exports are written");
-                }
-                ExitCode::SUCCESS
-            }
-            Ok(status) => fail(&format!(
-                "not drained within {}: {}",
-                duration::display(self.timeout),
-                status.describe()
-            )),
+            Ok(status) => self.end(&status),
             Err(error) => fail(&error),
         }
+    }
+
+    /// Says how it ended.
+    fn end(&self, status: &DrainStatus) -> ExitCode {
+        let left = (status.state != DrainState::Drained).then(|| {
+            let timeout = duration::display(self.timeout);
+            format!("not drained within {timeout}: {}", status.describe())
+        });
+        let wrong: Vec<_> = left.into_iter().chain(status.describe_failed()).collect();
+        if !wrong.is_empty() {
+            return fail(&wrong.join("; "));
+        }
+        if self.format == Format::Text {
+            println!("all cache exports are written");
+        }
+        ExitCode::SUCCESS
     }
 }
 

@@ -14,6 +14,19 @@ pub struct DrainStatus {
     pub exports: Vec<UnfinishedExport>,
     /// Bytes of all exports that are on disk because the service has not confirmed them.
     pub spool_bytes: u64,
+    /// Exports that have failed: since the drain began, and before it after their builds if no drain has
+    /// told of them.
+    #[serde(default)]
+    pub failed: u64,
+}
+
+/// How many exports have failed since the gateway began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FailedExports {
+    /// All of them.
+    pub all: u64,
+    /// Those whose builds had ended: nobody's log says it.
+    pub after_build: u64,
 }
 
 /// How far a drain is.
@@ -42,6 +55,20 @@ impl DrainStatus {
     pub fn to_json(&self) -> String {
         let text = serde_json::to_string(self).expect("it has texts and numbers only");
         text + "\n"
+    }
+
+    /// What failed, as in `2 cache exports have failed`; `None` if nothing did.
+    pub fn describe_failed(&self) -> Option<String> {
+        let has = match self.failed {
+            0 => return None,
+            1 => "has",
+            _ => "have",
+        };
+        let failed = usize::try_from(self.failed).unwrap_or(usize::MAX);
+        let number = count(failed, "cache export");
+        Some(format!(
+            "{number} {has} failed; `buildkit-gha stats` says why"
+        ))
     }
 
     /// What is waited for, as in `2 cache exports: app (3 layers), web; 210 MB in the spool`.
@@ -77,16 +104,27 @@ mod tests {
             state: DrainState::TimedOut,
             exports: vec![export("app", 3), export("web\u{1b}", 0), export("x", 1)],
             spool_bytes: 210_000_000,
+            failed: 0,
         };
         let expected = "3 cache exports: app (3 layers), web, x (1 layer); 210 MB in the spool";
         assert_eq!(status.describe(), expected);
         status.exports.truncate(1);
         status.spool_bytes = 0;
         assert_eq!(status.describe(), "1 cache export: app (3 layers)");
+        assert_eq!(status.describe_failed(), None);
+        for (failed, text) in [(1, "1 cache export has"), (2, "2 cache exports have")] {
+            status.failed = failed;
+            let text = format!("{text} failed; `buildkit-gha stats` says why");
+            assert_eq!(status.describe_failed(), Some(text));
+        }
         let line = status.to_json();
         assert!(
             line.starts_with(r#"{"state":"timed_out","exports":[{"scope":"app""#),
             "{line}"
         );
+        assert!(line.contains(r#""failed":2}"#), "{line}");
+        let older = r#"{"state":"drained","exports":[],"spool_bytes":0}"#;
+        let older: DrainStatus = serde_json::from_str(older).unwrap();
+        assert_eq!(older.failed, 0);
     }
 }

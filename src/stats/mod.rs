@@ -10,7 +10,7 @@ mod text;
 pub use document::{
     Build, Export, ExportState, Import, Index, Missed, NoIndex, Outcome, Stats, Steps,
 };
-pub use drain::{DrainState, DrainStatus, UnfinishedExport};
+pub use drain::{DrainState, DrainStatus, FailedExports, UnfinishedExport};
 
 impl Stats {
     /// The same with the `last` builds only.

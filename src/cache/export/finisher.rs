@@ -160,8 +160,9 @@ impl Finisher {
                 }
             }
         };
-        self.state.set_outcome(outcome.clone());
+        // While it is open it counts as under way: who waits for that learns what it came to.
         self.summarize(&outcome);
+        self.state.set_outcome(outcome);
     }
 
     /// Ends the export before its manifest has come, or while the index is written. One that goes on

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::interceptor::BuildInterceptor;
-use crate::{cache::Usage, stats::UnfinishedExport};
+use crate::{
+    cache::Usage,
+    stats::{FailedExports, UnfinishedExport},
+};
 
 /// What the gateway has in hand at a moment. All but `connections` is 0 when no client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,11 @@ impl BuildInterceptor {
         let mut exports = self.cache.pending();
         exports.extend(self.builds.exports());
         exports
+    }
+
+    /// How many exports have failed so far.
+    pub fn failed_exports(&self) -> FailedExports {
+        self.builds.failed_exports()
     }
 
     /// What there is now.

@@ -28,7 +28,7 @@ use crate::{
     content,
     digest::Digest,
     gateway::endpoint::{Access, Endpoint},
-    stats::{self, UnfinishedExport},
+    stats::{self, FailedExports, UnfinishedExport},
     telemetry::{spans, trace::TraceSpan},
 };
 
@@ -195,6 +195,11 @@ impl Builds {
     /// What is known of the last builds, the newest first.
     pub fn records(&self) -> Vec<stats::Build> {
         self.records.builds()
+    }
+
+    /// How many exports have failed so far.
+    pub fn failed_exports(&self) -> FailedExports {
+        self.tally.failed_exports()
     }
 
     /// The content host of a store id, if a build in flight made it.

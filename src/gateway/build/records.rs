@@ -163,12 +163,12 @@ impl BuildRecord {
 
     /// An export that was pending has come to its end, or it is another one.
     fn add_export(&self, summary: &ExportSummary) {
-        self.tally.export(summary.state);
         let export = export(summary);
         let exports = &mut self.state.lock().build.exports;
         let pending = exports.iter().position(|known| {
             known.scope == export.scope && known.state == stats::ExportState::Pending
         });
+        self.tally.export(summary.state, pending.is_some());
         match pending {
             Some(at) => exports[at] = export,
             None if exports.len() < MAX_CACHES => exports.push(export),

@@ -1,10 +1,12 @@
 //! What builds and their caches came to, over all builds.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use crate::{
     cache::{ExportEnd, ImportSummary, NoIndex},
-    stats,
+    stats::{self, FailedExports},
     telemetry::{BuildEnd, ExportOutcome, ImportOutcome, Metrics},
 };
 
@@ -13,11 +15,15 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
     metrics: Metrics,
+    failed: Arc<Mutex<FailedExports>>,
 }
 
 impl Tally {
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics }
+        Self {
+            metrics,
+            failed: Arc::default(),
+        }
     }
 
     /// A build has ended.
@@ -30,8 +36,13 @@ impl Tally {
         self.metrics.built(end, took);
     }
 
-    /// An export has ended, or goes on after its build.
-    pub fn export(&self, end: ExportEnd) {
+    /// How many exports have failed so far.
+    pub fn failed_exports(&self) -> FailedExports {
+        *self.failed.lock()
+    }
+
+    /// An export has ended, or goes on after its build, or has ended after that.
+    pub fn export(&self, end: ExportEnd, after_build: bool) {
         let outcome = match end {
             // Its end is still to come.
             ExportEnd::Pending => return,
@@ -39,7 +50,12 @@ impl Tally {
             ExportEnd::Unchanged => ExportOutcome::Unchanged,
             ExportEnd::Skipped => ExportOutcome::Skipped,
             ExportEnd::Cancelled => ExportOutcome::Cancelled,
-            ExportEnd::Failed => ExportOutcome::Failed,
+            ExportEnd::Failed => {
+                let mut failed = self.failed.lock();
+                failed.all += 1;
+                failed.after_build += u64::from(after_build);
+                ExportOutcome::Failed
+            }
         };
         self.metrics.export_outcome(outcome);
     }

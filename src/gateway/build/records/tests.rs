@@ -121,6 +121,29 @@ fn a_pending_export_becomes_what_it_comes_to() {
 }
 
 #[test]
+fn exports_that_fail_are_counted_before_and_after_the_end_of_their_builds() {
+    let tally = Tally::default();
+    let record = BuildRecord::new("build", &Arc::default(), tally.clone());
+    for (scope, state) in [
+        ("a", ExportEnd::Pending),
+        ("b", ExportEnd::Failed),
+        ("a", ExportEnd::Failed),
+        ("c", ExportEnd::Cancelled),
+    ] {
+        let summary = ExportSummary {
+            state,
+            ..ExportSummary::skipped(scope)
+        };
+        record.apply(&Event::ExportSummary(Box::new(summary)));
+    }
+    let expected = stats::FailedExports {
+        all: 2,
+        after_build: 1,
+    };
+    assert_eq!(tally.failed_exports(), expected);
+}
+
+#[test]
 fn an_import_is_counted_by_what_became_of_its_index() {
     let metrics = Metrics::default();
     let record = BuildRecord::new("build", &Arc::default(), Tally::new(metrics.clone()));
