@@ -61,6 +61,8 @@ missing_packages() {
     have newuidmap || echo uidmap
     have setcap || echo libcap2-bin
     have qemu-aarch64-static || echo qemu-user-static
+    # The tests run a server of their own; its programs are on nobody's path.
+    { have psql && [ -n "$(compgen -G '/usr/lib/postgresql/*/bin/initdb')" ]; } || echo postgresql
     { have prometheus && have promtool; } || echo prometheus
     { have setpriv && have umount; } || echo util-linux mount
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates

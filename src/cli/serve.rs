@@ -1,6 +1,6 @@
 //! `buildkit-gha serve`: the embedded Actions cache service.
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{convert::Infallible, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use url::Url;
@@ -9,9 +9,10 @@ use super::{exit::fail, logging::Logging};
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     net::Listen,
+    secret::Secret,
     service::{
         self, Config, Service,
-        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, Network},
+        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, DatabaseUrl, Identity, Network},
     },
     units::duration,
 };
@@ -30,6 +31,17 @@ pub struct Serve {
     /// Where entries and the secret are kept; created when missing.
     #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
+
+    /// A PostgreSQL database for the entries: `postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full`. Other users of
+    /// this machine can read flags: a password belongs in the variable (default: SQLite in the data directory).
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_DATABASE",
+        value_name = "URL",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    database: Option<Secret>,
 
     /// The URL under which clients reach the service, for signed URLs (default: each request's Host).
     #[arg(long, env = "BUILDKIT_GHA_BASE_URL", value_name = "URL", value_parser = base_url)]
@@ -101,10 +113,16 @@ impl Serve {
         if let Err(error) = raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays");
         }
+        let database = self.database.filter(|url| !url.is_empty());
+        let database = database.as_ref().map(DatabaseUrl::parse);
+        let database = database
+            .transpose()
+            .map_err(|error| io::Error::other(format!("--database: {error}")))?;
         let identity = |(certificate, key)| Identity { certificate, key };
         let config = Config {
             tls: self.tls_cert.zip(self.tls_key).map(identity),
             data_dir: self.data_dir,
+            database,
             base_url: self.base_url,
             trusted_proxies: self.trusted_proxy,
             access_log: self.access_log,
@@ -123,7 +141,7 @@ impl Serve {
 
         let tasks = Tasks::default();
         tokio::select! {
-            served = service::serve(listener, service, &tasks) => served?,
+            served = service::serve(listener, service.clone(), &tasks) => served?,
             _ = signals.next() => {}
         }
         tokio::select! {
@@ -132,8 +150,17 @@ impl Serve {
             },
             _ = signals.next() => {}
         }
+        if let Err(error) = service.close().await {
+            tracing::warn!(%error, "what is under way could not be ended");
+        }
         Ok(())
     }
+}
+
+/// A value that no message of the parser may show.
+#[expect(clippy::unnecessary_wraps, reason = "clap's parsers may fail")]
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
 }
 
 /// Why `--base-url` cannot be used.

@@ -116,10 +116,11 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 14] = [
     "ACCESS_LOG",
     "ADDR",
     "BASE_URL",
+    "DATABASE",
     "DATA_DIR",
     "LISTEN",
     "RESERVATION_AGE",

@@ -61,6 +61,8 @@ pub enum ErrorKind {
     QuotaExceeded,
     /// There is no place for another request.
     Overloaded,
+    /// What the service stands on cannot be reached now.
+    Unavailable,
     /// No space is left for this.
     StorageFull,
     /// The storage failed to keep bytes that it had taken.
@@ -90,6 +92,11 @@ impl ApiError {
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What has caused it, in words that are the operator's and not the client's to read.
+    pub(super) fn cause(&self) -> Option<String> {
+        self.source.as_ref().map(StoreError::message)
     }
 
     /// True if the upload that it happened to can come to nothing any more.
@@ -195,6 +202,14 @@ impl ApiError {
         Self::new(ErrorKind::Overloaded, message)
     }
 
+    fn unavailable(error: StoreError) -> Self {
+        let message = "the cache service cannot reach its database; try again later";
+        Self {
+            source: Some(error),
+            ..Self::new(ErrorKind::Unavailable, message)
+        }
+    }
+
     pub(super) fn long_message(limit: usize) -> Self {
         let message = format!("the request's body has more than {limit} bytes");
         Self::new(ErrorKind::BodyTooLarge, message)
@@ -216,6 +231,7 @@ impl From<StoreError> for ApiError {
         use StoreErrorKind as Store;
         let (kind, message) = match error.kind() {
             Store::Closed => return Self::sealed(),
+            Store::Unreachable => return Self::unavailable(error),
             Store::TooLarge => (
                 ErrorKind::UploadTooLarge,
                 "the upload is too large".to_owned(),

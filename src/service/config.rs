@@ -7,7 +7,11 @@ use url::Url;
 
 use crate::protocol::block_list::MAX_BLOCKS;
 
-pub use super::{network::Network, tls::Identity};
+pub use super::{
+    network::Network,
+    store::{DatabaseUrl, DatabaseUrlError},
+    tls::Identity,
+};
 
 /// How long a signed blob URL opens its door. Clients renew an expired one by a new lookup; an hour
 /// lets one URL carry even a slow transfer of a large layer.
@@ -20,6 +24,10 @@ pub const DEFAULT_RESERVATION_AGE: Duration = Duration::from_mins(15);
 
 /// How often abandoned reservations and stray files are collected.
 pub(super) const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
+
+/// How often a process says that what it has reserved is still its own: four times in the life of a lease, so that a
+/// database may be away for most of a minute.
+pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Most reservations that are open at once: they live in memory, and each holds a file, until they
 /// are finished.
@@ -76,6 +84,8 @@ pub(super) fn affordable(most: usize, files: u64) -> usize {
 pub struct Config {
     /// Database, content and secret. Created when missing; one process at a time.
     pub data_dir: PathBuf,
+    /// A database elsewhere; `None` for one in the data directory.
+    pub database: Option<DatabaseUrl>,
     /// What signed URLs begin with; `None` takes the `Host` of each request, or what a trusted
     /// proxy says it was.
     pub base_url: Option<Url>,
@@ -106,6 +116,8 @@ impl Default for Config {
         Self {
             // None that is good for all: whoever opens a service says where.
             data_dir: PathBuf::new(),
+            // Needs nothing to be set up.
+            database: None,
             // What a client has reached us by is what it can reach us by again.
             base_url: None,
             // A certificate is somebody's choice; `warn_if_in_clear` says when one is missed.

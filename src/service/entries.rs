@@ -29,6 +29,7 @@ use super::{
         AFTER_ALL_KEYS, BlobReader, BlobStore, Entry, EntryName, EntryStore, Filter, Page, Search,
         StoreErrorKind,
     },
+    stores::Stores,
     upload::Upload,
 };
 use crate::protocol::{
@@ -39,6 +40,9 @@ use crate::protocol::{
 /// Ids are random, so that no id of an upload that died with its process is ever given again, and
 /// have at most 52 bits, since JavaScript's numbers hold no more.
 const ID_BITS: u32 = 52;
+
+/// What not every database can keep in a text.
+const NUL: char = '\0';
 
 /// A part of the files that the process may open is for uploads: each has one.
 const FILES_PER_UPLOAD: u64 = 4;
@@ -54,15 +58,10 @@ pub(super) struct Entries {
 
 impl Entries {
     /// The entries of two stores.
-    pub(super) fn new(
-        store: Arc<dyn EntryStore>,
-        blobs: Arc<dyn BlobStore>,
-        clock: Clock,
-        quotas: Arc<Quotas>,
-    ) -> Self {
+    pub(super) fn new(stores: Stores, clock: Clock, quotas: Arc<Quotas>) -> Self {
         Self {
-            store,
-            blobs,
+            store: stores.entries,
+            blobs: stores.blobs,
             uploads: ActiveUploads::new(affordable(MAX_OPEN_UPLOADS, FILES_PER_UPLOAD)),
             quotas,
             clock,
@@ -308,6 +307,16 @@ impl Entries {
         }
     }
 
+    /// Says that this process is still there.
+    pub(super) async fn keep_reservations(&self) -> Result<(), ApiError> {
+        Ok(self.store.keep_reservations().await?)
+    }
+
+    /// Ends what this process has under way.
+    pub(super) async fn close(&self) -> Result<(), ApiError> {
+        Ok(self.store.close().await?)
+    }
+
     /// Fails if the entries cannot be read.
     pub(super) async fn ping(&self) -> Result<(), ApiError> {
         Ok(self.store.ping().await?)
@@ -337,10 +346,10 @@ fn only<'a>(named: Option<&str>, scopes: impl Iterator<Item = &'a str>) -> Vec<S
 
 fn check_name(key: &str, version: &str) -> Result<(), ApiError> {
     let fits = |text: &str| !text.is_empty() && text.chars().count() <= MAX_KEY_CHARS;
-    if !fits(key) || key.contains([',', AFTER_ALL_KEYS]) {
+    if !fits(key) || key.contains([',', NUL, AFTER_ALL_KEYS]) {
         return Err(ApiError::invalid_key());
     }
-    if !fits(version) {
+    if !fits(version) || version.contains(NUL) {
         return Err(ApiError::invalid_version());
     }
     Ok(())

@@ -19,14 +19,14 @@ use super::{
     auth::{MintError, Tokens},
     blocking::{run_blocking, run_rule},
     clock::Clock,
-    config::Config,
+    config::{Config, DatabaseUrl},
     data_dir::DataDir,
     entries::Entries,
     key::MasterKey,
     metrics::Metrics,
     quotas::Quotas,
     sign::Signer,
-    store::{FileStore, SqliteStore, StoreError},
+    stores::{Stores, StoresError},
     tls::{self, TlsError},
 };
 use crate::{protocol::scope::Scope, secret::Secret};
@@ -65,6 +65,19 @@ pub enum OpenError {
         /// What happened.
         error: ApiError,
     },
+    /// The database cannot be reached or used.
+    #[error("the database cannot be used: {0}")]
+    Database(String),
+    /// The database has entries of another content.
+    #[error(
+        "the database {database} has the entries of another data directory than {path}: give each a database of its own"
+    )]
+    OtherContent {
+        /// Where the database is.
+        database: String,
+        /// The directory.
+        path: String,
+    },
     /// Its certificate is of no use.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -85,18 +98,19 @@ impl Service {
             _ => unusable(error.into()),
         })?;
         let quotas = Arc::<Quotas>::default();
-        let data_dir = dir.data_dir;
-        let stores = run_blocking(move || {
-            let store = SqliteStore::open(&data_dir)?;
-            Ok::<_, StoreError>((store, FileStore::open(&data_dir)?))
-        });
-        let (store, blobs) = stores.await.map_err(|error| unusable(error.into()))?;
-        let entries = Entries::new(
-            Arc::new(store),
-            Arc::new(blobs),
-            Arc::clone(&clock),
-            Arc::clone(&quotas),
-        );
+        let stores = Stores::open(dir.data_dir, config.database.as_ref()).await;
+        let stores = stores.map_err(|error| match error {
+            StoresError::DataDir(error) => unusable(error.into()),
+            StoresError::Database(error) => OpenError::Database(error.message()),
+            StoresError::OtherContent => OpenError::OtherContent {
+                database: config
+                    .database
+                    .as_ref()
+                    .map_or_else(String::new, DatabaseUrl::place),
+                path: path.clone(),
+            },
+        })?;
+        let entries = Entries::new(stores, Arc::clone(&clock), Arc::clone(&quotas));
         let service = Self(Arc::new(Inner {
             tokens: Tokens::new(&dir.master),
             signer: Signer::new(&dir.master),
@@ -112,6 +126,11 @@ impl Service {
         let recover = |entries: Arc<Entries>| async move { entries.recover().await };
         service.run(recover).await.map_err(unusable)?;
         Ok(service)
+    }
+
+    /// Ends what the stores have under way, when no request is in flight any more.
+    pub async fn close(&self) -> Result<(), ApiError> {
+        self.run(async |entries| entries.close().await).await
     }
 
     /// A token that this service accepts, from now on for `ttl`.

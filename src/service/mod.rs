@@ -6,7 +6,9 @@
 //! | `api_error` | the one error, which each protocol words in its own way |
 //! | `entries` | the rules, without protocol, database and file |
 //! | `upload`, `active_uploads` | uploads in progress: which parts have come |
-//! | `store` | two traits for metadata and content; SQLite and files behind them |
+//! | `store` | two traits for metadata and content; SQLite or PostgreSQL and files behind them |
+//! | `stores` | which of these a service has, and that both belong together |
+//! | `reservations` | says that this process is still there |
 //! | `quotas` | what one repository or one scope may take of the service |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `data_dir` | whose the data directory is, and what stands in it |
@@ -33,9 +35,11 @@ mod key;
 mod metrics;
 mod network;
 mod quotas;
+mod reservations;
 mod server;
 mod sign;
 mod store;
+mod stores;
 mod surface;
 #[cfg(test)]
 mod tests;

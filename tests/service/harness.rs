@@ -34,12 +34,16 @@ pub struct Server {
 
 impl Server {
     pub async fn start(data_dir: &Path) -> Self {
+        Self::start_with(Config::new(data_dir)).await
+    }
+
+    pub async fn start_with(config: Config) -> Self {
         let now = Arc::new(AtomicI64::new(START));
         let clock: Clock = {
             let now = Arc::clone(&now);
             Arc::new(move || Timestamp::from_second(now.load(Ordering::SeqCst)).unwrap())
         };
-        let service = Service::open(Config::new(data_dir), clock).await.unwrap();
+        let service = Service::open(config, clock).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let tasks = Tasks::default();
@@ -60,6 +64,7 @@ impl Server {
     /// Ends the service; its data directory can be opened again after this.
     pub async fn stop(self) {
         assert!(self.tasks.drain(Duration::from_secs(10)).await);
+        self.service.close().await.unwrap();
     }
 
     pub fn advance(&self, by: Duration) {

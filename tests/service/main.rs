@@ -20,6 +20,8 @@ mod fire_race;
 mod harness;
 mod hostile;
 mod older;
+#[cfg(feature = "e2e")] // It runs a server.
+mod postgres;
 mod program;
 mod rest;
 mod rules;

@@ -4,7 +4,7 @@ use super::{Entries, check_name, may_write, written_name};
 use crate::service::{
     api_error::ApiError,
     auth::Caller,
-    store::{Entry, Extent},
+    store::{Entry, Extent, StoreErrorKind},
     upload::Upload,
 };
 
@@ -78,7 +78,10 @@ impl Entries {
         };
         if let Err(error) = self.store.insert(&entry, &published.extents).await {
             upload.blob().unpublish().await?;
-            return Err(error.into());
+            return Err(match error.kind() {
+                StoreErrorKind::Conflict => ApiError::already_exists(),
+                _ => error.into(),
+            });
         }
         upload.blob().trim(&published).await;
         Ok(())

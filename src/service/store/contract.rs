@@ -3,7 +3,11 @@
 mod blobs;
 mod entries;
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    future::{Future, ready},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _, stream};
@@ -26,11 +30,23 @@ struct Stores {
     _ground: Box<dyn Any>,
 }
 
-fn sqlite_and_files() -> Stores {
+fn sqlite_and_files() -> impl Future<Output = Stores> {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = DataDir::open(dir.path()).unwrap();
-    Stores {
+    ready(Stores {
         entries: Arc::new(SqliteStore::open(&data_dir).unwrap()),
+        blobs: Arc::new(FileStore::open(&data_dir).unwrap()),
+        _ground: Box::new(dir),
+    })
+}
+
+#[cfg(feature = "e2e")] // It runs a server.
+async fn postgres_and_files() -> Stores {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::open(dir.path()).unwrap();
+    let entries = super::postgres::open_new().await;
+    Stores {
+        entries: Arc::new(entries),
         blobs: Arc::new(FileStore::open(&data_dir).unwrap()),
         _ground: Box::new(dir),
     }
@@ -68,8 +84,9 @@ async fn put(blob: &dyn StagedBlob, bytes: &'static [u8]) -> Extent {
 }
 
 impl Stores {
-    /// Makes an entry of an upload.
+    /// Makes an entry of an upload, which reserves its name only now.
     async fn commit(&self, id: i64, name: EntryName, content: &[Extent], blob: &dyn StagedBlob) {
+        self.entries.reserve(&name, id).await.unwrap();
         let published = blob.publish(content.to_vec()).await.unwrap();
         self.insert(id, name, &published).await.unwrap();
         blob.trim(&published).await;
@@ -87,9 +104,8 @@ impl Stores {
         self.entries.insert(&entry, &at.extents).await
     }
 
-    /// Reserves, uploads and commits.
+    /// Uploads and commits.
     async fn save(&self, id: i64, name: EntryName, bytes: &'static [u8]) {
-        self.entries.reserve(&name, id).await.unwrap();
         let blob = self.blobs.stage(id).await.unwrap();
         let extent = put(&*blob, bytes).await;
         self.commit(id, name, &[extent], &*blob).await;
@@ -135,9 +151,11 @@ macro_rules! contract {
     (@ $stores:ident $group:ident $($test:ident)*) => {
         $(#[tokio::test]
         async fn $test() {
-            super::$group::$test(&super::$stores()).await;
+            super::$group::$test(&super::$stores().await).await;
         })*
     };
 }
 
 contract!(sqlite_and_files);
+#[cfg(feature = "e2e")]
+contract!(postgres_and_files);

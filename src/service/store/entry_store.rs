@@ -112,10 +112,15 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// The upload that has a name reserved.
     async fn reserved_by(&self, name: &EntryName) -> Result<Option<i64>, StoreError>;
 
+    /// Says that this process is still there, so that nobody else takes what it has reserved. Where others can, that
+    /// is called every `RENEW_INTERVAL`.
+    async fn keep_reservations(&self) -> Result<(), StoreError>;
+
     /// Gives up the reservation of the upload `id`, if it has one.
     async fn release(&self, id: i64) -> Result<(), StoreError>;
 
     /// Adds an entry whose bytes lie in `extents`, and ends its reservation: at no time is the name free.
+    /// `Conflict` if somebody else has the name by now. Where the answer to a call can be lost, repeating it is a success.
     async fn insert(&self, entry: &Entry, extents: &[Extent]) -> Result<(), StoreError>;
 
     /// Notes that an entry was found. May be lost with the process.
@@ -127,6 +132,10 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
 
     /// Writes down what [`EntryStore::touch`] has noted.
     async fn flush(&self) -> Result<(), StoreError>;
+
+    /// Ends what this process has under way: writes down what [`EntryStore::touch`] has noted, and gives up all that
+    /// it has reserved.
+    async fn close(&self) -> Result<(), StoreError>;
 
     /// Prepares for the next full disk, now that whatever could go has gone.
     async fn keep_room(&self) -> Result<(), StoreError>;

@@ -22,7 +22,9 @@ pub(crate) enum StoreErrorKind {
     TooLarge,
     /// Bytes that were taken may be gone; repeating the call brings none back.
     Lost,
-    /// The store cannot do it now, or answers with something that nobody can use.
+    /// The store cannot be reached: the same call may succeed soon.
+    Unreachable,
+    /// The store cannot do it, or answers with something that nobody can use.
     Unavailable,
 }
 
@@ -100,7 +102,8 @@ impl StoreError {
                 StoreErrorKind::Full => "there is no room for it".to_owned(),
                 StoreErrorKind::TooLarge => "it is too large".to_owned(),
                 StoreErrorKind::Lost => "bytes are lost".to_owned(),
-                StoreErrorKind::Unavailable => "it cannot be reached".to_owned(),
+                StoreErrorKind::Unreachable => "it cannot be reached".to_owned(),
+                StoreErrorKind::Unavailable => "it cannot be used".to_owned(),
             },
         }
     }

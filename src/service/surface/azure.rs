@@ -113,7 +113,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
         Kind::Sealed => (StatusCode::CONFLICT, "BlobImmutableDueToPolicy"),
         Kind::TooManyParts => (StatusCode::CONFLICT, "BlockCountExceedsLimit"),
         // Azure's clients wait and try again.
-        Kind::QuotaExceeded => (StatusCode::SERVICE_UNAVAILABLE, "ServerBusy"),
+        Kind::QuotaExceeded | Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServerBusy"),
         // Azure knows no full disk. Its clients repeat a 500 for minutes, but not this.
         Kind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
         Kind::DataLost | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),

@@ -1,12 +1,18 @@
 //! Answers: marked with what they are an answer to, and failures worded by their protocol.
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
 
 use super::access::Reason;
 use crate::service::{
     api_error::{ApiError, ErrorKind},
     metrics::Operation,
 };
+
+/// After how many seconds whoever was told that the database is away should ask again: a restart takes that long.
+const RETRY_UNAVAILABLE: HeaderValue = HeaderValue::from_static("5");
 
 /// The answer to a request, worded by `error_response` if it failed, and marked with what it was an answer
 /// to, for the metrics and the access log.
@@ -27,6 +33,10 @@ pub(super) fn respond<T: IntoResponse>(
 pub(super) fn refusal(error: &ApiError, error_response: fn(&ApiError) -> Response) -> Response {
     log_failure(error);
     let mut response = error_response(error);
+    if error.kind() == ErrorKind::Unavailable {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, RETRY_UNAVAILABLE);
+    }
     if response.extensions().get::<Reason>().is_none() {
         response.extensions_mut().insert(Reason(error.to_string()));
     }
@@ -38,6 +48,10 @@ pub(super) fn refusal(error: &ApiError, error_response: fn(&ApiError) -> Respons
 pub(super) fn log_failure(error: &ApiError) {
     if error.kind() == ErrorKind::StorageFull {
         tracing::warn!(%error, "an upload is refused");
+    }
+    if error.kind() == ErrorKind::Unavailable {
+        let cause = error.cause();
+        tracing::warn!(%error, cause, "a request is refused");
     }
     if error.is_internal() {
         tracing::error!(%error, "a request failed inside the service");

@@ -177,6 +177,10 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
         }
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "InvalidRequestException"),
         Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "RequestBlockedException"),
+        Kind::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailableException",
+        ),
         Kind::StorageFull => (
             StatusCode::INSUFFICIENT_STORAGE,
             "InsufficientStorageException",

@@ -281,7 +281,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted")
         }
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_argument"),
-        Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Kind::Overloaded | Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         // Twirp has no status for it; this one is repeated by no client.
         Kind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "resource_exhausted"),
         Kind::DataLost | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

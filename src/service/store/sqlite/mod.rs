@@ -22,7 +22,7 @@ use super::{
 use crate::service::{blocking::run_blocking, data_dir::DataDir};
 
 /// The database's file in the data directory, and those that SQLite keeps beside it.
-const FILE: &str = "entries.db";
+pub(crate) const FILE: &str = "entries.db";
 const WAL: &str = "entries.db-wal";
 const SHARED: &str = "entries.db-shm";
 
@@ -186,6 +186,16 @@ impl EntryStore for SqliteStore {
 
     async fn flush(&self) -> Result<(), StoreError> {
         self.query(Database::flush).await
+    }
+
+    /// Reservations go with the process.
+    async fn close(&self) -> Result<(), StoreError> {
+        self.flush().await
+    }
+
+    /// Nobody else can take them.
+    async fn keep_reservations(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn keep_room(&self) -> Result<(), StoreError> {

@@ -1,0 +1,119 @@
+//! Single entries.
+
+use deadpool_postgres::Client;
+use tokio_postgres::Error;
+
+use super::rows::{columns, decode, entry, space_of};
+use crate::service::store::{
+    entry_store::{Entry, EntryName},
+    extent::Extent,
+};
+
+/// How many ids are read at once.
+const PAGE_OF_IDS: i64 = 10_000;
+
+const BY_NAME: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM entries e WHERE e.space = $1 AND e.key = $2"
+);
+
+const BY_ID: &str = concat!("SELECT ", columns!(), " FROM entries e WHERE e.id = $1");
+
+const CONTENT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", c.extents FROM entries e JOIN contents c ON c.id = e.id WHERE e.id = $1"
+);
+
+const INSERT: &str = "INSERT INTO entries \
+     (id, space, repository, scope, version, key, size, stored, created_at, accessed_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+const END_RESERVATION: &str = "DELETE FROM reservations WHERE space = $1 AND key = $2 AND id = $3";
+
+pub(super) async fn by_name(client: &mut Client, name: EntryName) -> Result<Option<Entry>, Error> {
+    let by_name = client.prepare_cached(BY_NAME).await?;
+    let space = space_of(&name);
+    let row = client.query_opt(&by_name, &[&space, &name.key]).await?;
+    row.as_ref().map(entry).transpose()
+}
+
+pub(super) async fn by_id(client: &mut Client, id: i64) -> Result<Option<Entry>, Error> {
+    let by_id = client.prepare_cached(BY_ID).await?;
+    let row = client.query_opt(&by_id, &[&id]).await?;
+    row.as_ref().map(entry).transpose()
+}
+
+pub(super) async fn content(
+    client: &mut Client,
+    id: i64,
+) -> Result<Option<(Entry, Vec<Extent>)>, Error> {
+    let content = client.prepare_cached(CONTENT).await?;
+    let Some(row) = client.query_opt(&content, &[&id]).await? else {
+        return Ok(None);
+    };
+    Ok(Some((entry(&row)?, decode(row.try_get(9)?))))
+}
+
+pub(super) async fn ids(client: &mut Client, after: i64) -> Result<Vec<(i64, u64)>, Error> {
+    let sql = "SELECT id, stored FROM entries WHERE id > $1 ORDER BY id LIMIT $2";
+    let ids = client.prepare_cached(sql).await?;
+    let rows = client.query(&ids, &[&after, &PAGE_OF_IDS]).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)?.cast_unsigned())))
+        .collect()
+}
+
+/// Adds an entry in place of its reservation. False if the upload has none any more. One that is there already is a
+/// success: the answer to its commit was lost.
+pub(super) async fn insert(
+    client: &mut Client,
+    entry: Entry,
+    extents: Vec<u8>,
+) -> Result<bool, Error> {
+    let space = space_of(&entry.name);
+    let both = client.transaction().await?;
+    let end = both.prepare_cached(END_RESERVATION).await?;
+    let ended = both
+        .execute(&end, &[&space, &entry.name.key, &entry.id])
+        .await?;
+    if ended == 0 {
+        both.rollback().await?;
+        let there = by_id(client, entry.id).await?;
+        return Ok(there.is_some_and(|there| there.name == entry.name));
+    }
+    let name = &entry.name;
+    let insert = both.prepare_cached(INSERT).await?;
+    both.execute(
+        &insert,
+        &[
+            &entry.id,
+            &space,
+            &name.repository,
+            &name.scope,
+            &name.version,
+            &name.key,
+            &entry.size.cast_signed(),
+            &entry.stored.cast_signed(),
+            &entry.created.as_millisecond(),
+            &entry.accessed.as_millisecond(),
+        ],
+    )
+    .await?;
+    let insert = "INSERT INTO contents (id, extents) VALUES ($1, $2)";
+    let insert = both.prepare_cached(insert).await?;
+    both.execute(&insert, &[&entry.id, &extents]).await?;
+    both.commit().await?;
+    Ok(true)
+}
+
+pub(super) async fn delete(client: &mut Client, id: i64) -> Result<bool, Error> {
+    let sql = "DELETE FROM entries WHERE id = $1";
+    let delete = client.prepare_cached(sql).await?;
+    Ok(client.execute(&delete, &[&id]).await? > 0)
+}
+
+pub(super) async fn ping(client: &mut Client) -> Result<(), Error> {
+    client.simple_query("SELECT 1").await.map(drop)
+}

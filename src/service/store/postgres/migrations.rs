@@ -1,0 +1,122 @@
+//! The tables, and how those of an older version become these. There is no way back.
+
+use deadpool_postgres::Client;
+use tokio_postgres::{Error, Transaction};
+
+/// What makes each version of the one before it. A version that was released is never changed.
+const MIGRATIONS: [&str; 1] = [VERSION_1];
+
+/// Held while the tables are made: many processes may start at once. A number that nobody else is likely to use.
+const LOCK: i64 = 0x6275_696c_646b_6974;
+
+/// `seq` is the order of commits, and so decides which entry is newest. `space` stands for repository, scope and
+/// version (see `rows`). Times are milliseconds since 1970. Keys are compared by their bytes, so that those with a
+/// prefix are one range of an index.
+const VERSION_1: &str = r#"
+CREATE TABLE entries (
+    seq         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id          bigint NOT NULL UNIQUE,
+    space       bytea NOT NULL,
+    repository  text COLLATE "C" NOT NULL,
+    scope       text COLLATE "C" NOT NULL,
+    version     text COLLATE "C" NOT NULL,
+    key         text COLLATE "C" NOT NULL,
+    size        bigint NOT NULL,
+    stored      bigint NOT NULL,
+    created_at  bigint NOT NULL,
+    accessed_at bigint NOT NULL
+);
+CREATE UNIQUE INDEX entries_name ON entries (space, key) INCLUDE (seq);
+CREATE INDEX entries_repository_key ON entries (repository, key);
+
+CREATE TABLE contents (
+    id      bigint PRIMARY KEY REFERENCES entries (id) ON DELETE CASCADE,
+    extents bytea NOT NULL
+);
+
+CREATE TABLE instances (
+    id         bigint PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE TABLE reservations (
+    space bytea NOT NULL,
+    key   text COLLATE "C" NOT NULL,
+    id    bigint NOT NULL UNIQUE,
+    owner bigint NOT NULL,
+    PRIMARY KEY (space, key)
+);
+CREATE INDEX reservations_owner ON reservations (owner);
+
+CREATE TABLE content_store (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    name     text NOT NULL
+);
+"#;
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MigrationError {
+    #[error(transparent)]
+    Query(#[from] Error),
+    #[error("its tables have version {0}, which a newer buildkit-gha has made")]
+    Newer(i32),
+    #[error("its encoding is {0}; it must be UTF8")]
+    Encoding(String),
+}
+
+/// Brings the tables of a database to this version, one process after the other.
+pub(super) async fn bring_up(client: &mut Client) -> Result<(), MigrationError> {
+    let all = client.build_transaction().start().await?;
+    check_encoding(&all).await?;
+    // Others may be at it, and a large table takes its time.
+    all.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        .await?;
+    all.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
+        .await?;
+    let found = version(&all).await?;
+    let known = usize::try_from(found).ok();
+    let missing = known.and_then(|found| MIGRATIONS.get(found..));
+    let missing = missing.ok_or(MigrationError::Newer(found))?;
+    // A database that nobody may change is used as it is, if it is up to date.
+    if missing.is_empty() {
+        return Ok(all.rollback().await?);
+    }
+    for migration in missing {
+        all.batch_execute(migration).await?;
+    }
+    let version = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    all.execute("UPDATE schema_version SET version = $1", &[&version])
+        .await?;
+    Ok(all.commit().await?)
+}
+
+async fn check_encoding(all: &Transaction<'_>) -> Result<(), MigrationError> {
+    let row = all.query_one("SHOW server_encoding", &[]).await?;
+    match row.try_get(0)? {
+        "UTF8" => Ok(()),
+        other => Err(MigrationError::Encoding(other.to_owned())),
+    }
+}
+
+async fn version(all: &Transaction<'_>) -> Result<i32, Error> {
+    let sql = "SELECT to_regclass('schema_version') IS NOT NULL";
+    if all.query_one(sql, &[]).await?.try_get(0)? {
+        let row = all.query_one("SELECT version FROM schema_version", &[]);
+        return row.await?.try_get(0);
+    }
+    all.batch_execute(
+        "CREATE TABLE schema_version (version integer NOT NULL); \
+         INSERT INTO schema_version VALUES (0)",
+    )
+    .await?;
+    Ok(0)
+}
+
+/// Notes that the entries are about the content `name`: false if they are about another.
+pub(super) async fn bind(client: &mut Client, name: String) -> Result<bool, Error> {
+    let sql = "INSERT INTO content_store (name) VALUES ($1) ON CONFLICT DO NOTHING";
+    client.execute(sql, &[&name]).await?;
+    let sql = "SELECT name = $1 FROM content_store";
+    client.query_one(sql, &[&name]).await?.try_get(0)
+}

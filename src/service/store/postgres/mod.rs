@@ -1,0 +1,243 @@
+//! An [`EntryStore`] in PostgreSQL, for any number of processes: what they must agree on is in its tables, and the
+//! only clock is the database's.
+
+mod connections;
+mod database_url;
+mod entries;
+mod error;
+mod leftovers;
+mod migrations;
+mod reservations;
+mod rows;
+mod search;
+#[cfg(test)]
+#[cfg(feature = "e2e")] // They run a server.
+mod tests;
+mod tls;
+mod touches;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+
+pub use self::database_url::{DatabaseUrl, DatabaseUrlError};
+#[cfg(test)]
+#[cfg(feature = "e2e")]
+pub(super) use self::tests::open_new;
+use self::{
+    connections::Connections, leftovers::Leftovers, reservations::Reservation, touches::Touches,
+};
+use super::{
+    entry_store::{Entry, EntryName, EntryStore, Filter, Page, Search},
+    error::{StoreError, StoreErrorKind},
+    extent::Extent,
+};
+use crate::protocol::rest::SortBy;
+
+/// One database, as one process sees it.
+#[derive(Debug)]
+pub(crate) struct PostgresStore {
+    connections: Connections,
+    /// Who reserves: a new one for each process, so that nobody inherits what a process had reserved that
+    /// has died.
+    owner: i64,
+    leftovers: Leftovers,
+    touches: Touches,
+}
+
+impl PostgresStore {
+    /// Connects, and brings the tables to this version.
+    pub(crate) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let store = Self {
+            connections: Connections::new(url)?,
+            owner: rand::random(),
+            leftovers: Leftovers::default(),
+            touches: Touches::default(),
+        };
+        store
+            .connections
+            .run_long(|client| migrations::bring_up(client).boxed())
+            .await?;
+        store.keep_reservations().await?;
+        Ok(store)
+    }
+
+    /// Says which content its entries are about, or that it was another so far.
+    pub(crate) async fn bind(&self, content: &str) -> Result<bool, StoreError> {
+        let content = content.to_owned();
+        self.connections
+            .run(move |client| migrations::bind(client, content).boxed())
+            .await
+    }
+}
+
+#[async_trait]
+impl EntryStore for PostgresStore {
+    fn max_searches(&self) -> usize {
+        connections::SEARCHES
+    }
+
+    async fn find(&self, search: &Search) -> Result<Option<Entry>, StoreError> {
+        let search = search.clone();
+        self.connections
+            .run(move |client| search::find(client, search).boxed())
+            .await
+    }
+
+    async fn by_name(&self, name: &EntryName) -> Result<Option<Entry>, StoreError> {
+        let name = name.clone();
+        self.connections
+            .run(move |client| entries::by_name(client, name).boxed())
+            .await
+    }
+
+    async fn by_id(&self, id: i64) -> Result<Option<Entry>, StoreError> {
+        self.connections
+            .run(move |client| entries::by_id(client, id).boxed())
+            .await
+    }
+
+    async fn content(&self, id: i64) -> Result<Option<(Entry, Vec<Extent>)>, StoreError> {
+        self.connections
+            .run(move |client| entries::content(client, id).boxed())
+            .await
+    }
+
+    async fn ids(&self, after: i64) -> Result<Vec<(i64, u64)>, StoreError> {
+        self.connections
+            .run(move |client| entries::ids(client, after).boxed())
+            .await
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<u64, StoreError> {
+        let filter = filter.clone();
+        self.connections
+            .run(move |client| search::count(client, filter).boxed())
+            .await
+    }
+
+    async fn list(&self, filter: &Filter, page: Page) -> Result<Vec<Entry>, StoreError> {
+        if page.sort == SortBy::LastAccessedAt {
+            self.flush().await?;
+        }
+        let filter = filter.clone();
+        let mut entries = self
+            .connections
+            .run(move |client| search::list(client, filter, page).boxed())
+            .await?;
+        self.touches.show(&mut entries);
+        Ok(entries)
+    }
+
+    async fn reserve(&self, name: &EntryName, id: i64) -> Result<(), StoreError> {
+        let reservation = Reservation {
+            name: name.clone(),
+            id,
+            owner: self.owner,
+        };
+        let leftovers = self.leftovers.all();
+        let reserved = self
+            .connections
+            .run(|client| reservations::reserve(client, reservation, leftovers).boxed())
+            .await;
+        // It may be there although its answer is lost.
+        if reserved
+            .as_ref()
+            .is_err_and(|error| error.kind() == StoreErrorKind::Unreachable)
+        {
+            self.leftovers.add([id]);
+        }
+        reserved?.then_some(()).ok_or_else(error::conflict)
+    }
+
+    async fn reserved_by(&self, name: &EntryName) -> Result<Option<i64>, StoreError> {
+        let name = name.clone();
+        self.connections
+            .run(move |client| reservations::reserved_by(client, name).boxed())
+            .await
+    }
+
+    async fn release(&self, id: i64) -> Result<(), StoreError> {
+        let released = self
+            .connections
+            .run(move |client| reservations::release(client, vec![id]).boxed())
+            .await;
+        if released.is_err() {
+            self.leftovers.add([id]);
+        }
+        released
+    }
+
+    async fn insert(&self, entry: &Entry, extents: &[Extent]) -> Result<(), StoreError> {
+        let (entry, extents) = (entry.clone(), rows::encode(extents));
+        let inserted = self
+            .connections
+            .run(move |client| entries::insert(client, entry, extents).boxed())
+            .await?;
+        inserted.then_some(()).ok_or_else(error::conflict)
+    }
+
+    async fn touch(&self, id: i64, now: Timestamp) -> Result<(), StoreError> {
+        if self.touches.add(id, now) {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, id: i64) -> Result<bool, StoreError> {
+        self.connections
+            .run(move |client| entries::delete(client, id).boxed())
+            .await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        let all = self.touches.take();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let write = all.clone();
+        let written = self
+            .connections
+            .run(move |client| touches::write(client, write).boxed())
+            .await;
+        if written.is_err() {
+            self.touches.put_back(all);
+        }
+        written
+    }
+
+    async fn keep_reservations(&self) -> Result<(), StoreError> {
+        let owner = self.owner;
+        self.connections
+            .run(move |client| reservations::renew(client, owner).boxed())
+            .await?;
+        let leftovers = self.leftovers.all();
+        if !leftovers.is_empty() {
+            let ids = leftovers.clone();
+            self.connections
+                .run(|client| reservations::release(client, ids).boxed())
+                .await?;
+            self.leftovers.remove(&leftovers);
+        }
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.flush().await?;
+        let owner = self.owner;
+        self.connections
+            .run(move |client| reservations::end(client, owner).boxed())
+            .await
+    }
+
+    /// The disk is the database's, which keeps room for itself.
+    async fn keep_room(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.connections
+            .run(|client| entries::ping(client).boxed())
+            .await
+    }
+}

@@ -1,0 +1,107 @@
+//! The names of uploads in progress.
+//!
+//! A process that reserves holds a lease, which it renews. What it has reserved is its own for as long as the lease
+//! runs; after that whoever wants a name may take it, and the upload that had it cannot be committed.
+
+use deadpool_postgres::Client;
+use tokio_postgres::Error;
+
+use super::rows::space_of;
+use crate::service::store::entry_store::EntryName;
+
+/// Nothing is written where a reservation is in force that is not known to be a leftover. The row is locked until the end of the transaction, so
+/// of many who reserve one name at once each sees what the one before it has done.
+const RESERVE: &str = "INSERT INTO reservations (space, key, id, owner) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (space, key) DO UPDATE SET id = excluded.id, owner = excluded.owner \
+     WHERE reservations.id = ANY ($5) OR NOT EXISTS (SELECT FROM instances i \
+         WHERE i.id = reservations.owner AND i.expires_at > clock_timestamp())";
+
+const IS_ENTRY: &str = "SELECT FROM entries WHERE space = $1 AND key = $2";
+
+/// The lease is four times the interval of its renewals (`reservations::RENEW_INTERVAL` of the service).
+const RENEW: &str = "INSERT INTO instances (id, expires_at) \
+     VALUES ($1, clock_timestamp() + interval '60 seconds') \
+     ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at";
+
+/// Who has not renewed for so long does not come back.
+const FORGET: &str =
+    "DELETE FROM instances WHERE expires_at < clock_timestamp() - interval '1 hour'";
+
+/// What is reserved for whom.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    pub(super) name: EntryName,
+    pub(super) id: i64,
+    pub(super) owner: i64,
+}
+
+/// Takes a name for an upload: false if an entry or a reservation has it.
+pub(super) async fn reserve(
+    client: &mut Client,
+    reservation: Reservation,
+    leftovers: Vec<i64>,
+) -> Result<bool, Error> {
+    let Reservation { name, id, owner } = reservation;
+    let space = space_of(&name);
+    let both = client.transaction().await?;
+    let reserve = both.prepare_cached(RESERVE).await?;
+    let reserved = both
+        .execute(&reserve, &[&space, &name.key, &id, &owner, &leftovers])
+        .await?;
+    if reserved == 0 {
+        both.rollback().await?;
+        return Ok(false);
+    }
+    // A statement of its own, which sees an entry that was committed while the first one waited.
+    let is_entry = both.prepare_cached(IS_ENTRY).await?;
+    let entry = both.query_opt(&is_entry, &[&space, &name.key]).await?;
+    if entry.is_some() {
+        both.rollback().await?;
+        return Ok(false);
+    }
+    both.commit().await?;
+    Ok(true)
+}
+
+/// The upload that has a name reserved.
+pub(super) async fn reserved_by(
+    client: &mut Client,
+    name: EntryName,
+) -> Result<Option<i64>, Error> {
+    let sql = "SELECT id FROM reservations WHERE space = $1 AND key = $2";
+    let by_name = client.prepare_cached(sql).await?;
+    let space = space_of(&name);
+    let row = client.query_opt(&by_name, &[&space, &name.key]).await?;
+    row.map(|row| row.try_get(0)).transpose()
+}
+
+/// Frees the names of uploads, where they have any.
+pub(super) async fn release(client: &mut Client, ids: Vec<i64>) -> Result<(), Error> {
+    let sql = "DELETE FROM reservations WHERE id = ANY ($1)";
+    let release = client.prepare_cached(sql).await?;
+    client.execute(&release, &[&ids]).await.map(drop)
+}
+
+/// Renews the lease of `owner`, and removes what those have left who are gone.
+pub(super) async fn renew(client: &mut Client, owner: i64) -> Result<(), Error> {
+    let renew = client.prepare_cached(RENEW).await?;
+    client.execute(&renew, &[&owner]).await?;
+    let sql = "DELETE FROM reservations WHERE owner NOT IN (SELECT id FROM instances)";
+    let forget = client.prepare_cached(FORGET).await?;
+    client.execute(&forget, &[]).await?;
+    let clean = client.prepare_cached(sql).await?;
+    client.execute(&clean, &[]).await.map(drop)
+}
+
+/// Ends the lease of `owner`, and with it all that it has reserved.
+pub(super) async fn end(client: &mut Client, owner: i64) -> Result<(), Error> {
+    let both = client.transaction().await?;
+    for sql in [
+        "DELETE FROM reservations WHERE owner = $1",
+        "DELETE FROM instances WHERE id = $1",
+    ] {
+        let end = both.prepare_cached(sql).await?;
+        both.execute(&end, &[&owner]).await?;
+    }
+    both.commit().await
+}

@@ -1,0 +1,96 @@
+//! Lookups and listings.
+
+use deadpool_postgres::Client;
+use tokio_postgres::Error;
+
+use super::rows::{columns, end_of, entry, space};
+use crate::{
+    protocol::rest::{Direction, SortBy},
+    service::store::entry_store::{Entry, Filter, Page, Search},
+};
+
+/// A whole lookup. For each scope and key the exact entry comes before the newest with the prefix, which is looked
+/// for in the index of names and nowhere else: `+ 0` keeps the database from walking through all entries by age
+/// until one fits.
+const FIND: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM unnest($1::bytea[]) WITH ORDINALITY AS s(space, rank) \
+     CROSS JOIN unnest($2::text[], $3::text[]) WITH ORDINALITY AS k(key, after, rank) \
+     CROSS JOIN LATERAL ( \
+         SELECT coalesce( \
+             (SELECT x.seq FROM entries x \
+              WHERE x.space = s.space AND x.key = k.key COLLATE \"C\"), \
+             (SELECT max(n.seq + 0) FROM entries n \
+              WHERE n.space = s.space AND n.key >= k.key COLLATE \"C\" \
+              AND n.key < k.after COLLATE \"C\") \
+         ) AS seq) AS found \
+     JOIN entries e ON e.seq = found.seq \
+     ORDER BY s.rank, k.rank LIMIT 1"
+);
+
+/// The condition of a filter.
+const MATCHES: &str = "($1::text IS NULL OR e.repository = $1) \
+     AND e.key >= $2 COLLATE \"C\" AND e.key < $3 COLLATE \"C\" \
+     AND ($4::text[] IS NULL OR e.scope = ANY ($4))";
+
+/// PostgreSQL's texts hold all characters but this one, and so no entry has it in its key.
+const NUL: char = '\0';
+
+pub(super) async fn find(client: &mut Client, search: Search) -> Result<Option<Entry>, Error> {
+    let of_scope = |scope: &String| space(&search.repository, scope, &search.version);
+    let spaces: Vec<Vec<u8>> = search.scopes.iter().map(of_scope).collect();
+    let mut keys = search.keys.clone();
+    keys.retain(|key| !key.contains(NUL));
+    let ends: Vec<String> = keys.iter().map(|key| end_of(key)).collect();
+    let find = client.prepare_cached(FIND).await?;
+    let found = client.query_opt(&find, &[&spaces, &keys, &ends]).await?;
+    found.as_ref().map(entry).transpose()
+}
+
+pub(super) async fn count(client: &mut Client, filter: Filter) -> Result<u64, Error> {
+    if filter.key_prefix.contains(NUL) {
+        return Ok(0);
+    }
+    let sql = format!("SELECT count(*) FROM entries e WHERE {MATCHES}");
+    let count = client.prepare_cached(&sql).await?;
+    let end = end_of(&filter.key_prefix);
+    let (repository, prefix, scopes) = (&filter.repository, &filter.key_prefix, &filter.scopes);
+    let row = client
+        .query_one(&count, &[repository, prefix, &end, scopes])
+        .await?;
+    Ok(row.try_get::<_, i64>(0)?.cast_unsigned())
+}
+
+pub(super) async fn list(
+    client: &mut Client,
+    filter: Filter,
+    page: Page,
+) -> Result<Vec<Entry>, Error> {
+    if filter.key_prefix.contains(NUL) {
+        return Ok(Vec::new());
+    }
+    let column = match page.sort {
+        SortBy::CreatedAt => "e.created_at",
+        SortBy::LastAccessedAt => "e.accessed_at",
+        SortBy::SizeInBytes => "e.size",
+    };
+    let direction = match page.direction {
+        Direction::Asc => "ASC",
+        Direction::Desc => "DESC",
+    };
+    let sql = format!(
+        "SELECT {} FROM entries e WHERE {MATCHES} \
+         ORDER BY {column} {direction}, e.seq {direction} LIMIT $5 OFFSET $6",
+        columns!(),
+    );
+    let list = client.prepare_cached(&sql).await?;
+    let end = end_of(&filter.key_prefix);
+    let (repository, prefix, scopes) = (&filter.repository, &filter.key_prefix, &filter.scopes);
+    let take = i64::from(page.take);
+    let skip = i64::try_from(page.skip).unwrap_or(i64::MAX);
+    let rows = client
+        .query(&list, &[repository, prefix, &end, scopes, &take, &skip])
+        .await?;
+    rows.iter().map(entry).collect()
+}

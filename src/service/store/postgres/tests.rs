@@ -1,0 +1,180 @@
+//! What only PostgreSQL promises, on a real server.
+
+#[path = "../../../../tests/postgres/mod.rs"]
+mod server;
+
+use jiff::Timestamp;
+
+use self::server::{Database, Postgres};
+use super::{DatabaseUrl, PostgresStore};
+use crate::{
+    secret::Secret,
+    service::store::{
+        entry_store::{Entry, EntryName, EntryStore, Filter, Search},
+        error::{StoreError, StoreErrorKind},
+        extent::{Extent, ObjectId},
+    },
+};
+
+/// A store in a new database.
+pub(in crate::service::store) async fn open_new() -> PostgresStore {
+    open(&Postgres::shared().database()).await.unwrap()
+}
+
+async fn open(database: &Database<'_>) -> Result<PostgresStore, StoreError> {
+    let url = DatabaseUrl::parse(&Secret::new(database.url()));
+    PostgresStore::open(&url.unwrap()).await
+}
+
+fn entry(id: i64, key: &str) -> Entry {
+    let now = Timestamp::UNIX_EPOCH;
+    Entry {
+        id,
+        name: EntryName {
+            repository: "o/r".to_owned(),
+            scope: "main".to_owned(),
+            key: key.to_owned(),
+            version: "v".to_owned(),
+        },
+        size: 1,
+        stored: 1,
+        created: now,
+        accessed: now,
+    }
+}
+
+#[track_caller]
+fn assert_conflict(result: Result<(), StoreError>) {
+    let kind = result.err().map(|error| error.kind());
+    assert_eq!(kind, Some(StoreErrorKind::Conflict));
+}
+
+#[tokio::test]
+async fn a_name_is_taken_on_all_replicas_until_its_owner_is_gone() {
+    let database = Postgres::shared().database();
+    let one = open(&database).await.unwrap();
+    let other = open(&database).await.unwrap();
+    let (first, second) = (entry(1, "k"), entry(2, "k"));
+    one.reserve(&first.name, 1).await.unwrap();
+    assert_conflict(other.reserve(&second.name, 2).await);
+    assert_eq!(other.reserved_by(&first.name).await.unwrap(), Some(1));
+
+    database.query("UPDATE instances SET expires_at = clock_timestamp()");
+    other.reserve(&second.name, 2).await.unwrap();
+    assert_conflict(one.insert(&first, &[]).await);
+    one.release(1).await.unwrap();
+    other.insert(&second, &[]).await.unwrap();
+    assert_eq!(one.by_name(&first.name).await.unwrap().unwrap().id, 2);
+}
+
+#[tokio::test]
+async fn who_renews_keeps_what_it_has_reserved_and_who_ends_does_not() {
+    let database = Postgres::shared().database();
+    let one = open(&database).await.unwrap();
+    let other = open(&database).await.unwrap();
+    let name = entry(1, "k").name;
+    one.reserve(&name, 1).await.unwrap();
+    database.query("UPDATE instances SET expires_at = clock_timestamp()");
+    one.keep_reservations().await.unwrap();
+    assert_conflict(other.reserve(&name, 2).await);
+    one.close().await.unwrap();
+    other.reserve(&name, 2).await.unwrap();
+
+    let past = "UPDATE instances SET expires_at = clock_timestamp() - interval '2 hours'";
+    database.query(past);
+    one.keep_reservations().await.unwrap();
+    let left = database.query("SELECT count(*) FROM reservations");
+    assert_eq!(left, "0", "what the dead have left is removed");
+}
+
+#[tokio::test]
+async fn what_is_given_up_while_the_database_is_away_is_free_when_it_is_back() {
+    let postgres = Postgres::start();
+    let database = postgres.database();
+    let store = open(&database).await.unwrap();
+    let [kept, given_up] = ["kept", "given up"].map(|key| entry(1, key).name);
+    store.reserve(&kept, 1).await.unwrap();
+    store.reserve(&given_up, 2).await.unwrap();
+    postgres.stop();
+    let error = store.release(2).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unreachable);
+    postgres.restart();
+    store.reserve(&given_up, 3).await.unwrap();
+    assert_conflict(store.reserve(&kept, 4).await);
+    store.keep_reservations().await.unwrap();
+    assert_eq!(store.reserved_by(&given_up).await.unwrap(), Some(3));
+    assert_eq!(store.leftovers.all(), Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_repeated() {
+    let store = open_new().await;
+    let entry = entry(1, "k");
+    let extents = [Extent {
+        object: ObjectId(9),
+        offset: 1,
+        len: 1,
+    }];
+    store.reserve(&entry.name, 1).await.unwrap();
+    store.insert(&entry, &extents).await.unwrap();
+    store.insert(&entry, &extents).await.unwrap();
+    assert_eq!(store.content(1).await.unwrap().unwrap().1, extents);
+}
+
+#[tokio::test]
+async fn the_longest_names_are_stored_and_found() {
+    let store = open_new().await;
+    // Four bytes each that do not repeat, so that nothing makes them shorter.
+    let long = |first: u32| -> String {
+        let chars = (0..512).map(|at| char::from_u32(first + at * 61));
+        chars.map(Option::unwrap).collect()
+    };
+    let mut entry = entry(1, &long(0x20000));
+    entry.name.version = long(0x24000);
+    entry.name.scope = long(0x28000);
+    store.reserve(&entry.name, 1).await.unwrap();
+    store.insert(&entry, &[]).await.unwrap();
+    let mut prefix: String = entry.name.key.chars().take(511).collect();
+    let mut search = Search {
+        repository: "o/r".to_owned(),
+        scopes: vec![entry.name.scope.clone()],
+        keys: vec![prefix.clone()],
+        version: entry.name.version.clone(),
+    };
+    assert_eq!(store.find(&search).await.unwrap().unwrap().id, 1);
+    prefix.push('\0');
+    search.keys = vec![prefix.clone()];
+    assert!(store.find(&search).await.unwrap().is_none());
+    let filter = Filter {
+        key_prefix: prefix,
+        ..Filter::default()
+    };
+    assert_eq!(store.count(&filter).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn many_that_start_at_once_make_the_tables_once() {
+    let database = Postgres::shared().database();
+    let opened = futures_util::future::join_all((0..8).map(|_| open(&database))).await;
+    assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    assert_eq!(database.query("SELECT version FROM schema_version"), "1");
+    assert_eq!(database.query("SELECT count(*) FROM instances"), "8");
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_version_are_left_alone() {
+    let database = Postgres::shared().database();
+    drop(open(&database).await.unwrap());
+    database.query("UPDATE schema_version SET version = 1000");
+    let error = open(&database).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.message().contains("newer"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_is_about_one_content() {
+    let store = open_new().await;
+    assert!(store.bind("a").await.unwrap());
+    assert!(store.bind("a").await.unwrap());
+    assert!(!store.bind("b").await.unwrap());
+}
