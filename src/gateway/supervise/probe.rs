@@ -76,5 +76,5 @@ pub(super) async fn call_without_arguments(
     address: &Address,
     path: &str,
 ) -> Result<Bytes, CallError> {
-    unary::call(address, path, &[], &[]).await?.into_message()
+    Ok(unary::call(address, path, &[], &[]).await?.into_message()?)
 }

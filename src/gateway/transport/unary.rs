@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use super::{
@@ -19,6 +19,9 @@ use crate::{
 /// The code of a call that succeeded.
 const OK: &[u8] = b"0";
 
+/// A gRPC message has at most this, and an answer is one message.
+const MAX_ANSWER: usize = frame::PREFIX + frame::MAX_MESSAGE;
+
 /// Why a call of the gateway's own has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
@@ -28,8 +31,8 @@ pub(crate) enum CallError {
     Http2(#[from] h2::Error),
     #[error("the connection ended without an answer")]
     ConnectionClosed,
-    #[error("the answer has no message")]
-    NoMessage,
+    #[error("the answer has no end")]
+    TooLong,
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("no call can have this path or metadata: {0}")]
@@ -38,17 +41,30 @@ pub(crate) enum CallError {
     Late(Duration),
 }
 
+impl From<CallError> for GrpcStatus {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Frame(error) => error.into(),
+            CallError::Request(_) => Self::new(Code::InvalidArgument, error.to_string()),
+            CallError::Connect(_) => Self::new(Code::Unavailable, format!("buildkit-gha: {error}")),
+            error => Self::new(Code::Unavailable, format!("buildkitd: {error}")),
+        }
+    }
+}
+
 /// What buildkitd has answered.
 pub(crate) struct Answer {
-    /// Its first message. A call that was refused has none.
-    message: Option<Bytes>,
+    /// With gRPC's framing. A call that was refused has none.
+    body: Bytes,
     status: Option<HeaderValue>,
 }
 
 impl Answer {
-    /// The message, whatever the status.
-    pub(crate) fn into_message(self) -> Result<Bytes, CallError> {
-        self.message.ok_or(CallError::NoMessage)
+    /// Its message, whatever the status.
+    pub(crate) fn into_message(self) -> Result<Bytes, FrameError> {
+        let mut messages = MessageDecoder::default();
+        messages.push(&self.body);
+        messages.pop()?.ok_or(FrameError::MessageCount(0))
     }
 }
 
@@ -64,19 +80,20 @@ pub(crate) async fn call(
     let call = async {
         let (response, mut send) = requests.ready().await?.send_request(request, false)?;
         send.send_data(frame, true)?;
-        let (head, mut body) = response.await?.into_parts();
-        let mut messages = MessageDecoder::default();
-        let mut message = None;
-        while let Some(data) = body.data().await {
-            let data = data?;
-            messages.push(&data);
-            body.flow_control().release_capacity(data.len())?;
-            message = message.or(messages.pop()?);
+        let (head, mut pieces) = response.await?.into_parts();
+        let mut body = BytesMut::new();
+        while let Some(piece) = pieces.data().await {
+            let piece = piece?;
+            pieces.flow_control().release_capacity(piece.len())?;
+            body.extend_from_slice(&piece);
+            if body.len() > MAX_ANSWER {
+                return Err(CallError::TooLong);
+            }
         }
-        let trailers = body.trailers().await?.unwrap_or_default();
+        let trailers = pieces.trailers().await?.unwrap_or_default();
         let status = trailers.get(GRPC_STATUS).or(head.headers.get(GRPC_STATUS));
         Ok(Answer {
-            message,
+            body: body.freeze(),
             status: status.cloned(),
         })
     };
@@ -121,13 +138,9 @@ impl Daemon for UnaryClient {
         metadata: &[(&'static str, &str)],
         message: Bytes,
     ) -> Result<Bytes, GrpcStatus> {
-        let unanswered = |error: CallError| {
-            GrpcStatus::new(Code::Unavailable, format!("buildkitd, {path}: {error}"))
-        };
-        let answer = call(&self.address, path, metadata, &message).await;
-        let answer = answer.map_err(unanswered)?;
+        let answer = call(&self.address, path, metadata, &message).await?;
         match answer.status.as_ref().map(HeaderValue::as_bytes) {
-            Some(OK) => answer.into_message().map_err(unanswered),
+            Some(OK) => Ok(answer.into_message()?),
             status => {
                 let code = Code::from_bytes(status.unwrap_or_default());
                 Err(GrpcStatus::new(code, format!("buildkitd refused {path}")))
