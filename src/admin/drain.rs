@@ -27,8 +27,8 @@ pub(super) struct Drains(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     running: AtomicUsize,
-    /// How many exports that failed after their builds a drain has told of at its end.
-    told: AtomicU64,
+    /// How many exports that failed after their builds a drain has reported at its end.
+    reported: AtomicU64,
 }
 
 impl Drains {
@@ -57,7 +57,7 @@ struct Progress {
     control: Arc<dyn Control>,
     deadline: Instant,
     last: Option<DrainStatus>,
-    /// How many exports had failed before it that it does not tell of.
+    /// How many exports had failed before it that it does not report.
     failed_before: u64,
     drain: Drain,
 }
@@ -70,13 +70,13 @@ impl Drain {
         control: Arc<dyn Control>,
         timeout: Duration,
     ) -> impl Stream<Item = DrainStatus> {
-        let (failed, told) = (control.failed(), self.0.0.told.load(Ordering::Relaxed));
-        let untold = failed.after_build.saturating_sub(told);
+        let (failed, reported) = (control.failed(), self.0.0.reported.load(Ordering::Relaxed));
+        let unreported = failed.after_build.saturating_sub(reported);
         let progress = Progress {
             control,
             deadline: Instant::now() + timeout,
             last: None,
-            failed_before: failed.all.saturating_sub(untold),
+            failed_before: failed.all.saturating_sub(unreported),
             drain: self,
         };
         stream::unfold(progress, |mut progress| async move {
@@ -119,8 +119,8 @@ impl Progress {
         };
         let failed = self.control.failed();
         if state != DrainState::Waiting {
-            let told = &self.drain.0.0.told;
-            told.fetch_max(failed.after_build, Ordering::Relaxed);
+            let reported = &self.drain.0.0.reported;
+            reported.fetch_max(failed.after_build, Ordering::Relaxed);
         }
         DrainStatus {
             state,

@@ -38,7 +38,7 @@ pub(super) struct LiveSet {
 
 impl LiveSet {
     /// What these indexes need, all of which stay. `hidden`: there may be others.
-    pub fn by<'a>(indexes: impl IntoIterator<Item = &'a Index>, hidden: bool) -> Self {
+    pub fn from_indexes<'a>(indexes: impl IntoIterator<Item = &'a Index>, hidden: bool) -> Self {
         let mut needed = Self {
             hidden,
             ..Self::default()
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn what_an_index_of_any_ref_names_is_needed_in_every_ref() {
         let [named, other] = ["a", "b"].map(Digest::sha256);
-        let needed = LiveSet::by(&[index("refs/pull/7/merge", 1, Some(&[named]))], false);
+        let needed = LiveSet::from_indexes(&[index("refs/pull/7/merge", 1, Some(&[named]))], false);
         let liveness = |digest, git_ref| needed.liveness(&blob(digest, git_ref, 3));
         assert_eq!(liveness(named, "refs/heads/main"), Liveness::Named);
         assert_eq!(liveness(named, "refs/pull/8/merge"), Liveness::Named);
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn what_an_unread_index_may_name_is_not_dead() {
         let digest = Digest::sha256("a");
-        let needed = LiveSet::by(&[index("refs/pull/7/merge", 3, None)], false);
+        let needed = LiveSet::from_indexes(&[index("refs/pull/7/merge", 3, None)], false);
         for (git_ref, days, liveness) in [
             ("refs/pull/7/merge", 5, Liveness::Unknown),
             ("refs/heads/main", 5, Liveness::Unknown),
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn where_indexes_are_hidden_nothing_is_dead() {
         let blob = blob(Digest::sha256("a"), "refs/heads/main", 5);
-        let mut needed = LiveSet::by([], false);
+        let mut needed = LiveSet::from_indexes([], false);
         assert_eq!(needed.liveness(&blob), Liveness::Dead);
         needed.add_hidden(true);
         assert_eq!(needed.liveness(&blob), Liveness::Unknown);

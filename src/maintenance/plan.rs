@@ -185,7 +185,7 @@ impl<'a> Planner<'a> {
     }
 
     fn take_unneeded(&mut self) {
-        let needed = LiveSet::by(self.remaining(), self.snapshot.hidden);
+        let needed = LiveSet::from_indexes(self.remaining(), self.snapshot.hidden);
         for (at, blob) in self.snapshot.blobs.iter().enumerate() {
             if self.goes.contains(&blob.row.id) || !self.may_go(blob) {
                 continue;

@@ -52,7 +52,7 @@ impl<'a> Removal<'a> {
         let stays = snapshot.indexes.iter().enumerate();
         let stays = stays.filter(|(at, _)| !goes.contains(at));
         Self {
-            needed: LiveSet::by(stays.map(|(_, index)| index), snapshot.hidden),
+            needed: LiveSet::from_indexes(stays.map(|(_, index)| index), snapshot.hidden),
             known: snapshot.indexes.iter().map(|i| i.entry.row.id).collect(),
             total: (plan.indexes.len() + plan.blobs.len()) as u64,
             done: 0,

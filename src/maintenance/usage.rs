@@ -99,7 +99,7 @@ pub async fn usage(remote: &Remote) -> Result<Usage, ListError> {
 }
 
 fn sizes(snapshot: &Snapshot) -> (Sizes, Vec<RefUsage>) {
-    let needed = LiveSet::by(snapshot.newest(), snapshot.hidden);
+    let needed = LiveSet::from_indexes(snapshot.newest(), snapshot.hidden);
     let replaced = replaced(&snapshot.blobs);
     let indexes = snapshot.indexes.iter().map(|index| {
         let live = index.is_newest();

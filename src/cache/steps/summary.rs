@@ -95,10 +95,13 @@ impl StepSummary {
             missed.filter_map(|missed| Some((missed.step.as_str(), missed.reason.as_ref()?)))
         };
         if let Some((_, reason)) = reasons().find(|(_, reason)| reason.is_of_build()) {
-            // Of an index that was not found or not read, the import has its own row.
-            let is_told = *reason != Reason::LateIndex;
-            let line = || format!("no step could be taken from the cache: {reason}");
-            return (!is_told).then(line).into_iter().collect();
+            return match reason {
+                Reason::LateIndex => {
+                    vec![format!("no step could be taken from the cache: {reason}")]
+                }
+                // Of an index that was not found or not read, the import has its own row.
+                _ => Vec::new(),
+            };
         }
         let following = reasons().filter(|(_, reason)| reason.follows()).count();
         let causes = by_reason(reasons().filter(|(_, reason)| !reason.follows()));

@@ -18,10 +18,10 @@ use tracing::Span;
 
 use super::{
     cache_entry::CacheEntry,
+    counters::BuildCounters,
     progress::{BuildProgress, ExportVertices, WarningTarget},
     records::BuildRecords,
     rewrite::EntryEdit,
-    tally::Tally,
 };
 use crate::{
     cache::{ExportJob, ImportJob},
@@ -44,7 +44,7 @@ pub(crate) struct Builds {
     progress: Mutex<HashMap<String, Weak<BuildProgress>>>,
     export_vertices: Arc<ExportVertices>,
     records: BuildRecords,
-    tally: Tally,
+    counters: BuildCounters,
     stores: Mutex<HashMap<String, Arc<dyn content::Host>>>,
 }
 
@@ -97,7 +97,7 @@ struct BuildResources {
 }
 
 impl Builds {
-    pub fn new(endpoint: Endpoint, warnings: WarningTarget, tally: Tally) -> Arc<Self> {
+    pub fn new(endpoint: Endpoint, warnings: WarningTarget, counters: BuildCounters) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
             warnings,
@@ -107,7 +107,7 @@ impl Builds {
             progress: Mutex::default(),
             export_vertices: Arc::default(),
             records: BuildRecords::default(),
-            tally,
+            counters,
             stores: Mutex::default(),
         })
     }
@@ -185,8 +185,11 @@ impl Builds {
             return progress;
         }
         all.retain(|_, progress| progress.strong_count() > 0);
-        let progress = BuildProgress::new(build_ref, Arc::clone(&self.export_vertices));
-        let progress = progress.with_tally(build_ref, self.tally.clone());
+        let progress = BuildProgress::new(
+            build_ref,
+            Arc::clone(&self.export_vertices),
+            self.counters.clone(),
+        );
         let progress = Arc::new(progress.with_daemon(build_ref, self.warnings.clone()));
         all.insert(build_ref.to_owned(), Arc::downgrade(&progress));
         progress
@@ -199,7 +202,7 @@ impl Builds {
 
     /// How many exports have failed so far.
     pub fn failed_exports(&self) -> FailedExports {
-        self.tally.failed_exports()
+        self.counters.failed_exports()
     }
 
     /// The content host of a store id, if a build in flight made it.

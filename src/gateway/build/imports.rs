@@ -61,17 +61,16 @@ impl BuildInterceptor {
         let import = || cache.import(&spec, build.progress.reporter());
         let job = match span.in_scope(import) {
             Ok(job) => job,
-            // It was decided so: nobody needs to be warned of it.
-            Err(refused @ Refused::Unreadable { .. }) => {
-                build.progress.record.skip_import();
-                let reporter = build.progress.reporter();
-                reporter.report(Event::Note(format!("no cache import: {refused}")));
-                return Ok(PlannedImport::dropped());
-            }
-            // Not even `ignore-error=false` makes an import's fault an error: it is a miss.
             Err(refused) => {
                 build.progress.record.skip_import();
-                entry::skip(build, "import", &refused.to_string(), true)?;
+                if let Refused::Unreadable { .. } = refused {
+                    // It was decided so: nobody needs to be warned of it.
+                    let reporter = build.progress.reporter();
+                    reporter.report(Event::Note(format!("no cache import: {refused}")));
+                } else {
+                    // Not even `ignore-error=false` makes an import's fault an error: it is a miss.
+                    entry::skip(build, "import", &refused.to_string(), true)?;
+                }
                 return Ok(PlannedImport::dropped());
             }
         };

@@ -10,6 +10,7 @@ use url::Url;
 use super::{
     builds::{Build, Builds, PlannedImport},
     cache_entry::CacheEntry,
+    counters::BuildCounters,
     default_cache, definition,
     own_manifest::OwnManifest,
     progress::{BuildProgress, WarningTarget},
@@ -17,7 +18,6 @@ use super::{
     rewrite::{self, EntryEdit, SolveRequest},
     sessions::Sessions,
     status_stream::StatusStream,
-    tally::Tally,
 };
 use crate::{
     cache::{
@@ -56,11 +56,11 @@ impl BuildInterceptor {
         daemon: Arc<dyn Daemon>,
         tasks: Tasks,
     ) -> Self {
-        let tally = Tally::new(config.metrics.clone());
+        let counters = BuildCounters::new(config.metrics.clone());
         Self {
             config,
             cache,
-            builds: Builds::new(endpoint, WarningTarget { daemon, tasks }, tally),
+            builds: Builds::new(endpoint, WarningTarget { daemon, tasks }, counters),
             sessions: Sessions::default(),
             redactor: Redactor::default(),
         }

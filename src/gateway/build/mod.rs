@@ -10,6 +10,7 @@ mod activity;
 mod backends;
 mod builds;
 mod cache_entry;
+mod counters;
 mod default_cache;
 mod definition;
 mod entry;
@@ -24,7 +25,6 @@ mod redactor;
 pub mod rewrite;
 mod sessions;
 mod status_stream;
-mod tally;
 
 pub(crate) use activity::Activity;
 pub(crate) use interceptor::BuildInterceptor;

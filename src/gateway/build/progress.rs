@@ -48,7 +48,7 @@ use daemon_warnings::DaemonWarnings;
 use log::log;
 use state::{EXPORT_NAME, ProgressState};
 
-use super::{records::BuildRecord, tally::Tally};
+use super::{counters::BuildCounters, records::BuildRecord};
 use crate::{
     cache::{Event, ImportJob, Reporter, Step, Warning, steps::BuildSteps},
     digest::Digest,
@@ -81,11 +81,15 @@ pub(super) struct BuildProgress {
 }
 
 impl BuildProgress {
-    pub fn new(build_ref: &str, export_vertices: Arc<ExportVertices>) -> Self {
+    pub fn new(
+        build_ref: &str,
+        export_vertices: Arc<ExportVertices>,
+        counters: BuildCounters,
+    ) -> Self {
         let own = Digest::sha256(format!("buildkit-gha-{build_ref}"));
         let steps = Arc::default();
         Self {
-            record: Arc::new(BuildRecord::new(build_ref, &steps, Tally::default())),
+            record: Arc::new(BuildRecord::new(build_ref, &steps, counters)),
             steps,
             daemon: None,
             export_vertices,
@@ -94,12 +98,6 @@ impl BuildProgress {
             summed_up: AtomicBool::new(false),
             changes: watch::Sender::new(0),
         }
-    }
-
-    /// The same, which is counted with all builds.
-    pub fn with_tally(mut self, build_ref: &str, tally: Tally) -> Self {
-        self.record = Arc::new(BuildRecord::new(build_ref, &self.steps, tally));
-        self
     }
 
     /// The same, with a buildkitd that keeps the build's warnings.

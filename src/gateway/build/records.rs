@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::tally::Tally;
+use super::counters::BuildCounters;
 use crate::{
     cache::{
         Event, ExportEnd, ExportSummary, ImportSummary, NoIndex, Warning,
@@ -54,7 +54,7 @@ impl BuildRecords {
 /// What one build did. It is written to until its last job has ended, which may be after the build.
 pub(super) struct BuildRecord {
     steps: Weak<BuildSteps>,
-    tally: Tally,
+    counters: BuildCounters,
     state: Mutex<State>,
 }
 
@@ -68,7 +68,7 @@ struct State {
 
 impl BuildRecord {
     /// A build that may begin.
-    pub fn new(reference: &str, steps: &Arc<BuildSteps>, tally: Tally) -> Self {
+    pub fn new(reference: &str, steps: &Arc<BuildSteps>, counters: BuildCounters) -> Self {
         let build = stats::Build {
             reference: reference.to_owned(),
             started: Timestamp::now(),
@@ -82,7 +82,7 @@ impl BuildRecord {
         };
         Self {
             steps: Arc::downgrade(steps),
-            tally,
+            counters,
             state: Mutex::new(State {
                 began: None,
                 causes: HashMap::new(),
@@ -113,7 +113,7 @@ impl BuildRecord {
             let duration = state.began.map(|began| began.elapsed());
             state.build.duration_seconds = duration.map(|duration| duration.as_secs_f64());
             // What BuildKit builds for its own ends has not begun here, and is no build of anybody's.
-            duration.inspect(|duration| self.tally.build(outcome, *duration));
+            duration.inspect(|duration| self.counters.build(outcome, *duration));
         }
     }
 
@@ -123,7 +123,7 @@ impl BuildRecord {
             Event::Warning(warning) => self.warn(warning),
             Event::ExportSummary(summary) => self.add_export(summary),
             Event::ImportSummary(summary) => {
-                self.tally.import(summary);
+                self.counters.import(summary);
                 let imports = &mut self.state.lock().build.imports;
                 if imports.len() < MAX_CACHES {
                     imports.push(import(summary));
@@ -139,7 +139,7 @@ impl BuildRecord {
 
     /// An import of it was not begun.
     pub fn skip_import(&self) {
-        self.tally.skipped_import();
+        self.counters.skipped_import();
     }
 
     /// Keeps a warning with its first line of detail, as clients show it.
@@ -168,7 +168,7 @@ impl BuildRecord {
         let pending = exports.iter().position(|known| {
             known.scope == export.scope && known.state == stats::ExportState::Pending
         });
-        self.tally.export(summary.state, pending.is_some());
+        self.counters.export(summary.state, pending.is_some());
         match pending {
             Some(at) => exports[at] = export,
             None if exports.len() < MAX_CACHES => exports.push(export),

@@ -199,7 +199,7 @@ mod tests {
         cache::{Event, Transfer, TransferKey, TransferState},
         digest::Digest,
         gateway::{
-            build::progress::WarningTarget,
+            build::{counters::BuildCounters, progress::WarningTarget},
             interceptor::{Daemon, GrpcStatus},
         },
         lifecycle::Tasks,
@@ -214,11 +214,15 @@ mod tests {
         StatusStream::new(Arc::clone(progress), || None)
     }
 
+    fn progress() -> BuildProgress {
+        BuildProgress::new("build", Arc::default(), BuildCounters::default())
+    }
+
     /// A buildkitd that takes every warning.
-    struct Willing;
+    struct AcceptingDaemon;
 
     #[async_trait]
-    impl Daemon for Willing {
+    impl Daemon for AcceptingDaemon {
         async fn call(
             &self,
             _path: &'static str,
@@ -233,10 +237,10 @@ mod tests {
     async fn a_warning_that_buildkitd_took_too_late_to_show_is_shown_here() {
         let tasks = Tasks::default();
         let target = WarningTarget {
-            daemon: Arc::new(Willing),
+            daemon: Arc::new(AcceptingDaemon),
             tasks: tasks.clone(),
         };
-        let progress = BuildProgress::new("build", Arc::default());
+        let progress = progress();
         let progress = Arc::new(progress.with_daemon("build", target));
         progress.bridge_is_open();
         let (mut unlucky, mut lucky) = (stream(&progress), stream(&progress));
@@ -274,7 +278,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_export_row_is_renamed_and_gets_its_progress() {
-        let progress = Arc::new(BuildProgress::new("build", Arc::default()));
+        let progress = Arc::new(progress());
         let row = progress.export_vertex("session", 0);
         row.register();
         let export = row.reporter();
@@ -322,7 +326,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_warning_without_a_row_brings_its_own_to_every_viewer() {
-        let progress = Arc::new(BuildProgress::new("build", Arc::default()));
+        let progress = Arc::new(progress());
         let mut early = stream(&progress);
         progress.warn("cache export skipped".into(), vec!["because".into()]);
         let mut late = stream(&progress);
@@ -337,7 +341,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn our_own_row_lasts_as_long_as_its_work() {
-        let progress = Arc::new(BuildProgress::new("build", Arc::default()));
+        let progress = Arc::new(progress());
         let mut stream = stream(&progress);
         let reporter = progress.reporter();
         for text in ["b is said first", "a is said next"] {
@@ -357,10 +361,14 @@ mod tests {
     #[tokio::test]
     async fn the_history_of_a_build_has_its_names_too() {
         let rows = Arc::default();
-        let build = Arc::new(BuildProgress::new("build", Arc::clone(&rows)));
+        let build = Arc::new(BuildProgress::new(
+            "build",
+            Arc::clone(&rows),
+            BuildCounters::default(),
+        ));
         build.export_vertex("session", 0).register();
         drop(build);
-        let later = BuildProgress::new("build", rows);
+        let later = BuildProgress::new("build", rows, BuildCounters::default());
         let digest = Digest::sha256("session-cache-0").to_string();
         let vertex = |digest: String| Vertex {
             digest,
@@ -383,7 +391,7 @@ mod tests {
             ..Default::default()
         };
         for (called, warnings) in [(false, 1), (true, 0)] {
-            let progress = Arc::new(BuildProgress::new("build", Arc::default()));
+            let progress = Arc::new(progress());
             let unreached = move || (!called).then(|| "http://127.0.0.1:1/".to_owned());
             let mut stream = StatusStream::new(progress, unreached);
             let sent = stream.edit(message.encode_to_vec().into()).unwrap();
@@ -395,7 +403,7 @@ mod tests {
 
     #[test]
     fn what_is_no_status_message_passes_as_it_is() {
-        let mut stream = stream(&Arc::new(BuildProgress::new("build", Arc::default())));
+        let mut stream = stream(&Arc::new(progress()));
         let odd = Bytes::from_static(&[0x0a, 0xff]);
         assert_eq!(stream.edit(odd.clone()), Some(odd));
     }

@@ -44,7 +44,7 @@ async fn the_newest_builds_are_kept_and_said_first() {
         let record = Arc::new(BuildRecord::new(
             &number.to_string(),
             &steps,
-            Tally::default(),
+            BuildCounters::default(),
         ));
         records.add(&record);
         records.add(&record);
@@ -59,7 +59,7 @@ async fn the_newest_builds_are_kept_and_said_first() {
 async fn a_build_runs_until_its_first_end() {
     let steps = Arc::default();
     let metrics = Metrics::default();
-    let record = BuildRecord::new("build", &steps, Tally::new(metrics.clone()));
+    let record = BuildRecord::new("build", &steps, BuildCounters::new(metrics.clone()));
     record.begin();
     assert_eq!(record.build().outcome, None);
     tokio::time::advance(std::time::Duration::from_secs(3)).await;
@@ -75,7 +75,7 @@ async fn a_build_runs_until_its_first_end() {
             "build_duration_seconds_sum{outcome=\"failed\"} 3.0",
         ],
     );
-    let internal = BuildRecord::new("internal", &steps, Tally::new(metrics.clone()));
+    let internal = BuildRecord::new("internal", &steps, BuildCounters::new(metrics.clone()));
     internal.end(stats::Outcome::Ok);
     assert_counts(&metrics, &["builds_total{outcome=\"ok\"} 0"]);
     assert_eq!(build.steps, None, "nobody watched it");
@@ -92,7 +92,11 @@ async fn a_build_runs_until_its_first_end() {
 #[test]
 fn a_pending_export_becomes_what_it_comes_to() {
     let metrics = Metrics::default();
-    let record = BuildRecord::new("build", &Arc::default(), Tally::new(metrics.clone()));
+    let record = BuildRecord::new(
+        "build",
+        &Arc::default(),
+        BuildCounters::new(metrics.clone()),
+    );
     let summary = |scope: &str, state| ExportSummary {
         state,
         ..ExportSummary::skipped(scope)
@@ -122,8 +126,8 @@ fn a_pending_export_becomes_what_it_comes_to() {
 
 #[test]
 fn exports_that_fail_are_counted_before_and_after_the_end_of_their_builds() {
-    let tally = Tally::default();
-    let record = BuildRecord::new("build", &Arc::default(), tally.clone());
+    let counters = BuildCounters::default();
+    let record = BuildRecord::new("build", &Arc::default(), counters.clone());
     for (scope, state) in [
         ("a", ExportEnd::Pending),
         ("b", ExportEnd::Failed),
@@ -140,13 +144,17 @@ fn exports_that_fail_are_counted_before_and_after_the_end_of_their_builds() {
         all: 2,
         after_build: 1,
     };
-    assert_eq!(tally.failed_exports(), expected);
+    assert_eq!(counters.failed_exports(), expected);
 }
 
 #[test]
 fn an_import_is_counted_by_what_became_of_its_index() {
     let metrics = Metrics::default();
-    let record = BuildRecord::new("build", &Arc::default(), Tally::new(metrics.clone()));
+    let record = BuildRecord::new(
+        "build",
+        &Arc::default(),
+        BuildCounters::new(metrics.clone()),
+    );
     let tell = |found, late| {
         let summary = import_summary(found, late);
         record.apply(&Event::ImportSummary(Box::new(summary)));

@@ -13,12 +13,12 @@ use crate::{
 /// Counts what builds, their exports and their imports came to. A clone counts in the same place; the default
 /// counts where nobody looks.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
+pub(super) struct BuildCounters {
     metrics: Metrics,
     failed: Arc<Mutex<FailedExports>>,
 }
 
-impl Tally {
+impl BuildCounters {
     pub fn new(metrics: Metrics) -> Self {
         Self {
             metrics,
