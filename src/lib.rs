@@ -12,6 +12,7 @@ pub(crate) mod config;
 pub mod content;
 pub mod digest;
 pub(crate) mod doctor;
+pub(crate) mod error_chain;
 pub mod gateway;
 pub mod http1;
 pub mod lifecycle;

@@ -226,18 +226,3 @@ impl fmt::Debug for Cause {
         write!(f, "{self}")
     }
 }
-
-/// An error and all its causes in one line.
-pub(super) fn error_chain(error: &dyn StdError) -> String {
-    let mut chain = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !chain.ends_with(&next) {
-            chain.push_str(": ");
-            chain.push_str(&next);
-        }
-        cause = error.source();
-    }
-    chain
-}

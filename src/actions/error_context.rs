@@ -1,12 +1,10 @@
 //! What errors of one request have in common: the call, the service, and what they must not repeat.
 
 use super::{
-    Call, Error, Kind, connect,
-    error::{Cause, error_chain},
-    redactor::Redactor,
-    request::Request,
+    Call, Error, Kind, connect, error::Cause, redactor::Redactor, request::Request,
     time_limit::TimeLimit,
 };
+use crate::error_chain::error_chain;
 
 /// How a service says that a token's time is over; no status has that meaning.
 const EXPIRED: &str = "expired";

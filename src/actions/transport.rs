@@ -16,7 +16,6 @@ use url::{Host, Url};
 use super::{
     Call, Error, HttpConfig,
     body::{Sent, SlicedBody},
-    error::error_chain,
     error_context::ErrorContext,
     request::Request,
     resolve,
@@ -24,7 +23,7 @@ use super::{
     time_limit::TimeLimit,
     tls::{self, TlsError},
 };
-use crate::secret::SecretUrl;
+use crate::{error_chain::error_chain, secret::SecretUrl};
 
 /// Redirects that a download follows; blob stores behind a load balancer use one.
 const MAX_REDIRECTS: usize = 5;

@@ -308,8 +308,8 @@ impl Entries {
     }
 
     /// Says that this process is still there.
-    pub(super) async fn keep_reservations(&self) -> Result<(), ApiError> {
-        Ok(self.store.keep_reservations().await?)
+    pub(super) async fn renew_lease(&self) -> Result<(), ApiError> {
+        Ok(self.store.renew_lease().await?)
     }
 
     /// Ends what this process has under way.

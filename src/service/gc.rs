@@ -2,10 +2,11 @@
 //! drops entries whose content is not all there.
 
 use jiff::Timestamp;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{api_error::ApiError, config::COLLECT_INTERVAL, instance::Service};
+use super::{
+    api_error::ApiError, config::COLLECT_INTERVAL, instance::Service, periodic::repeat_until,
+};
 
 impl Service {
     /// Collects once.
@@ -34,16 +35,12 @@ impl Service {
 
     /// Collects again and again until `shutdown`; one that has begun is finished.
     pub(super) async fn collect_until(&self, shutdown: CancellationToken) {
-        let mut interval = tokio::time::interval(COLLECT_INTERVAL);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = interval.tick() => {}
-                () = shutdown.cancelled() => return,
-            }
-            if let Err(error) = self.collect().await {
-                tracing::warn!(%error, "collecting garbage failed; it is tried again later");
-            }
+        repeat_until(shutdown, COLLECT_INTERVAL, || self.try_collect()).await;
+    }
+
+    async fn try_collect(&self) {
+        if let Err(error) = self.collect().await {
+            tracing::warn!(%error, "collecting garbage failed; it is tried again later");
         }
     }
 }

@@ -106,7 +106,7 @@ impl Service {
                 database: config
                     .database
                     .as_ref()
-                    .map_or_else(String::new, DatabaseUrl::place),
+                    .map_or_else(String::new, DatabaseUrl::location),
                 path: path.clone(),
             },
         })?;

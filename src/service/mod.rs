@@ -8,7 +8,7 @@
 //! | `upload`, `active_uploads` | uploads in progress: which parts have come |
 //! | `store` | two traits for metadata and content; SQLite or PostgreSQL and files behind them |
 //! | `stores` | which of these a service has, and that both belong together |
-//! | `reservations` | says that this process is still there |
+//! | `lease` | says that this process is still there |
 //! | `quotas` | what one repository or one scope may take of the service |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `data_dir` | whose the data directory is, and what stands in it |
@@ -32,10 +32,11 @@ mod entries;
 mod gc;
 mod instance;
 mod key;
+mod lease;
 mod metrics;
 mod network;
+mod periodic;
 mod quotas;
-mod reservations;
 mod server;
 mod sign;
 mod store;

@@ -56,9 +56,9 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     tasks.spawn("service gc", async move {
         collecting.collect_until(shutdown).await;
     });
-    let (shutdown, keeping) = (tasks.shutdown().clone(), service.clone());
-    tasks.spawn("service reservations", async move {
-        keeping.keep_reservations_until(shutdown).await;
+    let (shutdown, renewing) = (tasks.shutdown().clone(), service.clone());
+    tasks.spawn("service lease", async move {
+        renewing.renew_lease_until(shutdown).await;
     });
     let limiter = Arc::new(PeerLimiter::new(capacity()));
     loop {

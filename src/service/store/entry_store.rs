@@ -11,6 +11,11 @@ use crate::protocol::rest::{Direction, SortBy};
 /// No key may hold this character (see `entries`), so it ends the range of keys with a prefix.
 pub(crate) const AFTER_ALL_KEYS: char = char::MAX;
 
+/// Where the range of keys with a prefix ends.
+pub(crate) fn end_of(prefix: &str) -> String {
+    format!("{prefix}{AFTER_ALL_KEYS}")
+}
+
 /// What makes an entry unique.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct EntryName {
@@ -114,7 +119,7 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
 
     /// Says that this process is still there, so that nobody else takes what it has reserved. Where others can, that
     /// is called every `RENEW_INTERVAL`.
-    async fn keep_reservations(&self) -> Result<(), StoreError>;
+    async fn renew_lease(&self) -> Result<(), StoreError>;
 
     /// Gives up the reservation of the upload `id`, if it has one.
     async fn release(&self, id: i64) -> Result<(), StoreError>;

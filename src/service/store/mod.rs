@@ -15,6 +15,7 @@ mod extent;
 mod files;
 mod postgres;
 mod sqlite;
+mod touches;
 
 #[cfg(test)]
 pub(super) use self::blob_store::{PartStream, Published};

@@ -46,17 +46,19 @@ const PREPARE: &str = "SET statement_timeout = '10s'; \
 pub(super) struct Connections {
     pool: Pool,
     /// Host, port and name of the database, for messages.
-    place: String,
+    location: String,
 }
 
 impl Connections {
     /// A pool that has no connection yet.
     pub(super) fn new(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let place = url.place();
+        let location = url.location();
         let config = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let (database, tls) = url.connector().map_err(|error| unusable(&place, &error))?;
+        let (database, tls) = url
+            .connector()
+            .map_err(|error| unusable(&location, &error))?;
         let manager = Manager::from_config(database, tls, config);
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
@@ -71,8 +73,8 @@ impl Connections {
             }))
             .runtime(Runtime::Tokio1)
             .build()
-            .map_err(|error| unusable(&place, &error))?;
-        Ok(Self { pool, place })
+            .map_err(|error| unusable(&location, &error))?;
+        Ok(Self { pool, location })
     }
 
     /// Runs what takes no longer than a usual call.
@@ -81,7 +83,7 @@ impl Connections {
         work: impl for<'c> FnOnce(&'c mut Client) -> BoxFuture<'c, Result<T, Error>> + Send,
     ) -> Result<T, StoreError> {
         let worked = self.run_within(CALL, work).await?;
-        worked.map_err(|error| from_query(&self.place, &error))
+        worked.map_err(|error| from_query(&self.location, &error))
     }
 
     /// Runs what may take minutes.
@@ -91,8 +93,8 @@ impl Connections {
     ) -> Result<T, StoreError> {
         let worked = self.run_within(LONG_CALL, work).await?;
         worked.map_err(|error| match error {
-            MigrationError::Query(error) => from_query(&self.place, &error),
-            other => unusable(&self.place, &other),
+            MigrationError::Query(error) => from_query(&self.location, &error),
+            other => unusable(&self.location, &other),
         })
     }
 
@@ -102,20 +104,20 @@ impl Connections {
         work: impl for<'c> FnOnce(&'c mut Client) -> BoxFuture<'c, T> + Send,
     ) -> Result<T, StoreError> {
         let acquired: Result<Client, PoolError> = self.pool.get().await;
-        let mut client = acquired.map_err(|error| from_pool(&self.place, &error))?;
+        let mut client = acquired.map_err(|error| from_pool(&self.location, &error))?;
         if let Ok(worked) = timeout(limit, work(&mut client)).await {
             return Ok(worked);
         }
         // Its answer may still come: nobody else may have this connection.
         drop(Client::take(client));
-        Err(timed_out(&self.place))
+        Err(timed_out(&self.location))
     }
 }
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connections")
-            .field("place", &self.place)
+            .field("location", &self.location)
             .finish_non_exhaustive()
     }
 }

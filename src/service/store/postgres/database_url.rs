@@ -93,7 +93,7 @@ impl DatabaseUrl {
     }
 
     /// Hosts, ports and the database's name.
-    pub fn place(&self) -> String {
+    pub fn location(&self) -> String {
         let config = &self.config;
         let ports = config.get_ports();
         let host = |(at, host): (usize, &Host)| {
@@ -119,7 +119,7 @@ impl DatabaseUrl {
 
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "postgres://{}", self.place())
+        write!(f, "postgres://{}", self.location())
     }
 }
 
@@ -169,10 +169,13 @@ mod tests {
 
     #[test]
     fn a_socket_and_several_hosts_are_places_too() {
-        let place = |text| parse(text).unwrap().place();
-        assert_eq!(place("postgresql:///x?host=/run/pg&port=7"), "/run/pg:7/x");
-        assert_eq!(place("postgres://a:1,b:2/x"), "a:1,b:2/x");
-        assert_eq!(place("postgres://me@a/"), "a:5432/me");
+        let location = |text| parse(text).unwrap().location();
+        assert_eq!(
+            location("postgresql:///x?host=/run/pg&port=7"),
+            "/run/pg:7/x"
+        );
+        assert_eq!(location("postgres://a:1,b:2/x"), "a:1,b:2/x");
+        assert_eq!(location("postgres://me@a/"), "a:5432/me");
         assert!(matches!(
             parse("postgres:///x"),
             Err(DatabaseUrlError::NoHost)

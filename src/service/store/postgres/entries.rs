@@ -3,7 +3,7 @@
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
-use super::rows::{columns, decode, entry, space_of};
+use super::rows::{columns, decode, entry, namespace_of};
 use crate::service::store::{
     entry_store::{Entry, EntryName},
     extent::Extent,
@@ -15,7 +15,7 @@ const PAGE_OF_IDS: i64 = 10_000;
 const BY_NAME: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM entries e WHERE e.space = $1 AND e.key = $2"
+    " FROM entries e WHERE e.namespace = $1 AND e.key = $2"
 );
 
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM entries e WHERE e.id = $1");
@@ -27,15 +27,16 @@ const CONTENT: &str = concat!(
 );
 
 const INSERT: &str = "INSERT INTO entries \
-     (id, space, repository, scope, version, key, size, stored, created_at, accessed_at) \
+     (id, namespace, repository, scope, version, key, size, stored, created_at, accessed_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-const END_RESERVATION: &str = "DELETE FROM reservations WHERE space = $1 AND key = $2 AND id = $3";
+const END_RESERVATION: &str =
+    "DELETE FROM reservations WHERE namespace = $1 AND key = $2 AND id = $3";
 
 pub(super) async fn by_name(client: &mut Client, name: EntryName) -> Result<Option<Entry>, Error> {
     let by_name = client.prepare_cached(BY_NAME).await?;
-    let space = space_of(&name);
-    let row = client.query_opt(&by_name, &[&space, &name.key]).await?;
+    let namespace = namespace_of(&name);
+    let row = client.query_opt(&by_name, &[&namespace, &name.key]).await?;
     row.as_ref().map(entry).transpose()
 }
 
@@ -72,11 +73,11 @@ pub(super) async fn insert(
     entry: Entry,
     extents: Vec<u8>,
 ) -> Result<bool, Error> {
-    let space = space_of(&entry.name);
+    let namespace = namespace_of(&entry.name);
     let both = client.transaction().await?;
     let end = both.prepare_cached(END_RESERVATION).await?;
     let ended = both
-        .execute(&end, &[&space, &entry.name.key, &entry.id])
+        .execute(&end, &[&namespace, &entry.name.key, &entry.id])
         .await?;
     if ended == 0 {
         both.rollback().await?;
@@ -89,7 +90,7 @@ pub(super) async fn insert(
         &insert,
         &[
             &entry.id,
-            &space,
+            &namespace,
             &name.repository,
             &name.scope,
             &name.version,

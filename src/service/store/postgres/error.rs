@@ -1,4 +1,4 @@
-//! Failures of the database as those of a store. Messages name the database's place and the cause; a password is in
+//! Failures of the database as those of a store. Messages name the database's location and the cause; a password is in
 //! neither.
 
 use std::error::Error as StdError;
@@ -6,36 +6,39 @@ use std::error::Error as StdError;
 use deadpool_postgres::{HookError, PoolError};
 use tokio_postgres::{Error, error::SqlState};
 
-use crate::service::store::error::{StoreError, StoreErrorKind, StoreKind};
+use crate::{
+    error_chain::error_chain,
+    service::store::error::{StoreError, StoreErrorKind, StoreKind},
+};
 
 /// Classes of states that pass: connections, resources, transactions that were in each other's way, an operator
 /// who stops the server.
 const PASSING: [&str; 4] = ["08", "53", "40", "57"];
 
 /// A failure of a query.
-pub(super) fn from_query(place: &str, error: &Error) -> StoreError {
-    failure(place, kind(error), &chain(error))
+pub(super) fn from_query(location: &str, error: &Error) -> StoreError {
+    failure(location, kind(error), &error_chain(error))
 }
 
 /// A failure to get a connection.
-pub(super) fn from_pool(place: &str, error: &PoolError) -> StoreError {
+pub(super) fn from_pool(location: &str, error: &PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-            from_query(place, error)
+            from_query(location, error)
         }
-        PoolError::Timeout(_) => timed_out(place),
-        other => failure(place, StoreErrorKind::Unreachable, &chain(other)),
+        PoolError::Timeout(_) => timed_out(location),
+        other => failure(location, StoreErrorKind::Unreachable, &error_chain(other)),
     }
 }
 
 /// A call that took too long.
-pub(super) fn timed_out(place: &str) -> StoreError {
-    failure(place, StoreErrorKind::Unreachable, "no answer in time")
+pub(super) fn timed_out(location: &str) -> StoreError {
+    failure(location, StoreErrorKind::Unreachable, "no answer in time")
 }
 
 /// A database that is of no use as it is.
-pub(super) fn unusable(place: &str, reason: &(dyn StdError + 'static)) -> StoreError {
-    failure(place, StoreErrorKind::Unavailable, &chain(reason))
+pub(super) fn unusable(location: &str, reason: &(dyn StdError + 'static)) -> StoreError {
+    failure(location, StoreErrorKind::Unavailable, &error_chain(reason))
 }
 
 /// Somebody else has the name.
@@ -43,8 +46,8 @@ pub(super) fn conflict() -> StoreError {
     StoreError::new(StoreKind::Database, StoreErrorKind::Conflict)
 }
 
-fn failure(place: &str, kind: StoreErrorKind, reason: &str) -> StoreError {
-    let message = format!("PostgreSQL at {place}: {reason}");
+fn failure(location: &str, kind: StoreErrorKind, reason: &str) -> StoreError {
+    let message = format!("PostgreSQL at {location}: {reason}");
     StoreError::with_source(StoreKind::Database, kind, message)
 }
 
@@ -75,19 +78,4 @@ fn without_state(error: &Error) -> StoreErrorKind {
     } else {
         StoreErrorKind::Unavailable
     }
-}
-
-/// An error and what has caused it. The library's own words leave the cause out.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let text = next.to_string();
-        if !words.ends_with(&text) {
-            words.push_str(": ");
-            words.push_str(&text);
-        }
-        cause = next.source();
-    }
-    words
 }

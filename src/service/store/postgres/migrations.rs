@@ -9,14 +9,14 @@ const MIGRATIONS: [&str; 1] = [VERSION_1];
 /// Held while the tables are made: many processes may start at once. A number that nobody else is likely to use.
 const LOCK: i64 = 0x6275_696c_646b_6974;
 
-/// `seq` is the order of commits, and so decides which entry is newest. `space` stands for repository, scope and
-/// version (see `rows`). Times are milliseconds since 1970. Keys are compared by their bytes, so that those with a
+/// `seq` is the order of commits, and so decides which entry is newest. `namespace` stands for repository, scope
+/// and version (see `rows`). Times are milliseconds since 1970. Keys are compared by their bytes, so that those with a
 /// prefix are one range of an index.
 const VERSION_1: &str = r#"
 CREATE TABLE entries (
     seq         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id          bigint NOT NULL UNIQUE,
-    space       bytea NOT NULL,
+    namespace   bytea NOT NULL,
     repository  text COLLATE "C" NOT NULL,
     scope       text COLLATE "C" NOT NULL,
     version     text COLLATE "C" NOT NULL,
@@ -26,7 +26,7 @@ CREATE TABLE entries (
     created_at  bigint NOT NULL,
     accessed_at bigint NOT NULL
 );
-CREATE UNIQUE INDEX entries_name ON entries (space, key) INCLUDE (seq);
+CREATE UNIQUE INDEX entries_name ON entries (namespace, key) INCLUDE (seq);
 CREATE INDEX entries_repository_key ON entries (repository, key);
 
 CREATE TABLE contents (
@@ -40,11 +40,11 @@ CREATE TABLE instances (
 );
 
 CREATE TABLE reservations (
-    space bytea NOT NULL,
-    key   text COLLATE "C" NOT NULL,
-    id    bigint NOT NULL UNIQUE,
-    owner bigint NOT NULL,
-    PRIMARY KEY (space, key)
+    namespace bytea NOT NULL,
+    key       text COLLATE "C" NOT NULL,
+    id        bigint NOT NULL UNIQUE,
+    owner     bigint NOT NULL,
+    PRIMARY KEY (namespace, key)
 );
 CREATE INDEX reservations_owner ON reservations (owner);
 

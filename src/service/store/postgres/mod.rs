@@ -5,11 +5,11 @@ mod connections;
 mod database_url;
 mod entries;
 mod error;
-mod leftovers;
 mod migrations;
 mod reservations;
 mod rows;
 mod search;
+mod stale_reservations;
 #[cfg(test)]
 #[cfg(feature = "e2e")] // They run a server.
 mod tests;
@@ -25,12 +25,13 @@ pub use self::database_url::{DatabaseUrl, DatabaseUrlError};
 #[cfg(feature = "e2e")]
 pub(super) use self::tests::open_new;
 use self::{
-    connections::Connections, leftovers::Leftovers, reservations::Reservation, touches::Touches,
+    connections::Connections, reservations::Reservation, stale_reservations::StaleReservations,
 };
 use super::{
     entry_store::{Entry, EntryName, EntryStore, Filter, Page, Search},
     error::{StoreError, StoreErrorKind},
     extent::Extent,
+    touches::Touches,
 };
 use crate::protocol::rest::SortBy;
 
@@ -41,7 +42,7 @@ pub(crate) struct PostgresStore {
     /// Who reserves: a new one for each process, so that nobody inherits what a process had reserved that
     /// has died.
     owner: i64,
-    leftovers: Leftovers,
+    stale: StaleReservations,
     touches: Touches,
 }
 
@@ -51,14 +52,14 @@ impl PostgresStore {
         let store = Self {
             connections: Connections::new(url)?,
             owner: rand::random(),
-            leftovers: Leftovers::default(),
+            stale: StaleReservations::default(),
             touches: Touches::default(),
         };
         store
             .connections
             .run_long(|client| migrations::bring_up(client).boxed())
             .await?;
-        store.keep_reservations().await?;
+        store.renew_lease().await?;
         Ok(store)
     }
 
@@ -135,17 +136,17 @@ impl EntryStore for PostgresStore {
             id,
             owner: self.owner,
         };
-        let leftovers = self.leftovers.all();
+        let stale = self.stale.all();
         let reserved = self
             .connections
-            .run(|client| reservations::reserve(client, reservation, leftovers).boxed())
+            .run(|client| reservations::reserve(client, reservation, stale).boxed())
             .await;
         // It may be there although its answer is lost.
         if reserved
             .as_ref()
             .is_err_and(|error| error.kind() == StoreErrorKind::Unreachable)
         {
-            self.leftovers.add([id]);
+            self.stale.add([id]);
         }
         reserved?.then_some(()).ok_or_else(error::conflict)
     }
@@ -163,7 +164,7 @@ impl EntryStore for PostgresStore {
             .run(move |client| reservations::release(client, vec![id]).boxed())
             .await;
         if released.is_err() {
-            self.leftovers.add([id]);
+            self.stale.add([id]);
         }
         released
     }
@@ -206,18 +207,18 @@ impl EntryStore for PostgresStore {
         written
     }
 
-    async fn keep_reservations(&self) -> Result<(), StoreError> {
+    async fn renew_lease(&self) -> Result<(), StoreError> {
         let owner = self.owner;
         self.connections
             .run(move |client| reservations::renew(client, owner).boxed())
             .await?;
-        let leftovers = self.leftovers.all();
-        if !leftovers.is_empty() {
-            let ids = leftovers.clone();
+        let stale = self.stale.all();
+        if !stale.is_empty() {
+            let ids = stale.clone();
             self.connections
                 .run(|client| reservations::release(client, ids).boxed())
                 .await?;
-            self.leftovers.remove(&leftovers);
+            self.stale.remove(&stale);
         }
         Ok(())
     }

@@ -6,19 +6,20 @@
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
-use super::rows::space_of;
+use super::rows::namespace_of;
 use crate::service::store::entry_store::EntryName;
 
-/// Nothing is written where a reservation is in force that is not known to be a leftover. The row is locked until the end of the transaction, so
-/// of many who reserve one name at once each sees what the one before it has done.
-const RESERVE: &str = "INSERT INTO reservations (space, key, id, owner) VALUES ($1, $2, $3, $4) \
-     ON CONFLICT (space, key) DO UPDATE SET id = excluded.id, owner = excluded.owner \
+/// Nothing is written where a reservation is in force that is not known to be stale. The row is
+/// locked until the end of the transaction, so of many who reserve one name at once each sees what the one before it
+/// has done.
+const RESERVE: &str = "INSERT INTO reservations (namespace, key, id, owner) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (namespace, key) DO UPDATE SET id = excluded.id, owner = excluded.owner \
      WHERE reservations.id = ANY ($5) OR NOT EXISTS (SELECT FROM instances i \
          WHERE i.id = reservations.owner AND i.expires_at > clock_timestamp())";
 
-const IS_ENTRY: &str = "SELECT FROM entries WHERE space = $1 AND key = $2";
+const IS_ENTRY: &str = "SELECT FROM entries WHERE namespace = $1 AND key = $2";
 
-/// The lease is four times the interval of its renewals (`reservations::RENEW_INTERVAL` of the service).
+/// The lease is four times the interval of its renewals (`config::RENEW_INTERVAL` of the service).
 const RENEW: &str = "INSERT INTO instances (id, expires_at) \
      VALUES ($1, clock_timestamp() + interval '60 seconds') \
      ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at";
@@ -39,14 +40,14 @@ pub(super) struct Reservation {
 pub(super) async fn reserve(
     client: &mut Client,
     reservation: Reservation,
-    leftovers: Vec<i64>,
+    stale: Vec<i64>,
 ) -> Result<bool, Error> {
     let Reservation { name, id, owner } = reservation;
-    let space = space_of(&name);
+    let namespace = namespace_of(&name);
     let both = client.transaction().await?;
     let reserve = both.prepare_cached(RESERVE).await?;
     let reserved = both
-        .execute(&reserve, &[&space, &name.key, &id, &owner, &leftovers])
+        .execute(&reserve, &[&namespace, &name.key, &id, &owner, &stale])
         .await?;
     if reserved == 0 {
         both.rollback().await?;
@@ -54,7 +55,7 @@ pub(super) async fn reserve(
     }
     // A statement of its own, which sees an entry that was committed while the first one waited.
     let is_entry = both.prepare_cached(IS_ENTRY).await?;
-    let entry = both.query_opt(&is_entry, &[&space, &name.key]).await?;
+    let entry = both.query_opt(&is_entry, &[&namespace, &name.key]).await?;
     if entry.is_some() {
         both.rollback().await?;
         return Ok(false);
@@ -68,10 +69,10 @@ pub(super) async fn reserved_by(
     client: &mut Client,
     name: EntryName,
 ) -> Result<Option<i64>, Error> {
-    let sql = "SELECT id FROM reservations WHERE space = $1 AND key = $2";
+    let sql = "SELECT id FROM reservations WHERE namespace = $1 AND key = $2";
     let by_name = client.prepare_cached(sql).await?;
-    let space = space_of(&name);
-    let row = client.query_opt(&by_name, &[&space, &name.key]).await?;
+    let namespace = namespace_of(&name);
+    let row = client.query_opt(&by_name, &[&namespace, &name.key]).await?;
     row.map(|row| row.try_get(0)).transpose()
 }
 

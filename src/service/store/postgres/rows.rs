@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::{Error, Row};
 
 use crate::service::store::{
-    entry_store::{AFTER_ALL_KEYS, Entry, EntryName},
+    entry_store::{Entry, EntryName},
     extent::{Extent, ObjectId},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn entry(row: &Row) -> Result<Entry, Error> {
 }
 
 /// All of a name but the key, in 32 bytes: with names of several thousand bytes no index could have a row.
-pub(super) fn space(repository: &str, scope: &str, version: &str) -> Vec<u8> {
+pub(super) fn namespace(repository: &str, scope: &str, version: &str) -> Vec<u8> {
     let mut hash = Sha256::new();
     for part in [repository, scope, version] {
         hash.update((part.len() as u64).to_le_bytes());
@@ -50,14 +50,9 @@ pub(super) fn space(repository: &str, scope: &str, version: &str) -> Vec<u8> {
     hash.finalize().to_vec()
 }
 
-/// The space of a name.
-pub(super) fn space_of(name: &EntryName) -> Vec<u8> {
-    space(&name.repository, &name.scope, &name.version)
-}
-
-/// Where the range of keys with a prefix ends.
-pub(super) fn end_of(prefix: &str) -> String {
-    format!("{prefix}{AFTER_ALL_KEYS}")
+/// The namespace of a name.
+pub(super) fn namespace_of(name: &EntryName) -> Vec<u8> {
+    namespace(&name.repository, &name.scope, &name.version)
 }
 
 /// Objects, offsets and lengths as the database has them: eight bytes each, little-endian.
@@ -96,7 +91,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_name_do_not_run_into_each_other() {
-        assert_ne!(space("a", "bc", "d"), space("ab", "c", "d"));
-        assert_eq!(space("a", "b", "c"), space("a", "b", "c"));
+        assert_ne!(namespace("a", "bc", "d"), namespace("ab", "c", "d"));
+        assert_eq!(namespace("a", "b", "c"), namespace("a", "b", "c"));
     }
 }

@@ -3,10 +3,10 @@
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
-use super::rows::{columns, end_of, entry, space};
+use super::rows::{columns, entry, namespace};
 use crate::{
     protocol::rest::{Direction, SortBy},
-    service::store::entry_store::{Entry, Filter, Page, Search},
+    service::store::entry_store::{Entry, Filter, Page, Search, end_of},
 };
 
 /// A whole lookup. For each scope and key the exact entry comes before the newest with the prefix, which is looked
@@ -15,14 +15,14 @@ use crate::{
 const FIND: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM unnest($1::bytea[]) WITH ORDINALITY AS s(space, rank) \
+    " FROM unnest($1::bytea[]) WITH ORDINALITY AS s(namespace, rank) \
      CROSS JOIN unnest($2::text[], $3::text[]) WITH ORDINALITY AS k(key, after, rank) \
      CROSS JOIN LATERAL ( \
          SELECT coalesce( \
              (SELECT x.seq FROM entries x \
-              WHERE x.space = s.space AND x.key = k.key COLLATE \"C\"), \
+              WHERE x.namespace = s.namespace AND x.key = k.key COLLATE \"C\"), \
              (SELECT max(n.seq + 0) FROM entries n \
-              WHERE n.space = s.space AND n.key >= k.key COLLATE \"C\" \
+              WHERE n.namespace = s.namespace AND n.key >= k.key COLLATE \"C\" \
               AND n.key < k.after COLLATE \"C\") \
          ) AS seq) AS found \
      JOIN entries e ON e.seq = found.seq \
@@ -38,13 +38,15 @@ const MATCHES: &str = "($1::text IS NULL OR e.repository = $1) \
 const NUL: char = '\0';
 
 pub(super) async fn find(client: &mut Client, search: Search) -> Result<Option<Entry>, Error> {
-    let of_scope = |scope: &String| space(&search.repository, scope, &search.version);
-    let spaces: Vec<Vec<u8>> = search.scopes.iter().map(of_scope).collect();
+    let of_scope = |scope: &String| namespace(&search.repository, scope, &search.version);
+    let namespaces: Vec<Vec<u8>> = search.scopes.iter().map(of_scope).collect();
     let mut keys = search.keys.clone();
     keys.retain(|key| !key.contains(NUL));
     let ends: Vec<String> = keys.iter().map(|key| end_of(key)).collect();
     let find = client.prepare_cached(FIND).await?;
-    let found = client.query_opt(&find, &[&spaces, &keys, &ends]).await?;
+    let found = client
+        .query_opt(&find, &[&namespaces, &keys, &ends])
+        .await?;
     found.as_ref().map(entry).transpose()
 }
 

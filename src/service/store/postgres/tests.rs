@@ -75,14 +75,14 @@ async fn who_renews_keeps_what_it_has_reserved_and_who_ends_does_not() {
     let name = entry(1, "k").name;
     one.reserve(&name, 1).await.unwrap();
     database.query("UPDATE instances SET expires_at = clock_timestamp()");
-    one.keep_reservations().await.unwrap();
+    one.renew_lease().await.unwrap();
     assert_conflict(other.reserve(&name, 2).await);
     one.close().await.unwrap();
     other.reserve(&name, 2).await.unwrap();
 
     let past = "UPDATE instances SET expires_at = clock_timestamp() - interval '2 hours'";
     database.query(past);
-    one.keep_reservations().await.unwrap();
+    one.renew_lease().await.unwrap();
     let left = database.query("SELECT count(*) FROM reservations");
     assert_eq!(left, "0", "what the dead have left is removed");
 }
@@ -101,9 +101,9 @@ async fn what_is_given_up_while_the_database_is_away_is_free_when_it_is_back() {
     postgres.restart();
     store.reserve(&given_up, 3).await.unwrap();
     assert_conflict(store.reserve(&kept, 4).await);
-    store.keep_reservations().await.unwrap();
+    store.renew_lease().await.unwrap();
     assert_eq!(store.reserved_by(&given_up).await.unwrap(), Some(3));
-    assert_eq!(store.leftovers.all(), Vec::<i64>::new());
+    assert_eq!(store.stale.all(), Vec::<i64>::new());
 }
 
 #[tokio::test]

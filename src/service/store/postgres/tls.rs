@@ -257,12 +257,12 @@ mod tests {
     use super::*;
 
     /// An issuer, and a server with a certificate of it for `db.example`.
-    struct Side {
+    struct TlsServer {
         roots: tempfile::NamedTempFile,
         acceptor: TlsAcceptor,
     }
 
-    impl Side {
+    impl TlsServer {
         fn new() -> Self {
             let key = || KeyPair::generate().unwrap();
             let mut params = CertificateParams::default();
@@ -306,12 +306,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_asked_for_is_checked() {
-        let (server, stranger) = (Side::new(), Side::new());
+        let (server, stranger) = (TlsServer::new(), TlsServer::new());
         let (right, wrong) = (server.roots(), stranger.roots());
         for (trust, roots, host, expected) in [
             (Trust::Any, &wrong, "other.example", true),
             (Trust::Issuer, &right, "other.example", true),
             (Trust::Issuer, &wrong, "db.example", false),
+            (Trust::Issuer, &wrong, "other.example", false),
             (Trust::IssuerAndName, &right, "db.example", true),
             (Trust::IssuerAndName, &right, "other.example", false),
             (Trust::IssuerAndName, &wrong, "db.example", false),

@@ -2,7 +2,7 @@
 //!
 //! There is one connection that writes and several that read.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -10,19 +10,17 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, named_params};
 
 use super::{
     pool::Pool,
-    rows::{columns, decode, encode, end_of, entry},
+    rows::{columns, decode, encode, entry},
     schema,
 };
 use crate::{
     protocol::rest::{Direction, SortBy},
     service::store::{
-        entry_store::{Entry, EntryName, Filter, Page, Search},
+        entry_store::{Entry, EntryName, Filter, Page, Search, end_of},
         extent::{Extent, ObjectId},
+        touches::{Times, Touches},
     },
 };
-
-/// How many times of access wait to be written, at most.
-const MAX_TOUCHES: usize = 1_000;
 
 /// How many ids are read at once.
 const PAGE_OF_IDS: u32 = 10_000;
@@ -56,9 +54,7 @@ const INSERT: &str = concat!(
 pub(super) struct Database {
     read: Pool,
     write: Mutex<Connection>,
-    /// Milliseconds since 1970 at which entries were found, by id. They are written now and then, so
-    /// that no lookup waits for the commits of others.
-    touched: Mutex<HashMap<i64, i64>>,
+    touches: Touches,
 }
 
 impl Database {
@@ -69,7 +65,7 @@ impl Database {
         Ok(Self {
             read: Pool::open(|| connect(path))?,
             write: Mutex::new(write),
-            touched: Mutex::default(),
+            touches: Touches::default(),
         })
     }
 
@@ -150,25 +146,21 @@ impl Database {
     }
 
     pub(super) fn touch(&self, id: i64, now: Timestamp) -> rusqlite::Result<()> {
-        let mut touched = self.touched.lock();
-        touched.insert(id, now.as_millisecond());
-        if touched.len() < MAX_TOUCHES {
-            return Ok(());
+        if self.touches.add(id, now) {
+            self.flush()?;
         }
-        let all = std::mem::take(&mut *touched);
-        drop(touched);
-        self.write_touches(all)
+        Ok(())
     }
 
     pub(super) fn flush(&self) -> rusqlite::Result<()> {
-        let all = std::mem::take(&mut *self.touched.lock());
+        let all = self.touches.take();
         if all.is_empty() {
             return Ok(());
         }
         self.write_touches(all)
     }
 
-    fn write_touches(&self, all: HashMap<i64, i64>) -> rusqlite::Result<()> {
+    fn write_touches(&self, all: Times) -> rusqlite::Result<()> {
         let mut write = self.write.lock();
         // Nobody waits for the disk because of a time stamp.
         write.pragma_update(None, "synchronous", "NORMAL")?;
@@ -209,18 +201,8 @@ impl Database {
         ))?;
         let rows = statement.query_map(filter_params!(filter), entry)?;
         let mut rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-        self.show_touches(&mut rows);
+        self.touches.show(&mut rows);
         Ok(rows)
-    }
-
-    /// Puts in the accesses that are noted and not written.
-    fn show_touches(&self, rows: &mut [Entry]) {
-        let touched = self.touched.lock();
-        for entry in rows {
-            let at = touched.get(&entry.id);
-            let at = at.and_then(|at| Timestamp::from_millisecond(*at).ok());
-            entry.accessed = at.unwrap_or(entry.accessed);
-        }
     }
 
     pub(super) fn delete(&self, id: i64) -> rusqlite::Result<bool> {
@@ -282,7 +264,7 @@ fn newest(
     row.optional()
 }
 
-fn update_touches(write: &mut Connection, all: HashMap<i64, i64>) -> rusqlite::Result<()> {
+fn update_touches(write: &mut Connection, all: Times) -> rusqlite::Result<()> {
     let together = write.transaction()?;
     let mut update =
         together.prepare_cached("UPDATE entries SET accessed_at = ?2 WHERE id = ?1")?;

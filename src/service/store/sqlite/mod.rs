@@ -194,7 +194,7 @@ impl EntryStore for SqliteStore {
     }
 
     /// Nobody else can take them.
-    async fn keep_reservations(&self) -> Result<(), StoreError> {
+    async fn renew_lease(&self) -> Result<(), StoreError> {
         Ok(())
     }
 

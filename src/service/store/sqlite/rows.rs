@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Row;
 
 use crate::service::store::{
-    entry_store::{AFTER_ALL_KEYS, Entry, EntryName},
+    entry_store::{Entry, EntryName},
     extent::{Extent, ObjectId},
 };
 
@@ -38,11 +38,6 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         created: time(7)?,
         accessed: time(8)?,
     })
-}
-
-/// Where the range of keys with a prefix ends.
-pub(super) fn end_of(prefix: &str) -> String {
-    format!("{prefix}{AFTER_ALL_KEYS}")
 }
 
 /// Offsets and lengths as the database has them.

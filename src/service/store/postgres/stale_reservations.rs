@@ -6,19 +6,19 @@ use std::collections::HashSet;
 use parking_lot::Mutex;
 
 /// How many are remembered, at most: more than a process has uploads. Those beyond stay for as long as the process.
-const MAX_LEFTOVERS: usize = 20_000;
+const MAX_STALE: usize = 20_000;
 
 /// Ids of uploads that are none any more.
 #[derive(Debug, Default)]
-pub(super) struct Leftovers(Mutex<HashSet<i64>>);
+pub(super) struct StaleReservations(Mutex<HashSet<i64>>);
 
-impl Leftovers {
+impl StaleReservations {
     /// Notes some.
     pub(super) fn add(&self, ids: impl IntoIterator<Item = i64>) {
-        let mut leftovers = self.0.lock();
+        let mut stale = self.0.lock();
         for id in ids {
-            if leftovers.len() < MAX_LEFTOVERS {
-                leftovers.insert(id);
+            if stale.len() < MAX_STALE {
+                stale.insert(id);
             }
         }
     }
@@ -30,9 +30,9 @@ impl Leftovers {
 
     /// Forgets those that are gone from the database.
     pub(super) fn remove(&self, ids: &[i64]) {
-        let mut leftovers = self.0.lock();
+        let mut stale = self.0.lock();
         for id in ids {
-            leftovers.remove(id);
+            stale.remove(id);
         }
     }
 }
