@@ -41,7 +41,7 @@ pub use gate::Gate;
 pub use git::Repository;
 pub use http::{Answer, Http};
 pub use lab::{Lab, mount_tmpfs};
-pub use page::{Section, Workstation, last_command};
+pub use page::{Section, Workstation};
 pub use process::{Finished, Process, command, run};
 pub use progress::{Outcome, Step};
 pub use prometheus::{Prometheus, check_metrics};

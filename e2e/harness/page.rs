@@ -116,7 +116,7 @@ impl Workstation {
     }
 
     /// The text with the names and the port of this run in the places of those of the page.
-    pub fn here(&self, text: &str) -> String {
+    pub fn adapt(&self, text: &str) -> String {
         let port = self.port;
         let mut text = text
             .replace("127.0.0.1:3000", &format!("127.0.0.1:{port}"))
@@ -182,9 +182,9 @@ impl Workstation {
     /// from the cache. The answer is what the last command did at first.
     pub fn follow(&self, recipe: &Section) -> Outcome {
         self.write_files(recipe);
-        let block = self.here(recipe.expect("run"));
+        let block = self.adapt(recipe.expect("run"));
         let (before, last) = last_command(&block);
-        let after = self.here(recipe.block("after").unwrap_or_default());
+        let after = self.adapt(recipe.block("after").unwrap_or_default());
         let finished = self.bash(&format!(
             "{before}\
              echo '{LAST}'\n{last}\
@@ -202,7 +202,7 @@ impl Workstation {
         for (name, text) in section.files() {
             let path = self.context.dir().join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("create a folder");
-            fs::write(path, self.here(text)).expect("write a file of the page");
+            fs::write(path, self.adapt(text)).expect("write a file of the page");
         }
     }
 }
@@ -236,7 +236,7 @@ impl Drop for Workstation {
 }
 
 /// A script without its last command, and that command: its lines but the last end with a backslash.
-pub fn last_command(script: &str) -> (String, String) {
+fn last_command(script: &str) -> (String, String) {
     let lines: Vec<_> = script.trim_end().lines().collect();
     let goes_on = |line: &&str| line.ends_with('\\');
     let above = lines[..lines.len() - 1]
@@ -246,4 +246,14 @@ pub fn last_command(script: &str) -> (String, String) {
     let (before, last) = lines.split_at(lines.len() - 1 - above.count());
     let text = |lines: &[&str]| lines.iter().flat_map(|line| [*line, "\n"]).collect();
     (text(before), text(last))
+}
+
+#[test]
+fn the_last_command_is_found() {
+    let script = "a\nb \\\n  c\nd \\\n  e \\\n  f\n";
+    let (before, last) = last_command(script);
+    assert_eq!(
+        (before.as_str(), last.as_str()),
+        ("a\nb \\\n  c\n", "d \\\n  e \\\n  f\n")
+    );
 }

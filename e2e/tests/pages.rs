@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::image::rootless::user_namespaces;
+use super::image::rootless::kernel_allows_rootless;
 use crate::harness::{
     Api, Certificate, Collector, Container, Finished, Section, Site, Workstation,
 };
@@ -51,50 +51,51 @@ fn is_token(line: &str) -> bool {
 
 #[test]
 fn one_option_makes_a_builder() {
-    let here = Workstation::new();
-    let create = here.here(Section::of(README, "One line").expect("run"));
-    succeeded(here.bash(&format!("{create}{BUILD}")));
+    let workstation = Workstation::new();
+    let create = workstation.adapt(Section::of(README, "One line").expect("run"));
+    succeeded(workstation.bash(&format!("{create}{BUILD}")));
 }
 
 #[test]
 fn a_laptop() {
-    let here = Workstation::new();
-    here.follow(&Section::of(README, "On a laptop"))
+    let workstation = Workstation::new();
+    workstation
+        .follow(&Section::of(README, "On a laptop"))
         .none_cached();
 }
 
 /// The README has the commands alone, `docs/SERVE.md` the certificate as well.
 #[test]
 fn a_service_of_ones_own() {
-    let here = Workstation::new();
+    let workstation = Workstation::new();
     let section = Section::of(SERVE, "An Actions cache of your own");
     let start = in_background(section.expect("stays"));
     let then = section.expect("run");
     let script = format!("{start}{UNTIL_SERVED}{then}docker buildx inspect --bootstrap\n");
-    succeeded(here.bash(&here.here(&script)));
+    succeeded(workstation.bash(&workstation.adapt(&script)));
 
     let section = Section::of(README, "Self-hosted");
     let start = in_background(section.expect("stays"));
     let script = format!("{start}{UNTIL_SERVED}{}", section.expect("run"));
-    let state = here.lab.path("state");
+    let state = workstation.lab.path("state");
     let script = script
         .replace("/var/lib/buildkit-gha", &state.to_string_lossy())
         .replace("--listen :3000", "--listen 127.0.0.1:3000");
-    let printed = succeeded(here.bash(&here.here(&script)));
+    let printed = succeeded(workstation.bash(&workstation.adapt(&script)));
     assert!(printed.lines().any(is_token), "{printed}");
 }
 
 #[test]
 fn a_private_ca() {
-    let here = Workstation::new();
+    let workstation = Workstation::new();
     let section = Section::of(SERVE, "A private CA");
-    here.write_files(&section);
-    let certificate = Certificate::new(&here.lab, "DNS:cache.example");
-    let settings = here.context.dir().join("buildkitd.toml");
+    workstation.write_files(&section);
+    let certificate = Certificate::new(&workstation.lab, "DNS:cache.example");
+    let settings = workstation.context.dir().join("buildkitd.toml");
     let text = fs::read_to_string(&settings).expect("the block is a file");
     let text = text.replace("/path/to/ca.pem", &certificate.path().to_string_lossy());
     fs::write(&settings, text).expect("write the settings");
-    let listed = succeeded(here.bash(&here.here(section.expect("run"))));
+    let listed = succeeded(workstation.bash(&workstation.adapt(section.expect("run"))));
     assert!(listed.lines().any(|line| line == "own.pem"), "{listed}");
 }
 
@@ -102,12 +103,12 @@ fn a_private_ca() {
 #[test]
 fn a_builder_is_asked() {
     let site = Site::new();
-    let mut here = Workstation::new();
-    let builder = Container::create(&here.lab, &here.engine, "pages");
-    here.env = builder.as_in_a_job(&site);
-    let summary = here.lab.path("summary.md");
-    let trace = here.context.dir().join("trace.json");
-    here.env.push((
+    let mut workstation = Workstation::new();
+    let builder = Container::create(&workstation.lab, &workstation.engine, "pages");
+    workstation.env = builder.as_in_a_job(&site);
+    let summary = workstation.lab.path("summary.md");
+    let trace = workstation.context.dir().join("trace.json");
+    workstation.env.push((
         "GITHUB_STEP_SUMMARY",
         summary.to_string_lossy().into_owned(),
     ));
@@ -124,7 +125,7 @@ fn a_builder_is_asked() {
         pending.expect("after"),
     ];
     let script = script.concat().replace("_NAME0", "_pages0");
-    let printed = succeeded(here.bash(&script));
+    let printed = succeeded(workstation.bash(&script));
     assert!(
         printed.contains("all cache exports are written"),
         "{printed}"
@@ -138,12 +139,12 @@ fn a_builder_is_asked() {
 
 #[test]
 fn spans_go_to_a_collector() {
-    let here = Workstation::new();
-    let mut collector = Collector::start(&here.lab);
+    let workstation = Workstation::new();
+    let mut collector = Collector::start(&workstation.lab);
     let section = Section::of(TRACES, "Send them to a collector");
-    let create = here.here(section.expect("run"));
+    let create = workstation.adapt(section.expect("run"));
     let create = create.replace("collector.example:4317", &collector.grpc.to_string());
-    succeeded(here.bash(&format!("{create}{BUILD}")));
+    succeeded(workstation.bash(&format!("{create}{BUILD}")));
     collector.until("spans of the gateway", |spans| {
         let mut names = spans.iter().map(|span| span.name.as_str());
         names.any(|name| name == "buildkit-gha build").then_some(())
@@ -154,8 +155,8 @@ fn spans_go_to_a_collector() {
 #[test]
 fn the_gateway_without_its_image() {
     let site = Site::new();
-    let mut here = Workstation::new();
-    here.env = vec![("BUILDKIT_GHA_SPOOL_FREE", "0".to_owned())];
+    let mut workstation = Workstation::new();
+    workstation.env = vec![("BUILDKIT_GHA_SPOOL_FREE", "0".to_owned())];
     let ways = Section::of(GATEWAY, "The gateway");
     let heard = Section::of(GATEWAY, "What build steps can hear");
     let [own, other] = ways.blocks("stays")[..] else {
@@ -175,26 +176,24 @@ fn the_gateway_without_its_image() {
     for (way, script) in scripts.iter().enumerate() {
         let cache = site.gha(Api::V2, &format!(",scope=way-{way}"));
         let build = EXPORT.replace("CACHE", &cache);
-        let log = succeeded(here.bash_with_own_state(&format!("{script}{build}")));
+        let log = succeeded(workstation.bash_with_own_state(&format!("{script}{build}")));
         assert!(log.contains(EXPORTED), "{log}");
     }
 }
 
 #[test]
 fn the_image_without_root() {
-    let here = Workstation::new();
-    if let Err(reason) = user_namespaces(&here.lab) {
-        // A setting of the kernel, which no test may change.
-        eprintln!("rootless builders cannot run on this kernel: {reason}");
+    let workstation = Workstation::new();
+    if !kernel_allows_rootless(&workstation.lab) {
         return;
     }
     let section = Section::of(IMAGE, "What the base gives");
-    let run = here.here(section.expect("run"));
+    let run = workstation.adapt(section.expect("run"));
     let run = run
         .replace("docker run ", "docker run --network host ")
         .replace("--name builder", "--name pages-rootless")
         .replace("container://builder", "container://pages-rootless");
-    let finished = here.bash(&format!(
+    let finished = workstation.bash(&format!(
         "remove() {{ docker rm --force --volumes pages-rootless >/dev/null; }}\ntrap remove EXIT\n\
          {run}docker buildx inspect --bootstrap\n{BUILD}"
     ));
@@ -203,19 +202,19 @@ fn the_image_without_root() {
 
 #[test]
 fn the_image_of_the_service() {
-    let here = Workstation::new();
+    let workstation = Workstation::new();
     let section = Section::of(IMAGE, "Serve");
-    let run = here.here(section.expect("run"));
+    let run = workstation.adapt(section.expect("run"));
     let listen = format!(
         "--network host --env BUILDKIT_GHA_LISTEN=127.0.0.1:{}",
-        here.port
+        workstation.port
     );
     let run = run
         .replace("--publish 3000:3000", &listen)
         .replace("--name cache", "--name pages-cache")
         .replace("cache:/data", "pages-cache:/data")
         .replace("exec cache", "exec pages-cache");
-    let finished = here.bash(&format!(
+    let finished = workstation.bash(&format!(
         "remove() {{ docker rm --force --volumes pages-cache >/dev/null; docker volume rm pages-cache >/dev/null; }}\n\
          trap remove EXIT\n{run}"
     ));
@@ -225,10 +224,10 @@ fn the_image_of_the_service() {
 
 #[test]
 fn a_token_to_prune_with() {
-    let here = Workstation::new();
+    let workstation = Workstation::new();
     let section = Section::of(COMMANDS, "Which cache");
     // A service has made it.
-    fs::create_dir(here.context.dir().join("cache")).expect("create a directory");
-    let printed = succeeded(here.bash(section.expect("run")));
+    fs::create_dir(workstation.context.dir().join("cache")).expect("create a directory");
+    let printed = succeeded(workstation.bash(section.expect("run")));
     assert!(printed.lines().any(is_token), "{printed}");
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::harness::{Container, Section, Site, Workstation, last_command};
+use crate::harness::{Container, Section, Site, Workstation};
 
 const RECIPES: &str = include_str!("../../docs/recipes.md");
 
@@ -11,30 +11,33 @@ const RECIPES: &str = include_str!("../../docs/recipes.md");
 #[test]
 fn bake() {
     let site = Site::new();
-    let mut here = Workstation::new();
-    let builder = Container::create(&here.lab, &here.engine, "recipe-bake");
-    here.env = builder.as_in_a_job(&site);
-    here.follow(&Section::of(RECIPES, "GitHub Actions: bake"))
+    let mut workstation = Workstation::new();
+    let builder = Container::create(&workstation.lab, &workstation.engine, "recipe-bake");
+    workstation.env = builder.as_in_a_job(&site);
+    workstation
+        .follow(&Section::of(RECIPES, "GitHub Actions: bake"))
         .none_cached();
 }
 
 #[test]
 fn act() {
-    let here = Workstation::new();
+    let workstation = Workstation::new();
     // act asks which images it should take unless this file is there.
-    let settings = here.lab.path(".config/act");
+    let settings = workstation.lab.path(".config/act");
     fs::create_dir_all(&settings).expect("create act's folder");
     fs::write(settings.join("actrc"), "").expect("write act's settings");
-    here.bash("git init --quiet --initial-branch main && git -c user.name=t -c user.email=t@example.com commit --quiet --allow-empty -m t")
+    workstation.bash("git init --quiet --initial-branch main && git -c user.name=t -c user.email=t@example.com commit --quiet --allow-empty -m t")
         .ok("git");
-    here.follow(&Section::of(RECIPES, "act")).none_cached();
+    workstation
+        .follow(&Section::of(RECIPES, "act"))
+        .none_cached();
 }
 
 #[test]
 fn self_hosted() {
-    let here = Workstation::new();
+    let workstation = Workstation::new();
     let recipe = Section::of(RECIPES, "Self-hosted runners with `serve`");
-    here.follow(&recipe).none_cached();
+    workstation.follow(&recipe).none_cached();
 }
 
 /// What stock has written is read by the gateway, and the other way round.
@@ -46,14 +49,4 @@ fn moving_from_gha_and_back() {
     ] {
         Workstation::new().follow(&section).all_cached();
     }
-}
-
-#[test]
-fn the_last_command_is_found() {
-    let script = "a\nb \\\n  c\nd \\\n  e \\\n  f\n";
-    let (before, last) = last_command(script);
-    assert_eq!(
-        (before.as_str(), last.as_str()),
-        ("a\nb \\\n  c\n", "d \\\n  e \\\n  f\n")
-    );
 }
