@@ -231,7 +231,9 @@ go_tools buildx "$bin" github.com/docker/buildx/version github.com/docker/buildx
 # Workflows are run by act and checked by actionlint.
 go_tools act "$bin" main github.com/nektos/act github.com/nektos/act
 go_tools actionlint "$bin" main github.com/rhysd/actionlint github.com/rhysd/actionlint/cmd/actionlint
-npm_packages e2e/npm 'the npm client @actions/cache'
+# What object storage is to the tests: S3 and Azure.
+go_tools minio "$bin" none github.com/minio/minio github.com/minio/minio
+npm_packages e2e/npm 'the npm client @actions/cache, and azurite'
 npm_packages action 'what the action is made and tested with'
 python_tools
 musl_targets

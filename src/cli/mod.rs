@@ -4,6 +4,7 @@ mod admin_socket;
 mod child;
 mod configuration_page;
 mod content;
+mod database;
 mod docs;
 mod doctor;
 mod drain;
@@ -52,7 +53,7 @@ enum Command {
     Gateway(gateway::Gateway),
     #[command(name = child::NAME, hide = true)]
     Child(child::Child),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Token(token::Token),
     Stats(stats::Stats),
     Drain(drain::Drain),

@@ -1,18 +1,18 @@
 //! `buildkit-gha serve`: the embedded Actions cache service.
 
-use std::{convert::Infallible, io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use url::Url;
 
-use super::{exit::fail, logging::Logging};
+use super::{database, exit::fail, logging::Logging};
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     net::Listen,
     secret::Secret,
     service::{
         self, Config, Service,
-        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, DatabaseUrl, Identity, Network},
+        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, Network, StoreUrl},
     },
     units::duration,
 };
@@ -32,16 +32,34 @@ pub struct Serve {
     #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// A PostgreSQL database for the entries: `postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full`. Other users of
-    /// this machine can read flags: a password belongs in the variable (default: SQLite in the data directory).
+    /// A PostgreSQL database for the entries and the secret: `postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full`.
+    /// Other users of this machine can read flags: a password belongs in the variable (default: SQLite in the data
+    /// directory).
     #[arg(
         long,
         env = "BUILDKIT_GHA_DATABASE",
         value_name = "URL",
         hide_env_values = true,
-        value_parser = secret
+        value_parser = database::secret
     )]
     database: Option<Secret>,
+
+    /// Where the content is kept: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`, with keys
+    /// and endpoints in the variables of the provider (`AWS_*`, `GOOGLE_*`, `AZURE_*`). It needs `--database`
+    /// (default: files in the data directory).
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_STORE",
+        value_name = "URL",
+        value_parser = StoreUrl::parse
+    )]
+    store: Option<StoreUrl>,
+
+    /// The URL under which other replicas of the same database reach this one: what a client sends to one of them about
+    /// an upload that another takes is sent on. With TLS a name that the certificate has (default: the address
+    /// on which it listens, or else this machine's).
+    #[arg(long, env = "BUILDKIT_GHA_ADVERTISE", value_name = "URL", value_parser = base_url)]
+    advertise: Option<Url>,
 
     /// The URL under which clients reach the service, for signed URLs (default: each request's Host).
     #[arg(long, env = "BUILDKIT_GHA_BASE_URL", value_name = "URL", value_parser = base_url)]
@@ -113,16 +131,14 @@ impl Serve {
         if let Err(error) = raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays");
         }
-        let database = self.database.filter(|url| !url.is_empty());
-        let database = database.as_ref().map(DatabaseUrl::parse);
-        let database = database
-            .transpose()
-            .map_err(|error| io::Error::other(format!("--database: {error}")))?;
+        let database = database::parse(self.database)?;
         let identity = |(certificate, key)| Identity { certificate, key };
         let config = Config {
             tls: self.tls_cert.zip(self.tls_key).map(identity),
             data_dir: self.data_dir,
             database,
+            store: self.store,
+            advertise: self.advertise,
             base_url: self.base_url,
             trusted_proxies: self.trusted_proxy,
             access_log: self.access_log,
@@ -155,12 +171,6 @@ impl Serve {
         }
         Ok(())
     }
-}
-
-/// A value that no message of the parser may show.
-#[expect(clippy::unnecessary_wraps, reason = "clap's parsers may fail")]
-fn secret(text: &str) -> Result<Secret, Infallible> {
-    Ok(Secret::new(text))
 }
 
 /// Why `--base-url` cannot be used.

@@ -1,22 +1,39 @@
 //! `buildkit-gha token`: a token for the embedded service, on standard output.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
+use tokio::runtime::Runtime;
 
-use super::{exit::fail, logging::Logging};
+use super::{database, exit::fail, logging::Logging};
 use crate::{
     protocol::scope::{Permission, Scope},
-    service::{DEFAULT_REPOSITORY, mint_token},
+    secret::Secret,
+    service::{DEFAULT_REPOSITORY, mint_token, mint_token_of_database},
     units::duration,
 };
 
-/// Mints a token for the service of a data directory, whether it is running or not.
+/// Mints a token for the service of a data directory or a database, whether it is running or not.
 #[derive(Debug, Args)]
 pub struct Token {
-    /// The service's data directory.
-    #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
-    data_dir: PathBuf,
+    /// The service's data directory; not needed with --database.
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_DATA_DIR",
+        value_name = "DIR",
+        required_unless_present = "database"
+    )]
+    data_dir: Option<PathBuf>,
+
+    /// The PostgreSQL database of the service, which has its secret; a password belongs in the variable.
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_DATABASE",
+        value_name = "URL",
+        hide_env_values = true,
+        value_parser = database::secret
+    )]
+    database: Option<Secret>,
 
     /// A scope and what may be done in it (r, w, rw, or rwd to delete through REST, too); the first
     /// writable one takes the writes.
@@ -37,21 +54,31 @@ pub struct Token {
 
 impl Token {
     pub fn run(self) -> ExitCode {
-        // One that is made here would hold a secret that no service knows.
-        if !self.data_dir.is_dir() {
-            return fail(&format!(
-                "--data-dir {0}: there is no such directory; `buildkit-gha serve --data-dir {0}` \
-                 makes it, and a token is good only for the service of its directory",
-                self.data_dir.display()
-            ));
-        }
-        match mint_token(&self.data_dir, &self.repository, &self.scopes, self.ttl) {
+        match self.mint() {
             Ok(token) => {
                 println!("{}", token.expose());
                 ExitCode::SUCCESS
             }
             Err(error) => fail(&error),
         }
+    }
+
+    fn mint(self) -> io::Result<Secret> {
+        if let Some(database) = database::parse(self.database)? {
+            let minted =
+                mint_token_of_database(&database, &self.repository, &self.scopes, self.ttl);
+            return Runtime::new()?.block_on(minted).map_err(io::Error::other);
+        }
+        let data_dir = self.data_dir.unwrap_or_default();
+        // One that is made here would hold a secret that no service knows.
+        if !data_dir.is_dir() {
+            return Err(io::Error::other(format!(
+                "--data-dir {0}: there is no such directory; `buildkit-gha serve --data-dir {0}` \
+                 makes it, and a token is good only for the service of its directory",
+                data_dir.display()
+            )));
+        }
+        mint_token(&data_dir, &self.repository, &self.scopes, self.ttl).map_err(io::Error::other)
     }
 }
 

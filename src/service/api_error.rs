@@ -202,8 +202,16 @@ impl ApiError {
         Self::new(ErrorKind::Overloaded, message)
     }
 
+    pub(super) fn replica_unavailable() -> Self {
+        let message = "the replica that takes this upload cannot be reached; try again later";
+        Self::new(ErrorKind::Unavailable, message)
+    }
+
     fn unavailable(error: StoreError) -> Self {
-        let message = "the cache service cannot reach its database; try again later";
+        let message = match error.store() {
+            StoreKind::Database => "the cache service cannot reach its database; try again later",
+            StoreKind::Storage => "the cache service cannot reach its storage; try again later",
+        };
         Self {
             source: Some(error),
             ..Self::new(ErrorKind::Unavailable, message)

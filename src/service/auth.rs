@@ -111,6 +111,12 @@ pub enum MintError {
     /// The service's secret cannot be read or made.
     #[error("the service's secret cannot be read: {0}")]
     Secret(#[from] std::io::Error),
+    /// The database that has the service's secret cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Database(String),
+    /// The database has no secret.
+    #[error("the database has no secret yet: start the service first")]
+    NoDatabaseSecret,
     /// The signing library refused.
     #[error("the token cannot be signed: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),

@@ -9,7 +9,7 @@ use crate::protocol::block_list::MAX_BLOCKS;
 
 pub use super::{
     network::Network,
-    store::{DatabaseUrl, DatabaseUrlError},
+    store::{DatabaseUrl, DatabaseUrlError, StoreUrl, StoreUrlError},
     tls::Identity,
 };
 
@@ -82,10 +82,15 @@ pub(super) fn affordable(most: usize, files: u64) -> usize {
 /// Where the service keeps its things and how it behaves.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Database, content and secret. Created when missing; one process at a time.
+    /// Database, content and secret, or what of these is not elsewhere, and what is on its way to a bucket. Created
+    /// when missing; one process at a time.
     pub data_dir: PathBuf,
-    /// A database elsewhere; `None` for one in the data directory.
+    /// A database elsewhere, which has the secret then, too; `None` for one in the data directory.
     pub database: Option<DatabaseUrl>,
+    /// A bucket for the content; `None` for files in the data directory. It needs a database elsewhere.
+    pub store: Option<StoreUrl>,
+    /// Where other replicas reach this process; `None` takes where it listens.
+    pub advertise: Option<Url>,
     /// What signed URLs begin with; `None` takes the `Host` of each request, or what a trusted
     /// proxy says it was.
     pub base_url: Option<Url>,
@@ -118,6 +123,9 @@ impl Default for Config {
             data_dir: PathBuf::new(),
             // Needs nothing to be set up.
             database: None,
+            store: None,
+            // What it listens on, or the address by which this machine reaches others.
+            advertise: None,
             // What a client has reached us by is what it can reach us by again.
             base_url: None,
             // A certificate is somebody's choice; `warn_if_in_clear` says when one is missed.

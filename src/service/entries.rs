@@ -13,9 +13,9 @@
 mod commit;
 mod damage;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, future::ready};
 use jiff::Timestamp;
 
 use super::{
@@ -26,8 +26,8 @@ use super::{
     config::{MAX_LOOKUP_KEYS, MAX_OPEN_UPLOADS, affordable},
     quotas::{Quotas, UploadUsage},
     store::{
-        AFTER_ALL_KEYS, BlobReader, BlobStore, Entry, EntryName, EntryStore, Filter, Page, Search,
-        StoreErrorKind,
+        AFTER_ALL_KEYS, BlobStore, ContentStream, Entry, EntryName, EntryStore, Filter, Page,
+        Published, Search, StoreErrorKind,
     },
     stores::Stores,
     upload::Upload,
@@ -40,6 +40,9 @@ use crate::protocol::{
 /// Ids are random, so that no id of an upload that died with its process is ever given again, and
 /// have at most 52 bits, since JavaScript's numbers hold no more.
 const ID_BITS: u32 = 52;
+
+/// How many contents are asked after at once: as many as a page of a bucket's listing has.
+const IDS_AT_ONCE: usize = 1000;
 
 /// What not every database can keep in a text.
 const NUL: char = '\0';
@@ -159,15 +162,24 @@ impl Entries {
         Ok(upload)
     }
 
-    /// The entry `id` and its content, for whoever was trusted with the id.
-    pub(super) async fn content(&self, id: i64) -> Result<(Entry, Box<dyn BlobReader>), ApiError> {
+    /// The entry `id` and where its content lies, for whoever was trusted with the id.
+    pub(super) async fn content(&self, id: i64) -> Result<(Entry, Published), ApiError> {
         let found = self.store.content(id).await?;
         let (entry, extents) = found.ok_or_else(ApiError::not_found)?;
-        let opened = self.blobs.open(id, entry.stored, extents).await;
-        match self.found_intact(&entry, opened).await? {
-            Some(reader) => Ok((entry, reader)),
-            None => Err(ApiError::not_found()),
-        }
+        let stored = entry.stored;
+        Ok((entry, Published { extents, stored }))
+    }
+
+    /// Begins to read the bytes of `range` of the content of an entry.
+    pub(super) async fn read(
+        &self,
+        entry: &Entry,
+        content: Published,
+        range: Range<u64>,
+    ) -> Result<ContentStream, ApiError> {
+        let opened = self.blobs.open(entry.id, content, range).await;
+        let opened = self.found_intact(entry, opened).await?;
+        opened.ok_or_else(ApiError::not_found)
     }
 
     /// How many entries there are.
@@ -288,12 +300,20 @@ impl Entries {
     /// Removes contents that no entry needs. Answers how many.
     pub(super) async fn collect_blobs(&self) -> Result<usize, ApiError> {
         let mut removed = 0;
-        let mut ids = self.blobs.ids();
-        while let Some(id) = ids.try_next().await? {
-            // In this order: an upload is forgotten only after its entry is there.
-            if self.uploads.by_id(id).is_none() && self.store.by_id(id).await?.is_none() {
-                self.blobs.remove(id).await?;
-                removed += 1;
+        // In this order: an upload is forgotten only after its entry is there.
+        let strange = self
+            .blobs
+            .ids()
+            .try_filter(|id| ready(self.uploads.by_id(*id).is_none()));
+        let mut strange = strange.try_chunks(IDS_AT_ONCE);
+        while let Some(ids) = strange.next().await {
+            let ids = ids.map_err(|failed| failed.1)?;
+            let needed = self.store.needed(ids.clone()).await?;
+            for id in ids {
+                if !needed.contains(&id) {
+                    self.blobs.remove(id).await?;
+                    removed += 1;
+                }
             }
         }
         self.store.keep_room().await?;
@@ -305,6 +325,16 @@ impl Entries {
         if let Err(error) = self.store.flush().await {
             tracing::warn!(%error, "times of access could not be noted");
         }
+    }
+
+    /// Says where other replicas reach this one.
+    pub(super) async fn announce(&self, address: String) -> Result<(), ApiError> {
+        Ok(self.store.announce(address).await?)
+    }
+
+    /// Whether other processes share the entries.
+    pub(super) fn is_shared(&self) -> bool {
+        self.store.is_shared()
     }
 
     /// Says that this process is still there.

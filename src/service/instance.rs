@@ -26,7 +26,8 @@ use super::{
     metrics::Metrics,
     quotas::Quotas,
     sign::Signer,
-    stores::{Stores, StoresError},
+    store::PostgresStore,
+    stores::{Places, Stores, StoresError},
     tls::{self, TlsError},
 };
 use crate::{protocol::scope::Scope, secret::Secret};
@@ -68,14 +69,25 @@ pub enum OpenError {
     /// The database cannot be reached or used.
     #[error("the database cannot be used: {0}")]
     Database(String),
+    /// The bucket cannot be reached or used.
+    #[error("the store {store} cannot be used: {message}")]
+    Bucket {
+        /// Where it is.
+        store: String,
+        /// What happened, in the provider's words.
+        message: String,
+    },
+    /// There is a bucket and no database that replicas could share.
+    #[error("--store needs --database: entries in the data directory would be lost with it")]
+    BucketWithoutDatabase,
     /// The database has entries of another content.
     #[error(
-        "the database {database} has the entries of another data directory than {path}: give each a database of its own"
+        "the database {database} has the entries of other content than {path}: give each a database of its own"
     )]
     OtherContent {
         /// Where the database is.
         database: String,
-        /// The directory.
+        /// The directory, or the place in a bucket.
         path: String,
     },
     /// Its certificate is of no use.
@@ -98,22 +110,16 @@ impl Service {
             _ => unusable(error.into()),
         })?;
         let quotas = Arc::<Quotas>::default();
-        let stores = Stores::open(dir.data_dir, config.database.as_ref()).await;
-        let stores = stores.map_err(|error| match error {
-            StoresError::DataDir(error) => unusable(error.into()),
-            StoresError::Database(error) => OpenError::Database(error.message()),
-            StoresError::OtherContent => OpenError::OtherContent {
-                database: config
-                    .database
-                    .as_ref()
-                    .map_or_else(String::new, DatabaseUrl::location),
-                path: path.clone(),
-            },
-        })?;
+        let places = Places {
+            database: config.database.as_ref(),
+            bucket: config.store.as_ref(),
+        };
+        let opened = Stores::open(dir.data_dir, places).await;
+        let (stores, master) = opened.map_err(|error| stores_error(error, &config))?;
         let entries = Entries::new(stores, Arc::clone(&clock), Arc::clone(&quotas));
         let service = Self(Arc::new(Inner {
-            tokens: Tokens::new(&dir.master),
-            signer: Signer::new(&dir.master),
+            tokens: Tokens::new(&master),
+            signer: Signer::new(&master),
             metrics: Metrics::new(&config.data_dir),
             quotas,
             searches: Semaphore::new(entries.max_searches()),
@@ -228,11 +234,33 @@ impl Service {
     }
 }
 
+fn stores_error(error: StoresError, config: &Config) -> OpenError {
+    let path = config.data_dir.display().to_string();
+    let store = config.store.as_ref().map(ToString::to_string);
+    let database = config.database.as_ref().map(DatabaseUrl::location);
+    match error {
+        StoresError::DataDir(error) => OpenError::Unusable {
+            path,
+            error: error.into(),
+        },
+        StoresError::Database(error) => OpenError::Database(error.message()),
+        StoresError::Secret => OpenError::Database("its secret is damaged".to_owned()),
+        StoresError::Bucket(error) => OpenError::Bucket {
+            store: store.unwrap_or_default(),
+            message: error.message(),
+        },
+        StoresError::BucketWithoutDatabase => OpenError::BucketWithoutDatabase,
+        StoresError::OtherContent => OpenError::OtherContent {
+            database: database.unwrap_or_default(),
+            path: store.unwrap_or(path),
+        },
+    }
+}
+
 /// A data directory that is this process's own.
 struct OpenedDir {
     data_dir: DataDir,
     lock: File,
-    master: MasterKey,
 }
 
 async fn open_dir(path: PathBuf) -> io::Result<OpenedDir> {
@@ -240,7 +268,6 @@ async fn open_dir(path: PathBuf) -> io::Result<OpenedDir> {
         let data_dir = DataDir::open(&path)?;
         Ok(OpenedDir {
             lock: lock_dir(&data_dir)?,
-            master: MasterKey::load_or_create(&data_dir)?,
             data_dir,
         })
     })
@@ -255,6 +282,20 @@ pub fn mint_token(
     ttl: Duration,
 ) -> Result<Secret, MintError> {
     let master = MasterKey::load_or_create(&DataDir::open_existing(data_dir)?)?;
+    Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
+}
+
+/// Mints a token for the services of a database, whether one is running or not.
+pub async fn mint_token_of_database(
+    database: &DatabaseUrl,
+    repository: &str,
+    scopes: &[Scope],
+    ttl: Duration,
+) -> Result<Secret, MintError> {
+    let secret = PostgresStore::existing_secret(database).await;
+    let secret = secret.map_err(|error| MintError::Database(error.message()))?;
+    let master = secret.as_ref().and_then(MasterKey::from_hex);
+    let master = master.ok_or(MintError::NoDatabaseSecret)?;
     Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
 }
 

@@ -1,4 +1,5 @@
-//! The service's one secret: a file in the data directory, created once, readable by its owner.
+//! The service's one secret: a file in the data directory, created once, readable by its owner; or where the
+//! entries are in a database that replicas share, a row there.
 
 use std::{
     fs::File,
@@ -9,6 +10,7 @@ use std::{
 use aws_lc_rs::{hmac, rand};
 
 use super::data_dir::DataDir;
+use crate::secret::Secret;
 
 /// The file's name in the data directory.
 const FILE: &str = "secret";
@@ -42,12 +44,17 @@ impl MasterKey {
         };
         let mut text = String::new();
         secret.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-        let mut bytes = [0; BYTES];
-        hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| {
+        Self::from_hex(&Secret::new(text)).ok_or_else(|| {
             let path = path.display();
             io::Error::other(format!("{path} does not hold {BYTES} bytes in hex"))
-        })?;
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+        })
+    }
+
+    /// Reads a secret as [`new_secret`] writes it.
+    pub(super) fn from_hex(text: &Secret) -> Option<Self> {
+        let mut bytes = [0; BYTES];
+        hex::decode_to_slice(text.expose().trim(), &mut bytes).ok()?;
+        Some(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
     }
 
     /// A key for one purpose: knowing it tells nothing of the others.
@@ -59,14 +66,20 @@ impl MasterKey {
     }
 }
 
+/// A new secret, in hex.
+pub(super) fn new_secret() -> io::Result<Secret> {
+    let mut bytes = [0; BYTES];
+    rand::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(Secret::new(hex::encode(bytes)))
+}
+
 /// The file appears whole or not at all; of two processes that create it at once one wins and both
 /// read the winner's.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
-    let mut bytes = [0; BYTES];
-    rand::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    let secret = new_secret()?;
     // Made with mode 0600, which linking it under its final name keeps.
     let mut file = tempfile::NamedTempFile::new_in(data_dir)?;
-    writeln!(file, "{}", hex::encode(bytes))?;
+    writeln!(file, "{}", secret.expose())?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
         Err(lost) if lost.error.kind() != io::ErrorKind::AlreadyExists => Err(lost.error),

@@ -6,9 +6,9 @@
 //! | `api_error` | the one error, which each protocol words in its own way |
 //! | `entries` | the rules, without protocol, database and file |
 //! | `upload`, `active_uploads` | uploads in progress: which parts have come |
-//! | `store` | two traits for metadata and content; SQLite or PostgreSQL and files behind them |
+//! | `store` | two traits for metadata and content; SQLite or PostgreSQL, and files or a bucket behind them |
 //! | `stores` | which of these a service has, and that both belong together |
-//! | `lease` | says that this process is still there |
+//! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas` | what one repository or one scope may take of the service |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `data_dir` | whose the data directory is, and what stands in it |
@@ -37,6 +37,7 @@ mod metrics;
 mod network;
 mod periodic;
 mod quotas;
+mod replica;
 mod server;
 mod sign;
 mod store;
@@ -53,7 +54,7 @@ pub use self::{
     auth::{DEFAULT_REPOSITORY, MintError},
     clock::{Clock, system as system_clock},
     config::Config,
-    instance::{OpenError, Service, mint_token},
+    instance::{OpenError, Service, mint_token, mint_token_of_database},
     metrics::Metrics,
     server::{serve, warn_if_in_clear},
     tls::TlsError,

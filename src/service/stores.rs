@@ -2,7 +2,7 @@
 //!
 //! Content that no entry names is removed, and so is an entry whose content is not there. Either store with a
 //! stranger for its partner would lose everything, so a data directory knows where its entries are, and a
-//! database of whose content it speaks.
+//! database of whose content it speaks. The secret is where the entries are: replicas must agree on it.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -12,9 +12,10 @@ use std::{
 use super::{
     blocking::run_blocking,
     data_dir::DataDir,
+    key::{MasterKey, new_secret},
     store::{
-        BlobStore, DatabaseUrl, EntryStore, FileStore, PostgresStore, SQLITE_FILE, SqliteStore,
-        StoreError,
+        BlobStore, BucketStore, DatabaseUrl, EntryStore, FileStore, PostgresStore, SQLITE_FILE,
+        SqliteStore, StoreError, StoreUrl,
     },
 };
 
@@ -37,26 +38,43 @@ pub(super) enum StoresError {
     DataDir(StoreError),
     /// The database cannot be used.
     Database(StoreError),
+    /// The bucket cannot be used.
+    Bucket(StoreError),
+    /// What the database has as the secret is none.
+    Secret,
+    /// A bucket needs a database that is as far away.
+    BucketWithoutDatabase,
     /// The database has the entries of another content.
     OtherContent,
 }
 
+/// Where the stores of a service are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places<'a> {
+    /// The database; `None` for one in the data directory.
+    pub(super) database: Option<&'a DatabaseUrl>,
+    /// The bucket; `None` for files in the data directory.
+    pub(super) bucket: Option<&'a StoreUrl>,
+}
+
 impl Stores {
-    /// Opens both.
+    /// Opens both, and reads the secret or makes one.
     pub(super) async fn open(
         data_dir: DataDir,
-        database: Option<&DatabaseUrl>,
-    ) -> Result<Self, StoresError> {
-        let Some(url) = database else {
+        places: Places<'_>,
+    ) -> Result<(Self, MasterKey), StoresError> {
+        let Some(url) = places.database else {
+            if places.bucket.is_some() {
+                return Err(StoresError::BucketWithoutDatabase);
+            }
             return run_blocking(move || sqlite_and_files(&data_dir))
                 .await
                 .map_err(StoresError::DataDir);
         };
-        let named = run_blocking(move || {
-            let name = name_of_content(&data_dir)?;
-            Ok::<_, StoreError>((name, FileStore::open(&data_dir)?))
-        });
-        let (name, blobs) = named.await.map_err(StoresError::DataDir)?;
+        let (name, blobs) = match places.bucket {
+            Some(url) => bucket(&data_dir, url).await.map_err(StoresError::Bucket)?,
+            None => files(data_dir).await.map_err(StoresError::DataDir)?,
+        };
         let entries = PostgresStore::open(url)
             .await
             .map_err(StoresError::Database)?;
@@ -64,22 +82,44 @@ impl Stores {
         if !bound.map_err(StoresError::Database)? {
             return Err(StoresError::OtherContent);
         }
-        Ok(Self {
-            entries: Arc::new(entries),
-            blobs: Arc::new(blobs),
-        })
+        let secret = new_secret().map_err(|error| StoresError::DataDir(error.into()))?;
+        let secret = entries.secret(secret).await;
+        let secret = secret.map_err(StoresError::Database)?;
+        let master = MasterKey::from_hex(&secret).ok_or(StoresError::Secret)?;
+        let entries = Arc::new(entries);
+        Ok((Self { entries, blobs }, master))
     }
 }
 
-fn sqlite_and_files(data_dir: &DataDir) -> Result<Stores, StoreError> {
+/// Contents in files, and their name.
+async fn files(data_dir: DataDir) -> Result<(String, Arc<dyn BlobStore>), StoreError> {
+    run_blocking(move || {
+        let name = name_of_content(&data_dir)?;
+        let blobs: Arc<dyn BlobStore> = Arc::new(FileStore::open(&data_dir)?);
+        Ok((name, blobs))
+    })
+    .await
+}
+
+/// Contents in a bucket, and their name.
+async fn bucket(
+    data_dir: &DataDir,
+    url: &StoreUrl,
+) -> Result<(String, Arc<dyn BlobStore>), StoreError> {
+    let blobs = BucketStore::open(url, data_dir)?;
+    Ok((blobs.name().await?, Arc::new(blobs)))
+}
+
+fn sqlite_and_files(data_dir: &DataDir) -> Result<(Stores, MasterKey), StoreError> {
     if data_dir.secret(CONTENT_NAME)?.is_some() {
         let reason = "its entries are in PostgreSQL: give --database, or another directory";
         return Err(io::Error::other(reason).into());
     }
-    Ok(Stores {
+    let stores = Stores {
         entries: Arc::new(SqliteStore::open(data_dir)?),
         blobs: Arc::new(FileStore::open(data_dir)?),
-    })
+    };
+    Ok((stores, MasterKey::load_or_create(data_dir)?))
 }
 
 /// Reads the name of the content of a data directory, or gives it one.

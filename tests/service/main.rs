@@ -23,6 +23,8 @@ mod older;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;
 mod program;
+#[cfg(feature = "e2e")] // It runs servers.
+mod replicas;
 mod rest;
 mod rules;
 mod tls;

@@ -1,7 +1,7 @@
 //! A service whose entries are in PostgreSQL, on a real server.
 
 #[path = "../postgres/mod.rs"]
-mod server;
+pub mod server;
 
 use std::{net::TcpListener, path::Path, process::Command};
 
@@ -140,7 +140,7 @@ async fn two_processes_one_after_the_other_are_one_cache() {
     let data_dir = dir.path().join("data");
     let flags = ["--database", &database.url()];
     let program = Program::start_with(&data_dir, &log, &flags);
-    let remote = program.client(&data_dir);
+    let remote = program.client_of_database(&database.url());
     let reserved = remote.reserve("k").await.unwrap().json();
     let id = reserved["cacheId"].as_i64().unwrap();
     remote.patch(id, 0, b"content").await.unwrap();

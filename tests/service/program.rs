@@ -39,11 +39,22 @@ impl Program {
 
     /// The same where the settings say where it listens.
     pub fn listening(data_dir: &Path, log: &Path, arguments: &[&str]) -> Self {
+        Self::listening_with(data_dir, log, arguments, &[])
+    }
+
+    /// The same with variables.
+    pub fn listening_with(
+        data_dir: &Path,
+        log: &Path,
+        arguments: &[&str],
+        variables: &[(&str, String)],
+    ) -> Self {
         let stderr = File::options().create(true).append(true).open(log).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
             .args(["serve", "--data-dir"])
             .arg(data_dir)
             .args(arguments)
+            .envs(variables.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
@@ -88,10 +99,20 @@ impl Program {
 
     /// The same for another repository.
     pub fn client_of(&self, data_dir: &Path, repository: &str) -> Remote {
+        let place = ["--data-dir", data_dir.to_str().unwrap()];
+        self.client_from(place, repository)
+    }
+
+    /// A client of a service whose secret is in a database.
+    pub fn client_of_database(&self, url: &str) -> Remote {
+        self.client_from(["--database", url], DEFAULT_REPOSITORY)
+    }
+
+    fn client_from(&self, place: [&str; 2], repository: &str) -> Remote {
         let token = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
             .args(["token", "--scope", &format!("{MAIN}=rwd")])
-            .args(["--repository", repository, "--data-dir"])
-            .arg(data_dir)
+            .args(["--repository", repository])
+            .args(place)
             .output()
             .unwrap();
         let token = String::from_utf8(token.stdout).unwrap();

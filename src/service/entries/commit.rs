@@ -42,6 +42,26 @@ impl Entries {
         }
     }
 
+    /// Where the replica is that takes the bytes of the upload `id`, if it is another one.
+    pub(crate) async fn replica_of(&self, id: i64) -> Result<Option<String>, ApiError> {
+        Ok(self.store.address_of(id).await?)
+    }
+
+    /// The same of the upload of a key.
+    pub(crate) async fn replica_of_key(
+        &self,
+        caller: &Caller,
+        key: &str,
+        version: &str,
+    ) -> Result<Option<String>, ApiError> {
+        check_name(key, version)?;
+        let name = written_name(caller, key, version)?;
+        match self.store.reserved_by(&name).await? {
+            Some(id) if self.uploads.by_id(id).is_none() => self.replica_of(id).await,
+            _ => Ok(None),
+        }
+    }
+
     async fn finish(&self, caller: &Caller, upload: &Upload, size: u64) -> Result<i64, ApiError> {
         let _turn = upload.commit_lock().await;
         if self.uploads.by_id(upload.id).is_none() {

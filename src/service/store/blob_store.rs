@@ -11,6 +11,9 @@ use super::{error::StoreError, extent::Extent};
 /// The bytes of one part.
 pub(crate) type PartStream<'a> = dyn Stream<Item = Result<Bytes, BodyError>> + Send + Unpin + 'a;
 
+/// Bytes of a content, in pieces of whatever size suits the store; few are in memory at a time.
+pub(crate) type ContentStream = BoxStream<'static, Result<Bytes, StoreError>>;
+
 /// Why there are no more bytes of a part. They come from a client, so it is no failure of the store.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -51,26 +54,20 @@ pub(crate) trait BlobStore: Debug + Send + Sync {
     /// which that is no cheap question may say yes to all and leave the answer to [`BlobStore::open`].
     async fn check(&self, id: i64, stored: u64) -> Result<(), StoreError>;
 
-    /// Opens a published content: `NotFound` or `Truncated` if it is not all there. One that is open stays
-    /// readable when it is removed.
+    /// Begins to read the bytes of `range` of a published content: `NotFound` or `Truncated` if it is not all
+    /// there, also of an empty range. What has begun is read to its end when the content is removed.
     async fn open(
         &self,
         id: i64,
-        stored: u64,
-        extents: Vec<Extent>,
-    ) -> Result<Box<dyn BlobReader>, StoreError>;
+        content: Published,
+        range: Range<u64>,
+    ) -> Result<ContentStream, StoreError>;
 
     /// Removes a published content, if it is there.
     async fn remove(&self, id: i64) -> Result<(), StoreError>;
 
     /// The ids of all published contents.
     fn ids(&self) -> BoxStream<'_, Result<i64, StoreError>>;
-}
-
-/// An open content.
-pub(crate) trait BlobReader: Send {
-    /// The bytes of `range`, in pieces of whatever size suits the store; few are in memory at a time.
-    fn stream(self: Box<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>>;
 }
 
 /// The bytes of one upload, part by part: in any order, in parallel, more of them than are needed in the end.

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::{
     blob_store::{BlobStore, BodyError, Published, StagedBlob},
+    bucket::BucketStore,
     entry_store::{Entry, EntryName, EntryStore},
     error::{StoreError, StoreErrorKind},
     extent::Extent,
@@ -50,6 +51,38 @@ async fn postgres_and_files() -> Stores {
         blobs: Arc::new(FileStore::open(&data_dir).unwrap()),
         _ground: Box::new(dir),
     }
+}
+
+async fn sqlite_and_memory() -> Stores {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::open(dir.path()).unwrap();
+    Stores {
+        entries: Arc::new(SqliteStore::open(&data_dir).unwrap()),
+        blobs: Arc::new(BucketStore::in_memory(&data_dir)),
+        _ground: Box::new(dir),
+    }
+}
+
+#[cfg(feature = "e2e")] // It runs servers.
+async fn postgres_and(open: fn(&DataDir) -> BucketStore) -> Stores {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::open(dir.path()).unwrap();
+    let entries = super::postgres::open_new().await;
+    Stores {
+        entries: Arc::new(entries),
+        blobs: Arc::new(open(&data_dir)),
+        _ground: Box::new(dir),
+    }
+}
+
+#[cfg(feature = "e2e")]
+async fn postgres_and_s3() -> Stores {
+    postgres_and(super::bucket::open_s3).await
+}
+
+#[cfg(feature = "e2e")]
+async fn postgres_and_azure() -> Stores {
+    postgres_and(super::bucket::open_azure).await
 }
 
 fn time(second: i64) -> Timestamp {
@@ -113,8 +146,10 @@ impl Stores {
 
     async fn read(&self, id: i64, range: std::ops::Range<u64>) -> Result<Vec<u8>, StoreError> {
         let (entry, extents) = self.entries.content(id).await?.unwrap();
-        let reader = self.blobs.open(id, entry.stored, extents).await?;
-        let pieces: Vec<Bytes> = reader.stream(range).try_collect().await?;
+        let stored = entry.stored;
+        let content = Published { extents, stored };
+        let pieces = self.blobs.open(id, content, range).await?;
+        let pieces: Vec<Bytes> = pieces.try_collect().await?;
         Ok(pieces.concat())
     }
 
@@ -144,7 +179,10 @@ macro_rules! contract {
                 an_empty_content_is_one
                 what_was_taken_back_is_as_it_was
                 what_is_thrown_away_is_gone
-                a_large_content_comes_in_pieces
+                a_large_content_comes_and_goes_in_pieces
+                large_parts_are_the_content_that_is_named
+                a_large_content_is_taken_back
+                a_large_upload_is_thrown_away
             }
         })*
     };
@@ -156,6 +194,6 @@ macro_rules! contract {
     };
 }
 
-contract!(sqlite_and_files);
+contract!(sqlite_and_files, sqlite_and_memory);
 #[cfg(feature = "e2e")]
-contract!(postgres_and_files);
+contract!(postgres_and_files, postgres_and_s3, postgres_and_azure);

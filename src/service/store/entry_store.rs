@@ -1,6 +1,6 @@
 //! Metadata: which entries there are, and which keys are reserved.
 
-use std::fmt::Debug;
+use std::{collections::HashSet, fmt::Debug};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -97,6 +97,9 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// The entry with this id.
     async fn by_id(&self, id: i64) -> Result<Option<Entry>, StoreError>;
 
+    /// Those of `ids` whose content somebody needs: an entry, or an upload of another process that shares the store.
+    async fn needed(&self, ids: Vec<i64>) -> Result<HashSet<i64>, StoreError>;
+
     /// The entry with this id, and where its bytes lie.
     async fn content(&self, id: i64) -> Result<Option<(Entry, Vec<Extent>)>, StoreError>;
 
@@ -120,6 +123,15 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// Says that this process is still there, so that nobody else takes what it has reserved. Where others can, that
     /// is called every `RENEW_INTERVAL`.
     async fn renew_lease(&self) -> Result<(), StoreError>;
+
+    /// Whether other processes may share the store.
+    fn is_shared(&self) -> bool;
+
+    /// Says where other processes reach this one, which takes the bytes of what it has reserved.
+    async fn announce(&self, address: String) -> Result<(), StoreError>;
+
+    /// Where the process is reached that has reserved for the upload `id`, if that is another one and there.
+    async fn address_of(&self, id: i64) -> Result<Option<String>, StoreError>;
 
     /// Gives up the reservation of the upload `id`, if it has one.
     async fn release(&self, id: i64) -> Result<(), StoreError>;

@@ -7,25 +7,31 @@
 //! method holds a whole one in memory. What fails is a [`StoreError`], whose kind says what the rules can do.
 
 mod blob_store;
+mod bucket;
 #[cfg(test)]
 mod contract;
 mod entry_store;
 mod error;
 mod extent;
 mod files;
+mod part_file;
 mod postgres;
 mod sqlite;
 mod touches;
 
 #[cfg(test)]
-pub(super) use self::blob_store::{PartStream, Published};
-pub use self::postgres::{DatabaseUrl, DatabaseUrlError};
+pub(super) use self::blob_store::PartStream;
 pub(super) use self::{
-    blob_store::{BlobReader, BlobStore, BodyError, PutError, StagedBlob},
+    blob_store::{BlobStore, BodyError, ContentStream, Published, PutError, StagedBlob},
+    bucket::BucketStore,
     entry_store::{AFTER_ALL_KEYS, Entry, EntryName, EntryStore, Filter, Page, Search},
     error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, merge},
     files::FileStore,
     postgres::PostgresStore,
     sqlite::{FILE as SQLITE_FILE, SqliteStore},
+};
+pub use self::{
+    bucket::{StoreUrl, StoreUrlError},
+    postgres::{DatabaseUrl, DatabaseUrlError},
 };

@@ -7,8 +7,8 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Query, rejection::QueryRejection},
-    http::{HeaderMap, HeaderName, StatusCode, header},
-    response::Response,
+    http::{HeaderMap, HeaderName, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
     routing::get,
 };
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::{
     azure::{self, error_response},
     context::{AppState, Context},
+    forward::Head,
     response::respond,
 };
 use crate::{
@@ -57,11 +58,12 @@ async fn read(
     context: Context,
     Path(id): Path<i64>,
     grant: Granted,
+    method: Method,
     headers: HeaderMap,
 ) -> Response {
     let found = async {
         check(&context, id, Permission::Read, grant)?;
-        let (entry, reader) = context
+        let (entry, published) = context
             .service
             .run(async move |entries| entries.content(id).await)
             .await?;
@@ -70,7 +72,17 @@ async fn read(
         context.admit(&entry.name.repository)?;
         let wanted = wanted_range(&headers, entry.size)?;
         let range = wanted.clone().unwrap_or(0..entry.size);
-        let mut response = Response::new(Body::empty());
+        let (created, size) = (entry.created, entry.size);
+        let read = if method == Method::HEAD {
+            0..0
+        } else {
+            range.clone()
+        };
+        let bytes = context
+            .service
+            .run(async move |entries| entries.read(&entry, published, read).await)
+            .await?;
+        let mut response = Response::new(context.stream(bytes));
         let map = response.headers_mut();
         set(
             map,
@@ -80,11 +92,11 @@ async fn read(
         set(map, header::CONTENT_TYPE, "application/octet-stream");
         set(map, header::ACCEPT_RANGES, "bytes");
         set(map, HeaderName::from_static("x-ms-blob-type"), "BlockBlob");
-        for (name, value) in azure::describe(id, entry.created) {
+        for (name, value) in azure::describe(id, created) {
             set(map, name, &value);
         }
         if wanted.is_some() {
-            let total = Some(entry.size);
+            let total = Some(size);
             let content_range = ContentRange {
                 range: range.clone(),
                 total,
@@ -92,7 +104,6 @@ async fn read(
             set(map, header::CONTENT_RANGE, &content_range.to_string());
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
-        *response.body_mut() = context.stream(reader, range);
         Ok::<_, ApiError>(response)
     };
     let mut response = respond(Operation::Download, found.await, error_response);
@@ -106,6 +117,7 @@ async fn write(
     grant: Granted,
     Query(query): Query<PutQuery>,
     headers: HeaderMap,
+    head: Head,
     body: Body,
 ) -> Response {
     let operation = match query.comp.as_deref() {
@@ -116,6 +128,9 @@ async fn write(
     };
     let written = async {
         check(&context, id, Permission::Write, grant)?;
+        if let Some(replica) = context.replica_of(id, &head).await? {
+            return context.forward(&replica, head, body).await;
+        }
         let upload = context.service.entries().upload(id)?;
         context.access.entry(&upload.name);
         context.admit(&upload.name.repository)?;
@@ -128,7 +143,7 @@ async fn write(
             _ => return Err(invalid_query("comp must be block or blocklist")),
         }
         let description = azure::describe(id, context.service.now());
-        Ok((StatusCode::CREATED, description))
+        Ok((StatusCode::CREATED, description).into_response())
     };
     let mut response = respond(operation, written.await, error_response);
     azure::identify(&mut response, &headers);

@@ -4,7 +4,6 @@
 use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
-    ops::Range,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -18,7 +17,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{access::Access, forwarded::ProxyTrust};
+use super::{access::Access, forward::Forwarder, forwarded::ProxyTrust};
 use crate::{
     http1::{Peer, PeerPermit},
     secret::SecretUrl,
@@ -27,7 +26,7 @@ use crate::{
         auth::{AuthError, Caller},
         instance::Service,
         sign::Permission,
-        store::BlobReader,
+        store::ContentStream,
         transfer::next_frame,
     },
 };
@@ -50,6 +49,8 @@ pub(super) struct AppState {
     pub(super) local: SocketAddr,
     /// Whether people were told of a proxy that they have not named.
     pub(super) told_of_proxy: Arc<AtomicBool>,
+    /// The way to other replicas.
+    pub(super) forwarder: Forwarder,
 }
 
 /// What the handler of a request needs.
@@ -87,6 +88,11 @@ impl Context {
         self.access.caller(&caller);
         self.admit(&caller.repository)?;
         Ok(caller)
+    }
+
+    /// The way to other replicas.
+    pub(super) fn forwarder(&self) -> &Forwarder {
+        &self.state.forwarder
     }
 
     /// Counts a request that a token or a signed URL has opened, until its answer has left.
@@ -131,10 +137,9 @@ impl Context {
         Ok(whole.freeze())
     }
 
-    /// A body with the bytes of `range` of a content.
-    pub(super) fn stream(&self, reader: Box<dyn BlobReader>, range: Range<u64>) -> Body {
+    /// A body with bytes of a content.
+    pub(super) fn stream(&self, pieces: ContentStream) -> Body {
         let service = self.service.clone();
-        let pieces = reader.stream(range);
         Body::from_stream(pieces.inspect(move |piece| match piece {
             Ok(piece) => service.metrics().sent(piece.len() as u64),
             Err(error) => {

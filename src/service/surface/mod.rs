@@ -4,7 +4,9 @@ mod access;
 mod azure;
 mod blob;
 mod context;
+mod forward;
 mod forwarded;
+mod replicas;
 mod response;
 mod rest;
 mod v1;
@@ -30,6 +32,7 @@ use http_body_util::BodyExt as _;
 use self::{
     access::{Access, AccessRecord},
     context::{AppState, Context},
+    forward::Forwarder,
     forwarded::ProxyTrust,
     response::{log_failure, refusal},
 };
@@ -43,13 +46,15 @@ use crate::{
 const PROBES: [&str; 2] = ["/healthz", "/metrics"];
 
 /// The whole service as routes. `local` is named in URLs when a client sends no usable `Host`.
-pub(super) fn router(service: Service, local: SocketAddr) -> Router {
+pub(super) fn router(service: Service, local: SocketAddr) -> Result<Router, reqwest::Error> {
+    let forwarder = Forwarder::new()?;
     let state = AppState {
         service,
         local,
         told_of_proxy: Arc::default(),
+        forwarder,
     };
-    Router::new()
+    Ok(Router::new()
         .merge(v1::routes())
         .merge(v2::routes())
         .merge(blob::routes())
@@ -57,7 +62,7 @@ pub(super) fn router(service: Service, local: SocketAddr) -> Router {
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .layer(middleware::from_fn_with_state(state.clone(), count))
-        .with_state(state)
+        .with_state(state))
 }
 
 /// Counts requests and writes their lines. The operation is known to the handler only.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::{
     context::{AppState, Context},
+    forward::Head,
     response::respond,
 };
 use crate::{
@@ -99,9 +100,18 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
     respond(Operation::Reserve, reserved.await, error_response)
 }
 
-async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
+async fn upload(
+    context: Context,
+    Path(id): Path<i64>,
+    headers: HeaderMap,
+    head: Head,
+    body: Body,
+) -> Response {
     let uploaded = async {
         let caller = context.caller(&headers)?;
+        if let Some(replica) = context.replica_of(id, &head).await? {
+            return context.forward(&replica, head, body).await;
+        }
         let upload = context.service.entries().upload_of(&caller, id)?;
         context.access.entry(&upload.name);
         let range = content_range(&headers)?;
@@ -109,14 +119,23 @@ async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body:
         let part = PendingPart::begin(&upload, range.end - range.start, context.service.now())?;
         let extent = context.service.receive(body, &part).await?;
         part.keep(extent, |upload, extent| upload.add_chunk(&range, extent))?;
-        Ok::<_, ApiError>(StatusCode::NO_CONTENT)
+        Ok::<_, ApiError>(StatusCode::NO_CONTENT.into_response())
     };
     respond(Operation::UploadPart, uploaded.await, error_response)
 }
 
-async fn commit(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
+async fn commit(
+    context: Context,
+    Path(id): Path<i64>,
+    headers: HeaderMap,
+    head: Head,
+    body: Body,
+) -> Response {
     let committed = async {
         let caller = context.caller(&headers)?;
+        if let Some(replica) = context.replica_of(id, &head).await? {
+            return context.forward(&replica, head, body).await;
+        }
         let request: CommitRequest = parse(&context.message(&caller, body).await?)?;
         context.access.size(request.size);
         if let Ok(upload) = context.service.entries().upload_of(&caller, id) {
@@ -126,7 +145,7 @@ async fn commit(context: Context, Path(id): Path<i64>, headers: HeaderMap, body:
             .service
             .run(async move |entries| entries.commit(&caller, id, request.size).await)
             .await?;
-        Ok::<_, ApiError>(StatusCode::NO_CONTENT)
+        Ok::<_, ApiError>(StatusCode::NO_CONTENT.into_response())
     };
     respond(Operation::Commit, committed.await, error_response)
 }

@@ -14,6 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     context::{AppState, Context},
+    forward::Head,
     response::respond,
 };
 use crate::{
@@ -75,7 +76,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
     respond(Operation::Reserve, created.await, error_response)
 }
 
-async fn finalize(context: Context, headers: HeaderMap, body: Body) -> Response {
+async fn finalize(context: Context, headers: HeaderMap, head: Head, body: Body) -> Response {
     let finalized = async {
         let caller = context.caller(&headers)?;
         let encoding = Encoding::from_headers(&headers)?;
@@ -86,6 +87,10 @@ async fn finalize(context: Context, headers: HeaderMap, body: Body) -> Response 
             .map_err(|_| ApiError::malformed("size_bytes is negative"))?;
         context.access.key(&request.key, caller.write_scope());
         context.access.size(size);
+        let name = (&*request.key, &*request.version);
+        if let Some(replica) = context.replica_of_key(&caller, name, &head).await? {
+            return context.forward(&replica, head, Body::from(body)).await;
+        }
         let committed = context
             .service
             .run(async move |entries| {

@@ -11,6 +11,7 @@ mod upload_file;
 use std::{
     fs::{self, File, OpenOptions},
     io,
+    ops::Range,
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     sync::Arc,
@@ -19,17 +20,13 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 
-use self::{reader::FileReader, staged_file::StagedFile, upload_file::UploadFile};
+use self::{staged_file::StagedFile, upload_file::UploadFile};
 use super::{
-    blob_store::{BlobReader, BlobStore, StagedBlob},
+    blob_store::{BlobStore, ContentStream, Published, StagedBlob},
     error::{StoreError, StoreErrorKind, StoreKind},
-    extent::Extent,
+    extent::select,
 };
 use crate::service::{blocking::run_blocking, data_dir::DataDir};
-
-/// How much of a body is held in memory on its way to or from the disk: large enough that the switch
-/// to a blocking thread does not count, small enough for a thousand transfers at once.
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// The content files of one data directory.
 #[derive(Debug)]
@@ -83,14 +80,14 @@ impl BlobStore for FileStore {
     async fn open(
         &self,
         id: i64,
-        stored: u64,
-        extents: Vec<Extent>,
-    ) -> Result<Box<dyn BlobReader>, StoreError> {
+        content: Published,
+        range: Range<u64>,
+    ) -> Result<ContentStream, StoreError> {
         self.run(move |folders| {
             let file = File::open(folders.blob(id))?;
             // What it answers with cannot be cut short any more.
-            is_long_enough(&file.metadata()?, stored)?;
-            Ok(Box::new(FileReader::new(file, extents)) as Box<dyn BlobReader>)
+            is_long_enough(&file.metadata()?, content.stored)?;
+            Ok(reader::stream(file, select(&content.extents, range)))
         })
         .await
     }

@@ -1,53 +1,34 @@
 //! Content files, as streams of their bytes.
 
-use std::{collections::VecDeque, fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
+use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{
-    StreamExt as _,
-    stream::{self, BoxStream},
-};
+use futures_util::{StreamExt as _, stream};
 
-use super::BUFFER_BYTES;
 use crate::service::{
     blocking::run_blocking,
     store::{
-        blob_store::BlobReader,
+        blob_store::ContentStream,
         error::StoreError,
-        extent::{Extent, select, take},
+        extent::{Extent, take},
+        part_file::BUFFER_BYTES,
     },
 };
 
-/// An open file and where its content lies.
-#[derive(Debug)]
-pub(super) struct FileReader {
-    file: Arc<File>,
-    extents: Vec<Extent>,
-}
-
-impl FileReader {
-    pub(super) fn new(file: File, extents: Vec<Extent>) -> Self {
-        let file = Arc::new(file);
-        Self { file, extents }
-    }
-}
-
-impl BlobReader for FileReader {
-    fn stream(self: Box<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>> {
-        let extents = VecDeque::from(select(&self.extents, range));
-        let file = self.file;
-        let pieces = stream::try_unfold(extents, move |mut rest| {
-            let file = Arc::clone(&file);
-            async move {
-                let next = take(&mut rest, BUFFER_BYTES as u64);
-                if next.is_empty() {
-                    return Ok(None);
-                }
-                Ok(Some((read(file, next).await?, rest)))
+/// The bytes of `extents`.
+pub(super) fn stream(file: File, extents: Vec<Extent>) -> ContentStream {
+    let file = Arc::new(file);
+    let pieces = stream::try_unfold(VecDeque::from(extents), move |mut rest| {
+        let file = Arc::clone(&file);
+        async move {
+            let next = take(&mut rest, BUFFER_BYTES as u64);
+            if next.is_empty() {
+                return Ok(None);
             }
-        });
-        pieces.boxed()
-    }
+            Ok(Some((read(file, next).await?, rest)))
+        }
+    });
+    pieces.boxed()
 }
 
 /// Reads some extents at once: a content may consist of crumbs.

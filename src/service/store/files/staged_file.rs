@@ -1,21 +1,17 @@
-//! The bytes of an upload, in a file of their own.
-//!
-//! Every part gets an extent of its own at the end of the file, whatever its order: parts may come in
-//! parallel, out of order and twice, and none ever overwrites another.
+//! The bytes of an upload, in a file of their own that becomes the content's.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
-use futures_util::StreamExt as _;
 
-use super::{BUFFER_BYTES, Folders, upload_file::UploadFile};
+use super::{Folders, upload_file::UploadFile};
 use crate::service::{
     blocking::run_blocking,
     store::{
         blob_store::{PartStream, Published, PutError, StagedBlob},
         error::StoreError,
         extent::{Extent, end_of_all},
+        part_file::receive,
     },
 };
 
@@ -45,20 +41,7 @@ impl StagedFile {
 #[async_trait]
 impl StagedBlob for StagedFile {
     async fn put(&self, len: u64, body: &mut PartStream<'_>) -> Result<Extent, PutError> {
-        let part = UnfinishedPart::begin(&self.file, len)?;
-        // It grows with what comes: who sends little holds little.
-        let mut buffer = BytesMut::new();
-        let mut offset = part.extent.offset;
-        while let Some(piece) = body.next().await {
-            buffer.extend_from_slice(&piece.map_err(PutError::Body)?);
-            if buffer.len() >= BUFFER_BYTES {
-                let len = buffer.len() as u64;
-                buffer = write(&self.file, offset, buffer).await?;
-                offset += len;
-            }
-        }
-        write(&self.file, offset, buffer).await?;
-        Ok(part.finish())
+        receive(&self.file, len, body).await
     }
 
     fn release(&self, extent: Extent) {
@@ -103,49 +86,4 @@ impl StagedBlob for StagedFile {
         })
         .await
     }
-}
-
-/// The place of a part whose bytes are on their way; given back unless they have all come.
-struct UnfinishedPart<'a> {
-    file: &'a UploadFile,
-    extent: Extent,
-    finished: bool,
-}
-
-impl<'a> UnfinishedPart<'a> {
-    fn begin(file: &'a UploadFile, len: u64) -> Result<Self, StoreError> {
-        Ok(Self {
-            extent: file.allocate(len)?,
-            file,
-            finished: false,
-        })
-    }
-
-    fn finish(mut self) -> Extent {
-        self.finished = true;
-        self.extent
-    }
-}
-
-impl Drop for UnfinishedPart<'_> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.file.release(self.extent);
-        }
-    }
-}
-
-/// Writes the buffer and gives it back empty.
-async fn write(
-    file: &Arc<UploadFile>,
-    offset: u64,
-    mut buffer: BytesMut,
-) -> Result<BytesMut, StoreError> {
-    let file = Arc::clone(file);
-    run_blocking(move || {
-        file.write_at(&buffer, offset)?;
-        buffer.clear();
-        Ok(buffer)
-    })
-    .await
 }

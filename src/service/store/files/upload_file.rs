@@ -12,12 +12,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use parking_lot::{Mutex, RwLock};
-use rustix::fs::{FallocateFlags, fallocate};
+use parking_lot::Mutex;
 
 use crate::service::store::{
     error::{StoreError, StoreErrorKind, StoreKind},
-    extent::{Extent, ObjectId},
+    extent::Extent,
+    part_file::{PartFile, PartSink},
 };
 
 /// Bytes that may wait for the disk before they are sent there: enough that a sync's own cost does
@@ -33,111 +33,82 @@ const COPY_BYTES: usize = 1 << 20;
 /// Takes bytes at any place, from several threads.
 #[derive(Debug)]
 pub(super) struct UploadFile {
-    file: File,
-    object: ObjectId,
-    /// Where the next extent begins.
-    tail: Mutex<u64>,
+    parts: PartFile,
     /// Bytes that have come since the last sync began.
     unsynced: AtomicU64,
     /// Whether a sync has failed. Locked while one runs.
     lost: Mutex<bool>,
-    /// Whether it takes no more. Read while bytes are written.
-    closed: RwLock<bool>,
 }
 
-impl UploadFile {
-    /// A file that is empty, and will be the object `id`.
-    pub(super) fn new(file: File, id: i64) -> Self {
-        Self {
-            file,
-            object: ObjectId(id),
-            tail: Mutex::new(0),
-            unsynced: AtomicU64::new(0),
-            lost: Mutex::default(),
-            closed: RwLock::default(),
-        }
+impl PartSink for UploadFile {
+    fn allocate(&self, len: u64) -> Result<Extent, StoreError> {
+        self.parts.allocate(len)
     }
 
-    /// A place of `len` bytes that nobody else has had.
-    pub(super) fn allocate(&self, len: u64) -> Result<Extent, StoreError> {
-        let mut tail = self.tail.lock();
-        let offset = *tail;
-        *tail = offset
-            .checked_add(len)
-            .ok_or_else(|| StoreError::new(StoreKind::Storage, StoreErrorKind::TooLarge))?;
-        Ok(Extent {
-            object: self.object,
-            offset,
-            len,
-        })
-    }
-
-    /// Writes all of `data`. One of several writers sees to the disk, and the others go on.
-    pub(super) fn write_at(&self, data: &[u8], offset: u64) -> Result<(), StoreError> {
-        let closed = self.closed.read();
-        if *closed {
-            return Err(StoreError::new(StoreKind::Storage, StoreErrorKind::Closed));
-        }
-        self.file.write_all_at(data, offset)?;
-        drop(closed);
+    /// One of several writers sees to the disk, and the others go on.
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<(), StoreError> {
+        self.parts.write_at(data, offset)?;
         let new = data.len() as u64;
         let unsynced = self.unsynced.fetch_add(new, Ordering::Relaxed) + new;
         if unsynced >= UNSYNCED_BYTES
             && let Some(mut lost) = self.lost.try_lock()
         {
             self.unsynced.store(0, Ordering::Relaxed);
-            check(self.file.sync_data(), &mut lost)?;
+            check(self.file().sync_data(), &mut lost)?;
         }
         Ok(())
     }
 
+    fn abandon(&self, extent: Extent) {
+        self.release(extent);
+    }
+}
+
+impl UploadFile {
+    /// A file that is empty, and will be the object `id`.
+    pub(super) fn new(file: File, id: i64) -> Self {
+        Self {
+            parts: PartFile::new(file, id),
+            unsynced: AtomicU64::new(0),
+            lost: Mutex::default(),
+        }
+    }
+
+    fn file(&self) -> &File {
+        self.parts.file()
+    }
+
     /// Takes nothing more; waits for what is being written.
     pub(super) fn close(&self) {
-        *self.closed.write() = true;
+        self.parts.close();
     }
 
     /// Takes bytes again.
     pub(super) fn reopen(&self) {
-        *self.closed.write() = false;
+        self.parts.reopen();
     }
 
     /// Gives the room of an extent back to the disk. One that is closed gives nothing back but in
-    /// [`Self::trim`]: what it holds by then may be an entry's.
+    /// [`Self::trim`].
     pub(super) fn release(&self, extent: Extent) {
-        // Whoever has the lock is about to close it.
-        if let Some(closed) = self.closed.try_read()
-            && !*closed
-        {
-            self.punch(extent.offset, extent.len);
-        }
-    }
-
-    /// Gives the room of some bytes back to the disk, where its file system can do that.
-    fn punch(&self, offset: u64, len: u64) {
-        if len == 0 {
-            return;
-        }
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if let Err(error) = fallocate(&self.file, flags, offset, len) {
-            tracing::debug!(%error, "bytes that nobody needs stay on the disk");
-        }
+        self.parts.release(extent);
     }
 
     /// Leaves nothing in the file but the content that lies in `extents`. Parts that were replaced or never
     /// named would take room for as long as the entry lives. Nothing else can be had of it after this.
     pub(super) fn trim(&self, extents: Vec<Extent>) -> io::Result<()> {
         let content: u64 = extents.iter().map(|extent| extent.len).sum();
-        if self.file.metadata()?.len() == content {
+        if self.file().metadata()?.len() == content {
             return Ok(());
         }
         let mut used = extents;
         used.sort_unstable_by_key(|extent| extent.offset);
         let mut end = 0;
         for extent in used {
-            self.punch(end, extent.offset.saturating_sub(end));
+            self.parts.punch(end, extent.offset.saturating_sub(end));
             end = extent.end();
         }
-        self.file.set_len(end)
+        self.file().set_len(end)
     }
 
     /// Where a content lies that is easy to keep: one of crumbs among other things is copied to a place of its
@@ -145,7 +116,7 @@ impl UploadFile {
     pub(super) fn gather_crumbs(&self, extents: Vec<Extent>) -> Result<Vec<Extent>, StoreError> {
         let content: u64 = extents.iter().map(|extent| extent.len).sum();
         let are_crumbs = extents.len() > 1 && extents.len() as u64 * BLOCKS_OF_AN_EXTENT > content;
-        if !are_crumbs || self.file.metadata()?.len() == content {
+        if !are_crumbs || self.file().metadata()?.len() == content {
             return Ok(extents);
         }
         let place = self.allocate(content)?;
@@ -158,7 +129,7 @@ impl UploadFile {
         let mut buffer = Vec::with_capacity(COPY_BYTES);
         let mut end = offset;
         let mut write = |buffer: &mut Vec<u8>| -> io::Result<()> {
-            self.file.write_all_at(buffer, end)?;
+            self.file().write_all_at(buffer, end)?;
             end += buffer.len() as u64;
             buffer.clear();
             Ok(())
@@ -170,7 +141,8 @@ impl UploadFile {
                 let len = rest.len.min(room);
                 let start = buffer.len();
                 buffer.resize(start + usize::try_from(len).map_err(io::Error::other)?, 0);
-                self.file.read_exact_at(&mut buffer[start..], rest.offset)?;
+                self.file()
+                    .read_exact_at(&mut buffer[start..], rest.offset)?;
                 rest.offset += len;
                 rest.len -= len;
                 if buffer.len() == COPY_BYTES {
@@ -184,7 +156,7 @@ impl UploadFile {
     /// Brings everything to the disk.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let mut lost = self.lost.lock();
-        check(self.file.sync_all(), &mut lost)
+        check(self.file().sync_all(), &mut lost)
     }
 }
 
@@ -225,14 +197,16 @@ mod tests {
         let mut content = Vec::new();
         for extent in extents {
             let mut piece = vec![0; usize::try_from(extent.len).unwrap()];
-            file.file.read_exact_at(&mut piece, extent.offset).unwrap();
+            file.file()
+                .read_exact_at(&mut piece, extent.offset)
+                .unwrap();
             content.extend(piece);
         }
         content
     }
 
     fn blocks_of(file: &UploadFile) -> u64 {
-        file.file.metadata().unwrap().blocks() * 512
+        file.file().metadata().unwrap().blocks() * 512
     }
 
     #[test]
@@ -262,7 +236,7 @@ mod tests {
             blocks_of(&file)
         );
         file.trim(Vec::new()).unwrap();
-        assert_eq!(file.file.metadata().unwrap().len(), 0);
+        assert_eq!(file.file().metadata().unwrap().len(), 0);
     }
 
     /// A part that ends late, of an upload that is an entry by now.
@@ -292,7 +266,7 @@ mod tests {
         file.close();
         let refused = write(&file, 0..1).unwrap_err();
         assert_eq!(refused.kind(), StoreErrorKind::Closed);
-        assert_eq!(file.file.metadata().unwrap().len(), 0);
+        assert_eq!(file.file().metadata().unwrap().len(), 0);
         file.reopen();
         write(&file, 0..1).unwrap();
     }

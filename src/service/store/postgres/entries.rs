@@ -1,5 +1,7 @@
 //! Single entries.
 
+use std::collections::HashSet;
+
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
@@ -32,6 +34,17 @@ const INSERT: &str = "INSERT INTO entries \
 
 const END_RESERVATION: &str =
     "DELETE FROM reservations WHERE namespace = $1 AND key = $2 AND id = $3";
+
+/// One statement, so one moment: an upload is an entry from the moment on at which it has no reservation any more.
+const NEEDED: &str = "SELECT id FROM entries WHERE id = ANY ($1) \
+     UNION ALL SELECT id FROM reservations WHERE id = ANY ($1)";
+
+/// Those of `ids` that are an entry's or a reservation's.
+pub(super) async fn needed(client: &mut Client, ids: Vec<i64>) -> Result<HashSet<i64>, Error> {
+    let needed = client.prepare_cached(NEEDED).await?;
+    let rows = client.query(&needed, &[&ids]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
 
 pub(super) async fn by_name(client: &mut Client, name: EntryName) -> Result<Option<Entry>, Error> {
     let by_name = client.prepare_cached(BY_NAME).await?;

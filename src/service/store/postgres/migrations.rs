@@ -3,8 +3,10 @@
 use deadpool_postgres::Client;
 use tokio_postgres::{Error, Transaction};
 
+use crate::secret::Secret;
+
 /// What makes each version of the one before it. A version that was released is never changed.
-const MIGRATIONS: [&str; 1] = [VERSION_1];
+const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
 
 /// Held while the tables are made: many processes may start at once. A number that nobody else is likely to use.
 const LOCK: i64 = 0x6275_696c_646b_6974;
@@ -53,6 +55,15 @@ CREATE TABLE content_store (
     name     text NOT NULL
 );
 "#;
+
+/// The secret, which all replicas share, and where other replicas reach each.
+const VERSION_2: &str = r"
+CREATE TABLE secret (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    value    text NOT NULL
+);
+ALTER TABLE instances ADD COLUMN address text;
+";
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -119,4 +130,23 @@ pub(super) async fn bind(client: &mut Client, name: String) -> Result<bool, Erro
     client.execute(sql, &[&name]).await?;
     let sql = "SELECT name = $1 FROM content_store";
     client.query_one(sql, &[&name]).await?.try_get(0)
+}
+
+/// The secret, which is `proposed` if there was none.
+pub(super) async fn secret(client: &mut Client, proposed: Secret) -> Result<Secret, Error> {
+    let sql = "INSERT INTO secret (value) VALUES ($1) ON CONFLICT DO NOTHING";
+    client.execute(sql, &[&proposed.expose()]).await?;
+    let row = client.query_one("SELECT value FROM secret", &[]).await?;
+    row.try_get(0).map(|value: String| Secret::new(value))
+}
+
+/// The secret, if there is one.
+pub(super) async fn existing_secret(client: &mut Client) -> Result<Option<Secret>, Error> {
+    let sql = "SELECT to_regclass('secret') IS NOT NULL";
+    if !client.query_one(sql, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(None);
+    }
+    let row = client.query_opt("SELECT value FROM secret", &[]).await?;
+    row.map(|row| row.try_get(0).map(|value: String| Secret::new(value)))
+        .transpose()
 }

@@ -5,6 +5,7 @@ mod connections;
 mod database_url;
 mod entries;
 mod error;
+mod leases;
 mod migrations;
 mod reservations;
 mod rows;
@@ -16,9 +17,12 @@ mod tests;
 mod tls;
 mod touches;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 pub use self::database_url::{DatabaseUrl, DatabaseUrlError};
 #[cfg(test)]
@@ -33,7 +37,7 @@ use super::{
     extent::Extent,
     touches::Touches,
 };
-use crate::protocol::rest::SortBy;
+use crate::{protocol::rest::SortBy, secret::Secret};
 
 /// One database, as one process sees it.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub(crate) struct PostgresStore {
     /// Who reserves: a new one for each process, so that nobody inherits what a process had reserved that
     /// has died.
     owner: i64,
+    /// Where other processes reach this one, once it is known.
+    address: Mutex<Option<String>>,
     stale: StaleReservations,
     touches: Touches,
 }
@@ -52,6 +58,7 @@ impl PostgresStore {
         let store = Self {
             connections: Connections::new(url)?,
             owner: rand::random(),
+            address: Mutex::default(),
             stale: StaleReservations::default(),
             touches: Touches::default(),
         };
@@ -68,6 +75,23 @@ impl PostgresStore {
         let content = content.to_owned();
         self.connections
             .run(move |client| migrations::bind(client, content).boxed())
+            .await
+    }
+}
+
+/// The secret of the services of this database.
+impl PostgresStore {
+    /// Which it is: `proposed` if there was none.
+    pub(crate) async fn secret(&self, proposed: Secret) -> Result<Secret, StoreError> {
+        self.connections
+            .run(move |client| migrations::secret(client, proposed).boxed())
+            .await
+    }
+
+    /// The one that the services of a database have made, if they have.
+    pub(crate) async fn existing_secret(url: &DatabaseUrl) -> Result<Option<Secret>, StoreError> {
+        Connections::new(url)?
+            .run(|client| migrations::existing_secret(client).boxed())
             .await
     }
 }
@@ -95,6 +119,12 @@ impl EntryStore for PostgresStore {
     async fn by_id(&self, id: i64) -> Result<Option<Entry>, StoreError> {
         self.connections
             .run(move |client| entries::by_id(client, id).boxed())
+            .await
+    }
+
+    async fn needed(&self, ids: Vec<i64>) -> Result<HashSet<i64>, StoreError> {
+        self.connections
+            .run(move |client| entries::needed(client, ids).boxed())
             .await
     }
 
@@ -207,10 +237,26 @@ impl EntryStore for PostgresStore {
         written
     }
 
-    async fn renew_lease(&self) -> Result<(), StoreError> {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn announce(&self, address: String) -> Result<(), StoreError> {
+        *self.address.lock() = Some(address);
+        self.renew_lease().await
+    }
+
+    async fn address_of(&self, id: i64) -> Result<Option<String>, StoreError> {
         let owner = self.owner;
         self.connections
-            .run(move |client| reservations::renew(client, owner).boxed())
+            .run(move |client| leases::address_of(client, id, owner).boxed())
+            .await
+    }
+
+    async fn renew_lease(&self) -> Result<(), StoreError> {
+        let (owner, address) = (self.owner, self.address.lock().clone());
+        self.connections
+            .run(move |client| leases::renew(client, owner, address).boxed())
             .await?;
         let stale = self.stale.all();
         if !stale.is_empty() {
@@ -227,7 +273,7 @@ impl EntryStore for PostgresStore {
         self.flush().await?;
         let owner = self.owner;
         self.connections
-            .run(move |client| reservations::end(client, owner).boxed())
+            .run(move |client| leases::end(client, owner).boxed())
             .await
     }
 

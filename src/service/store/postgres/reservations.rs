@@ -1,7 +1,7 @@
 //! The names of uploads in progress.
 //!
-//! A process that reserves holds a lease, which it renews. What it has reserved is its own for as long as the lease
-//! runs; after that whoever wants a name may take it, and the upload that had it cannot be committed.
+//! What a process has reserved is its own for as long as its lease runs (see `leases`); after that whoever wants a name may
+//! take it, and the upload that had it cannot be committed.
 
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
@@ -18,15 +18,6 @@ const RESERVE: &str = "INSERT INTO reservations (namespace, key, id, owner) VALU
          WHERE i.id = reservations.owner AND i.expires_at > clock_timestamp())";
 
 const IS_ENTRY: &str = "SELECT FROM entries WHERE namespace = $1 AND key = $2";
-
-/// The lease is four times the interval of its renewals (`config::RENEW_INTERVAL` of the service).
-const RENEW: &str = "INSERT INTO instances (id, expires_at) \
-     VALUES ($1, clock_timestamp() + interval '60 seconds') \
-     ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at";
-
-/// Who has not renewed for so long does not come back.
-const FORGET: &str =
-    "DELETE FROM instances WHERE expires_at < clock_timestamp() - interval '1 hour'";
 
 /// What is reserved for whom.
 #[derive(Debug)]
@@ -81,28 +72,4 @@ pub(super) async fn release(client: &mut Client, ids: Vec<i64>) -> Result<(), Er
     let sql = "DELETE FROM reservations WHERE id = ANY ($1)";
     let release = client.prepare_cached(sql).await?;
     client.execute(&release, &[&ids]).await.map(drop)
-}
-
-/// Renews the lease of `owner`, and removes what those have left who are gone.
-pub(super) async fn renew(client: &mut Client, owner: i64) -> Result<(), Error> {
-    let renew = client.prepare_cached(RENEW).await?;
-    client.execute(&renew, &[&owner]).await?;
-    let sql = "DELETE FROM reservations WHERE owner NOT IN (SELECT id FROM instances)";
-    let forget = client.prepare_cached(FORGET).await?;
-    client.execute(&forget, &[]).await?;
-    let clean = client.prepare_cached(sql).await?;
-    client.execute(&clean, &[]).await.map(drop)
-}
-
-/// Ends the lease of `owner`, and with it all that it has reserved.
-pub(super) async fn end(client: &mut Client, owner: i64) -> Result<(), Error> {
-    let both = client.transaction().await?;
-    for sql in [
-        "DELETE FROM reservations WHERE owner = $1",
-        "DELETE FROM instances WHERE id = $1",
-    ] {
-        let end = both.prepare_cached(sql).await?;
-        both.execute(&end, &[&owner]).await?;
-    }
-    both.commit().await
 }

@@ -157,7 +157,7 @@ async fn many_that_start_at_once_make_the_tables_once() {
     let database = Postgres::shared().database();
     let opened = futures_util::future::join_all((0..8).map(|_| open(&database))).await;
     assert!(opened.iter().all(Result::is_ok), "{opened:?}");
-    assert_eq!(database.query("SELECT version FROM schema_version"), "1");
+    assert_eq!(database.query("SELECT version FROM schema_version"), "2");
     assert_eq!(database.query("SELECT count(*) FROM instances"), "8");
 }
 

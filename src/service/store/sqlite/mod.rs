@@ -7,7 +7,7 @@ mod reservations;
 mod rows;
 mod schema;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -119,6 +119,20 @@ impl EntryStore for SqliteStore {
         self.query(move |database| database.by_id(id)).await
     }
 
+    /// No other process has uploads here.
+    async fn needed(&self, ids: Vec<i64>) -> Result<HashSet<i64>, StoreError> {
+        self.query(move |database| {
+            let mut needed = HashSet::new();
+            for id in ids {
+                if database.by_id(id)?.is_some() {
+                    needed.insert(id);
+                }
+            }
+            Ok(needed)
+        })
+        .await
+    }
+
     async fn content(&self, id: i64) -> Result<Option<(Entry, Vec<Extent>)>, StoreError> {
         self.query(move |database| database.content(id)).await
     }
@@ -194,6 +208,19 @@ impl EntryStore for SqliteStore {
     }
 
     /// Nobody else can take them.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// There are no others.
+    async fn announce(&self, _address: String) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn address_of(&self, _id: i64) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
     async fn renew_lease(&self) -> Result<(), StoreError> {
         Ok(())
     }

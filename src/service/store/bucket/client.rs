@@ -1,0 +1,230 @@
+//! The calls to a bucket: names of objects, limits of time, and what failures mean.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
+use object_store::{
+    Error, GetOptions, GetRange, GetResult, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+    multipart::PartId, path::Path,
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::api::BucketApi;
+use crate::{
+    lifecycle::Tasks,
+    service::store::error::{StoreError, StoreErrorKind, StoreKind},
+};
+
+/// How many parts of all uploads are in memory, on their way to the bucket: with
+/// [`super::staged_object::PART_BYTES`] each that is 64 MiB, and as many connections fill any link.
+const MAX_PARTS_IN_MEMORY: usize = 8;
+
+/// Longest call that sends something or waits for something small: longer than all tries of it.
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// One place in a bucket.
+pub(super) struct Client {
+    api: Arc<dyn BucketApi>,
+    root: Path,
+    /// Room in memory for parts.
+    pub(super) parts: Arc<Semaphore>,
+    /// What sends them.
+    pub(super) tasks: Tasks,
+}
+
+impl Client {
+    pub(super) fn new(api: Arc<dyn BucketApi>, root: Path) -> Self {
+        Self {
+            api,
+            root,
+            parts: Arc::new(Semaphore::new(MAX_PARTS_IN_MEMORY)),
+            tasks: Tasks::default(),
+        }
+    }
+
+    fn blobs(&self) -> Path {
+        self.root.clone().join("blobs")
+    }
+
+    fn multiparts(&self) -> Path {
+        self.root.clone().join("multiparts")
+    }
+
+    fn blob(&self, id: i64) -> Path {
+        self.blobs().join(id.to_string())
+    }
+
+    fn multipart(&self, id: i64) -> Path {
+        self.multiparts().join(id.to_string())
+    }
+
+    /// What tells this place from all others: whoever comes first gives it.
+    pub(super) async fn name(&self) -> Result<String, StoreError> {
+        let path = self.root.clone().join("content-name");
+        if let Some(name) = self.text(&path).await? {
+            return Ok(name);
+        }
+        let name = format!("{:032x}", rand::random::<u128>());
+        let options = PutOptions::from(PutMode::Create);
+        let put = self.api.put_opts(&path, name.into(), options);
+        match limited(put).await {
+            Err(error) if error.kind() != StoreErrorKind::Conflict => return Err(error),
+            _ => {}
+        }
+        let name = self.text(&path).await?;
+        name.ok_or_else(|| StoreError::new(StoreKind::Storage, StoreErrorKind::NotFound))
+    }
+
+    /// A small object, if it is there.
+    async fn text(&self, path: &Path) -> Result<Option<String>, StoreError> {
+        let text = async {
+            let found = self.api.get(path).await?;
+            found.bytes().await
+        };
+        match limited(text).await {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a content in one call.
+    pub(super) async fn put(&self, id: i64, bytes: Bytes) -> Result<(), StoreError> {
+        let path = self.blob(id);
+        limited(self.api.put(&path, bytes.into())).await.map(drop)
+    }
+
+    /// Begins to read a range of a content, which is not empty.
+    pub(super) async fn get(
+        &self,
+        id: i64,
+        range: std::ops::Range<u64>,
+    ) -> Result<GetResult, StoreError> {
+        let options = GetOptions::new().with_range(Some(GetRange::Bounded(range)));
+        limited(self.api.get_opts(&self.blob(id), options)).await
+    }
+
+    /// How many bytes a content has.
+    pub(super) async fn size(&self, id: i64) -> Result<u64, StoreError> {
+        let path = self.blob(id);
+        Ok(limited(self.api.head(&path)).await?.size)
+    }
+
+    /// Removes a content, if it is there.
+    pub(super) async fn remove(&self, id: i64) -> Result<(), StoreError> {
+        self.delete(&self.blob(id)).await
+    }
+
+    async fn delete(&self, path: &Path) -> Result<(), StoreError> {
+        match limited(self.api.delete(path)).await {
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Begins a multipart upload, and notes that it is there: a provider keeps its parts, at a price, until
+    /// somebody ends it.
+    pub(super) async fn begin_multipart(&self, id: i64) -> Result<String, StoreError> {
+        let path = self.blob(id);
+        let upload = limited(self.api.create_multipart(&path)).await?;
+        let (note, named) = (self.multipart(id), PutPayload::from(upload.clone()));
+        limited(self.api.put(&note, named)).await?;
+        Ok(upload)
+    }
+
+    /// Sends a part; one that was sent before is replaced.
+    pub(super) async fn put_part(
+        &self,
+        id: i64,
+        upload: &String,
+        index: usize,
+        bytes: Bytes,
+    ) -> Result<PartId, StoreError> {
+        let path = self.blob(id);
+        limited(self.api.put_part(&path, upload, index, bytes.into())).await
+    }
+
+    /// Makes a content of `len` bytes of the parts.
+    pub(super) async fn complete_multipart(
+        &self,
+        id: i64,
+        upload: &String,
+        parts: Vec<PartId>,
+        len: u64,
+    ) -> Result<(), StoreError> {
+        let path = self.blob(id);
+        let completed = limited(self.api.complete_multipart(&path, upload, parts)).await;
+        // A call whose answer was lost has ended the upload, and finds none when it is repeated.
+        if let Err(error) = completed
+            && self.size(id).await.ok() != Some(len)
+        {
+            return Err(error);
+        }
+        self.forget_multipart(id).await;
+        Ok(())
+    }
+
+    /// Ends a multipart upload that comes to nothing.
+    pub(super) async fn abort_multipart(&self, id: i64, upload: &String) -> Result<(), StoreError> {
+        let path = self.blob(id);
+        match limited(self.api.abort_multipart(&path, upload)).await {
+            Err(error) if error.kind() != StoreErrorKind::NotFound => Err(error),
+            _ => self.delete(&self.multipart(id)).await,
+        }
+    }
+
+    /// Ends the multipart upload that somebody has left, if there is one.
+    pub(super) async fn abort_left_multipart(&self, id: i64) -> Result<(), StoreError> {
+        match self.text(&self.multipart(id)).await? {
+            Some(upload) => self.abort_multipart(id, &upload).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn forget_multipart(&self, id: i64) {
+        if let Err(error) = self.delete(&self.multipart(id)).await {
+            tracing::debug!(%error, "the note of a multipart upload stays until its entry goes");
+        }
+    }
+
+    /// The ids of all contents and multipart uploads.
+    pub(super) fn ids(&self) -> BoxStream<'static, Result<i64, StoreError>> {
+        let objects = [self.blobs(), self.multiparts()].map(|folder| self.api.list(Some(&folder)));
+        stream::iter(objects)
+            .flatten()
+            .map_err(meaning)
+            .try_filter_map(async |object| {
+                let name = object.location.filename();
+                Ok(name.and_then(|name| name.parse().ok()))
+            })
+            .boxed()
+    }
+}
+
+/// A call within its time.
+async fn limited<T>(call: impl Future<Output = object_store::Result<T>>) -> Result<T, StoreError> {
+    match timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(meaning),
+        Err(_) => Err(StoreError::with_source(
+            StoreKind::Storage,
+            StoreErrorKind::Unreachable,
+            "the bucket does not answer",
+        )),
+    }
+}
+
+/// What the rules can do about a failure.
+pub(super) fn meaning(error: Error) -> StoreError {
+    let kind = match &error {
+        Error::NotFound { .. } => StoreErrorKind::NotFound,
+        Error::AlreadyExists { .. } | Error::Precondition { .. } => StoreErrorKind::Conflict,
+        // The provider, or the way to it: each call was tried again before.
+        Error::Generic { .. } => StoreErrorKind::Unreachable,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::with_source(StoreKind::Storage, kind, error)
+}

@@ -1,0 +1,55 @@
+//! Which processes are there: each holds a lease, which it renews, and says where others reach it.
+
+use deadpool_postgres::Client;
+use tokio_postgres::Error;
+
+/// The lease is four times the interval of its renewals (`config::RENEW_INTERVAL` of the service).
+const RENEW: &str = "INSERT INTO instances (id, expires_at, address) \
+     VALUES ($1, clock_timestamp() + interval '60 seconds', $2) \
+     ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at, address = excluded.address";
+
+/// Who has not renewed for so long does not come back.
+const FORGET: &str =
+    "DELETE FROM instances WHERE expires_at < clock_timestamp() - interval '1 hour'";
+
+const ADDRESS_OF: &str = "SELECT i.address FROM reservations r JOIN instances i ON i.id = r.owner \
+     WHERE r.id = $1 AND i.id <> $2 AND i.expires_at > clock_timestamp() AND i.address IS NOT NULL";
+
+/// Renews the lease of `owner`, and removes what those have left who are gone.
+pub(super) async fn renew(
+    client: &mut Client,
+    owner: i64,
+    address: Option<String>,
+) -> Result<(), Error> {
+    let renew = client.prepare_cached(RENEW).await?;
+    client.execute(&renew, &[&owner, &address]).await?;
+    let sql = "DELETE FROM reservations WHERE owner NOT IN (SELECT id FROM instances)";
+    let forget = client.prepare_cached(FORGET).await?;
+    client.execute(&forget, &[]).await?;
+    let clean = client.prepare_cached(sql).await?;
+    client.execute(&clean, &[]).await.map(drop)
+}
+
+/// Where the process is reached that has reserved for an upload, if that is not `own` and its lease runs.
+pub(super) async fn address_of(
+    client: &mut Client,
+    id: i64,
+    own: i64,
+) -> Result<Option<String>, Error> {
+    let address_of = client.prepare_cached(ADDRESS_OF).await?;
+    let row = client.query_opt(&address_of, &[&id, &own]).await?;
+    row.map(|row| row.try_get(0)).transpose()
+}
+
+/// Ends the lease of `owner`, and with it all that it has reserved.
+pub(super) async fn end(client: &mut Client, owner: i64) -> Result<(), Error> {
+    let both = client.transaction().await?;
+    for sql in [
+        "DELETE FROM reservations WHERE owner = $1",
+        "DELETE FROM instances WHERE id = $1",
+    ] {
+        let end = both.prepare_cached(sql).await?;
+        both.execute(&end, &[&owner]).await?;
+    }
+    both.commit().await
+}

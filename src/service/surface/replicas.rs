@@ -1,0 +1,65 @@
+//! Requests about an upload whose bytes another replica takes: they are sent on to it.
+//!
+//! A load balancer knows nothing of uploads. Each has one replica that takes its bytes, the one that has reserved its
+//! name (ADR 72), and replicas find each other in the database.
+
+use std::sync::Arc;
+
+use axum::{body::Body, response::Response};
+
+use super::{context::Context, forward::Head};
+use crate::{
+    error_chain::error_chain,
+    service::{api_error::ApiError, auth::Caller, entries::Entries},
+};
+
+impl Context {
+    /// The replica that takes the bytes of the upload `id`, if it is another one.
+    pub(super) async fn replica_of(
+        &self,
+        id: i64,
+        head: &Head,
+    ) -> Result<Option<String>, ApiError> {
+        if head.is_forwarded() || self.service.entries().upload(id).is_ok() {
+            return Ok(None);
+        }
+        let replica = async move |entries: Arc<Entries>| entries.replica_of(id).await;
+        self.service.run(replica).await
+    }
+
+    /// The replica that takes the bytes of the upload that the caller has under a key, if it is another one.
+    pub(super) async fn replica_of_key(
+        &self,
+        caller: &Caller,
+        (key, version): (&str, &str),
+        head: &Head,
+    ) -> Result<Option<String>, ApiError> {
+        if head.is_forwarded() {
+            return Ok(None);
+        }
+        let (caller, key, version) = (caller.clone(), key.to_owned(), version.to_owned());
+        let replica = async move |entries: Arc<Entries>| {
+            entries.replica_of_key(&caller, &key, &version).await
+        };
+        self.service.run(replica).await
+    }
+
+    /// Sends a request on to `replica`.
+    pub(super) async fn forward(
+        &self,
+        replica: &str,
+        head: Head,
+        body: Body,
+    ) -> Result<Response, ApiError> {
+        let forwarded = self.forwarder().forward(replica, head, body).await;
+        forwarded.map_err(|error| {
+            let error = error_chain(&error);
+            tracing::warn!(
+                replica,
+                error,
+                "a request could not be sent on to its replica"
+            );
+            ApiError::replica_unavailable()
+        })
+    }
+}

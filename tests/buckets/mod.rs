@@ -1,0 +1,114 @@
+//! Object storage for tests: `MinIO` and Azurite, servers of their own that end with the process that has started them.
+
+#![allow(dead_code, reason = "not all who share this use all of it")]
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+/// The account and key that everybody's Azurite has.
+const AZURE_ACCOUNT: &str = "devstoreaccount1";
+const AZURE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// The user and password of the `MinIO` of the tests.
+const S3_USER: &str = "tests";
+const S3_PASSWORD: &str = "of-buildkit-gha";
+
+/// A server with one bucket, `tests`.
+pub struct Buckets {
+    scheme: &'static str,
+    url: String,
+    places: AtomicU32,
+    _child: Child,
+    /// The server ends with it.
+    _life: Option<ChildStdin>,
+}
+
+impl Buckets {
+    /// S3, of all tests of this process.
+    pub fn s3() -> &'static Self {
+        static SHARED: OnceLock<Buckets> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start("s3"))
+    }
+
+    /// Azure, of all tests of this process.
+    pub fn azure() -> &'static Self {
+        static SHARED: OnceLock<Buckets> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start("az"))
+    }
+
+    fn start(scheme: &'static str) -> Self {
+        // The script removes it: no drop runs for what is shared.
+        let dir = tempfile::tempdir().unwrap().keep();
+        let mut child = Command::new("bash")
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/buckets/server.sh"
+            ))
+            .arg(scheme)
+            .arg(&dir)
+            .env("MINIO_ROOT_USER", S3_USER)
+            .env("MINIO_ROOT_PASSWORD", S3_PASSWORD)
+            .env("AZURE_ACCOUNT", AZURE_ACCOUNT)
+            .env("AZURE_KEY", AZURE_KEY)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let life = child.stdin.take();
+        let mut url = String::new();
+        let mut answers = BufReader::new(child.stdout.take().unwrap());
+        answers.read_line(&mut url).unwrap();
+        assert!(
+            url.starts_with("http://"),
+            "the {scheme} server did not start"
+        );
+        Self {
+            scheme,
+            url: url.trim().to_owned(),
+            places: AtomicU32::new(0),
+            _child: child,
+            _life: life,
+        }
+    }
+
+    /// A `--store` that nobody else has.
+    pub fn new_place(&self) -> String {
+        let place = self.places.fetch_add(1, Ordering::Relaxed);
+        format!("{}://tests/place/{place}", self.scheme)
+    }
+
+    /// The variables by which clients reach it.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let variables: &[(&str, &str)] = if self.scheme == "s3" {
+            &[
+                ("AWS_ENDPOINT_URL", ""),
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_ACCESS_KEY_ID", S3_USER),
+                ("AWS_SECRET_ACCESS_KEY", S3_PASSWORD),
+            ]
+        } else {
+            &[
+                ("AZURE_STORAGE_ENDPOINT", "/devstoreaccount1"),
+                ("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT),
+                ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY),
+            ]
+        };
+        let value = |name: &str, value: &str| {
+            let base = if name.contains("ENDPOINT") {
+                &*self.url
+            } else {
+                ""
+            };
+            format!("{base}{value}")
+        };
+        let pair = |(name, text): &(&'static str, &str)| (*name, value(name, text));
+        variables.iter().map(pair).collect()
+    }
+}
