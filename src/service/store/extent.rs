@@ -83,6 +83,9 @@ pub(super) fn take(rest: &mut VecDeque<Extent>, most: u64) -> Vec<Extent> {
         && let Some(mut extent) = rest.pop_front()
     {
         let len = extent.len.min(room);
+        if len == 0 {
+            continue;
+        }
         taken.push(Extent { len, ..extent });
         room -= len;
         extent.offset += len;
@@ -131,5 +134,7 @@ mod tests {
         assert_eq!(take(&mut rest, 5), [(102, 5)].map(Extent::from));
         assert_eq!(take(&mut rest, 5), [(107, 2)].map(Extent::from));
         assert_eq!(take(&mut rest, 5), []);
+        let mut nothing = VecDeque::from([(7, 0)].map(Extent::from));
+        assert_eq!(take(&mut nothing, 5), []);
     }
 }
