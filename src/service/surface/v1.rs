@@ -53,7 +53,7 @@ async fn lookup(
     query: Result<Query<LookupQuery>, QueryRejection>,
 ) -> Response {
     let found = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let Query(query) = query.map_err(|error| ApiError::malformed(error.body_text()))?;
         context.access.key(&query.keys, None);
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
@@ -80,7 +80,7 @@ async fn lookup(
 
 async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
     let reserved = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let request: ReserveRequest = parse(&context.message(&caller, body).await?)?;
         context.access.key(&request.key, caller.write_scope());
         let upload = context
@@ -101,7 +101,7 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
 
 async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
     let uploaded = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let upload = context.service.entries().upload_of(&caller, id)?;
         context.access.entry(&upload.name);
         let range = content_range(&headers)?;
@@ -116,7 +116,7 @@ async fn upload(context: Context, Path(id): Path<i64>, headers: HeaderMap, body:
 
 async fn commit(context: Context, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Response {
     let committed = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let request: CommitRequest = parse(&context.message(&caller, body).await?)?;
         context.access.size(request.size);
         if let Ok(upload) = context.service.entries().upload_of(&caller, id) {

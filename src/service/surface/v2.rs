@@ -40,7 +40,7 @@ pub(super) fn routes() -> Router<AppState> {
 
 async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
     let created = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: CreateRequest = encoding.read::<_, pb::CreateCacheEntryRequest>(&body)?;
@@ -77,7 +77,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
 
 async fn finalize(context: Context, headers: HeaderMap, body: Body) -> Response {
     let finalized = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: FinalizeRequest =
@@ -112,7 +112,7 @@ async fn finalize(context: Context, headers: HeaderMap, body: Body) -> Response 
 
 async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
     let found = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: LookupRequest =
