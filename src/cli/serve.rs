@@ -1,6 +1,6 @@
 //! `buildkit-gha serve`: the embedded Actions cache service.
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, iter, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use url::Url;
@@ -12,7 +12,10 @@ use crate::{
     secret::Secret,
     service::{
         self, Config, Service,
-        config::{DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, Network, StoreUrl},
+        config::{
+            DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, IssuerUrl, KeysUrl, Network,
+            StoreUrl, TrustedIssuer, TrustedRepository,
+        },
     },
     units::duration,
 };
@@ -84,6 +87,38 @@ pub struct Serve {
     )]
     tls_key: Option<PathBuf>,
 
+    /// An issuer whose runtime tokens are good here, beside the service's own: `https://token.actions.githubusercontent.com`,
+    /// or `https://HOSTNAME/_services/token` of a GitHub Enterprise Server; may be repeated, or be a list with commas.
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_TRUST_ISSUER",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    trust_issuer: Vec<IssuerUrl>,
+
+    /// Where the keys of these issuers are, in the same order (default: where the issuer says, in
+    /// `/.well-known/openid-configuration`, or else its /.well-known/jwks).
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_JWKS_URL",
+        value_name = "URL",
+        value_delimiter = ',',
+        requires = "trust_issuer"
+    )]
+    jwks_url: Vec<KeysUrl>,
+
+    /// A repository of these issuers that may use the service, by its id (`gh api repos/OWNER/NAME --jq .id`), or as
+    /// HOST/ID where issuers share ids; may be repeated, or be a list with commas (default: all of them).
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_TRUST_REPOSITORY",
+        value_name = "ID",
+        value_delimiter = ',',
+        requires = "trust_issuer"
+    )]
+    trust_repository: Vec<TrustedRepository>,
+
     /// A proxy whose X-Forwarded-Proto, -Host and -For are believed: an address or a network
     /// (10.0.0.0/8); may be repeated, or be a list with commas.
     #[arg(
@@ -132,6 +167,7 @@ impl Serve {
             tracing::warn!(%error, "the limit of open files stays");
         }
         let database = database::parse(self.database)?;
+        let trusted_issuers = trusted_issuers(self.trust_issuer, self.jwks_url)?;
         let identity = |(certificate, key)| Identity { certificate, key };
         let config = Config {
             tls: self.tls_cert.zip(self.tls_key).map(identity),
@@ -140,6 +176,8 @@ impl Serve {
             store: self.store,
             advertise: self.advertise,
             base_url: self.base_url,
+            trusted_issuers,
+            trusted_repositories: self.trust_repository,
             trusted_proxies: self.trusted_proxy,
             access_log: self.access_log,
             url_ttl: self.url_ttl.unwrap_or(DEFAULT_URL_TTL),
@@ -153,6 +191,7 @@ impl Serve {
         let mut signals = Signals::listen(&ENDING)?;
         let local = listener.local_addr()?;
         service::warn_if_in_clear(local, &service);
+        service::warn_if_open(&service);
         println!("listening on {}://{local}", service.scheme());
 
         let tasks = Tasks::default();
@@ -171,6 +210,22 @@ impl Serve {
         }
         Ok(())
     }
+}
+
+/// Issuers with the addresses of their keys, if there are any.
+fn trusted_issuers(issuers: Vec<IssuerUrl>, keys: Vec<KeysUrl>) -> io::Result<Vec<TrustedIssuer>> {
+    if !keys.is_empty() && keys.len() != issuers.len() {
+        let message = format!(
+            "--jwks-url: there are {} for {} of --trust-issuer: give one for each, in the same order, or none",
+            keys.len(),
+            issuers.len()
+        );
+        return Err(io::Error::other(message));
+    }
+    let keys = keys.into_iter().map(Some).chain(iter::repeat(None));
+    let trusted = issuers.into_iter().zip(keys);
+    let trusted = trusted.map(|(issuer, keys)| TrustedIssuer { issuer, keys });
+    Ok(trusted.collect())
 }
 
 /// Why `--base-url` cannot be used.

@@ -54,6 +54,12 @@ impl Permission {
     pub fn deletable(self) -> bool {
         self.writable() && self.0 & DELETE != 0
     }
+
+    /// What GitHub knows of it: reading and writing.
+    #[must_use]
+    pub fn without_deletion(self) -> Self {
+        Self(self.0 & (READ | WRITE))
+    }
 }
 
 impl Scope {

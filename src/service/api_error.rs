@@ -12,7 +12,7 @@ use crate::protocol::key::MAX_KEY_CHARS;
 /// What kind of failure it is: all that a protocol's answer depends on, besides the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// No token, or none of ours that is valid now.
+    /// No token, or none that is good here now.
     Unauthenticated,
     /// A signed URL that was altered, is not ours, or has expired.
     InvalidSignature,

@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::{api_error::ApiError, key::MasterKey};
+use super::{api_error::ApiError, auth_error::AuthError, key::MasterKey};
 use crate::{
     protocol::scope::{self, Scope},
     secret::Secret,
 };
 
-const ISSUER: &str = "buildkit-gha";
+/// Who issues the tokens of this service.
+pub(super) const ISSUER: &str = "buildkit-gha";
 
 /// How far the clock of whoever minted a token may be ahead of ours.
 const CLOCK_LEEWAY_SECS: i64 = 60;
@@ -71,23 +72,6 @@ impl Caller {
         let writable = self.scopes.iter().find(|s| s.permission.writable());
         writable.map(|scope| scope.name.as_str())
     }
-}
-
-/// Why a caller is not let in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AuthError {
-    /// No `Authorization: Bearer …`.
-    #[error("the request has no bearer token")]
-    Missing,
-    /// Not a token of this service.
-    #[error("the token was not issued by this service, or was altered")]
-    Invalid,
-    /// A token whose time is over.
-    #[error("the token expired at {0}")]
-    Expired(Timestamp),
-    /// A token whose time has not come.
-    #[error("the token is not valid before {0}")]
-    NotYet(Timestamp),
 }
 
 /// Why a token cannot be minted.
@@ -188,20 +172,14 @@ impl Tokens {
         Ok(jsonwebtoken::encode(&header, &claims, &self.encode)?.into())
     }
 
-    /// Reads the value of an `Authorization` header.
-    pub(super) fn verify(&self, header: Option<&str>, now: Timestamp) -> Result<Caller, AuthError> {
-        let token = header.and_then(bearer).ok_or(AuthError::Missing)?;
+    /// Who calls with a token of this service.
+    pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decode, &self.validation)
             .map_err(|_| AuthError::Invalid)?
             .claims;
         let time = |secs| Timestamp::from_second(secs).map_err(|_| AuthError::Invalid);
         let (starts, expires) = (time(claims.nbf)?, time(claims.exp)?);
-        if expires <= now {
-            return Err(AuthError::Expired(expires));
-        }
-        if starts.as_second() > now.as_second().saturating_add(CLOCK_LEEWAY_SECS) {
-            return Err(AuthError::NotYet(starts));
-        }
+        check_times(Some(starts), expires, now)?;
         Ok(Caller {
             repository: claims.repository,
             expires,
@@ -210,8 +188,25 @@ impl Tokens {
     }
 }
 
-/// GitHub's REST clients say `Bearer` or `token`; the scheme's case does not matter.
-fn bearer(header: &str) -> Option<&str> {
+/// Refuses a token whose time is not now.
+pub(super) fn check_times(
+    starts: Option<Timestamp>,
+    expires: Timestamp,
+    now: Timestamp,
+) -> Result<(), AuthError> {
+    if expires <= now {
+        return Err(AuthError::Expired(expires));
+    }
+    let latest = now.as_second().saturating_add(CLOCK_LEEWAY_SECS);
+    match starts {
+        Some(starts) if starts.as_second() > latest => Err(AuthError::NotYet(starts)),
+        _ => Ok(()),
+    }
+}
+
+/// The token in the value of an `Authorization` header. GitHub's REST clients say `Bearer` or `token`; the
+/// scheme's case does not matter.
+pub(super) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     let known = ["bearer", "token"];
     known
@@ -242,10 +237,6 @@ mod tests {
         (dir, Tokens::new(&master))
     }
 
-    fn header(token: &Secret) -> String {
-        format!("Bearer {}", token.expose())
-    }
-
     fn time(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
@@ -258,14 +249,14 @@ mod tests {
             Scope::new("refs/heads/main", Permission::READ_WRITE),
         ];
         let ttl = Duration::from_secs(100);
-        let token = header(&tokens.mint("o/r", &scopes, ttl, time(0)).unwrap());
-        let caller = tokens.verify(Some(&token), time(99)).unwrap();
+        let token = tokens.mint("o/r", &scopes, ttl, time(0)).unwrap();
+        let caller = tokens.verify(token.expose(), time(99)).unwrap();
         assert_eq!(caller.repository, "o/r");
         assert_eq!(caller.write_scope(), Some("refs/heads/main"));
         assert_eq!(caller.readable().count(), 2);
-        let late = tokens.verify(Some(&token), time(100)).unwrap_err();
+        let late = tokens.verify(token.expose(), time(100)).unwrap_err();
         assert_eq!(late, AuthError::Expired(time(100)));
-        let early = tokens.verify(Some(&token), time(-61)).unwrap_err();
+        let early = tokens.verify(token.expose(), time(-61)).unwrap_err();
         assert_eq!(early, AuthError::NotYet(time(0)));
     }
 
@@ -275,11 +266,21 @@ mod tests {
         let (_other_dir, theirs) = tokens();
         let scopes = [Scope::new("x", Permission::READ)];
         let ttl = Duration::from_secs(100);
-        let token = header(&theirs.mint("o/r", &scopes, ttl, time(0)).unwrap());
-        let refused = ours.verify(Some(&token), time(0)).unwrap_err();
+        let token = theirs.mint("o/r", &scopes, ttl, time(0)).unwrap();
+        let refused = ours.verify(token.expose(), time(0)).unwrap_err();
         assert_eq!(refused, AuthError::Invalid);
-        for junk in [None, Some("Basic abc"), Some("Bearer")] {
-            assert_eq!(ours.verify(junk, time(0)).unwrap_err(), AuthError::Missing);
+    }
+
+    #[test]
+    fn a_header_is_read_as_githubs_clients_write_it() {
+        for (header, token) in [
+            ("Bearer abc", Some("abc")),
+            ("token abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("Basic abc", None),
+            ("Bearer", None),
+        ] {
+            assert_eq!(bearer(header), token, "{header}");
         }
     }
 

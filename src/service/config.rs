@@ -8,6 +8,7 @@ use url::Url;
 use crate::protocol::block_list::MAX_BLOCKS;
 
 pub use super::{
+    issuer::{IssuerUrl, KeysUrl, TrustedIssuer, TrustedRepository, UrlError},
     network::Network,
     store::{DatabaseUrl, DatabaseUrlError, StoreUrl, StoreUrlError},
     tls::Identity,
@@ -96,6 +97,10 @@ pub struct Config {
     pub base_url: Option<Url>,
     /// The certificate that it shows; without one it speaks plain HTTP.
     pub tls: Option<Identity>,
+    /// Issuers whose runtime tokens are good here, beside the service's own.
+    pub trusted_issuers: Vec<TrustedIssuer>,
+    /// Which of their repositories may use the service; all if none is named.
+    pub trusted_repositories: Vec<TrustedRepository>,
     /// Proxies whose `X-Forwarded-` headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Whether each request is a line of the log.
@@ -130,6 +135,10 @@ impl Default for Config {
             base_url: None,
             // A certificate is somebody's choice; `warn_if_in_clear` says when one is missed.
             tls: None,
+            // All whom GitHub gives tokens would be let in.
+            trusted_issuers: Vec::new(),
+            // Of an enterprise server all are somebody's own. For GitHub `warn_if_open` says what that means.
+            trusted_repositories: Vec::new(),
             // Anybody can write the headers of a proxy.
             trusted_proxies: Vec::new(),
             // What people ask for first when a build misses its cache.

@@ -22,6 +22,7 @@ use super::{
     config::{Config, DatabaseUrl},
     data_dir::DataDir,
     entries::Entries,
+    issuer::{Issuers, IssuersError},
     key::MasterKey,
     metrics::Metrics,
     quotas::Quotas,
@@ -40,6 +41,7 @@ struct Inner {
     config: Config,
     clock: Clock,
     tokens: Tokens,
+    issuers: Issuers,
     signer: Signer,
     metrics: Metrics,
     quotas: Arc<Quotas>,
@@ -93,6 +95,9 @@ pub enum OpenError {
     /// Its certificate is of no use.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Issuers of tokens cannot be trusted so.
+    #[error(transparent)]
+    Issuers(#[from] IssuersError),
 }
 
 impl Service {
@@ -104,6 +109,11 @@ impl Service {
             error,
         };
         let tls = config.tls.clone().map(tls::acceptor).transpose()?;
+        let issuers = Issuers::new(
+            &config.trusted_issuers,
+            &config.trusted_repositories,
+            &clock,
+        )?;
         let opened = open_dir(config.data_dir.clone()).await;
         let dir = opened.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => OpenError::InUse(path.clone()),
@@ -119,6 +129,7 @@ impl Service {
         let entries = Entries::new(stores, Arc::clone(&clock), Arc::clone(&quotas));
         let service = Self(Arc::new(Inner {
             tokens: Tokens::new(&master),
+            issuers,
             signer: Signer::new(&master),
             metrics: Metrics::new(&config.data_dir),
             quotas,
@@ -160,6 +171,10 @@ impl Service {
 
     pub(super) fn tokens(&self) -> &Tokens {
         &self.0.tokens
+    }
+
+    pub(super) fn issuers(&self) -> &Issuers {
+        &self.0.issuers
     }
 
     pub(super) fn signer(&self) -> &Signer {

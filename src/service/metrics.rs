@@ -11,6 +11,7 @@ use std::{
 
 use rustix::fs::{StatVfs, statvfs};
 
+use super::auth_error::Refusal;
 use crate::telemetry::{
     Counter, CounterFamily, HistogramFamily, InLevel, Labels, Level, Registry, build_info, process,
 };
@@ -84,6 +85,7 @@ pub struct Metrics {
     durations: HistogramFamily<Operation>,
     in_flight: Level,
     lookups: CounterFamily<Found>,
+    refused_tokens: CounterFamily<Refusal>,
     received: Counter,
     sent: Counter,
     entries: Arc<AtomicU64>,
@@ -156,6 +158,10 @@ impl Metrics {
                 "buildkit_gha_service_lookups",
                 "Lookups that were answered, by what they found",
             ),
+            refused_tokens: registry.counters(
+                "buildkit_gha_service_refused_tokens",
+                "Requests whose token was refused, by reason",
+            ),
             received: registry.counter(
                 "buildkit_gha_service_received_bytes",
                 "Content uploaded by clients",
@@ -217,6 +223,11 @@ impl Metrics {
     /// A lookup was answered.
     pub fn looked_up(&self, found: bool) {
         self.lookups.increment(Found(found));
+    }
+
+    /// A token, or a request without one, was refused.
+    pub fn refused_token(&self, reason: Refusal) {
+        self.refused_tokens.increment(reason);
     }
 
     /// Content came in.

@@ -11,6 +11,8 @@
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas` | what one repository or one scope may take of the service |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
+//! | `issuer` | tokens of GitHub, verified with its public keys |
+//! | `authenticate`, `auth_error` | which of both a token is, and why it is refused |
 //! | `data_dir` | whose the data directory is, and what stands in it |
 //! | `transfer` | bodies of requests into the store |
 //! | `blocking` | the one place that leaves the async threads |
@@ -24,6 +26,8 @@
 mod active_uploads;
 mod api_error;
 mod auth;
+mod auth_error;
+mod authenticate;
 mod blocking;
 mod clock;
 pub mod config;
@@ -31,6 +35,7 @@ mod data_dir;
 mod entries;
 mod gc;
 mod instance;
+mod issuer;
 mod key;
 mod lease;
 mod metrics;
@@ -56,6 +61,6 @@ pub use self::{
     config::Config,
     instance::{OpenError, Service, mint_token, mint_token_of_database},
     metrics::Metrics,
-    server::{serve, warn_if_in_clear},
+    server::{serve, warn_if_in_clear, warn_if_open},
     tls::TlsError,
 };

@@ -61,6 +61,10 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     tasks.spawn("service lease", async move {
         renewing.renew_lease_until(shutdown).await;
     });
+    let (shutdown, refreshing) = (tasks.shutdown().clone(), service.clone());
+    tasks.spawn("issuers' keys", async move {
+        refreshing.refresh_keys_until(shutdown).await;
+    });
     let limiter = Arc::new(PeerLimiter::new(capacity()));
     loop {
         let accepted = tokio::select! {
@@ -150,6 +154,16 @@ impl Connection {
             extensions.insert(Arc::clone(&permit));
         };
         Ok(http1::serve_connection(stream, mark, |_| (), router, LIMITS, tasks).await?)
+    }
+}
+
+/// Says that everybody who has an account at GitHub may use the service.
+pub fn warn_if_open(service: &Service) {
+    if service.issuers().are_open() {
+        tracing::warn!(
+            "every repository of GitHub may use this service, whoever it belongs to, if it can reach it: \
+             name those that may (--trust-repository), or keep others off its network"
+        );
     }
 }
 

@@ -67,6 +67,11 @@ impl Server {
         self.service.close().await.unwrap();
     }
 
+    /// The service's time, in seconds.
+    pub fn now(&self) -> i64 {
+        self.now.load(Ordering::SeqCst)
+    }
+
     pub fn advance(&self, by: Duration) {
         let seconds = i64::try_from(by.as_secs()).unwrap();
         self.now.fetch_add(seconds, Ordering::SeqCst);

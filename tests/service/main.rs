@@ -19,6 +19,7 @@ mod fire_kill;
 mod fire_race;
 mod harness;
 mod hostile;
+mod issuers;
 mod older;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;

@@ -39,22 +39,17 @@ impl Program {
 
     /// The same where the settings say where it listens.
     pub fn listening(data_dir: &Path, log: &Path, arguments: &[&str]) -> Self {
-        Self::listening_with(data_dir, log, arguments, &[])
+        let program = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
+        Self::from(program, data_dir, log, arguments)
     }
 
-    /// The same with variables.
-    pub fn listening_with(
-        data_dir: &Path,
-        log: &Path,
-        arguments: &[&str],
-        variables: &[(&str, String)],
-    ) -> Self {
+    /// The same with variables that `program` has.
+    pub fn from(mut program: Command, data_dir: &Path, log: &Path, arguments: &[&str]) -> Self {
         let stderr = File::options().create(true).append(true).open(log).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
+        let mut child = program
             .args(["serve", "--data-dir"])
             .arg(data_dir)
             .args(arguments)
-            .envs(variables.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()

@@ -47,7 +47,9 @@ impl Team {
             ["--database", &url],
             ["--store", &self.store],
         ];
-        Program::listening_with(&data_dir, &log, &flags.concat(), &self.buckets.variables())
+        let mut program = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
+        program.envs(self.buckets.variables());
+        Program::from(program, &data_dir, &log, &flags.concat())
     }
 
     fn client(&self, program: &Program) -> Remote {

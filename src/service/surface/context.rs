@@ -23,7 +23,8 @@ use crate::{
     secret::SecretUrl,
     service::{
         api_error::{ApiError, ErrorKind},
-        auth::{AuthError, Caller},
+        auth::Caller,
+        auth_error::AuthError,
         instance::Service,
         sign::Permission,
         store::ContentStream,
@@ -37,7 +38,12 @@ const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
-        Self::new(ErrorKind::Unauthenticated, error.to_string())
+        let kind = match error {
+            AuthError::KeysUnavailable => ErrorKind::Unavailable,
+            AuthError::Repository(_) => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Unauthenticated,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 
@@ -81,10 +87,10 @@ impl FromRequestParts<AppState> for Context {
 
 impl Context {
     /// Who calls, as its token says. The body comes after this.
-    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         let header = headers.get(header::AUTHORIZATION);
         let header = header.and_then(|value| value.to_str().ok());
-        let caller = self.service.tokens().verify(header, self.service.now())?;
+        let caller = self.service.authenticate(header).await?;
         self.access.caller(&caller);
         self.admit(&caller.repository)?;
         Ok(caller)

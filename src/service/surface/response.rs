@@ -11,7 +11,8 @@ use crate::service::{
     metrics::Operation,
 };
 
-/// After how many seconds whoever was told that the database is away should ask again: a restart takes that long.
+/// After how many seconds whoever was told that the database or an issuer is away should ask again: a restart takes
+/// that long.
 const RETRY_UNAVAILABLE: HeaderValue = HeaderValue::from_static("5");
 
 /// The answer to a request, worded by `error_response` if it failed, and marked with what it was an answer

@@ -42,7 +42,7 @@ async fn list(
     headers: HeaderMap,
 ) -> Response {
     let listed = async {
-        let caller = caller(&context, &headers, &owner, &repo)?;
+        let caller = caller(&context, &headers, &owner, &repo).await?;
         let Query(query) = query.map_err(|error| invalid_query(&error))?;
         context.access.key(&query.key, query.git_ref.as_deref());
         let page = Page {
@@ -75,7 +75,7 @@ async fn delete_key(
     headers: HeaderMap,
 ) -> Response {
     let deleted = async {
-        let caller = caller(&context, &headers, &owner, &repo)?;
+        let caller = caller(&context, &headers, &owner, &repo).await?;
         let Query(query) = query.map_err(|error| invalid_query(&error))?;
         context.access.key(&query.key, query.git_ref.as_deref());
         let delete = async move |entries: Arc<Entries>| {
@@ -94,7 +94,7 @@ async fn delete(
     headers: HeaderMap,
 ) -> Response {
     let deleted = async {
-        let caller = caller(&context, &headers, &owner, &repo)?;
+        let caller = caller(&context, &headers, &owner, &repo).await?;
         let delete = async move |entries: Arc<Entries>| entries.delete(&caller, id).await;
         context.service.run(delete).await?;
         Ok::<_, ApiError>(StatusCode::NO_CONTENT)
@@ -120,13 +120,13 @@ fn to_list(total_count: u64, entries: Vec<Entry>) -> List {
 }
 
 /// The caller, if its token is for this repository.
-fn caller(
+async fn caller(
     context: &Context,
     headers: &HeaderMap,
     owner: &str,
     repo: &str,
 ) -> Result<Caller, ApiError> {
-    let caller = context.caller(headers)?;
+    let caller = context.caller(headers).await?;
     caller.check_repository(&format!("{owner}/{repo}"))?;
     Ok(caller)
 }

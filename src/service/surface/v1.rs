@@ -54,7 +54,7 @@ async fn lookup(
     query: Result<Query<LookupQuery>, QueryRejection>,
 ) -> Response {
     let found = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let Query(query) = query.map_err(|error| ApiError::malformed(error.body_text()))?;
         context.access.key(&query.keys, None);
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
@@ -81,7 +81,7 @@ async fn lookup(
 
 async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
     let reserved = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let request: ReserveRequest = parse(&context.message(&caller, body).await?)?;
         context.access.key(&request.key, caller.write_scope());
         let upload = context
@@ -108,7 +108,7 @@ async fn upload(
     body: Body,
 ) -> Response {
     let uploaded = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         if let Some(replica) = context.replica_of(id, &head).await? {
             return context.forward(&replica, head, body).await;
         }
@@ -132,7 +132,7 @@ async fn commit(
     body: Body,
 ) -> Response {
     let committed = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         if let Some(replica) = context.replica_of(id, &head).await? {
             return context.forward(&replica, head, body).await;
         }

@@ -41,7 +41,7 @@ pub(super) fn routes() -> Router<AppState> {
 
 async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
     let created = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: CreateRequest = encoding.read::<_, pb::CreateCacheEntryRequest>(&body)?;
@@ -78,7 +78,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
 
 async fn finalize(context: Context, headers: HeaderMap, head: Head, body: Body) -> Response {
     let finalized = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: FinalizeRequest =
@@ -117,7 +117,7 @@ async fn finalize(context: Context, headers: HeaderMap, head: Head, body: Body) 
 
 async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
     let found = async {
-        let caller = context.caller(&headers)?;
+        let caller = context.caller(&headers).await?;
         let encoding = Encoding::from_headers(&headers)?;
         let body = context.message(&caller, body).await?;
         let request: LookupRequest =

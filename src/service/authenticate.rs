@@ -1,0 +1,51 @@
+//! Who calls: by a token of this service, or of an issuer that the operator trusts.
+
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    auth::{self, Caller},
+    auth_error::AuthError,
+    instance::Service,
+};
+
+/// Most of a foreign issuer's name that is repeated to whoever sent it.
+const MAX_SHOWN_CHARS: usize = 200;
+
+/// Who a token says has issued it. Only the key to verify it with depends on that.
+#[derive(Deserialize)]
+struct Unverified {
+    iss: String,
+}
+
+impl Service {
+    /// Reads the value of an `Authorization` header.
+    pub(super) async fn authenticate(&self, header: Option<&str>) -> Result<Caller, AuthError> {
+        let caller = self.verify(header).await;
+        if let Err(refusal) = &caller {
+            self.metrics().refused_token(refusal.into());
+        }
+        caller
+    }
+
+    async fn verify(&self, header: Option<&str>) -> Result<Caller, AuthError> {
+        let token = header.and_then(auth::bearer).ok_or(AuthError::Missing)?;
+        let claims = insecure_decode_claims(token);
+        let Unverified { iss } = claims.map_err(|_| AuthError::Invalid)?;
+        if iss == auth::ISSUER {
+            return self.tokens().verify(token, self.now());
+        }
+        match self.issuers().find(&iss) {
+            Some(issuer) => issuer.verify(token, self.now()).await,
+            None => Err(AuthError::Issuer(
+                iss.chars().take(MAX_SHOWN_CHARS).collect(),
+            )),
+        }
+    }
+
+    /// Keeps the keys of trusted issuers fresh until `shutdown`.
+    pub(super) async fn refresh_keys_until(&self, shutdown: CancellationToken) {
+        self.issuers().refresh_until(shutdown).await;
+    }
+}
