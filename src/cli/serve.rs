@@ -1,6 +1,6 @@
 //! `buildkit-gha serve`: the embedded Actions cache service.
 
-use std::{io, iter, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, iter, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use url::Url;
@@ -13,8 +13,8 @@ use crate::{
     service::{
         self, Config, Service,
         config::{
-            DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, IssuerUrl, KeysUrl, Network,
-            StoreUrl, TrustedIssuer, TrustedRepository,
+            DEFAULT_DRAIN_TIMEOUT, DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, IssuerUrl,
+            KeysUrl, Network, StoreUrl, TrustedIssuer, TrustedRepository,
         },
     },
     units::duration,
@@ -144,6 +144,11 @@ pub struct Serve {
     #[arg(long, env = "BUILDKIT_GHA_RESERVATION_AGE", value_name = "DURATION", value_parser = duration::parse_positive)]
     reservation_age: Option<Duration>,
 
+    /// How long to wait, once asked to end, for uploads that go on (default: 15s); new ones are refused meanwhile, and
+    /// /healthz says 503.
+    #[arg(long, env = "BUILDKIT_GHA_DRAIN_TIMEOUT", value_name = "DURATION", value_parser = duration::parse)]
+    drain_timeout: Option<Duration>,
+
     #[command(flatten)]
     pub(super) logging: Logging,
 }
@@ -163,6 +168,7 @@ impl Serve {
 
     async fn serve(self) -> io::Result<()> {
         let listen = self.listen;
+        let drain_timeout = self.drain_timeout.unwrap_or(DEFAULT_DRAIN_TIMEOUT);
         if let Err(error) = raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays");
         }
@@ -195,8 +201,16 @@ impl Serve {
         println!("listening on {}://{local}", service.scheme());
 
         let tasks = Tasks::default();
+        let mut serving = pin!(service::serve(listener, service.clone(), &tasks));
         tokio::select! {
-            served = service::serve(listener, service.clone(), &tasks) => served?,
+            served = &mut serving => served?,
+            _ = signals.next() => {}
+        }
+        tokio::select! {
+            served = &mut serving => served?,
+            left = service.finish_uploads(drain_timeout) => if left > 0 {
+                tracing::warn!(uploads = left, "uploads in progress are given up (--drain-timeout)");
+            },
             _ = signals.next() => {}
         }
         tokio::select! {

@@ -202,6 +202,12 @@ impl ApiError {
         Self::new(ErrorKind::Overloaded, message)
     }
 
+    pub(super) fn ending() -> Self {
+        let message =
+            "this cache service is about to end, and takes no new uploads; try again later";
+        Self::new(ErrorKind::Unavailable, message)
+    }
+
     pub(super) fn replica_unavailable() -> Self {
         let message = "the replica that takes this upload cannot be reached; try again later";
         Self::new(ErrorKind::Unavailable, message)

@@ -23,6 +23,17 @@ pub const DEFAULT_URL_TTL: Duration = Duration::from_hours(1);
 /// longer has lost its owner, and its key is in the way of the next build.
 pub const DEFAULT_RESERVATION_AGE: Duration = Duration::from_mins(15);
 
+/// How long a process that is asked to end waits for uploads that go on: what orchestrators give a process is 30 s, and
+/// transfers in flight have some of it after this.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// After how long without activity an upload is not waited for when the process ends: clients that go on pause for
+/// less.
+pub(super) const DRAIN_IDLE: Duration = Duration::from_secs(5);
+
+/// How often a process that ends looks whether uploads go on.
+pub(super) const DRAIN_POLL: Duration = Duration::from_millis(100);
+
 /// How often abandoned reservations and stray files are collected.
 pub(super) const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 

@@ -285,6 +285,20 @@ impl Entries {
         Ok(self.blobs.remove(id).await?)
     }
 
+    /// Whether there are uploads in progress.
+    pub(super) fn has_uploads(&self) -> bool {
+        !self.uploads.all().is_empty()
+    }
+
+    /// How many uploads something has happened to since then.
+    pub(super) fn active_since(&self, since: Timestamp) -> usize {
+        let uploads = self.uploads.all();
+        uploads
+            .iter()
+            .filter(|upload| upload.is_active(since))
+            .count()
+    }
+
     /// Gives up the reservations that nothing has happened to since `before`. Answers how many.
     pub(super) async fn expire_uploads(&self, before: Timestamp) -> Result<usize, ApiError> {
         let mut expired = 0;

@@ -5,7 +5,10 @@ use std::{
     future::Future,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -49,6 +52,8 @@ struct Inner {
     searches: Semaphore,
     entries: Arc<Entries>,
     tls: Option<TlsAcceptor>,
+    /// Whether the process takes no new uploads, since it is about to end.
+    ending: AtomicBool,
     /// Held for as long as the service is open: two processes on one directory would not know of
     /// each other's uploads.
     _lock: File,
@@ -136,6 +141,7 @@ impl Service {
             searches: Semaphore::new(entries.max_searches()),
             entries: Arc::new(entries),
             tls,
+            ending: AtomicBool::new(false),
             config,
             clock,
             _lock: dir.lock,
@@ -193,6 +199,18 @@ impl Service {
         } else {
             "http"
         }
+    }
+
+    pub(super) fn ending(&self) -> &AtomicBool {
+        &self.0.ending
+    }
+
+    /// Refuses what a process that is about to end does not begin any more.
+    pub(super) fn check_not_ending(&self) -> Result<(), ApiError> {
+        if self.ending().load(Ordering::Relaxed) {
+            return Err(ApiError::ending());
+        }
+        Ok(())
     }
 
     pub(super) fn quotas(&self) -> &Quotas {

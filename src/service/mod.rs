@@ -17,6 +17,7 @@
 //! | `transfer` | bodies of requests into the store |
 //! | `blocking` | the one place that leaves the async threads |
 //! | `instance` | an open service: all of this together |
+//! | `drain` | the end of a process whose uploads go on |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
 //! | `tls` | the certificate, read again when it changes |
 //! | `network` | addresses of trusted proxies |
@@ -32,6 +33,7 @@ mod blocking;
 mod clock;
 pub mod config;
 mod data_dir;
+mod drain;
 mod entries;
 mod gc;
 mod instance;

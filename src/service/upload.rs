@@ -55,6 +55,8 @@ struct Parts {
     content: Option<Vec<Extent>>,
     phase: Phase,
     last_active: Timestamp,
+    /// How many parts are on their way.
+    pending: usize,
     usage: UploadUsage,
 }
 
@@ -74,6 +76,7 @@ impl PendingPart {
         let mut parts = upload.open()?;
         parts.usage.grow(len)?;
         parts.last_active = now;
+        parts.pending += 1;
         drop(parts);
         Ok(Self {
             upload: Arc::clone(upload),
@@ -108,6 +111,7 @@ impl PendingPart {
 
 impl Drop for PendingPart {
     fn drop(&mut self) {
+        self.upload.parts.lock().pending -= 1;
         if self.kept {
             return;
         }
@@ -133,6 +137,7 @@ impl Upload {
             content: None,
             phase: Phase::Open,
             last_active: now,
+            pending: 0,
             usage,
         };
         Self {
@@ -153,6 +158,12 @@ impl Upload {
     /// all others until the guard goes.
     pub(super) async fn commit_lock(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.commits.lock().await
+    }
+
+    /// Whether something has come for the upload since then, is on its way, or is being committed.
+    pub(super) fn is_active(&self, since: Timestamp) -> bool {
+        let parts = self.parts.lock();
+        parts.phase == Phase::Sealed || parts.pending > 0 || parts.last_active >= since
     }
 
     /// Gives the upload up unless something has happened to it since `before`, or it is being

@@ -73,8 +73,18 @@ impl Program {
     }
 
     /// Asks it to end and waits until it has: its log is whole then.
-    pub fn end(mut self) {
+    pub fn end(self) {
+        self.ask_to_end();
+        self.wait();
+    }
+
+    /// Asks it to end.
+    pub fn ask_to_end(&self) {
         kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended well.
+    pub fn wait(mut self) {
         assert!(self.child.wait().unwrap().success());
     }
 

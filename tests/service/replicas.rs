@@ -200,6 +200,33 @@ async fn a_replica_that_is_killed_costs_what_it_was_receiving() {
     third.end();
 }
 
+#[tokio::test]
+async fn a_replica_that_ends_finishes_its_uploads_and_takes_no_others() {
+    let team = Team::new(Buckets::s3());
+    let (one, other) = (team.start("one"), team.start("other"));
+    let (first, second) = (team.client(&one), team.client(&other));
+    let id = first.reserve("k").await.unwrap().json()["cacheId"].as_i64();
+    let id = id.unwrap();
+    let parts = [block(1, 9 * MIB), block(2, 9 * MIB)];
+    assert_status(first.patch(id, 0, &parts[0]).await, 204);
+    one.ask_to_end();
+    // It has heard of it once it says so.
+    loop {
+        let health = first.get(&format!("{}/healthz", one.url)).await.unwrap();
+        if health.status.as_u16() == 503 {
+            assert!(health.text().contains("about to end"), "{}", health.text());
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_status(first.reserve("another").await, 503);
+    assert_status(second.patch(id, 9 * MIB, &parts[1]).await, 204);
+    assert_status(second.commit(id, 18 * MIB).await, 204);
+    one.wait();
+    assert_there(&[second], "k", &parts.concat()).await;
+    other.end();
+}
+
 /// What `serve` says of a store that it cannot use.
 fn refusal(team: &Team, flags: &[&str], change: Option<(&str, &str)>) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));

@@ -112,6 +112,9 @@ fn too_many_connections(error: &ApiError) -> Response {
 }
 
 async fn health(context: Context) -> Response {
+    if let Err(error) = context.service.check_not_ending() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response();
+    }
     match context
         .service
         .run(async |entries| entries.ping().await)

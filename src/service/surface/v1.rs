@@ -84,6 +84,7 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
         let caller = context.caller(&headers).await?;
         let request: ReserveRequest = parse(&context.message(&caller, body).await?)?;
         context.access.key(&request.key, caller.write_scope());
+        context.service.check_not_ending()?;
         let upload = context
             .service
             .run(async move |entries| {

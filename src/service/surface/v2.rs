@@ -47,6 +47,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
         let request: CreateRequest = encoding.read::<_, pb::CreateCacheEntryRequest>(&body)?;
         context.access.key(&request.key, caller.write_scope());
         let expires = caller.expires;
+        context.service.check_not_ending()?;
         let reserved = context
             .service
             .run(async move |entries| {
