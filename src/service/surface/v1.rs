@@ -86,11 +86,7 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
         context.access.key(&request.key, caller.write_scope());
         let upload = context
             .service
-            .run(async move |entries| {
-                entries
-                    .reserve(&caller, &request.key, &request.version)
-                    .await
-            })
+            .reserve(caller, request.key, request.version, request.cache_size)
             .await?;
         let reserved = ReserveResponse {
             cache_id: upload.id,
@@ -117,7 +113,7 @@ async fn upload(
         let range = content_range(&headers)?;
         upload.check_chunk(&range)?;
         let part = PendingPart::begin(&upload, range.end - range.start, context.service.now())?;
-        let extent = context.service.receive(body, &part).await?;
+        let extent = context.service.receive(body, &part, range.end).await?;
         part.keep(extent, |upload, extent| upload.add_chunk(&range, extent))?;
         Ok::<_, ApiError>(StatusCode::NO_CONTENT.into_response())
     };
@@ -191,7 +187,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::FORBIDDEN, "AccessDeniedException")
         }
         Kind::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
-        Kind::TooManyUploads | Kind::QuotaExceeded => {
+        Kind::TooManyUploads | Kind::QuotaExceeded | Kind::NoRoom => {
             (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException")
         }
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "InvalidRequestException"),
@@ -216,6 +212,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
         | Kind::InvalidRange { .. }
         | Kind::IncompleteBody
         | Kind::UploadTooLarge
+        | Kind::EntryTooLarge
         | Kind::TooManyParts => (StatusCode::BAD_REQUEST, "InvalidRequestException"),
     }
 }

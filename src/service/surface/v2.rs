@@ -49,11 +49,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
         let expires = caller.expires;
         let reserved = context
             .service
-            .run(async move |entries| {
-                entries
-                    .reserve(&caller, &request.key, &request.version)
-                    .await
-            })
+            .reserve(caller, request.key, request.version, None)
             .await;
         let response = match reserved {
             Ok(upload) => CreateResponse {
@@ -282,7 +278,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::FORBIDDEN, "permission_denied")
         }
         Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-        Kind::TooManyUploads | Kind::QuotaExceeded => {
+        Kind::TooManyUploads | Kind::QuotaExceeded | Kind::NoRoom => {
             (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted")
         }
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_argument"),
@@ -299,6 +295,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
         | Kind::InvalidRange { .. }
         | Kind::IncompleteBody
         | Kind::UploadTooLarge
+        | Kind::EntryTooLarge
         | Kind::TooManyParts => (StatusCode::BAD_REQUEST, "invalid_argument"),
     }
 }
