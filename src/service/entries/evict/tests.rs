@@ -36,8 +36,7 @@ fn caller(service: &Service, repository: &str) -> Caller {
     let scopes = [Scope::new("main", Permission::READ_WRITE)];
     let ttl = std::time::Duration::from_hours(1);
     let token = service.mint_token(repository, &scopes, ttl).unwrap();
-    let header = format!("Bearer {}", token.expose());
-    let verified = service.tokens().verify(Some(&header), service.now());
+    let verified = service.tokens().verify(token.expose(), service.now());
     verified.unwrap()
 }
 
