@@ -39,6 +39,7 @@ buildkitd.toml where buildkitd would look for it: addresses, TLS, `root`, and wh
 
 - A **duration** is written as in Go, with days: `90s`, `1m30s`, `1.5h`, `90d`.
 - A **size** is written as in buildkitd.toml, in steps of 1024: `512MB`, `10GB`, `10GiB` are bytes.
+- A share in **percent** is from `1%` to `100%`.
 - A number of calls **per minute** is above 0, or `unlimited`.
 
 The attributes of a `type=gha` entry are in [ATTRIBUTES.md](ATTRIBUTES.md).

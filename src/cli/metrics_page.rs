@@ -58,7 +58,7 @@ fn page() -> String {
     let mut page = HEAD.to_owned();
     let gateway = app::described_metrics();
     section(&mut page, "gateway", gateway.registry());
-    let service = service::Metrics::new(Path::new("/"));
+    let service = service::Metrics::new(Path::new("/"), service::config::Budgets::default());
     section(&mut page, "serve", service.registry());
     page
 }

@@ -1,6 +1,7 @@
 //! The command line: one thin file per subcommand.
 
 mod admin_socket;
+mod budgets;
 mod child;
 mod configuration_page;
 mod content;
@@ -25,7 +26,7 @@ mod token;
 mod verify;
 mod version;
 
-use std::process::ExitCode;
+use std::{ffi::OsStr, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use configuration_page::ConfigurationPage;
@@ -79,7 +80,7 @@ impl Cli {
         let command = Self::command().mut_subcommand("gateway", |gateway| {
             gateway.override_help(gateway_help::help())
         });
-        let matches = command.get_matches();
+        let matches = without_empty_variables(command, &Env::from_process()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
@@ -160,6 +161,20 @@ impl Command {
             _ => unreachable!("the others have been run before"),
         }
     }
+}
+
+/// Lets an empty variable be as good as none, as [`Env`] does for the settings of the gateway.
+fn without_empty_variables(command: clap::Command, env: &Env) -> clap::Command {
+    let is_empty = |name: &OsStr| {
+        let name = name.to_str().unwrap_or_default();
+        env.get(name).is_none() && env.names().any(|known| known == name)
+    };
+    command.mut_subcommands(|command| {
+        command.mut_args(|arg| match arg.get_env() {
+            Some(name) if is_empty(name) => arg.env(None::<&str>),
+            _ => arg,
+        })
+    })
 }
 
 /// The program as people read of it.

@@ -5,7 +5,7 @@ use std::{io, iter, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use url::Url;
 
-use super::{database, exit::fail, logging::Logging};
+use super::{budgets::BudgetFlags, database, exit::fail, logging::Logging};
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     net::Listen,
@@ -150,6 +150,9 @@ pub struct Serve {
     drain_timeout: Option<Duration>,
 
     #[command(flatten)]
+    budgets: BudgetFlags,
+
+    #[command(flatten)]
     pub(super) logging: Logging,
 }
 
@@ -186,6 +189,7 @@ impl Serve {
             trusted_repositories: self.trust_repository,
             trusted_proxies: self.trusted_proxy,
             access_log: self.access_log,
+            budgets: self.budgets.budgets(),
             url_ttl: self.url_ttl.unwrap_or(DEFAULT_URL_TTL),
             reservation_age: self.reservation_age.unwrap_or(DEFAULT_RESERVATION_AGE),
         };

@@ -59,6 +59,10 @@ pub enum ErrorKind {
     TooManyUploads,
     /// A repository or a scope has its share of something.
     QuotaExceeded,
+    /// More bytes than all entries, or all of a repository, may have.
+    EntryTooLarge,
+    /// Entries take all that they may, and none could be evicted yet.
+    NoRoom,
     /// There is no place for another request.
     Overloaded,
     /// What the service stands on cannot be reached now.
@@ -101,7 +105,12 @@ impl ApiError {
 
     /// True if the upload that it happened to can come to nothing any more.
     pub(super) fn ends_upload(&self) -> bool {
-        matches!(self.kind, ErrorKind::StorageFull | ErrorKind::DataLost)
+        let kinds = [
+            ErrorKind::StorageFull,
+            ErrorKind::EntryTooLarge,
+            ErrorKind::DataLost,
+        ];
+        kinds.contains(&self.kind)
     }
 
     /// True if it is no fault of the client's, and says what only the operator should read.
@@ -195,6 +204,21 @@ impl ApiError {
              try again later"
         );
         Self::new(ErrorKind::QuotaExceeded, message)
+    }
+
+    /// In GitHub's words, which people look for.
+    pub(super) fn entry_too_large(limit: u64) -> Self {
+        let message = format!(
+            "The cache filesize must be between 0 and {limit} bytes: the cache service keeps no more \
+             (--max-size, --max-repository-size)"
+        );
+        Self::new(ErrorKind::EntryTooLarge, message)
+    }
+
+    pub(super) fn no_room() -> Self {
+        let message = "the entries of the cache service take all that they may, and none could be \
+             evicted in time; try again later";
+        Self::new(ErrorKind::NoRoom, message)
     }
 
     pub(super) fn overloaded() -> Self {

@@ -8,6 +8,7 @@ use url::Url;
 use crate::protocol::block_list::MAX_BLOCKS;
 
 pub use super::{
+    budgets::{Budgets, DEFAULT_LOW_WATER, Limit},
     issuer::{IssuerUrl, KeysUrl, TrustedIssuer, TrustedRepository, UrlError},
     network::Network,
     store::{DatabaseUrl, DatabaseUrlError, StoreUrl, StoreUrlError},
@@ -116,6 +117,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Whether each request is a line of the log.
     pub access_log: bool,
+    /// What entries may take before some are evicted.
+    pub budgets: Budgets,
     /// How long signed URLs live.
     pub url_ttl: Duration,
     /// After how long without activity a reservation is given up.
@@ -154,6 +157,8 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             // What people ask for first when a build misses its cache.
             access_log: true,
+            // What is the right share of a disk is its owner's to say.
+            budgets: Budgets::default(),
             url_ttl: DEFAULT_URL_TTL,
             reservation_age: DEFAULT_RESERVATION_AGE,
         }

@@ -7,11 +7,13 @@
 //! - Writes go to the first writable scope. A key is taken from its reservation on.
 //! - Nothing is visible before its commit, and a commit must name the exact size: see [`commit`].
 //! - An entry whose content is not all there does not exist: see [`damage`].
+//! - Entries that nobody needs go when there are too many: see [`evict`].
 //!
 //! A rule runs to its end, whoever waits for it: see [`super::blocking::run_rule`].
 
 mod commit;
 mod damage;
+mod evict;
 
 use std::{ops::Range, sync::Arc};
 
@@ -22,12 +24,14 @@ use super::{
     active_uploads::ActiveUploads,
     api_error::ApiError,
     auth::Caller,
+    budgets::Budgets,
     clock::Clock,
     config::{MAX_LOOKUP_KEYS, MAX_OPEN_UPLOADS, affordable},
     quotas::{Quotas, UploadUsage},
+    room::Room,
     store::{
         AFTER_ALL_KEYS, BlobStore, ContentStream, Entry, EntryName, EntryStore, Filter, Page,
-        Published, Search, StoreErrorKind,
+        Published, Search, StoreErrorKind, Totals,
     },
     stores::Stores,
     upload::Upload,
@@ -57,17 +61,24 @@ pub(super) struct Entries {
     uploads: ActiveUploads,
     quotas: Arc<Quotas>,
     clock: Clock,
+    budgets: Budgets,
+    room: Arc<Room>,
+    /// Whoever evicts has its turn: two would evict for the same excess.
+    evictions: tokio::sync::Mutex<()>,
 }
 
 impl Entries {
     /// The entries of two stores.
-    pub(super) fn new(stores: Stores, clock: Clock, quotas: Arc<Quotas>) -> Self {
+    pub(super) fn new(stores: Stores, clock: Clock, quotas: Arc<Quotas>, budgets: Budgets) -> Self {
         Self {
             store: stores.entries,
             blobs: stores.blobs,
             uploads: ActiveUploads::new(affordable(MAX_OPEN_UPLOADS, FILES_PER_UPLOAD)),
             quotas,
             clock,
+            budgets,
+            room: Arc::default(),
+            evictions: tokio::sync::Mutex::default(),
         }
     }
 
@@ -182,9 +193,9 @@ impl Entries {
         opened.ok_or_else(ApiError::not_found)
     }
 
-    /// How many entries there are.
-    pub(super) async fn count(&self) -> Result<u64, ApiError> {
-        Ok(self.store.count(&Filter::default()).await?)
+    /// What there is in all.
+    pub(super) async fn totals(&self) -> Result<Totals, ApiError> {
+        Ok(self.store.totals().await?)
     }
 
     /// How many entries match, and one page of them: those that the caller may read, in `scope` if one is

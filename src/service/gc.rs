@@ -1,5 +1,5 @@
-//! Collects what was abandoned: reservations that nobody finishes and files that no entry needs; and
-//! drops entries whose content is not all there.
+//! Collects what was abandoned: reservations that nobody finishes and files that no entry needs; evicts entries that
+//! nobody needs; and drops those whose content is not all there.
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -15,11 +15,13 @@ impl Service {
         let before = now
             .checked_sub(self.config().reservation_age)
             .unwrap_or(Timestamp::MIN);
+        let metrics = self.metrics().clone();
         let (uploads, files) = self
             .run(async move |entries| {
                 entries.note_accesses().await;
                 entries.drop_all_damaged().await?;
                 let uploads = entries.expire_uploads(before).await?;
+                entries.evict(&metrics).await?;
                 Ok((uploads, entries.collect_blobs().await?))
             })
             .await?;

@@ -131,12 +131,13 @@ impl Service {
         };
         let opened = Stores::open(dir.data_dir, places).await;
         let (stores, master) = opened.map_err(|error| stores_error(error, &config))?;
-        let entries = Entries::new(stores, Arc::clone(&clock), Arc::clone(&quotas));
+        let budgets = config.budgets;
+        let entries = Entries::new(stores, Arc::clone(&clock), Arc::clone(&quotas), budgets);
         let service = Self(Arc::new(Inner {
             tokens: Tokens::new(&master),
             issuers,
             signer: Signer::new(&master),
-            metrics: Metrics::new(&config.data_dir),
+            metrics: Metrics::new(&config.data_dir, budgets),
             quotas,
             searches: Semaphore::new(entries.max_searches()),
             entries: Arc::new(entries),

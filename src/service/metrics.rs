@@ -2,16 +2,18 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rustix::fs::{StatVfs, statvfs};
 
-use super::auth_error::Refusal;
+use super::{
+    auth_error::Refusal,
+    budgets::{Budgets, Cause},
+    store::Totals,
+    stored_metrics::StoredMetrics,
+};
 use crate::telemetry::{
     Counter, CounterFamily, HistogramFamily, InLevel, Labels, Level, Registry, build_info, process,
 };
@@ -88,7 +90,7 @@ pub struct Metrics {
     refused_tokens: CounterFamily<Refusal>,
     received: Counter,
     sent: Counter,
-    entries: Arc<AtomicU64>,
+    stored: StoredMetrics,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,12 +135,9 @@ impl Labels for Found {
     }
 }
 
-/// No entry has been counted yet.
-const UNKNOWN: u64 = u64::MAX;
-
 impl Metrics {
-    /// Metrics of a service with this data directory.
-    pub fn new(data_dir: &Path) -> Self {
+    /// Metrics of a service with this data directory and these budgets.
+    pub fn new(data_dir: &Path, budgets: Budgets) -> Self {
         let registry = Registry::default();
         let metrics = Self {
             requests: registry.counters(
@@ -170,7 +169,7 @@ impl Metrics {
                 "buildkit_gha_service_sent_bytes",
                 "Content downloaded by clients",
             ),
-            entries: Arc::new(AtomicU64::new(UNKNOWN)),
+            stored: StoredMetrics::new(&registry, budgets),
             registry,
         };
         metrics.register_values(data_dir);
@@ -178,12 +177,6 @@ impl Metrics {
     }
 
     fn register_values(&self, data_dir: &Path) {
-        let entries = Arc::clone(&self.entries);
-        self.registry.gauge(
-            "buildkit_gha_service_entries",
-            "Entries of all repositories",
-            move || Some(entries.load(Ordering::Relaxed)).filter(|entries| *entries != UNKNOWN),
-        );
         let disk = |measure: fn(&StatVfs) -> u64| {
             let data_dir = PathBuf::from(data_dir);
             move || {
@@ -240,9 +233,14 @@ impl Metrics {
         self.sent.add(bytes);
     }
 
-    /// There are so many entries now.
-    pub fn set_entries(&self, entries: u64) {
-        self.entries.store(entries, Ordering::Relaxed);
+    /// So much is stored, at `now`.
+    pub(super) fn set_totals(&self, totals: Totals, now: Timestamp) {
+        self.stored.set_totals(totals, now);
+    }
+
+    /// An entry of so many bytes was evicted.
+    pub(super) fn evicted(&self, cause: Cause, bytes: u64) {
+        self.stored.evicted(cause, bytes);
     }
 
     /// What there is.
@@ -262,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_names_are_those_that_dashboards_know() {
-        let metrics = Metrics::new(Path::new("/"));
+        let metrics = Metrics::new(Path::new("/"), Budgets::default());
         metrics.answered(Operation::Lookup, 200);
         metrics.answered(Operation::Lookup, 200);
         metrics.received(7);
@@ -285,15 +283,12 @@ mod tests {
                 "{sample} in\n{text}"
             );
         }
-        assert!(!text.contains("service_entries"), "{text}");
         drop(answering);
-        metrics.set_entries(3);
         let text = metrics.render();
         assert!(
             text.contains("buildkit_gha_service_requests_in_flight 0\n"),
             "{text}"
         );
-        assert!(text.contains("buildkit_gha_service_entries 3\n"), "{text}");
         assert!(
             text.contains("buildkit_gha_service_disk_free_bytes "),
             "{text}"

@@ -65,6 +65,10 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     tasks.spawn("issuers' keys", async move {
         refreshing.refresh_keys_until(shutdown).await;
     });
+    let (shutdown, evicting) = (tasks.shutdown().clone(), service.clone());
+    tasks.spawn("service eviction", async move {
+        evicting.evict_until(shutdown).await;
+    });
     let limiter = Arc::new(PeerLimiter::new(capacity()));
     loop {
         let accepted = tokio::select! {

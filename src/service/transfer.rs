@@ -23,16 +23,19 @@ impl From<BodyError> for ApiError {
 }
 
 impl Service {
-    /// Stores a body of exactly the length of `part` in its upload, which is given up when the store has no
-    /// room for it or loses it.
-    pub(super) async fn receive(&self, body: Body, part: &PendingPart) -> Result<Extent, ApiError> {
+    /// Stores a body of exactly the length of `part` in its upload, with which the content has `end` bytes at least. The
+    /// upload is given up when there is no room for it, now or ever, or when the store loses it.
+    pub(super) async fn receive(
+        &self,
+        body: Body,
+        part: &PendingPart,
+        end: u64,
+    ) -> Result<Extent, ApiError> {
         let upload = part.upload();
-        let mut bytes = Box::pin(exactly(part.len(), body, self.metrics()));
-        let stored = upload.blob().put(part.len(), &mut bytes).await;
-        let stored = stored.map_err(|error| match error {
-            PutError::Body(error) => error.into(),
-            PutError::Store(error) => ApiError::from(error),
-        });
+        let stored = match self.entries().check_size(end) {
+            Ok(()) => self.store(body, part).await,
+            Err(error) => Err(error),
+        };
         if stored.as_ref().is_err_and(ApiError::ends_upload) {
             let upload = upload.clone();
             let give_up = |entries: Arc<Entries>| async move {
@@ -42,6 +45,15 @@ impl Service {
             self.run(give_up).await?;
         }
         stored
+    }
+
+    async fn store(&self, body: Body, part: &PendingPart) -> Result<Extent, ApiError> {
+        let mut bytes = Box::pin(exactly(part.len(), body, self.metrics()));
+        let stored = part.upload().blob().put(part.len(), &mut bytes).await;
+        stored.map_err(|error| match error {
+            PutError::Body(error) => error.into(),
+            PutError::Store(error) => error.into(),
+        })
     }
 }
 

@@ -30,6 +30,25 @@ pub fn parse(text: &str) -> Result<u64, InvalidSize> {
         .ok_or(InvalidSize)
 }
 
+/// Why a text is not a size above 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPositiveSize {
+    /// No size at all.
+    #[error(transparent)]
+    Malformed(#[from] InvalidSize),
+    /// 0, where nothing fits into nothing.
+    #[error("no room at all")]
+    Zero,
+}
+
+/// As [`parse`], of what cannot be 0: nothing that is bounded by it could work.
+pub fn parse_positive(text: &str) -> Result<u64, InvalidPositiveSize> {
+    match parse(text)? {
+        0 => Err(InvalidPositiveSize::Zero),
+        size => Ok(size),
+    }
+}
+
 /// Writes a size in the largest unit that needs no fraction: `512MB`, `10GB`.
 pub fn display(size: u64) -> String {
     let (mut number, mut unit) = (size, None);
@@ -90,6 +109,14 @@ mod tests {
         for text in ["0B", "7B", "1025B", "2KB", "512MB", "10GB", "1PB"] {
             assert_eq!(display(parse(text).unwrap()), text);
         }
+    }
+
+    #[test]
+    fn a_positive_size_is_more_than_nothing() {
+        assert_eq!(parse_positive("10GB"), Ok(10 << 30));
+        assert_eq!(parse_positive("0B"), Err(InvalidPositiveSize::Zero));
+        let malformed = parse_positive("much");
+        assert_eq!(malformed, Err(InvalidPositiveSize::Malformed(InvalidSize)));
     }
 
     #[test]

@@ -30,6 +30,25 @@ fn it_listens_on_names_and_on_all_interfaces() {
     }
 }
 
+/// CI systems and compose files set them so.
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let mut serve = program(&["serve", "--data-dir", "/dev/null"]);
+    for name in [
+        "MAX_SIZE",
+        "MAX_ENTRIES",
+        "LOW_WATER",
+        "URL_TTL",
+        "BASE_URL",
+    ] {
+        serve.env(format!("BUILDKIT_GHA_{name}"), "");
+    }
+    let output = serve.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("data directory /dev/null"), "{said}");
+}
+
 #[test]
 fn no_address_and_no_duration_are_wrong_usage() {
     for (flag, value, hint) in [
@@ -38,6 +57,11 @@ fn no_address_and_no_duration_are_wrong_usage() {
         ("--url-ttl", "1 hour", "as in 10m"),
         ("--reservation-age", "10", "no known unit"),
         ("--reservation-age", "0s", "no time at all"),
+        ("--max-size", "100 apples", "such as 512MB"),
+        ("--max-repository-size", "0GB", "no room at all"),
+        ("--max-entries", "0", "zero"),
+        ("--max-age", "7", "no known unit"),
+        ("--low-water", "0.9", "such as 90%"),
     ] {
         let said = run(&["serve", "--data-dir", "/nowhere", flag, value]);
         assert_eq!(said.code, Some(2), "{said:?}");

@@ -152,6 +152,47 @@ async fn a_full_disk_can_be_read_from_restarted_on_and_freed() {
     audit(&disk.data());
 }
 
+/// What an operator does then: a budget, and a restart.
+#[tokio::test]
+async fn a_full_disk_is_freed_by_a_budget() {
+    let disk = Disk::new(8 * MIB);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut program = Program::start(&disk.data(), log.path());
+    let mut remote = program.client(&disk.data());
+    for key in ["first", "second", "third", "fourth"] {
+        save(&remote, key, &vec![7; MIB]).await;
+    }
+    disk.fill();
+    let found = remote.read("first").await.unwrap();
+    assert!(found.is_some());
+    drop(program);
+    program = Program::start_with(&disk.data(), log.path(), &["--max-size", "3MB"]);
+    remote = remote.at(&program);
+    // It has collected, or is about to: its room is there once an upload fits.
+    let mut answers = 0;
+    loop {
+        let created = remote.create("new").await.unwrap();
+        if created.status.is_success() {
+            let url = created.json()["signed_upload_url"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let put = remote.put(&url, "", vec![7; MIB]).await.unwrap();
+            if put.status == StatusCode::CREATED {
+                break;
+            }
+            is_full(&put);
+        }
+        answers += 1;
+        assert!(answers < 1_000, "nothing was evicted");
+    }
+    let finalized = remote.finalize("new", MIB).await.unwrap();
+    assert_eq!(finalized.json()["ok"], true, "{}", finalized.text());
+    program.is_sound();
+    drop(program);
+    audit(&disk.data());
+}
+
 /// The bytes fit and the row does not. How many rows fit is up to SQLite.
 #[tokio::test]
 async fn a_commit_that_does_not_fit_leaves_nothing() {

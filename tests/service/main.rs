@@ -7,6 +7,7 @@
 
 mod access;
 mod blobs;
+mod budgets;
 mod crash;
 mod crowd;
 mod damage;

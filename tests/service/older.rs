@@ -2,9 +2,13 @@
 
 use std::fs;
 
+use buildkit_gha::service::Config;
 use reqwest::{Method, StatusCode};
 
-use crate::harness::{MAIN, Server, VERSION, body};
+use crate::{
+    harness::{MAIN, Server, VERSION, body},
+    program::audit,
+};
 
 /// The tables of the first version.
 const FIRST: &str = "
@@ -22,6 +26,66 @@ CREATE TABLE entries (
     UNIQUE (repository, scope, version, key)
 ) STRICT;
 PRAGMA user_version = 1;";
+
+/// What the second version had.
+const SECOND: &str = "
+CREATE TABLE entries (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          INTEGER NOT NULL UNIQUE,
+    repository  TEXT NOT NULL,
+    scope       TEXT NOT NULL,
+    version     TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    stored      INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    accessed_at INTEGER NOT NULL,
+    UNIQUE (repository, scope, version, key)
+) STRICT;
+CREATE TABLE contents (
+    id      INTEGER PRIMARY KEY,
+    extents BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER content_of_entry AFTER DELETE ON entries BEGIN
+    DELETE FROM contents WHERE id = OLD.id;
+END;
+PRAGMA user_version = 2;";
+
+/// What it did not know is found out: how much its entries take, and which of them are the newest indexes.
+#[tokio::test]
+async fn entries_of_the_second_version_count_and_go_in_their_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = dir.path().join("blobs");
+    fs::create_dir(&blobs).unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("entries.db")).unwrap();
+    db.execute_batch(SECOND).unwrap();
+    let insert = "INSERT INTO entries (id, repository, scope, version, key, size, stored, \
+                  created_at, accessed_at) VALUES (?1, 'local/cache', ?2, ?3, ?4, 8, 8, ?5, ?5)";
+    for (id, key) in [
+        (1, "index-app-1-f921bd05#1"),
+        (2, "index-app-1-f921bd05#2"),
+        (3, "layer"),
+    ] {
+        db.execute(insert, (id, MAIN, VERSION, key, id * 1_000))
+            .unwrap();
+        let extents: Vec<u8> = [0_u64, 8].into_iter().flat_map(u64::to_le_bytes).collect();
+        let insert = "INSERT INTO contents (id, extents) VALUES (?1, ?2)";
+        db.execute(insert, (id, extents)).unwrap();
+        fs::write(blobs.join(id.to_string()), "contents").unwrap();
+    }
+    drop(db);
+
+    let mut config = Config::new(dir.path());
+    config.budgets.all.bytes = Some(9);
+    let server = Server::start_with(config).await;
+    server.service.collect().await.unwrap();
+    let client = server.main();
+    assert_eq!(client.found_key("layer").await, None);
+    let newest = client.found_key("index-app").await;
+    assert_eq!(newest.as_deref(), Some("index-app-1-f921bd05#2"));
+    server.stop().await;
+    audit(dir.path());
+}
 
 #[tokio::test]
 async fn entries_of_the_first_version_are_kept() {

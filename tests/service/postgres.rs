@@ -3,7 +3,7 @@
 #[path = "../postgres/mod.rs"]
 pub mod server;
 
-use std::{net::TcpListener, path::Path, process::Command};
+use std::{net::TcpListener, path::Path, process::Command, time::Duration};
 
 use buildkit_gha::{
     secret::Secret,
@@ -33,6 +33,27 @@ async fn read(server: &Server, key: &str) -> Option<Vec<u8>> {
     let (_, url) = server.main().found(key).await?;
     let content = server.get(&url).await.bytes().await;
     Some(content.unwrap().to_vec())
+}
+
+#[tokio::test]
+async fn entries_above_their_budget_are_evicted() {
+    let (dir, database) = (tempfile::tempdir().unwrap(), Postgres::shared().database());
+    let mut config = config(dir.path(), &database);
+    config.budgets.repository.entries = Some(3);
+    let server = Server::start_with(config).await;
+    for number in 0..12 {
+        server.main().found("k00").await;
+        server.advance(Duration::from_secs(1));
+        server.main().save(&format!("k{number:02}"), b"x").await;
+        server.advance(Duration::from_secs(1));
+    }
+    server.service.collect().await.unwrap();
+    let left = "SELECT string_agg(key, ' ' ORDER BY key) FROM entries";
+    assert_eq!(database.query(left), "k00 k11");
+    let noted = "SELECT bytes || ' ' || entries FROM repository_usage";
+    assert_eq!(database.query(noted), "2 2");
+    server.stop().await;
+    assert_eq!(names(&dir.path().join("blobs")).len(), 2);
 }
 
 #[tokio::test]

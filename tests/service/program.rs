@@ -320,6 +320,21 @@ pub fn audit(data_dir: &Path) {
         files.retain(|file| *file != id);
     }
     assert_eq!(files, Vec::<String>::new(), "files without a row");
+    let usage = |table| {
+        let sql = format!("SELECT repository, bytes, entries FROM {table} ORDER BY repository");
+        let mut rows = db.prepare(&sql).unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.unwrap()
+            .collect::<Result<Vec<(String, i64, i64)>, _>>()
+            .unwrap()
+    };
+    let counted = "(SELECT repository, sum(size) AS bytes, count(*) AS entries \
+                   FROM entries GROUP BY repository)";
+    assert_eq!(
+        usage("repository_usage"),
+        usage(counted),
+        "what entries take"
+    );
 }
 
 /// The names of the files in a directory.

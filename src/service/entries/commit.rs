@@ -68,6 +68,10 @@ impl Entries {
             // A commit that was repeated while the first was still under way: as if it came after.
             return committed(caller, self.store.by_id(upload.id).await?, size);
         }
+        if let Err(error) = self.check_size(size) {
+            self.give_up(upload).await;
+            return Err(error);
+        }
         let content = upload.seal(size)?;
         if let Err(error) = self.persist(upload, size, content).await {
             upload.unseal();
@@ -77,6 +81,7 @@ impl Entries {
             return Err(error);
         }
         self.uploads.remove(upload.id);
+        self.note_growth(&upload.name.repository).await;
         Ok(upload.id)
     }
 

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod entries;
+mod eviction;
 
 use std::{
     any::Any,
@@ -171,6 +172,13 @@ macro_rules! contract {
                 entries_are_listed_by_what_they_are_sorted_by
                 who_was_found_last_is_the_last_to_go
                 the_store_answers_and_keeps_room
+            }
+            contract! { @ $stores eviction
+                who_was_found_least_recently_comes_first
+                the_newest_index_of_each_kind_is_marked
+                who_was_found_meanwhile_stays
+                what_entries_take_follows_what_there_is
+                what_entries_take_is_right_after_many_at_once
             }
             contract! { @ $stores blobs
                 parts_in_any_order_are_the_content_that_is_named

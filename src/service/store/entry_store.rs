@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{error::StoreError, extent::Extent};
-use crate::protocol::rest::{Direction, SortBy};
+use crate::protocol::{
+    key::IndexName,
+    rest::{Direction, SortBy},
+};
 
 /// No key may hold this character (see `entries`), so it ends the range of keys with a prefix.
 pub(crate) const AFTER_ALL_KEYS: char = char::MAX;
@@ -25,6 +28,13 @@ pub(crate) struct EntryName {
     pub(crate) scope: String,
     pub(crate) key: String,
     pub(crate) version: String,
+}
+
+impl EntryName {
+    /// Of an index of BuildKit's, what it shares with those that it replaces, beside repository, scope and version.
+    pub(super) fn index_base(&self) -> Option<String> {
+        IndexName::parse(&self.key).map(|index| index.base)
+    }
 }
 
 /// A committed entry.
@@ -76,6 +86,61 @@ pub(crate) struct Page {
     pub(crate) skip: u64,
     /// How many to give.
     pub(crate) take: u32,
+}
+
+/// What entries take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Bytes of content.
+    pub(crate) bytes: u64,
+    /// How many there are.
+    pub(crate) entries: u64,
+}
+
+impl Usage {
+    /// Bytes and number as databases have them.
+    pub(super) fn signed(self) -> [i64; 2] {
+        [self.bytes, self.entries].map(|number| i64::try_from(number).unwrap_or(i64::MAX))
+    }
+
+    /// The same with one entry more, of so many bytes.
+    pub(crate) fn with(self, size: u64) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(size),
+            entries: self.entries.saturating_add(1),
+        }
+    }
+
+    /// The same without one entry of so many bytes.
+    pub(crate) fn without(self, size: u64) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(size),
+            entries: self.entries.saturating_sub(1),
+        }
+    }
+}
+
+/// What there is in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// What all entries take.
+    pub(crate) all: Usage,
+    /// What those of one repository take at most: its bytes and its number may be of two.
+    pub(crate) largest_repository: Usage,
+    /// When the entry was found that nobody has found for longest. May be as late as what
+    /// [`EntryStore::touch`] has noted.
+    pub(crate) least_recent: Option<Timestamp>,
+}
+
+/// Entries that may be evicted.
+#[derive(Debug, Clone)]
+pub(crate) struct LeastRecentlyUsed {
+    /// Of this repository; `None` for those of all.
+    pub(crate) repository: Option<String>,
+    /// Either those that are the newest index of their repository, scope, version and name, or all others.
+    pub(crate) newest_indexes: bool,
+    /// Those that were not found since.
+    pub(crate) before: Option<Timestamp>,
 }
 
 /// Entries and reservations.
@@ -146,6 +211,26 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// Removes an entry; false if there is none. Works when there is no room for anything else, since this is
     /// how room is made.
     async fn delete(&self, id: i64) -> Result<bool, StoreError>;
+
+    /// The entries that were found least recently, the first of them first. Of those that are equal in that, the one
+    /// that was committed first.
+    async fn least_recently_used(
+        &self,
+        which: &LeastRecentlyUsed,
+        take: u32,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// Removes an entry that was listed so, as [`EntryStore::delete`] does; false if it was found since, or is gone.
+    async fn delete_unless_found(&self, entry: &Entry) -> Result<bool, StoreError>;
+
+    /// What the entries of a repository take, or all. Does not look at each entry.
+    async fn usage(&self, repository: Option<&str>) -> Result<Usage, StoreError>;
+
+    /// The repositories whose entries take more than this, in bytes or in number. Does not look at each entry.
+    async fn repositories_above(&self, usage: Usage) -> Result<Vec<String>, StoreError>;
+
+    /// What there is in all. Does not look at each entry.
+    async fn totals(&self) -> Result<Totals, StoreError>;
 
     /// Writes down what [`EntryStore::touch`] has noted.
     async fn flush(&self) -> Result<(), StoreError>;

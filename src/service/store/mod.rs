@@ -24,7 +24,10 @@ pub(super) use self::blob_store::PartStream;
 pub(super) use self::{
     blob_store::{BlobStore, BodyError, ContentStream, Published, PutError, StagedBlob},
     bucket::BucketStore,
-    entry_store::{AFTER_ALL_KEYS, Entry, EntryName, EntryStore, Filter, Page, Search},
+    entry_store::{
+        AFTER_ALL_KEYS, Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search,
+        Totals, Usage,
+    },
     error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, merge},
     files::FileStore,

@@ -105,7 +105,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
         Kind::InvalidBlockList => (StatusCode::BAD_REQUEST, "InvalidBlockList"),
         Kind::IncompleteBody => (StatusCode::BAD_REQUEST, "IncompleteBody"),
         Kind::LengthRequired => (StatusCode::LENGTH_REQUIRED, "MissingContentLengthHeader"),
-        Kind::BodyTooLarge | Kind::UploadTooLarge => {
+        Kind::BodyTooLarge | Kind::UploadTooLarge | Kind::EntryTooLarge => {
             (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge")
         }
         Kind::InvalidRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange"),
@@ -113,7 +113,9 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
         Kind::Sealed => (StatusCode::CONFLICT, "BlobImmutableDueToPolicy"),
         Kind::TooManyParts => (StatusCode::CONFLICT, "BlockCountExceedsLimit"),
         // Azure's clients wait and try again.
-        Kind::QuotaExceeded | Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServerBusy"),
+        Kind::QuotaExceeded | Kind::NoRoom | Kind::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "ServerBusy")
+        }
         // Azure knows no full disk. Its clients repeat a 500 for minutes, but not this.
         Kind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
         Kind::DataLost | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),

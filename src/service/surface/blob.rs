@@ -158,7 +158,7 @@ async fn put_blob(
 ) -> Result<(), ApiError> {
     let len = content_length(headers, MAX_PUT_BYTES)?;
     let part = PendingPart::begin(upload, len, context.service.now())?;
-    let extent = context.service.receive(body, &part).await?;
+    let extent = context.service.receive(body, &part, part.len()).await?;
     part.keep(extent, Upload::set_content)
 }
 
@@ -175,7 +175,7 @@ async fn put_block(
     block_list::check_id(&block_id)?;
     let len = content_length(headers, MAX_PART_BYTES)?;
     let part = PendingPart::begin(upload, len, context.service.now())?;
-    let extent = context.service.receive(body, &part).await?;
+    let extent = context.service.receive(body, &part, part.len()).await?;
     part.keep(extent, |upload, extent| upload.add_block(block_id, extent))
 }
 

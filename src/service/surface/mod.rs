@@ -135,8 +135,8 @@ async fn health(context: Context) -> Response {
 async fn metrics(context: Context) -> Response {
     let service = context.service;
     // A database that cannot be read is what /healthz is for.
-    if let Ok(entries) = service.run(async |entries| entries.count().await).await {
-        service.metrics().set_entries(entries);
+    if let Ok(totals) = service.run(async |entries| entries.totals().await).await {
+        service.metrics().set_totals(totals, service.now());
     }
     let metrics = service.metrics().clone();
     // It asks the kernel about files and disks.

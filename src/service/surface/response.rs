@@ -11,9 +11,9 @@ use crate::service::{
     metrics::Operation,
 };
 
-/// After how many seconds whoever was told that the database or an issuer is away should ask again: a restart takes
-/// that long.
-const RETRY_UNAVAILABLE: HeaderValue = HeaderValue::from_static("5");
+/// After how many seconds whoever was told that the database or an issuer is away, or that there is no room yet, should ask
+/// again: a restart takes that long, and so may some evictions.
+const RETRY_LATER: HeaderValue = HeaderValue::from_static("5");
 
 /// The answer to a request, worded by `error_response` if it failed, and marked with what it was an answer
 /// to, for the metrics and the access log.
@@ -34,9 +34,9 @@ pub(super) fn respond<T: IntoResponse>(
 pub(super) fn refusal(error: &ApiError, error_response: fn(&ApiError) -> Response) -> Response {
     log_failure(error);
     let mut response = error_response(error);
-    if error.kind() == ErrorKind::Unavailable {
+    if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NoRoom) {
         let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, RETRY_UNAVAILABLE);
+        headers.insert(header::RETRY_AFTER, RETRY_LATER);
     }
     if response.extensions().get::<Reason>().is_none() {
         response.extensions_mut().insert(Reason(error.to_string()));
@@ -44,10 +44,10 @@ pub(super) fn refusal(error: &ApiError, error_response: fn(&ApiError) -> Respons
     response
 }
 
-/// Logs a failure of the service itself. All others are the client's to hear, but a full disk is the
-/// operator's, too.
+/// Logs a failure of the service itself. All others are the client's to hear, but a full disk or a full budget is
+/// the operator's, too.
 pub(super) fn log_failure(error: &ApiError) {
-    if error.kind() == ErrorKind::StorageFull {
+    if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::NoRoom) {
         tracing::warn!(%error, "an upload is refused");
     }
     if error.kind() == ErrorKind::Unavailable {

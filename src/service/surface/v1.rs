@@ -87,11 +87,7 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
         context.service.check_not_ending()?;
         let upload = context
             .service
-            .run(async move |entries| {
-                entries
-                    .reserve(&caller, &request.key, &request.version)
-                    .await
-            })
+            .reserve(caller, request.key, request.version, request.cache_size)
             .await?;
         let reserved = ReserveResponse {
             cache_id: upload.id,
@@ -118,7 +114,7 @@ async fn upload(
         let range = content_range(&headers)?;
         upload.check_chunk(&range)?;
         let part = PendingPart::begin(&upload, range.end - range.start, context.service.now())?;
-        let extent = context.service.receive(body, &part).await?;
+        let extent = context.service.receive(body, &part, range.end).await?;
         part.keep(extent, |upload, extent| upload.add_chunk(&range, extent))?;
         Ok::<_, ApiError>(StatusCode::NO_CONTENT.into_response())
     };
@@ -192,7 +188,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::FORBIDDEN, "AccessDeniedException")
         }
         Kind::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
-        Kind::TooManyUploads | Kind::QuotaExceeded => {
+        Kind::TooManyUploads | Kind::QuotaExceeded | Kind::NoRoom => {
             (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException")
         }
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "InvalidRequestException"),
@@ -217,6 +213,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
         | Kind::InvalidRange { .. }
         | Kind::IncompleteBody
         | Kind::UploadTooLarge
+        | Kind::EntryTooLarge
         | Kind::TooManyParts => (StatusCode::BAD_REQUEST, "InvalidRequestException"),
     }
 }

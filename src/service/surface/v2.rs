@@ -50,11 +50,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
         context.service.check_not_ending()?;
         let reserved = context
             .service
-            .run(async move |entries| {
-                entries
-                    .reserve(&caller, &request.key, &request.version)
-                    .await
-            })
+            .reserve(caller, request.key, request.version, None)
             .await;
         let response = match reserved {
             Ok(upload) => CreateResponse {
@@ -283,7 +279,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::FORBIDDEN, "permission_denied")
         }
         Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-        Kind::TooManyUploads | Kind::QuotaExceeded => {
+        Kind::TooManyUploads | Kind::QuotaExceeded | Kind::NoRoom => {
             (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted")
         }
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_argument"),
@@ -300,6 +296,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
         | Kind::InvalidRange { .. }
         | Kind::IncompleteBody
         | Kind::UploadTooLarge
+        | Kind::EntryTooLarge
         | Kind::TooManyParts => (StatusCode::BAD_REQUEST, "invalid_argument"),
     }
 }

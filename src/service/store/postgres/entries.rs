@@ -28,9 +28,11 @@ const CONTENT: &str = concat!(
     ", c.extents FROM entries e JOIN contents c ON c.id = e.id WHERE e.id = $1"
 );
 
+/// An index is the newest of its kind when it comes.
 const INSERT: &str = "INSERT INTO entries \
-     (id, namespace, repository, scope, version, key, size, stored, created_at, accessed_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+     (id, namespace, repository, scope, version, key, size, stored, created_at, accessed_at, \
+      index_base, newest_index) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11::text IS NOT NULL)";
 
 const END_RESERVATION: &str =
     "DELETE FROM reservations WHERE namespace = $1 AND key = $2 AND id = $3";
@@ -112,6 +114,7 @@ pub(super) async fn insert(
             &entry.stored.cast_signed(),
             &entry.created.as_millisecond(),
             &entry.accessed.as_millisecond(),
+            &name.index_base(),
         ],
     )
     .await?;

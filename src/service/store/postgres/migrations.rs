@@ -6,7 +6,7 @@ use tokio_postgres::{Error, Transaction};
 use crate::secret::Secret;
 
 /// What makes each version of the one before it. A version that was released is never changed.
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// Held while the tables are made: many processes may start at once. A number that nobody else is likely to use.
 const LOCK: i64 = 0x6275_696c_646b_6974;
@@ -14,7 +14,7 @@ const LOCK: i64 = 0x6275_696c_646b_6974;
 /// `seq` is the order of commits, and so decides which entry is newest. `namespace` stands for repository, scope
 /// and version (see `rows`). Times are milliseconds since 1970. Keys are compared by their bytes, so that those with a
 /// prefix are one range of an index.
-const VERSION_1: &str = r#"
+pub(super) const VERSION_1: &str = r#"
 CREATE TABLE entries (
     seq         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id          bigint NOT NULL UNIQUE,
@@ -64,6 +64,60 @@ CREATE TABLE secret (
 );
 ALTER TABLE instances ADD COLUMN address text;
 ";
+
+/// What the eviction needs. `index_base` is what an index shares with those that it replaces, and `newest_index` marks
+/// the one that builds read; triggers keep the marks, and what entries take by repository, in the transaction that adds
+/// or removes an entry. Two that add an index at once both mark theirs; the next one takes both marks.
+const VERSION_3: &str = r#"
+ALTER TABLE entries
+    ADD COLUMN index_base   text COLLATE "C",
+    ADD COLUMN newest_index boolean NOT NULL DEFAULT false;
+UPDATE entries
+    SET index_base = substring(key FROM '^(index-.*-1-[0-9A-Fa-f]{8}(?:-sig)?)#[0-9]+$')
+    WHERE key >= 'index-' AND key < 'index.';
+UPDATE entries SET newest_index = true WHERE seq IN (
+    SELECT max(seq) FROM entries WHERE index_base IS NOT NULL GROUP BY namespace, index_base);
+CREATE INDEX entries_idle ON entries (newest_index, accessed_at, seq);
+CREATE INDEX entries_idle_of_repository ON entries (repository, newest_index, accessed_at, seq);
+CREATE INDEX entries_index ON entries (namespace, index_base, seq) WHERE index_base IS NOT NULL;
+
+CREATE TABLE repository_usage (
+    repository text COLLATE "C" PRIMARY KEY,
+    bytes      bigint NOT NULL,
+    entries    bigint NOT NULL
+);
+INSERT INTO repository_usage
+    SELECT repository, sum(size)::bigint, count(*) FROM entries GROUP BY repository;
+
+CREATE FUNCTION entry_added() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.newest_index THEN
+        UPDATE entries SET newest_index = false
+            WHERE namespace = NEW.namespace AND index_base = NEW.index_base
+            AND newest_index AND seq < NEW.seq;
+    END IF;
+    INSERT INTO repository_usage VALUES (NEW.repository, NEW.size, 1)
+        ON CONFLICT (repository) DO UPDATE
+        SET bytes = repository_usage.bytes + excluded.bytes,
+            entries = repository_usage.entries + 1;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER entry_added AFTER INSERT ON entries
+    FOR EACH ROW EXECUTE FUNCTION entry_added();
+
+CREATE FUNCTION entry_removed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF OLD.newest_index THEN
+        UPDATE entries SET newest_index = true WHERE seq = (
+            SELECT max(seq) FROM entries
+            WHERE namespace = OLD.namespace AND index_base = OLD.index_base);
+    END IF;
+    UPDATE repository_usage SET bytes = bytes - OLD.size, entries = entries - 1
+        WHERE repository = OLD.repository;
+    DELETE FROM repository_usage WHERE repository = OLD.repository AND entries = 0;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER entry_removed AFTER DELETE ON entries
+    FOR EACH ROW EXECUTE FUNCTION entry_removed();
+"#;
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,9 @@ mod stale_reservations;
 mod tests;
 mod tls;
 mod touches;
+mod usage;
+
+use std::sync::Arc;
 
 use std::collections::HashSet;
 
@@ -32,7 +35,9 @@ use self::{
     connections::Connections, reservations::Reservation, stale_reservations::StaleReservations,
 };
 use super::{
-    entry_store::{Entry, EntryName, EntryStore, Filter, Page, Search},
+    entry_store::{
+        Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search, Totals, Usage,
+    },
     error::{StoreError, StoreErrorKind},
     extent::Extent,
     touches::Touches,
@@ -221,18 +226,62 @@ impl EntryStore for PostgresStore {
             .await
     }
 
-    async fn flush(&self) -> Result<(), StoreError> {
-        let all = self.touches.take();
-        if all.is_empty() {
-            return Ok(());
+    async fn least_recently_used(
+        &self,
+        which: &LeastRecentlyUsed,
+        take: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.flush().await?;
+        let which = which.clone();
+        let mut entries = self
+            .connections
+            .run(move |client| usage::least_recently_used(client, which, take).boxed())
+            .await?;
+        entries.retain(|entry| !self.touches.is_later(entry));
+        Ok(entries)
+    }
+
+    async fn delete_unless_found(&self, entry: &Entry) -> Result<bool, StoreError> {
+        if self.touches.is_later(entry) {
+            return Ok(false);
         }
-        let write = all.clone();
+        let (id, accessed) = (entry.id, entry.accessed.as_millisecond());
+        self.connections
+            .run(move |client| usage::delete_unless_found(client, id, accessed).boxed())
+            .await
+    }
+
+    async fn usage(&self, repository: Option<&str>) -> Result<Usage, StoreError> {
+        let repository = repository.map(str::to_owned);
+        self.connections
+            .run(move |client| usage::usage(client, repository).boxed())
+            .await
+    }
+
+    async fn repositories_above(&self, usage: Usage) -> Result<Vec<String>, StoreError> {
+        self.connections
+            .run(move |client| usage::repositories_above(client, usage).boxed())
+            .await
+    }
+
+    async fn totals(&self) -> Result<Totals, StoreError> {
+        self.connections
+            .run(|client| usage::totals(client).boxed())
+            .await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        let Some(all) = self.touches.take() else {
+            return Ok(());
+        };
+        let write = Arc::clone(&all);
         let written = self
             .connections
             .run(move |client| touches::write(client, write).boxed())
             .await;
-        if written.is_err() {
-            self.touches.put_back(all);
+        match written {
+            Ok(()) => self.touches.written(&all),
+            Err(_) => self.touches.put_back(&all),
         }
         written
     }

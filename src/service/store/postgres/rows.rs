@@ -20,11 +20,11 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+pub(super) fn time(millisecond: i64) -> Timestamp {
+    Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::MIN)
+}
+
 pub(super) fn entry(row: &Row) -> Result<Entry, Error> {
-    let time = |column| {
-        let millisecond = row.try_get(column)?;
-        Ok::<_, Error>(Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::MIN))
-    };
     Ok(Entry {
         id: row.try_get(0)?,
         name: EntryName {
@@ -35,8 +35,8 @@ pub(super) fn entry(row: &Row) -> Result<Entry, Error> {
         },
         size: row.try_get::<_, i64>(5)?.cast_unsigned(),
         stored: row.try_get::<_, i64>(6)?.cast_unsigned(),
-        created: time(7)?,
-        accessed: time(8)?,
+        created: time(row.try_get(7)?),
+        accessed: time(row.try_get(8)?),
     })
 }
 

@@ -6,11 +6,13 @@ mod server;
 use jiff::Timestamp;
 
 use self::server::{Database, Postgres};
-use super::{DatabaseUrl, PostgresStore};
+use super::{DatabaseUrl, PostgresStore, migrations::VERSION_1};
 use crate::{
     secret::Secret,
     service::store::{
-        entry_store::{Entry, EntryName, EntryStore, Filter, Search},
+        entry_store::{
+            Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Search, Totals, Usage,
+        },
         error::{StoreError, StoreErrorKind},
         extent::{Extent, ObjectId},
     },
@@ -157,8 +159,45 @@ async fn many_that_start_at_once_make_the_tables_once() {
     let database = Postgres::shared().database();
     let opened = futures_util::future::join_all((0..8).map(|_| open(&database))).await;
     assert!(opened.iter().all(Result::is_ok), "{opened:?}");
-    assert_eq!(database.query("SELECT version FROM schema_version"), "2");
+    assert_eq!(database.query("SELECT version FROM schema_version"), "3");
     assert_eq!(database.query("SELECT count(*) FROM instances"), "8");
+}
+
+#[tokio::test]
+async fn entries_of_the_first_version_count_and_are_known_as_indexes() {
+    let database = Postgres::shared().database();
+    database.query(VERSION_1);
+    database.query(
+        "CREATE TABLE schema_version (version integer NOT NULL); \
+         INSERT INTO schema_version VALUES (1); \
+         INSERT INTO entries (id, namespace, repository, scope, version, key, size, stored, \
+             created_at, accessed_at) \
+         SELECT id, 'n', 'o/r', 'main', 'v', key, 10, 10, id, id FROM (VALUES \
+             (1, 'index-app-1-f921bd05#1'), (2, 'index-app-1-f921bd05#2'), \
+             (3, 'index-app-1-f921bd05-sig#1'), (4, 'index.html'), (5, 'layer')) AS old (id, key)",
+    );
+    let store = open(&database).await.unwrap();
+    let newest_indexes = async |newest_indexes| {
+        let which = LeastRecentlyUsed {
+            repository: None,
+            newest_indexes,
+            before: None,
+        };
+        let found = store.least_recently_used(&which, 10).await.unwrap();
+        found.iter().map(|entry| entry.id).collect::<Vec<_>>()
+    };
+    assert_eq!(newest_indexes(true).await, [2, 3]);
+    assert_eq!(newest_indexes(false).await, [1, 4, 5]);
+    let usage = Usage {
+        bytes: 50,
+        entries: 5,
+    };
+    let expected = Totals {
+        all: usage,
+        largest_repository: usage,
+        least_recent: Some(Timestamp::from_millisecond(1).unwrap()),
+    };
+    assert_eq!(store.totals().await.unwrap(), expected);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Writes down when entries were found.
 
+use std::sync::Arc;
+
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
@@ -14,8 +16,8 @@ const WRITE: &str = "WITH touched AS MATERIALIZED ( \
      WHERE e.id = touched.id AND e.accessed_at < touched.at";
 
 /// Writes all together.
-pub(super) async fn write(client: &mut Client, all: Times) -> Result<(), Error> {
-    let (ids, times): (Vec<i64>, Vec<i64>) = all.into_iter().unzip();
+pub(super) async fn write(client: &mut Client, all: Arc<Times>) -> Result<(), Error> {
+    let (ids, times): (Vec<i64>, Vec<i64>) = all.iter().unzip();
     let write = client.prepare_cached(WRITE).await?;
     client.execute(&write, &[&ids, &times]).await?;
     Ok(())

@@ -43,18 +43,20 @@ const NEWEST: &str = concat!(
 
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM entries WHERE id = ?1");
 
+/// An index is the newest of its kind when it comes.
 const INSERT: &str = concat!(
     "INSERT INTO entries (",
     columns!(),
-    ") VALUES (:id, :repository, :scope, :version, :key, :size, :stored, :created, :accessed)"
+    ", index_base, newest_index) VALUES (:id, :repository, :scope, :version, :key, :size, :stored, \
+     :created, :accessed, :index_base, :index_base IS NOT NULL)"
 );
 
 /// The database of one data directory.
 #[derive(Debug)]
 pub(super) struct Database {
-    read: Pool,
-    write: Mutex<Connection>,
-    touches: Touches,
+    pub(super) read: Pool,
+    pub(super) write: Mutex<Connection>,
+    pub(super) touches: Touches,
 }
 
 impl Database {
@@ -85,6 +87,7 @@ impl Database {
             ":stored": entry.stored.cast_signed(),
             ":created": entry.created.as_millisecond(),
             ":accessed": entry.accessed.as_millisecond(),
+            ":index_base": entry.name.index_base(),
         })?;
         both.commit()
     }
@@ -153,14 +156,18 @@ impl Database {
     }
 
     pub(super) fn flush(&self) -> rusqlite::Result<()> {
-        let all = self.touches.take();
-        if all.is_empty() {
+        let Some(all) = self.touches.take() else {
             return Ok(());
+        };
+        let written = self.write_touches(&all);
+        match written {
+            Ok(()) => self.touches.written(&all),
+            Err(_) => self.touches.put_back(&all),
         }
-        self.write_touches(all)
+        written
     }
 
-    fn write_touches(&self, all: Times) -> rusqlite::Result<()> {
+    fn write_touches(&self, all: &Times) -> rusqlite::Result<()> {
         let mut write = self.write.lock();
         // Nobody waits for the disk because of a time stamp.
         write.pragma_update(None, "synchronous", "NORMAL")?;
@@ -264,10 +271,10 @@ fn newest(
     row.optional()
 }
 
-fn update_touches(write: &mut Connection, all: Times) -> rusqlite::Result<()> {
+fn update_touches(write: &mut Connection, all: &Times) -> rusqlite::Result<()> {
     let together = write.transaction()?;
-    let mut update =
-        together.prepare_cached("UPDATE entries SET accessed_at = ?2 WHERE id = ?1")?;
+    let mut update = together
+        .prepare_cached("UPDATE entries SET accessed_at = ?2 WHERE id = ?1 AND accessed_at < ?2")?;
     for touch in all {
         update.execute(touch)?;
     }

@@ -6,6 +6,7 @@ mod pool;
 mod reservations;
 mod rows;
 mod schema;
+mod usage;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,7 +16,9 @@ use parking_lot::Mutex;
 
 use self::{ballast::Ballast, database::Database, reservations::Reservations};
 use super::{
-    entry_store::{Entry, EntryName, EntryStore, Filter, Page, Search},
+    entry_store::{
+        Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search, Totals, Usage,
+    },
     error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, ObjectId},
 };
@@ -86,11 +89,15 @@ impl Inner {
         Ok(())
     }
 
-    fn delete(&self, id: i64) -> Result<bool, StoreError> {
-        match self.database.delete(id).map_err(StoreError::from) {
+    /// Runs a deletion, on a full disk with the room that is set aside for it.
+    fn delete(
+        &self,
+        delete: impl Fn(&Database) -> rusqlite::Result<bool>,
+    ) -> Result<bool, StoreError> {
+        match delete(&self.database).map_err(StoreError::from) {
             Err(error) if error.kind() == StoreErrorKind::Full => {
                 self.ballast.release();
-                let deleted = self.database.delete(id);
+                let deleted = delete(&self.database);
                 self.ballast.restore();
                 Ok(deleted?)
             }
@@ -195,7 +202,39 @@ impl EntryStore for SqliteStore {
     }
 
     async fn delete(&self, id: i64) -> Result<bool, StoreError> {
-        self.run(move |inner| inner.delete(id)).await
+        self.run(move |inner| inner.delete(|database| database.delete(id)))
+            .await
+    }
+
+    async fn least_recently_used(
+        &self,
+        which: &LeastRecentlyUsed,
+        take: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let which = which.clone();
+        self.query(move |database| database.least_recently_used(&which, take))
+            .await
+    }
+
+    async fn delete_unless_found(&self, entry: &Entry) -> Result<bool, StoreError> {
+        let entry = entry.clone();
+        self.run(move |inner| inner.delete(|database| database.delete_unless_found(&entry)))
+            .await
+    }
+
+    async fn usage(&self, repository: Option<&str>) -> Result<Usage, StoreError> {
+        let repository = repository.map(str::to_owned);
+        self.query(move |database| database.usage(repository.as_deref()))
+            .await
+    }
+
+    async fn repositories_above(&self, usage: Usage) -> Result<Vec<String>, StoreError> {
+        self.query(move |database| database.repositories_above(usage))
+            .await
+    }
+
+    async fn totals(&self) -> Result<Totals, StoreError> {
+        self.query(Database::totals).await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {

@@ -19,12 +19,13 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let millisecond = row.get(column)?;
+    Timestamp::from_millisecond(millisecond)
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, millisecond))
+}
+
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let time = |column| {
-        let millisecond = row.get(column)?;
-        Timestamp::from_millisecond(millisecond)
-            .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, millisecond))
-    };
     Ok(Entry {
         id: row.get(0)?,
         name: EntryName {
@@ -35,8 +36,8 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         },
         size: row.get::<_, i64>(5)?.cast_unsigned(),
         stored: row.get::<_, i64>(6)?.cast_unsigned(),
-        created: time(7)?,
-        accessed: time(8)?,
+        created: time(row, 7)?,
+        accessed: time(row, 8)?,
     })
 }
 

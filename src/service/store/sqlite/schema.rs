@@ -3,9 +3,10 @@
 use rusqlite::{Connection, Transaction};
 
 use super::rows::encode;
+use crate::{protocol::key::IndexName, service::store::entry_store::end_of};
 
 /// Counts up when the schema changes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// `seq` is the order of commits, and so decides which entry is newest. `stored` is how long the content
 /// file must be at least. Times are milliseconds since 1970.
@@ -36,6 +37,51 @@ CREATE TRIGGER content_of_entry AFTER DELETE ON entries BEGIN
     DELETE FROM contents WHERE id = OLD.id;
 END;";
 
+/// What the eviction needs, since version 3. `index_base` is what an index shares with those that it replaces, and
+/// `newest_index` marks the one that builds read; triggers keep the marks, and what entries take by repository, in
+/// the transaction that adds or removes an entry.
+const EVICTION: &str = "
+ALTER TABLE entries ADD COLUMN index_base TEXT;
+ALTER TABLE entries ADD COLUMN newest_index INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX entries_idle ON entries (newest_index, accessed_at);
+CREATE INDEX entries_idle_of_repository ON entries (repository, newest_index, accessed_at);
+CREATE INDEX entries_index ON entries (repository, scope, version, index_base)
+    WHERE index_base IS NOT NULL;
+CREATE TABLE repository_usage (
+    repository TEXT PRIMARY KEY,
+    bytes      INTEGER NOT NULL,
+    entries    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO repository_usage
+    SELECT repository, sum(size), count(*) FROM entries GROUP BY repository;
+CREATE TRIGGER usage_of_new_entry AFTER INSERT ON entries BEGIN
+    INSERT INTO repository_usage VALUES (NEW.repository, NEW.size, 1)
+        ON CONFLICT (repository) DO UPDATE
+        SET bytes = bytes + excluded.bytes, entries = entries + 1;
+END;
+CREATE TRIGGER usage_of_removed_entry AFTER DELETE ON entries BEGIN
+    UPDATE repository_usage SET bytes = bytes - OLD.size, entries = entries - 1
+        WHERE repository = OLD.repository;
+    DELETE FROM repository_usage WHERE repository = OLD.repository AND entries = 0;
+END;
+CREATE TRIGGER new_index AFTER INSERT ON entries WHEN NEW.index_base IS NOT NULL BEGIN
+    UPDATE entries SET newest_index = 0
+        WHERE repository = NEW.repository AND scope = NEW.scope AND version = NEW.version
+        AND index_base = NEW.index_base AND newest_index = 1 AND seq < NEW.seq;
+END;
+CREATE TRIGGER removed_index AFTER DELETE ON entries WHEN OLD.newest_index = 1 BEGIN
+    UPDATE entries SET newest_index = 1 WHERE seq = (
+        SELECT max(seq) FROM entries
+        WHERE repository = OLD.repository AND scope = OLD.scope AND version = OLD.version
+        AND index_base = OLD.index_base);
+END;";
+
+/// Marks the newest indexes once all entries have their `index_base`.
+const MARK_NEWEST: &str = "
+UPDATE entries SET newest_index = 1 WHERE seq IN (
+    SELECT max(seq) FROM entries WHERE index_base IS NOT NULL
+    GROUP BY repository, scope, version, index_base);";
+
 /// Brings the tables of a database to this version. Only what is new is written: a database on a full
 /// disk must open.
 pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -52,7 +98,11 @@ pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
         // A service of version 1 sets the version back and changes nothing else.
         1 if all.table_exists(None, "contents")? => {}
         1 => from_version_1(&all)?,
+        2 => {}
         newer => return Err(unknown(newer)),
+    }
+    if !all.table_exists(None, "repository_usage")? {
+        from_version_2(&all)?;
     }
     all.pragma_update(None, "user_version", VERSION)?;
     all.commit()
@@ -81,6 +131,23 @@ fn from_version_1(all: &Transaction<'_>) -> rusqlite::Result<()> {
         update.execute((id, stored))?;
     }
     all.execute_batch("ALTER TABLE entries DROP COLUMN extents;")
+}
+
+/// Version 2 did not know how much entries take, and which are indexes.
+fn from_version_2(all: &Transaction<'_>) -> rusqlite::Result<()> {
+    all.execute_batch(EVICTION)?;
+    let mut keys = all.prepare("SELECT seq, key FROM entries WHERE key >= ?1 AND key < ?2")?;
+    let range = (IndexName::PREFIX, end_of(IndexName::PREFIX));
+    let keys: Vec<(i64, String)> = keys
+        .query_map(range, |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut update = all.prepare("UPDATE entries SET index_base = ?2 WHERE seq = ?1")?;
+    for (seq, key) in keys {
+        if let Some(index) = IndexName::parse(&key) {
+            update.execute((seq, index.base))?;
+        }
+    }
+    all.execute_batch(MARK_NEWEST)
 }
 
 fn unknown(version: i64) -> rusqlite::Error {

@@ -1,0 +1,266 @@
+//! What goes when entries take more than they may: least recently used first, in the order of [`in_order_of_eviction`].
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Entries;
+use crate::service::{
+    api_error::ApiError,
+    budgets::{Cause, Goal, Limit, in_order_of_eviction},
+    metrics::Metrics,
+    room::{Domain, Room},
+    store::{Entry, LeastRecentlyUsed, Usage},
+};
+
+/// How many entries are looked for at once. Whoever waits for room waits for one batch, which takes milliseconds for
+/// each entry.
+const BATCH: u32 = 32;
+
+/// How often in a row the first entry of a batch may have been found meanwhile, before others have a turn.
+const ATTEMPTS: u32 = 8;
+
+/// What a domain has left, and how far down it is to go.
+struct Left {
+    usage: Usage,
+    limit: Limit,
+    goal: Goal,
+}
+
+impl Left {
+    /// Why one more has to go. The last entry stays where the limit has room for it, though it may be above the goal
+    /// by itself.
+    fn too_much(&self) -> Option<Cause> {
+        let last = self.usage.entries <= 1 && self.limit.holds(self.usage);
+        self.goal.missed(self.usage).filter(|_| !last)
+    }
+}
+
+/// What was evicted at once.
+struct Tally<'a> {
+    metrics: &'a Metrics,
+    evicted: Usage,
+}
+
+impl<'a> Tally<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        Self {
+            metrics,
+            evicted: Usage::default(),
+        }
+    }
+
+    /// An entry of so many bytes is gone.
+    fn add(&mut self, cause: Cause, size: u64) {
+        self.metrics.evicted(cause, size);
+        self.evicted = self.evicted.with(size);
+    }
+
+    /// Says what it came to, if anything.
+    fn log(&self) {
+        let Usage { bytes, entries } = self.evicted;
+        if entries > 0 {
+            tracing::info!(entries, bytes, "evicted entries that nobody needed");
+        }
+    }
+}
+
+impl Entries {
+    /// Where entries take more than they may.
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    /// Refuses an entry for which even an empty cache has no room.
+    pub(crate) fn check_size(&self, size: u64) -> Result<(), ApiError> {
+        match self.budgets.largest_entry() {
+            Some(limit) if size > limit => Err(ApiError::entry_too_large(limit)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks whether an entry that was committed is one too many. Whoever has committed it does not wait for what
+    /// has to go, and does not fail because nobody knows.
+    pub(super) async fn note_growth(&self, repository: &str) {
+        if !self.budgets.bounds_usage() {
+            return;
+        }
+        let own = Some(repository.to_owned());
+        for (domain, limit) in [(own, self.budgets.repository), (None, self.budgets.all)] {
+            if limit == Limit::default() {
+                continue;
+            }
+            match self.store.usage(domain.as_deref()).await {
+                Ok(usage) if limit.holds(usage) => {}
+                Ok(_) => self.room.cross(domain),
+                Err(error) => {
+                    tracing::warn!(%error, "how much entries take is not known");
+                    self.room.wake();
+                }
+            }
+        }
+    }
+
+    /// Evicts what was not found for too long, and then as [`Entries::evict_excess`] does.
+    pub(crate) async fn evict(&self, metrics: &Metrics) -> Result<(), ApiError> {
+        let mut tally = Tally::new(metrics);
+        let aged = self.evict_aged(&mut tally).await;
+        tally.log();
+        aged?;
+        self.evict_excess(metrics).await
+    }
+
+    /// Evicts where entries are above their budgets: first in each repository, then in all.
+    pub(crate) async fn evict_excess(&self, metrics: &Metrics) -> Result<(), ApiError> {
+        if !self.budgets.bounds_usage() {
+            return Ok(());
+        }
+        let _turn = self.evictions.lock().await;
+        let mut tally = Tally::new(metrics);
+        let evicted = self.evict_everywhere(&mut tally).await;
+        tally.log();
+        evicted
+    }
+
+    async fn evict_everywhere(&self, tally: &mut Tally<'_>) -> Result<(), ApiError> {
+        let limit = self.budgets.repository;
+        if limit != Limit::default() {
+            let above = self.store.repositories_above(limit.as_usage()).await?;
+            // What others have deleted from is within its budget, and its writers wait to hear of it.
+            let mut repositories = self.room.crossed_repositories();
+            repositories.extend(above);
+            for repository in repositories {
+                self.evict_from(Some(repository), limit, tally).await?;
+            }
+        }
+        if self.budgets.all != Limit::default() {
+            self.evict_from(None, self.budgets.all, tally).await?;
+        }
+        Ok(())
+    }
+
+    /// Evicts entries of a domain until they are well below its limit again.
+    async fn evict_from(
+        &self,
+        domain: Domain,
+        limit: Limit,
+        tally: &mut Tally<'_>,
+    ) -> Result<(), ApiError> {
+        let (mut goal, mut attempts, mut fewest) = (None, 0, u64::MAX);
+        while attempts < ATTEMPTS {
+            let crossings = self.room.crossings(&domain);
+            let usage = self.store.usage(domain.as_deref()).await?;
+            // Another process may be faster.
+            if usage.entries < fewest {
+                (attempts, fewest) = (0, usage.entries);
+            }
+            if limit.holds(usage) {
+                self.room.clear(&domain, crossings);
+            }
+            goal = goal.or_else(|| limit.goal(usage, self.budgets.low_water));
+            let Some(goal) = goal else { return Ok(()) };
+            let mut left = Left { usage, limit, goal };
+            if left.too_much().is_none() {
+                return Ok(());
+            }
+            let evicted = self.evict_batch(&domain, &mut left, tally).await?;
+            attempts = if evicted { 0 } else { attempts + 1 };
+        }
+        tracing::warn!(
+            repository = domain,
+            "entries are above their budget and nothing can be evicted"
+        );
+        Ok(())
+    }
+
+    /// Evicts some entries of a domain, as long as too much is left; false if none could go. Ends at one that is gone or
+    /// was found since: with several processes, each would go on by itself where all together have done enough.
+    async fn evict_batch(
+        &self,
+        domain: &Domain,
+        left: &mut Left,
+        tally: &mut Tally<'_>,
+    ) -> Result<bool, ApiError> {
+        let mut evicted = false;
+        for entry in self.candidates(domain.clone(), None).await? {
+            let Some(cause) = left.too_much() else { break };
+            if !self.evict_one(&entry, cause, tally).await? {
+                break;
+            }
+            left.usage = left.usage.without(entry.size);
+            evicted = true;
+        }
+        Ok(evicted)
+    }
+
+    /// Evicts entries that nobody has found for too long.
+    async fn evict_aged(&self, tally: &mut Tally<'_>) -> Result<(), ApiError> {
+        let Some(age) = self.budgets.max_age else {
+            return Ok(());
+        };
+        let before = (self.clock)().checked_sub(age).unwrap_or(Timestamp::MIN);
+        loop {
+            // One batch at a time: room that somebody waits for comes between.
+            let _turn = self.evictions.lock().await;
+            let mut evicted = false;
+            for entry in self.candidates(None, Some(before)).await? {
+                evicted |= self.evict_one(&entry, Cause::Age, tally).await?;
+            }
+            if !evicted {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Some entries, in the order in which they go.
+    async fn candidates(
+        &self,
+        domain: Domain,
+        before: Option<Timestamp>,
+    ) -> Result<Vec<Entry>, ApiError> {
+        let mut which = LeastRecentlyUsed {
+            repository: domain,
+            newest_indexes: false,
+            before,
+        };
+        let others = self.store.least_recently_used(&which, BATCH).await?;
+        which.newest_indexes = true;
+        let indexes = self.store.least_recently_used(&which, BATCH).await?;
+        let mut candidates = in_order_of_eviction(others, indexes);
+        // Beyond that another may come first that is in neither list.
+        candidates.truncate(BATCH as usize);
+        Ok(candidates)
+    }
+
+    /// Evicts an entry, the row first as for a deletion; false if it was found meanwhile, or is gone. Whoever reads it
+    /// reads on.
+    async fn evict_one(
+        &self,
+        entry: &Entry,
+        cause: Cause,
+        tally: &mut Tally<'_>,
+    ) -> Result<bool, ApiError> {
+        if !self.store.delete_unless_found(entry).await? {
+            return Ok(false);
+        }
+        tally.add(cause, entry.size);
+        let name = &entry.name;
+        tracing::debug!(
+            repository = name.repository,
+            scope = name.scope,
+            key = name.key,
+            size = entry.size,
+            accessed = %entry.accessed,
+            cause = cause.name(),
+            "an entry is evicted"
+        );
+        // The next collection removes what stays.
+        if let Err(error) = self.blobs.remove(entry.id).await {
+            tracing::warn!(%error, "the bytes of an evicted entry stay for now");
+        }
+        Ok(true)
+    }
+}
