@@ -116,19 +116,31 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 26] = [
     "ACCESS_LOG",
     "ADDR",
+    "ADVERTISE",
     "BASE_URL",
     "DATABASE",
     "DATA_DIR",
+    "DRAIN_TIMEOUT",
+    "JWKS_URL",
     "LISTEN",
+    "LOW_WATER",
+    "MAX_AGE",
+    "MAX_ENTRIES",
+    "MAX_REPOSITORY_ENTRIES",
+    "MAX_REPOSITORY_SIZE",
+    "MAX_SIZE",
     "RESERVATION_AGE",
     "ROOT",
     "SCOPE",
+    "STORE",
     "TLS_CERT",
     "TLS_KEY",
     "TRUSTED_PROXY",
+    "TRUST_ISSUER",
+    "TRUST_REPOSITORY",
     "TTL",
     "URL_TTL",
 ];

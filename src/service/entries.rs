@@ -13,11 +13,13 @@
 
 mod commit;
 mod damage;
+mod deletion;
 mod evict;
+mod garbage;
+mod listing;
 
 use std::{ops::Range, sync::Arc};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, future::ready};
 use jiff::Timestamp;
 
 use super::{
@@ -30,23 +32,17 @@ use super::{
     quotas::{Quotas, UploadUsage},
     room::Room,
     store::{
-        AFTER_ALL_KEYS, BlobStore, ContentStream, Entry, EntryName, EntryStore, Filter, Page,
-        Published, Search, StoreErrorKind, Totals,
+        AFTER_ALL_KEYS, BlobStore, ContentStream, Entry, EntryName, EntryStore, Published, Search,
+        StoreErrorKind,
     },
     stores::Stores,
     upload::Upload,
 };
-use crate::protocol::{
-    key::MAX_KEY_CHARS,
-    rest::{Direction, SortBy},
-};
+use crate::protocol::key::MAX_KEY_CHARS;
 
 /// Ids are random, so that no id of an upload that died with its process is ever given again, and
 /// have at most 52 bits, since JavaScript's numbers hold no more.
 const ID_BITS: u32 = 52;
-
-/// How many contents are asked after at once: as many as a page of a bucket's listing has.
-const IDS_AT_ONCE: usize = 1000;
 
 /// What not every database can keep in a text.
 const NUL: char = '\0';
@@ -193,109 +189,6 @@ impl Entries {
         opened.ok_or_else(ApiError::not_found)
     }
 
-    /// What there is in all.
-    pub(super) async fn totals(&self) -> Result<Totals, ApiError> {
-        Ok(self.store.totals().await?)
-    }
-
-    /// How many entries match, and one page of them: those that the caller may read, in `scope` if one is
-    /// named.
-    pub(super) async fn list(
-        &self,
-        caller: &Caller,
-        scope: Option<&str>,
-        key_prefix: String,
-        page: Page,
-    ) -> Result<(u64, Vec<Entry>), ApiError> {
-        let filter = Filter {
-            repository: Some(caller.repository.clone()),
-            scopes: Some(only(scope, caller.readable())),
-            key_prefix,
-        };
-        let count = self.store.count(&filter).await?;
-        Ok((count, self.store.list(&filter, page).await?))
-    }
-
-    /// How many entries whose keys begin so are in scopes that the caller does not read; for one that may delete:
-    /// it must know whether indexes that it does not see may name what it removes.
-    pub(super) async fn hidden(
-        &self,
-        caller: &Caller,
-        key_prefix: &str,
-    ) -> Result<Option<u64>, ApiError> {
-        if caller.deletable().next().is_none() {
-            return Ok(None);
-        }
-        let filter = |scopes| Filter {
-            repository: Some(caller.repository.clone()),
-            scopes,
-            key_prefix: key_prefix.to_owned(),
-        };
-        let all = self.store.count(&filter(None)).await?;
-        let readable = Some(only(None, caller.readable()));
-        let readable = self.store.count(&filter(readable)).await?;
-        Ok(Some(all.saturating_sub(readable)))
-    }
-
-    /// Deletes the entries with exactly this key where the caller may delete, in `scope` if one is named.
-    /// Answers what is gone.
-    pub(super) async fn delete_key(
-        &self,
-        caller: &Caller,
-        scope: Option<&str>,
-        key: &str,
-    ) -> Result<Vec<Entry>, ApiError> {
-        let scopes = only(scope, caller.deletable());
-        if scopes.is_empty() {
-            return Err(ApiError::deletion_denied());
-        }
-        let filter = Filter {
-            repository: Some(caller.repository.clone()),
-            scopes: Some(scopes),
-            key_prefix: key.to_owned(),
-        };
-        let all = Page {
-            sort: SortBy::CreatedAt,
-            direction: Direction::Asc,
-            skip: 0,
-            take: u32::MAX,
-        };
-        let mut entries = self.store.list(&filter, all).await?;
-        entries.retain(|entry| entry.name.key == key);
-        if entries.is_empty() {
-            return Err(ApiError::not_found());
-        }
-        for entry in &entries {
-            self.remove(entry.id).await?;
-        }
-        Ok(entries)
-    }
-
-    /// Deletes the entry `id`, if the caller may. One that it may not read does not exist for it.
-    pub(super) async fn delete(&self, caller: &Caller, id: i64) -> Result<(), ApiError> {
-        let entry = self.store.by_id(id).await?;
-        let EntryName {
-            repository, scope, ..
-        } = entry.ok_or_else(ApiError::not_found)?.name;
-        if repository != caller.repository {
-            return Err(ApiError::not_found());
-        }
-        if caller.deletable().any(|deletable| deletable == scope) {
-            return self.remove(id).await;
-        }
-        Err(if caller.may_read(&scope) {
-            ApiError::deletion_denied()
-        } else {
-            ApiError::not_found()
-        })
-    }
-
-    /// The entry first: a content without an entry is garbage, the opposite would be damage.
-    async fn remove(&self, id: i64) -> Result<(), ApiError> {
-        self.store.delete(id).await?;
-        Ok(self.blobs.remove(id).await?)
-    }
-
     /// Whether there are uploads in progress.
     pub(super) fn has_uploads(&self) -> bool {
         !self.uploads.all().is_empty()
@@ -308,41 +201,6 @@ impl Entries {
             .iter()
             .filter(|upload| upload.is_active(since))
             .count()
-    }
-
-    /// Gives up the reservations that nothing has happened to since `before`. Answers how many.
-    pub(super) async fn expire_uploads(&self, before: Timestamp) -> Result<usize, ApiError> {
-        let mut expired = 0;
-        for upload in self.uploads.all() {
-            if upload.abandon_if_idle(before) {
-                self.discard(&upload).await?;
-                expired += 1;
-            }
-        }
-        Ok(expired)
-    }
-
-    /// Removes contents that no entry needs. Answers how many.
-    pub(super) async fn collect_blobs(&self) -> Result<usize, ApiError> {
-        let mut removed = 0;
-        // In this order: an upload is forgotten only after its entry is there.
-        let strange = self
-            .blobs
-            .ids()
-            .try_filter(|id| ready(self.uploads.by_id(*id).is_none()));
-        let mut strange = strange.try_chunks(IDS_AT_ONCE);
-        while let Some(ids) = strange.next().await {
-            let ids = ids.map_err(|failed| failed.1)?;
-            let needed = self.store.needed(ids.clone()).await?;
-            for id in ids {
-                if !needed.contains(&id) {
-                    self.blobs.remove(id).await?;
-                    removed += 1;
-                }
-            }
-        }
-        self.store.keep_room().await?;
-        Ok(removed)
     }
 
     /// Writes down when entries were found. A full disk must not keep anything else from being done.
@@ -391,12 +249,6 @@ fn written_name(caller: &Caller, key: &str, version: &str) -> Result<EntryName, 
         key: key.to_owned(),
         version: version.to_owned(),
     })
-}
-
-/// Those of `scopes` that are meant: all, or the one that is named.
-fn only<'a>(named: Option<&str>, scopes: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let meant = scopes.filter(|scope| named.is_none_or(|named| named == *scope));
-    meant.map(str::to_owned).collect()
 }
 
 fn check_name(key: &str, version: &str) -> Result<(), ApiError> {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
-use super::rows::{columns, decode, entry, namespace_of};
+use super::rows::{columns, decode, entry, lock_repository, namespace_of};
 use crate::service::store::{
     entry_store::{Entry, EntryName},
     extent::Extent,
@@ -33,6 +33,11 @@ const INSERT: &str = "INSERT INTO entries \
      (id, namespace, repository, scope, version, key, size, stored, created_at, accessed_at, \
       index_base, newest_index) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11::text IS NOT NULL)";
+
+const DELETE: &str = concat!(
+    lock_repository!(),
+    "DELETE FROM entries e USING locked WHERE e.id = locked.id"
+);
 
 const END_RESERVATION: &str =
     "DELETE FROM reservations WHERE namespace = $1 AND key = $2 AND id = $3";
@@ -126,8 +131,7 @@ pub(super) async fn insert(
 }
 
 pub(super) async fn delete(client: &mut Client, id: i64) -> Result<bool, Error> {
-    let sql = "DELETE FROM entries WHERE id = $1";
-    let delete = client.prepare_cached(sql).await?;
+    let delete = client.prepare_cached(DELETE).await?;
     Ok(client.execute(&delete, &[&id]).await? > 0)
 }
 

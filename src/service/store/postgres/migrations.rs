@@ -67,7 +67,8 @@ ALTER TABLE instances ADD COLUMN address text;
 
 /// What the eviction needs. `index_base` is what an index shares with those that it replaces, and `newest_index` marks
 /// the one that builds read; triggers keep the marks, and what entries take by repository, in the transaction that adds
-/// or removes an entry. Two that add an index at once both mark theirs; the next one takes both marks.
+/// or removes an entry. Whoever adds or removes one of a repository has its turn before it locks any row (`lock_repository!` of
+/// `rows`), so that no two wait for each other.
 const VERSION_3: &str = r#"
 ALTER TABLE entries
     ADD COLUMN index_base   text COLLATE "C",
@@ -88,6 +89,13 @@ CREATE TABLE repository_usage (
 );
 INSERT INTO repository_usage
     SELECT repository, sum(size)::bigint, count(*) FROM entries GROUP BY repository;
+
+CREATE FUNCTION entry_comes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(NEW.repository, 0));
+    RETURN NEW;
+END $$;
+CREATE TRIGGER entry_comes BEFORE INSERT ON entries
+    FOR EACH ROW EXECUTE FUNCTION entry_comes();
 
 CREATE FUNCTION entry_added() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF NEW.newest_index THEN

@@ -20,6 +20,17 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+/// The turn of whoever removes the entry `$1`: its repository is locked before any row is, for the rest of the
+/// transaction. An insert takes the same lock by a trigger.
+macro_rules! lock_repository {
+    () => {
+        "WITH locked AS MATERIALIZED ( \
+             SELECT id, pg_advisory_xact_lock(hashtextextended(repository, 0)) \
+             FROM entries WHERE id = $1) "
+    };
+}
+pub(super) use lock_repository;
+
 pub(super) fn time(millisecond: i64) -> Timestamp {
     Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::MIN)
 }

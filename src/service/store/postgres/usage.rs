@@ -4,8 +4,14 @@ use deadpool_postgres::Client;
 use jiff::Timestamp;
 use tokio_postgres::{Error, Row, types::ToSql};
 
-use super::rows::{columns, entry, time};
+use super::rows::{columns, entry, lock_repository, time};
 use crate::service::store::entry_store::{Entry, LeastRecentlyUsed, Totals, Usage};
+
+/// A row that was found meanwhile is looked at again when its turn has come, and stays.
+const DELETE_IF_IDLE: &str = concat!(
+    lock_repository!(),
+    "DELETE FROM entries e USING locked WHERE e.id = locked.id AND e.accessed_at <= $2"
+);
 
 /// In the order of an index: the first are found without a look at the others.
 const IDLE: &str = concat!(
@@ -59,8 +65,7 @@ pub(super) async fn delete_unless_found(
     id: i64,
     accessed: i64,
 ) -> Result<bool, Error> {
-    let sql = "DELETE FROM entries WHERE id = $1 AND accessed_at <= $2";
-    let delete = client.prepare_cached(sql).await?;
+    let delete = client.prepare_cached(DELETE_IF_IDLE).await?;
     Ok(client.execute(&delete, &[&id, &accessed]).await? > 0)
 }
 
