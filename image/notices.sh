@@ -24,6 +24,9 @@ zig=$(.tools/python/bin/python -c 'import pathlib, ziglang; print(pathlib.Path(z
     cat "$zig/LICENSE"
     title 'The standard library of Rust'
     echo 'Copyright (c) The Rust Project Contributors, under the MIT licence or the Apache License 2.0, which stand above.'
+    title 'The CA certificates in the image of serve'
+    echo "Mozilla's list, as the image of BuildKit has it: Mozilla Public License 2.0, https://www.mozilla.org/MPL/2.0/."
+    echo 'Its source: https://hg.mozilla.org/projects/nss (certdata.txt).'
 } >"$dir/THIRD-PARTY-NOTICES.new"
 mv "$dir/THIRD-PARTY-NOTICES.new" "$dir/THIRD-PARTY-NOTICES"
 install -m 644 LICENSE "$dir/LICENSE"

@@ -119,9 +119,9 @@ impl Engine {
         }
         match image {
             Image::Base => self.base(&[BASE]),
-            Image::Default => self.make(made, Image::Base),
+            // The second has the first's certificates.
+            Image::Default | Image::Serve => self.make(made, Image::Base),
             Image::Rootless => self.base(&["--rootless", ROOTLESS_BASE]),
-            Image::Serve => (),
         }
         if let Some(target) = image.target() {
             self.build(target, &image.name());

@@ -65,3 +65,21 @@ priorityClassName: {{ . }}
 {{ ternary "https" "http" (ne .Values.serve.tlsSecret "") }}://{{ include "buildkit-gha.fullname" . }}-serve.{{ .Release.Namespace }}.svc:{{ .Values.serve.service.port }}/
 {{- end -}}
 {{- end -}}
+
+{{/*
+Whether `serve` runs as replicas; empty if one pod has the data. It refuses values that would start and not work.
+*/}}
+{{- define "buildkit-gha.replicated" -}}
+{{- $serve := .Values.serve -}}
+{{- if and $serve.store.url (not $serve.database.existingSecret) -}}
+{{- fail "serve.store.url is set and serve.database.existingSecret is empty: content in a bucket needs its entries in PostgreSQL" -}}
+{{- end -}}
+{{- if $serve.store.url -}}
+{{- if and $serve.tlsSecret (not $serve.advertise) -}}
+{{- fail "serve.tlsSecret is set and serve.advertise is empty: replicas call each other by the address of a pod, which no certificate has. Let an ingress end TLS, or set serve.advertise to what the certificate has" -}}
+{{- end -}}
+yes
+{{- else if gt (int $serve.replicas) 1 -}}
+{{- fail "serve.replicas is more than 1: that needs serve.database.existingSecret and serve.store.url" -}}
+{{- end -}}
+{{- end -}}

@@ -51,8 +51,8 @@ pub enum IssuersError {
     SameName(String),
     /// No connection can be set up.
     #[error(
-        "connections to trusted issuers cannot be set up: {0}; where the system has no certificates, as in the \
-         image of `serve`, SSL_CERT_FILE names a file of them"
+        "connections to trusted issuers cannot be set up: {0}; install the system's certificates \
+         (ca-certificates), or name a file of them in SSL_CERT_FILE"
     )]
     Client(String),
 }
