@@ -6,17 +6,25 @@
 )]
 
 mod access;
+#[cfg(feature = "e2e")] // It runs a server.
+mod balancer;
 mod blobs;
 mod crash;
 mod crowd;
 mod damage;
 mod fair;
+#[cfg(feature = "e2e")]
+mod faulty_bucket;
 mod files;
+#[cfg(feature = "e2e")]
+mod fire_clients;
 #[cfg(feature = "e2e")] // It mounts file systems: root.
 mod fire_disk;
 mod fire_hostile;
 mod fire_kill;
 mod fire_race;
+#[cfg(feature = "e2e")] // It runs servers.
+mod fire_replicas;
 mod harness;
 mod hostile;
 mod issuers;
@@ -28,6 +36,8 @@ mod program;
 mod replicas;
 mod rest;
 mod rules;
+#[cfg(feature = "e2e")] // It runs servers.
+mod rules_of_replicas;
 mod tls;
 mod v1;
 mod v2;
