@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use buildkit_gha::lifecycle::Tasks;
 use http_body_util::BodyExt as _;
 use hyper::{Request, Response, body::Incoming, header, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -36,6 +37,7 @@ struct Inner {
     rng: Mutex<StdRng>,
     faulty: AtomicBool,
     faults: AtomicU64,
+    tasks: Tasks,
 }
 
 /// A running proxy; it ends with the runtime.
@@ -53,8 +55,12 @@ impl FaultyBucket {
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
             faulty: AtomicBool::new(true),
             faults: AtomicU64::new(0),
+            tasks: Tasks::default(),
         }));
-        tokio::spawn(proxy.clone().accept(listener));
+        proxy
+            .0
+            .tasks
+            .spawn("faulty bucket", proxy.clone().accept(listener));
         (proxy, url)
     }
 
@@ -69,7 +75,7 @@ impl FaultyBucket {
             let (stream, _) = listener.accept().await.unwrap();
             let proxy = self.clone();
             let service = service_fn(move |request| proxy.clone().answer(request));
-            tokio::spawn(async move {
+            self.0.tasks.spawn("connection", async move {
                 // A failure is a reset that was meant, or a client that was killed.
                 let _ = http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)

@@ -131,10 +131,9 @@ impl Upload {
         }
         // One that is not in the list.
         put(self.blocks.len(), b"nobody's").await?;
-        let ids: String = (0..self.blocks.len())
-            .map(|at| format!("<Latest>{}</Latest>", id(at)))
-            .collect();
-        let list = format!("<BlockList>{ids}</BlockList>").into_bytes();
+        let ids: Vec<_> = (0..self.blocks.len()).map(id).collect();
+        let ids = ids.join("</Latest><Latest>");
+        let list = format!("<BlockList><Latest>{ids}</Latest></BlockList>").into_bytes();
         persist(async || remote.put(url, "&comp=blocklist", list.clone()).await).await?;
         self.outcome = Outcome::Unknown;
         let finalized = persist(async || remote.finalize(&self.key, self.size()).await).await?;

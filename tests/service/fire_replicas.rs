@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::mpsc::{Receiver, Sender, channel},
     task::block_in_place,
 };
 
@@ -135,7 +135,7 @@ async fn under_fire(replicas: usize, uploads: usize) {
             .map(|n| Upload::plan(n, LARGE, &mut rng))
             .collect(),
     );
-    let (ended, ends) = unbounded_channel();
+    let (ended, ends) = channel(uploads);
     let clients = async {
         let ended = ended;
         let clients = (0..CLIENTS).map(|_| client(&remote, &waiting, ended.clone()));
@@ -168,7 +168,7 @@ async fn under_fire(replicas: usize, uploads: usize) {
 async fn client(
     remote: &Remote,
     waiting: &Mutex<VecDeque<Upload>>,
-    ended: UnboundedSender<()>,
+    ended: Sender<()>,
 ) -> Vec<Upload> {
     let mut uploads = Vec::new();
     loop {
@@ -178,13 +178,13 @@ async fn client(
         };
         upload.run(remote).await;
         uploads.push(upload);
-        ended.send(()).unwrap();
+        ended.send(()).await.unwrap();
     }
 }
 
 /// Does harm, again and again, for as long as there are clients.
 async fn faults(
-    mut ends: UnboundedReceiver<()>,
+    mut ends: Receiver<()>,
     team: &mut Team<'_>,
     postgres: &Postgres,
     rng: &mut StdRng,

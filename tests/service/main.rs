@@ -28,6 +28,9 @@ mod fire_replicas;
 mod harness;
 mod hostile;
 mod issuers;
+mod known_faults;
+#[cfg(feature = "e2e")] // It runs a server.
+mod lost_answer;
 mod older;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;

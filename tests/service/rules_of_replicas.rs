@@ -163,8 +163,8 @@ async fn a_deleted_entry_stays_deleted_on_two_replicas() {
         let url = other.find(&key).await.unwrap().unwrap();
         let path = format!("/repos/local/cache/actions/caches?key={key}");
         let delete = async {
-            let deleted = Remote::send(deleter.request(Method::DELETE, &path)).await;
-            assert_eq!(deleted.unwrap().status, StatusCode::OK);
+            let answer = Remote::send(deleter.request(Method::DELETE, &path)).await;
+            assert_eq!(answer.unwrap().status, StatusCode::OK);
             // Whoever asks now, and wherever.
             for remote in &replicas.remotes {
                 assert_eq!(remote.find(&key).await.unwrap(), None);
