@@ -64,6 +64,8 @@ missing_packages() {
     # The tests run a server of their own; its programs are on nobody's path.
     { have psql && [ -n "$(compgen -G '/usr/lib/postgresql/*/bin/initdb')" ]; } || echo postgresql
     { have prometheus && have promtool; } || echo prometheus
+    # The load balancer of the tests, which Debian keeps off the path of users.
+    have haproxy || [ -x /usr/sbin/haproxy ] || echo haproxy
     { have setpriv && have umount; } || echo util-linux mount
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv

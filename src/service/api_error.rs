@@ -162,6 +162,11 @@ impl ApiError {
         Self::new(ErrorKind::InvalidArgument, message)
     }
 
+    pub(super) fn nothing_uploaded() -> Self {
+        let message = "nothing was uploaded for this key: a blob or a block list must come first";
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
     pub(super) fn gap(offset: u64) -> Self {
         let message = format!("the bytes from {offset} on were not uploaded");
         Self::new(ErrorKind::InvalidArgument, message)

@@ -19,8 +19,15 @@ use super::{
     api_error::ApiError,
     config::MAX_PARTS,
     quotas::UploadUsage,
-    store::{EntryName, Extent, StagedBlob, merge},
+    store::{Entry, EntryName, Extent, Published, StagedBlob, merge},
 };
+
+/// A content that is permanent, and the entry of which nobody knows whether it was written.
+#[derive(Debug)]
+pub(super) struct Unrecorded {
+    pub(super) entry: Entry,
+    pub(super) published: Published,
+}
 
 /// A reservation and what was uploaded for it.
 #[derive(Debug)]
@@ -31,7 +38,7 @@ pub(super) struct Upload {
     pub(super) name: EntryName,
     blob: Arc<dyn StagedBlob>,
     parts: Mutex<Parts>,
-    commits: tokio::sync::Mutex<()>,
+    commits: tokio::sync::Mutex<Option<Unrecorded>>,
 }
 
 /// Who may still do what with an upload.
@@ -41,6 +48,8 @@ enum Phase {
     Open,
     /// Being committed: nothing more is taken.
     Sealed,
+    /// Nothing more is taken, since its entry may be there already: the commit can only be repeated.
+    Unrecorded,
     /// Given up, as if it had never been.
     Abandoned,
 }
@@ -155,8 +164,8 @@ impl Upload {
     }
 
     /// Waits for the commit that is under way, if there is one, and for the next one holds back
-    /// all others until the guard goes.
-    pub(super) async fn commit_lock(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    /// all others until the guard goes. It has what the last one has made permanent, if its entry may be there or not.
+    pub(super) async fn commit_lock(&self) -> tokio::sync::MutexGuard<'_, Option<Unrecorded>> {
         self.commits.lock().await
     }
 
@@ -170,7 +179,8 @@ impl Upload {
     /// committed: true if that was done.
     pub(super) fn abandon_if_idle(&self, before: Timestamp) -> bool {
         let mut parts = self.parts.lock();
-        let idle = parts.phase == Phase::Open && parts.last_active < before;
+        let waits = matches!(parts.phase, Phase::Open | Phase::Unrecorded);
+        let idle = waits && parts.last_active < before;
         if idle {
             parts.phase = Phase::Abandoned;
         }
@@ -246,6 +256,30 @@ impl Upload {
         Ok(content)
     }
 
+    /// Begins a commit of `size` bytes again whose content is permanent already, with `published` bytes.
+    pub(super) fn seal_again(&self, size: u64, published: u64) -> Result<(), ApiError> {
+        let mut parts = self.parts.lock();
+        if parts.phase == Phase::Abandoned {
+            return Err(ApiError::not_found());
+        }
+        if size != published {
+            return Err(ApiError::size_mismatch(size, published));
+        }
+        parts.phase = Phase::Sealed;
+        Ok(())
+    }
+
+    /// Says that nobody knows whether the entry was written.
+    pub(super) fn note_unrecorded(&self) {
+        self.parts.lock().phase = Phase::Unrecorded;
+    }
+
+    /// Whether nothing of a content was ever uploaded, also no empty one. Blocks are none before a list names them.
+    pub(super) fn has_nothing(&self) -> bool {
+        let parts = self.parts.lock();
+        parts.content.is_none() && parts.chunks.is_empty()
+    }
+
     /// Opens the upload again after its commit has failed.
     pub(super) fn unseal(&self) {
         self.parts.lock().phase = Phase::Open;
@@ -255,7 +289,7 @@ impl Upload {
         let parts = self.parts.lock();
         match parts.phase {
             Phase::Open => Ok(parts),
-            Phase::Sealed => Err(ApiError::sealed()),
+            Phase::Sealed | Phase::Unrecorded => Err(ApiError::sealed()),
             Phase::Abandoned => Err(ApiError::not_found()),
         }
     }

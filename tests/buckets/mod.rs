@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not all who share this use all of it")]
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -10,6 +11,9 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
+
+use futures_util::TryStreamExt as _;
+use object_store::{ObjectMeta, ObjectStore as _, aws::AmazonS3Builder, path::Path};
 
 /// The account and key that everybody's Azurite has.
 const AZURE_ACCOUNT: &str = "devstoreaccount1";
@@ -82,6 +86,27 @@ impl Buckets {
     pub fn new_place(&self) -> String {
         let place = self.places.fetch_add(1, Ordering::Relaxed);
         format!("{}://tests/place/{place}", self.scheme)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The names of the objects in a folder of a place.
+    pub async fn names(&self, place: &str, folder: &str) -> BTreeSet<String> {
+        let builder = AmazonS3Builder::new().with_url(place).with_allow_http(true);
+        let configured = self
+            .variables()
+            .into_iter()
+            .fold(builder, |builder, (name, value)| {
+                builder.with_config(name.to_ascii_lowercase().parse().unwrap(), value)
+            });
+        let (_, path) = place.split_once("tests/").unwrap();
+        let path = Path::from(format!("{path}/{folder}"));
+        let listed = configured.build().unwrap().list(Some(&path));
+        let name = |object: ObjectMeta| object.location.filename().unwrap().to_owned();
+        listed.map_ok(name).try_collect().await.unwrap()
     }
 
     /// The variables by which clients reach it.

@@ -5,13 +5,16 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
+
+/// The name of its socket.
+pub const SOCKET: &str = ".s.PGSQL.5432";
 
 /// A server on a socket in a directory of its own.
 pub struct Postgres {
@@ -134,8 +137,21 @@ pub struct Database<'a> {
 impl Database<'_> {
     /// Where it is.
     pub fn url(&self) -> String {
-        let host = self.server.dir.display();
-        format!("postgres:///{}?host={host}&user=postgres", self.name)
+        self.url_in(&self.server.dir)
+    }
+
+    /// The socket of its server.
+    pub fn socket(&self) -> PathBuf {
+        self.server.dir.join(SOCKET)
+    }
+
+    /// Where it is for those who reach it through a socket in `dir`.
+    pub fn url_in(&self, dir: &Path) -> String {
+        format!(
+            "postgres:///{}?host={}&user=postgres",
+            self.name,
+            dir.display()
+        )
     }
 
     /// What a statement answers.

@@ -6,21 +6,32 @@
 )]
 
 mod access;
+#[cfg(feature = "e2e")] // It runs a server.
+mod balancer;
 mod blobs;
 mod budgets;
 mod crash;
 mod crowd;
 mod damage;
 mod fair;
+#[cfg(feature = "e2e")]
+mod faulty_bucket;
 mod files;
+#[cfg(feature = "e2e")]
+mod fire_clients;
 #[cfg(feature = "e2e")] // It mounts file systems: root.
 mod fire_disk;
 mod fire_hostile;
 mod fire_kill;
 mod fire_race;
+#[cfg(feature = "e2e")] // It runs servers.
+mod fire_replicas;
 mod harness;
 mod hostile;
 mod issuers;
+mod known_faults;
+#[cfg(feature = "e2e")] // It runs a server.
+mod lost_answer;
 mod older;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;
@@ -29,6 +40,8 @@ mod program;
 mod replicas;
 mod rest;
 mod rules;
+#[cfg(feature = "e2e")] // It runs servers.
+mod rules_of_replicas;
 mod tls;
 mod v1;
 mod v2;

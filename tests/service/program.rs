@@ -177,6 +177,14 @@ impl Remote {
         }
     }
 
+    /// The same client, for whatever leads to a program.
+    pub fn to(self, url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            ..self
+        }
+    }
+
     /// The same client with other means.
     pub fn over(self, http: Client) -> Self {
         Self { http, ..self }

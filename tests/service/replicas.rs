@@ -1,7 +1,7 @@
 //! Several processes of `serve` that share a database and a bucket, on real servers.
 
 #[path = "../buckets/mod.rs"]
-mod buckets;
+pub mod buckets;
 
 use std::{path::PathBuf, process::Command};
 
@@ -17,15 +17,15 @@ use crate::{
 const MIB: usize = 1 << 20;
 
 /// What replicas share.
-struct Team {
+pub struct Team {
     dir: TempDir,
-    database: Database<'static>,
+    pub database: Database<'static>,
     buckets: &'static Buckets,
     store: String,
 }
 
 impl Team {
-    fn new(buckets: &'static Buckets) -> Self {
+    pub fn new(buckets: &'static Buckets) -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
             database: Postgres::shared().database(),
@@ -39,7 +39,7 @@ impl Team {
     }
 
     /// A replica with a directory of its own.
-    fn start(&self, name: &str) -> Program {
+    pub fn start(&self, name: &str) -> Program {
         let (data_dir, log) = (self.data_dir(name), self.data_dir(&format!("{name}.log")));
         let url = self.database.url();
         let flags = [
@@ -52,7 +52,7 @@ impl Team {
         Program::from(program, &data_dir, &log, &flags.concat())
     }
 
-    fn client(&self, program: &Program) -> Remote {
+    pub fn client(&self, program: &Program) -> Remote {
         program.client_of_database(&self.database.url())
     }
 }

@@ -4,8 +4,8 @@ use super::{Entries, check_name, may_write, written_name};
 use crate::service::{
     api_error::ApiError,
     auth::Caller,
-    store::{Entry, Extent, StoreErrorKind},
-    upload::Upload,
+    store::{Entry, StoreErrorKind},
+    upload::{Unrecorded, Upload},
 };
 
 impl Entries {
@@ -37,6 +37,8 @@ impl Entries {
         let name = written_name(caller, key, version)?;
         let id = self.store.reserved_by(&name).await?;
         match id.and_then(|id| self.uploads.by_id(id)) {
+            // Version 2 says of every content that it has come, also of an empty one.
+            Some(upload) if upload.has_nothing() => Err(ApiError::nothing_uploaded()),
             Some(upload) => self.finish(caller, &upload, size).await,
             None => committed(caller, self.store.by_name(&name).await?, size),
         }
@@ -63,35 +65,62 @@ impl Entries {
     }
 
     async fn finish(&self, caller: &Caller, upload: &Upload, size: u64) -> Result<i64, ApiError> {
-        let _turn = upload.commit_lock().await;
+        let mut unrecorded = upload.commit_lock().await;
         if self.uploads.by_id(upload.id).is_none() {
             // A commit that was repeated while the first was still under way: as if it came after.
             return committed(caller, self.store.by_id(upload.id).await?, size);
         }
+        let content = match unrecorded.take() {
+            Some(content) => {
+                let sealed = upload.seal_again(size, content.entry.size);
+                if let Err(error) = sealed {
+                    *unrecorded = Some(content);
+                    return Err(error);
+                }
+                content
+            }
+            None => self.publish(upload, size).await?,
+        };
+        match self
+            .store
+            .insert(&content.entry, &content.published.extents)
+            .await
+        {
+            Ok(()) => {
+                upload.blob().trim(&content.published).await;
+                self.uploads.remove(upload.id);
+                self.note_growth(&upload.name.repository).await;
+                Ok(upload.id)
+            }
+            // It may be there: without its content it would be damage.
+            Err(error) if error.kind() == StoreErrorKind::Unreachable => {
+                *unrecorded = Some(content);
+                upload.note_unrecorded();
+                Err(error.into())
+            }
+            Err(error) => {
+                let unpublished = upload.blob().unpublish().await;
+                let error = match error.kind() {
+                    StoreErrorKind::Conflict => ApiError::already_exists(),
+                    _ => error.into(),
+                };
+                let error = unpublished.map_or_else(Into::into, |()| error);
+                Err(self.reopen(upload, error).await)
+            }
+        }
+    }
+
+    /// Makes the content of an upload permanent.
+    async fn publish(&self, upload: &Upload, size: u64) -> Result<Unrecorded, ApiError> {
         if let Err(error) = self.check_size(size) {
             self.give_up(upload).await;
             return Err(error);
         }
         let content = upload.seal(size)?;
-        if let Err(error) = self.persist(upload, size, content).await {
-            upload.unseal();
-            if error.ends_upload() {
-                self.give_up(upload).await;
-            }
-            return Err(error);
-        }
-        self.uploads.remove(upload.id);
-        self.note_growth(&upload.name.repository).await;
-        Ok(upload.id)
-    }
-
-    async fn persist(
-        &self,
-        upload: &Upload,
-        size: u64,
-        content: Vec<Extent>,
-    ) -> Result<(), ApiError> {
-        let published = upload.blob().publish(content).await?;
+        let published = match upload.blob().publish(content).await {
+            Ok(published) => published,
+            Err(error) => return Err(self.reopen(upload, error.into()).await),
+        };
         let now = (self.clock)();
         let entry = Entry {
             id: upload.id,
@@ -101,15 +130,16 @@ impl Entries {
             created: now,
             accessed: now,
         };
-        if let Err(error) = self.store.insert(&entry, &published.extents).await {
-            upload.blob().unpublish().await?;
-            return Err(match error.kind() {
-                StoreErrorKind::Conflict => ApiError::already_exists(),
-                _ => error.into(),
-            });
+        Ok(Unrecorded { entry, published })
+    }
+
+    /// Takes parts again after a commit that has failed, unless the upload can come to nothing any more.
+    async fn reopen(&self, upload: &Upload, error: ApiError) -> ApiError {
+        upload.unseal();
+        if error.ends_upload() {
+            self.give_up(upload).await;
         }
-        upload.blob().trim(&published).await;
-        Ok(())
+        error
     }
 
     /// Gives up an upload that can come to nothing any more. Where the disk has no room for it, its
