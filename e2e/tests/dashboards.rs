@@ -92,8 +92,8 @@ fn named(expression: &str) -> BTreeSet<String> {
 fn every_query_runs_on_a_prometheus_that_scrapes_a_real_gateway_and_service() {
     // Limits that are not set have no metric.
     let site = Site::with(|serve| {
-        let limits = ["--max-size=1GB", "--max-entries=10000", "--max-age=7d"];
-        serve.args(limits);
+        let limits = [("MAX_SIZE", "1GB"), ("MAX_ENTRIES", "10000"), ("MAX_AGE", "7d")];
+        serve.envs(limits.map(|(name, value)| (format!("BUILDKIT_GHA_{name}"), value)));
     });
     let mut daemon = Daemon::gateway_with(&site.lab, "gateway", |gateway| {
         gateway.env("BUILDKIT_GHA_METRICS_LISTEN", "127.0.0.1:0");
