@@ -92,7 +92,11 @@ fn named(expression: &str) -> BTreeSet<String> {
 fn every_query_runs_on_a_prometheus_that_scrapes_a_real_gateway_and_service() {
     // Limits that are not set have no metric.
     let site = Site::with(|serve| {
-        let limits = [("MAX_SIZE", "1GB"), ("MAX_ENTRIES", "10000"), ("MAX_AGE", "7d")];
+        let limits = [
+            ("MAX_SIZE", "1GB"),
+            ("MAX_ENTRIES", "10000"),
+            ("MAX_AGE", "7d"),
+        ];
         serve.envs(limits.map(|(name, value)| (format!("BUILDKIT_GHA_{name}"), value)));
     });
     let mut daemon = Daemon::gateway_with(&site.lab, "gateway", |gateway| {

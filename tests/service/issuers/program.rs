@@ -115,5 +115,8 @@ fn where_there_are_no_certificates_people_read_what_to_do() {
     program.env("SSL_CERT_DIR", empty.path());
     let words = refusal_with(program, &["--trust-issuer", "https://ghes.example"]);
     assert!(words.contains("No CA certificates"), "{words}");
-    assert!(words.contains("SSL_CERT_FILE names a file"), "{words}");
+    assert!(
+        words.contains("name a file of them in SSL_CERT_FILE"),
+        "{words}"
+    );
 }
