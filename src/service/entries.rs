@@ -22,6 +22,7 @@ use std::{ops::Range, sync::Arc};
 
 use jiff::Timestamp;
 
+pub(super) use self::commit::Commit;
 use super::{
     active_uploads::ActiveUploads,
     api_error::ApiError,

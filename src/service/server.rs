@@ -50,7 +50,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// that are in flight belong to `tasks` and finish while those drain.
 pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io::Result<()> {
     let local = listener.local_addr()?;
-    let router = surface::router(service.clone(), local).map_err(io::Error::other)?;
+    let router = surface::router(service.clone(), local);
     service.announce(local).await.map_err(io::Error::other)?;
     let shutdown = tasks.shutdown().clone();
     let collecting = service.clone();

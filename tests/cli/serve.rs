@@ -1,7 +1,7 @@
 //! `buildkit-gha serve`: where it listens.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     process::Stdio,
 };
@@ -28,6 +28,33 @@ fn it_listens_on_names_and_on_all_interfaces() {
         child.wait().unwrap();
         assert!(reached.is_ok(), "{listen} said {line:?}, {reached:?}");
     }
+}
+
+/// A static program on a machine, or in an image, that has nothing else.
+#[test]
+fn it_needs_no_certificates_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut serve = program(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+    serve.env("SSL_CERT_FILE", "/dev/null");
+    serve.env("SSL_CERT_DIR", dir.path());
+    let data_dir = dir.path().join("data");
+    let mut child = serve.arg(data_dir).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut line, mut served) = (String::new(), String::new());
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap();
+    // It says where it listens before it serves.
+    let mut probe = TcpStream::connect(address).unwrap();
+    write!(
+        probe,
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let read = probe.read_to_string(&mut served);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    read.unwrap();
+    assert!(served.starts_with("HTTP/1.1 200"), "{served}");
 }
 
 /// CI systems and compose files set them so.

@@ -8,6 +8,14 @@ use crate::service::{
     upload::{Unrecorded, Upload},
 };
 
+/// What the commit of a key has come to.
+pub(crate) enum Commit {
+    /// The entry with this id.
+    Entry(i64),
+    /// The replica at this address takes the bytes of the upload.
+    Replica(String),
+}
+
 impl Entries {
     /// Commits the upload `id`. Answers the entry's id.
     pub(crate) async fn commit(
@@ -25,43 +33,34 @@ impl Entries {
         }
     }
 
-    /// Commits the upload of a key. Answers the entry's id.
+    /// Commits the upload of a key, unless another replica takes its bytes.
     pub(crate) async fn commit_key(
         &self,
         caller: &Caller,
         key: &str,
         version: &str,
         size: u64,
-    ) -> Result<i64, ApiError> {
+    ) -> Result<Commit, ApiError> {
         check_name(key, version)?;
         let name = written_name(caller, key, version)?;
-        let id = self.store.reserved_by(&name).await?;
-        match id.and_then(|id| self.uploads.by_id(id)) {
-            // Version 2 says of every content that it has come, also of an empty one.
-            Some(upload) if upload.has_nothing() => Err(ApiError::nothing_uploaded()),
-            Some(upload) => self.finish(caller, &upload, size).await,
-            None => committed(caller, self.store.by_name(&name).await?, size),
+        if let Some(id) = self.store.reserved_by(&name).await? {
+            if let Some(upload) = self.uploads.by_id(id) {
+                // Version 2 says of every content that it has come, also of an empty one.
+                if upload.has_nothing() {
+                    return Err(ApiError::nothing_uploaded());
+                }
+                return self.finish(caller, &upload, size).await.map(Commit::Entry);
+            }
+            if let Some(replica) = self.replica_of(id).await? {
+                return Ok(Commit::Replica(replica));
+            }
         }
+        committed(caller, self.store.by_name(&name).await?, size).map(Commit::Entry)
     }
 
     /// Where the replica is that takes the bytes of the upload `id`, if it is another one.
     pub(crate) async fn replica_of(&self, id: i64) -> Result<Option<String>, ApiError> {
         Ok(self.store.address_of(id).await?)
-    }
-
-    /// The same of the upload of a key.
-    pub(crate) async fn replica_of_key(
-        &self,
-        caller: &Caller,
-        key: &str,
-        version: &str,
-    ) -> Result<Option<String>, ApiError> {
-        check_name(key, version)?;
-        let name = written_name(caller, key, version)?;
-        match self.store.reserved_by(&name).await? {
-            Some(id) if self.uploads.by_id(id).is_none() => self.replica_of(id).await,
-            _ => Ok(None),
-        }
     }
 
     async fn finish(&self, caller: &Caller, upload: &Upload, size: u64) -> Result<i64, ApiError> {

@@ -56,7 +56,7 @@ pub(super) struct AppState {
     /// Whether people were told of a proxy that they have not named.
     pub(super) told_of_proxy: Arc<AtomicBool>,
     /// The way to other replicas.
-    pub(super) forwarder: Forwarder,
+    pub(super) forwarder: Arc<Forwarder>,
 }
 
 /// What the handler of a request needs.

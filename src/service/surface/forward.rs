@@ -1,6 +1,6 @@
 //! The way of a request to another replica, as it came.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::OnceLock, time::Duration};
 
 use axum::{
     body::Body,
@@ -52,19 +52,23 @@ impl Head {
     }
 }
 
-/// The way to other replicas.
-#[derive(Debug, Clone)]
-pub(super) struct Forwarder(reqwest::Client);
+/// The way to other replicas. Its client is made when the first request goes it: most services have no replicas, and
+/// one without CA certificates on its machine cannot be made.
+#[derive(Debug, Default)]
+pub(super) struct Forwarder(OnceLock<reqwest::Client>);
 
 impl Forwarder {
-    pub(super) fn new() -> Result<Self, reqwest::Error> {
+    fn client(&self) -> Result<&reqwest::Client, reqwest::Error> {
+        if let Some(client) = self.0.get() {
+            return Ok(client);
+        }
         let client = reqwest::Client::builder()
             // Replicas are in a network of their own.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .build();
-        client.map(Self)
+            .build()?;
+        Ok(self.0.get_or_init(|| client))
     }
 
     /// Sends a request on and answers what the replica answers.
@@ -83,7 +87,11 @@ impl Forwarder {
         }
         headers.insert(FORWARDED, HeaderValue::from_static("1"));
         let body = reqwest::Body::wrap_stream(body.into_data_stream());
-        let request = self.0.request(head.method, url).headers(headers).body(body);
+        let request = self
+            .client()?
+            .request(head.method, url)
+            .headers(headers)
+            .body(body);
         let answer = request.send().await.map_err(reqwest::Error::without_url)?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = answer.status();

@@ -32,7 +32,6 @@ use http_body_util::BodyExt as _;
 use self::{
     access::{Access, AccessRecord},
     context::{AppState, Context},
-    forward::Forwarder,
     forwarded::ProxyTrust,
     response::{log_failure, refusal},
 };
@@ -46,15 +45,14 @@ use crate::{
 const PROBES: [&str; 2] = ["/healthz", "/metrics"];
 
 /// The whole service as routes. `local` is named in URLs when a client sends no usable `Host`.
-pub(super) fn router(service: Service, local: SocketAddr) -> Result<Router, reqwest::Error> {
-    let forwarder = Forwarder::new()?;
+pub(super) fn router(service: Service, local: SocketAddr) -> Router {
     let state = AppState {
         service,
         local,
         told_of_proxy: Arc::default(),
-        forwarder,
+        forwarder: Arc::default(),
     };
-    Ok(Router::new()
+    Router::new()
         .merge(v1::routes())
         .merge(v2::routes())
         .merge(blob::routes())
@@ -62,7 +60,7 @@ pub(super) fn router(service: Service, local: SocketAddr) -> Result<Router, reqw
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .layer(middleware::from_fn_with_state(state.clone(), count))
-        .with_state(state))
+        .with_state(state)
 }
 
 /// Counts requests and writes their lines. The operation is known to the handler only.

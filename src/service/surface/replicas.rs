@@ -10,7 +10,7 @@ use axum::{body::Body, response::Response};
 use super::{context::Context, forward::Head};
 use crate::{
     error_chain::error_chain,
-    service::{api_error::ApiError, auth::Caller, entries::Entries},
+    service::{api_error::ApiError, entries::Entries},
 };
 
 impl Context {
@@ -24,23 +24,6 @@ impl Context {
             return Ok(None);
         }
         let replica = async move |entries: Arc<Entries>| entries.replica_of(id).await;
-        self.service.run(replica).await
-    }
-
-    /// The replica that takes the bytes of the upload that the caller has under a key, if it is another one.
-    pub(super) async fn replica_of_key(
-        &self,
-        caller: &Caller,
-        (key, version): (&str, &str),
-        head: &Head,
-    ) -> Result<Option<String>, ApiError> {
-        if head.is_forwarded() {
-            return Ok(None);
-        }
-        let (caller, key, version) = (caller.clone(), key.to_owned(), version.to_owned());
-        let replica = async move |entries: Arc<Entries>| {
-            entries.replica_of_key(&caller, &key, &version).await
-        };
         self.service.run(replica).await
     }
 

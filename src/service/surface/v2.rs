@@ -25,7 +25,7 @@ use crate::{
     },
     service::{
         api_error::{ApiError, ErrorKind},
-        entries::Entries,
+        entries::{Commit, Entries},
         metrics::Operation,
         sign::Permission,
     },
@@ -84,10 +84,6 @@ async fn finalize(context: Context, headers: HeaderMap, head: Head, body: Body) 
             .map_err(|_| ApiError::malformed("size_bytes is negative"))?;
         context.access.key(&request.key, caller.write_scope());
         context.access.size(size);
-        let name = (&*request.key, &*request.version);
-        if let Some(replica) = context.replica_of_key(&caller, name, &head).await? {
-            return context.forward(&replica, head, Body::from(body)).await;
-        }
         let committed = context
             .service
             .run(async move |entries| {
@@ -96,7 +92,11 @@ async fn finalize(context: Context, headers: HeaderMap, head: Head, body: Body) 
             })
             .await;
         let response = match committed {
-            Ok(entry_id) => FinalizeResponse {
+            Ok(Commit::Replica(replica)) if !head.is_forwarded() => {
+                return context.forward(&replica, head, Body::from(body)).await;
+            }
+            Ok(Commit::Replica(_)) => return Err(ApiError::not_found()),
+            Ok(Commit::Entry(entry_id)) => FinalizeResponse {
                 ok: true,
                 entry_id,
                 message: String::new(),
