@@ -5,11 +5,10 @@ use std::{io, iter, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use url::Url;
 
-use super::{budgets::BudgetFlags, database, exit::fail, logging::Logging};
+use super::{budgets::BudgetFlags, database::Database, exit::fail, logging::Logging};
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     net::Listen,
-    secret::Secret,
     service::{
         self, Config, Service,
         config::{
@@ -35,17 +34,8 @@ pub struct Serve {
     #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// A PostgreSQL database for the entries and the secret: `postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full`.
-    /// Other users of this machine can read flags: a password belongs in the variable (default: SQLite in the data
-    /// directory).
-    #[arg(
-        long,
-        env = "BUILDKIT_GHA_DATABASE",
-        value_name = "URL",
-        hide_env_values = true,
-        value_parser = database::secret
-    )]
-    database: Option<Secret>,
+    #[command(flatten)]
+    database: Database,
 
     /// Where the content is kept: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`, with keys
     /// and endpoints in the variables of the provider (`AWS_*`, `GOOGLE_*`, `AZURE_*`). It needs `--database`
@@ -175,7 +165,7 @@ impl Serve {
         if let Err(error) = raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays");
         }
-        let database = database::parse(self.database)?;
+        let database = self.database.parse()?;
         let trusted_issuers = trusted_issuers(self.trust_issuer, self.jwks_url)?;
         let identity = |(certificate, key)| Identity { certificate, key };
         let config = Config {

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use tokio::runtime::Runtime;
 
-use super::{database, exit::fail, logging::Logging};
+use super::{database::Database, exit::fail, logging::Logging};
 use crate::{
     protocol::scope::{Permission, Scope},
     secret::Secret,
@@ -25,15 +25,8 @@ pub struct Token {
     )]
     data_dir: Option<PathBuf>,
 
-    /// The PostgreSQL database of the service, which has its secret; a password belongs in the variable.
-    #[arg(
-        long,
-        env = "BUILDKIT_GHA_DATABASE",
-        value_name = "URL",
-        hide_env_values = true,
-        value_parser = database::secret
-    )]
-    database: Option<Secret>,
+    #[command(flatten)]
+    database: Database,
 
     /// A scope and what may be done in it (r, w, rw, or rwd to delete through REST, too); the first
     /// writable one takes the writes.
@@ -64,7 +57,7 @@ impl Token {
     }
 
     fn mint(self) -> io::Result<Secret> {
-        if let Some(database) = database::parse(self.database)? {
+        if let Some(database) = self.database.parse()? {
             let minted =
                 mint_token_of_database(&database, &self.repository, &self.scopes, self.ttl);
             return Runtime::new()?.block_on(minted).map_err(io::Error::other);

@@ -156,7 +156,6 @@ pub(super) fn in_order_of_eviction(others: Vec<Entry>, newest_indexes: Vec<Entry
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::store::EntryName;
 
     fn usage(bytes: u64, entries: u64) -> Usage {
         Usage { bytes, entries }
@@ -204,17 +203,8 @@ mod tests {
     fn a_newest_index_goes_after_what_was_found_within_a_week() {
         const DAY: i64 = 24 * 3600;
         let entry = |id, day| Entry {
-            id,
-            name: EntryName {
-                repository: "o/r".to_owned(),
-                scope: "main".to_owned(),
-                key: "k".to_owned(),
-                version: "v".to_owned(),
-            },
-            size: 1,
-            stored: 1,
-            created: Timestamp::UNIX_EPOCH,
             accessed: Timestamp::from_second(day * DAY).unwrap(),
+            ..Entry::of_one_byte(id, "k")
         };
         let others = vec![entry(1, 1), entry(2, 2), entry(3, 8), entry(4, 9)];
         let indexes = vec![entry(5, 1), entry(6, 2)];

@@ -167,6 +167,10 @@ async fn refusals_are_twirp_s() {
     let words = denied["message"].as_str().unwrap();
     assert!(words.starts_with("cache write denied: "), "{words}");
 
+    let denied = reader.finalize("key", 0).await;
+    assert_eq!(denied.status(), StatusCode::OK);
+    assert_eq!(body(denied).await["ok"], false);
+
     let nothing = client.finalize("never-created", 1).await;
     assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
     let empty = client.finalize("key", 1).await;

@@ -53,6 +53,27 @@ pub(crate) struct Entry {
     pub(crate) accessed: Timestamp,
 }
 
+#[cfg(test)]
+impl Entry {
+    /// An entry of one byte.
+    pub(crate) fn of_one_byte(id: i64, key: &str) -> Self {
+        let name = EntryName {
+            repository: "o/r".to_owned(),
+            scope: "main".to_owned(),
+            key: key.to_owned(),
+            version: "v".to_owned(),
+        };
+        Self {
+            id,
+            name,
+            size: 1,
+            stored: 1,
+            created: Timestamp::UNIX_EPOCH,
+            accessed: Timestamp::UNIX_EPOCH,
+        }
+    }
+}
+
 /// A lookup. Scopes come before keys, and each key counts first exactly and then as a prefix: the first
 /// scope that has any of the keys decides.
 #[derive(Debug, Clone)]

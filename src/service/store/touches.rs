@@ -93,23 +93,13 @@ impl Touches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::store::EntryName;
 
     #[test]
     fn what_is_on_its_way_counts_until_it_is_written() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut entry = Entry {
-            id: 1,
-            name: EntryName {
-                repository: "o/r".to_owned(),
-                scope: "main".to_owned(),
-                key: "k".to_owned(),
-                version: "v".to_owned(),
-            },
-            size: 1,
-            stored: 1,
-            created: at(1),
             accessed: at(1),
+            ..Entry::of_one_byte(1, "k")
         };
         let touches = Touches::default();
         assert!(touches.take().is_none());

@@ -14,7 +14,7 @@ use crate::{
         budgets::{Budgets, Limit},
         data_dir::DataDir,
         entries::Entries,
-        store::{BlobStore, Entry, EntryName, EntryStore, FileStore, SqliteStore},
+        store::{BlobStore, Entry, EntryStore, FileStore, SqliteStore},
         stores::Stores,
         system_clock,
         upload::Upload,
@@ -100,22 +100,11 @@ async fn two_who_evict_at_once_evict_no_more_than_one() {
     let store: Arc<dyn EntryStore> = Arc::new(SqliteStore::open(&data_dir).unwrap());
     let blobs: Arc<dyn BlobStore> = Arc::new(FileStore::open(&data_dir).unwrap());
     for id in 0..50 {
-        let name = EntryName {
-            repository: REPOSITORY.to_owned(),
-            scope: "main".to_owned(),
-            key: id.to_string(),
-            version: "v".to_owned(),
-        };
-        store.reserve(&name, id).await.unwrap();
-        let at = Timestamp::from_second(id).unwrap();
         let entry = Entry {
-            id,
-            name,
-            size: 1,
-            stored: 1,
-            created: at,
-            accessed: at,
+            accessed: Timestamp::from_second(id).unwrap(),
+            ..Entry::of_one_byte(id, &id.to_string())
         };
+        store.reserve(&entry.name, id).await.unwrap();
         store.insert(&entry, &[]).await.unwrap();
     }
     let mut budgets = Budgets::default();

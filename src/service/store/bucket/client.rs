@@ -126,13 +126,17 @@ impl Client {
         }
     }
 
-    /// Begins a multipart upload, and notes that it is there: a provider keeps its parts, at a price, until
+    /// Begins a multipart upload, and leaves a marker of it: a provider keeps its parts, at a price, until
     /// somebody ends it.
     pub(super) async fn begin_multipart(&self, id: i64) -> Result<String, StoreError> {
         let path = self.blob(id);
         let upload = limited(self.api.create_multipart(&path)).await?;
-        let (note, named) = (self.multipart(id), PutPayload::from(upload.clone()));
-        limited(self.api.put(&note, named)).await?;
+        let (marker, named) = (self.multipart(id), PutPayload::from(upload.clone()));
+        if let Err(error) = limited(self.api.put(&marker, named)).await {
+            // Nobody would find it.
+            self.abort_multipart(id, &upload).await?;
+            return Err(error);
+        }
         Ok(upload)
     }
 
@@ -187,7 +191,7 @@ impl Client {
 
     async fn forget_multipart(&self, id: i64) {
         if let Err(error) = self.delete(&self.multipart(id)).await {
-            tracing::debug!(%error, "the note of a multipart upload stays until its entry goes");
+            tracing::debug!(%error, "the marker of a multipart upload stays until its entry goes");
         }
     }
 

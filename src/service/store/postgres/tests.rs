@@ -10,9 +10,7 @@ use super::{DatabaseUrl, PostgresStore, migrations::VERSION_1};
 use crate::{
     secret::Secret,
     service::store::{
-        entry_store::{
-            Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Search, Totals, Usage,
-        },
+        entry_store::{Entry, EntryStore, Filter, LeastRecentlyUsed, Search, Totals, Usage},
         error::{StoreError, StoreErrorKind},
         extent::{Extent, ObjectId},
     },
@@ -29,20 +27,7 @@ async fn open(database: &Database<'_>) -> Result<PostgresStore, StoreError> {
 }
 
 fn entry(id: i64, key: &str) -> Entry {
-    let now = Timestamp::UNIX_EPOCH;
-    Entry {
-        id,
-        name: EntryName {
-            repository: "o/r".to_owned(),
-            scope: "main".to_owned(),
-            key: key.to_owned(),
-            version: "v".to_owned(),
-        },
-        size: 1,
-        stored: 1,
-        created: now,
-        accessed: now,
-    }
+    Entry::of_one_byte(id, key)
 }
 
 #[track_caller]
