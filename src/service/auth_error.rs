@@ -42,7 +42,7 @@ pub(super) enum AuthError {
 
 /// The same for counters, which have no room for details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum RefusalReason {
     /// There is none.
     Missing,
     /// It was altered, or is no token.
@@ -63,7 +63,7 @@ pub enum Refusal {
     KeysUnavailable,
 }
 
-impl Labels for Refusal {
+impl Labels for RefusalReason {
     const NAMES: &'static [&'static str] = &["reason"];
 
     fn values(&self) -> Vec<String> {
@@ -96,7 +96,7 @@ impl Labels for Refusal {
     }
 }
 
-impl From<&AuthError> for Refusal {
+impl From<&AuthError> for RefusalReason {
     fn from(error: &AuthError) -> Self {
         match error {
             AuthError::Missing => Self::Missing,

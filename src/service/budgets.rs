@@ -104,34 +104,34 @@ impl Limit {
     }
 
     /// How far down to evict, if something of this is crossed. What is not crossed is no reason to evict.
-    pub(super) fn goal(self, usage: Usage, low_water: Percent) -> Option<Goal> {
-        let goal = |limit: Option<u64>, used| {
+    pub(super) fn target(self, usage: Usage, low_water: Percent) -> Option<EvictionTarget> {
+        let target = |limit: Option<u64>, used| {
             limit
                 .filter(|limit| used > *limit)
                 .map(|limit| low_water.of(limit))
         };
-        let goal = Goal {
-            bytes: goal(self.bytes, usage.bytes),
-            entries: goal(self.entries, usage.entries),
+        let target = EvictionTarget {
+            bytes: target(self.bytes, usage.bytes),
+            entries: target(self.entries, usage.entries),
         };
-        (goal != Goal::default()).then_some(goal)
+        (target != EvictionTarget::default()).then_some(target)
     }
 }
 
 /// How far down to evict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Goal {
+pub(super) struct EvictionTarget {
     bytes: Option<u64>,
     entries: Option<u64>,
 }
 
-impl Goal {
+impl EvictionTarget {
     /// Why there is still too much; `None` once there is not.
     pub(super) fn missed(self, usage: Usage) -> Option<Cause> {
-        if self.bytes.is_some_and(|goal| usage.bytes > goal) {
+        if self.bytes.is_some_and(|target| usage.bytes > target) {
             return Some(Cause::Size);
         }
-        let too_many = self.entries.is_some_and(|goal| usage.entries > goal);
+        let too_many = self.entries.is_some_and(|target| usage.entries > target);
         too_many.then_some(Cause::Entries)
     }
 }
@@ -167,20 +167,20 @@ mod tests {
             bytes: Some(100),
             entries: Some(10),
         };
-        let goal = |usage| limit.goal(usage, DEFAULT_LOW_WATER);
+        let target = |usage| limit.target(usage, DEFAULT_LOW_WATER);
         assert!(limit.holds(usage(100, 10)));
-        assert_eq!(goal(usage(100, 10)), None);
-        let size = goal(usage(101, 10)).unwrap();
+        assert_eq!(target(usage(100, 10)), None);
+        let size = target(usage(101, 10)).unwrap();
         assert_eq!(size.missed(usage(91, 10)), Some(Cause::Size));
         assert_eq!(size.missed(usage(90, 10)), None);
-        let entries = goal(usage(100, 11)).unwrap();
+        let entries = target(usage(100, 11)).unwrap();
         assert_eq!(entries.missed(usage(100, 10)), Some(Cause::Entries));
         assert_eq!(entries.missed(usage(100, 9)), None);
-        let both = goal(usage(200, 20)).unwrap();
+        let both = target(usage(200, 20)).unwrap();
         assert_eq!(both.missed(usage(95, 9)), Some(Cause::Size));
         assert_eq!(both.missed(usage(90, 10)), Some(Cause::Entries));
         assert_eq!(
-            Limit::default().goal(usage(u64::MAX, 1), DEFAULT_LOW_WATER),
+            Limit::default().target(usage(u64::MAX, 1), DEFAULT_LOW_WATER),
             None
         );
     }

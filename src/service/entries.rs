@@ -30,8 +30,8 @@ use super::{
     budgets::Budgets,
     clock::Clock,
     config::{MAX_LOOKUP_KEYS, MAX_OPEN_UPLOADS, affordable},
+    crossed_budgets::CrossedBudgets,
     quotas::{Quotas, UploadUsage},
-    room::Room,
     store::{
         AFTER_ALL_KEYS, BlobStore, ContentStream, Entry, EntryName, EntryStore, Published, Search,
         StoreErrorKind,
@@ -59,7 +59,7 @@ pub(super) struct Entries {
     quotas: Arc<Quotas>,
     clock: Clock,
     budgets: Budgets,
-    room: Arc<Room>,
+    crossed_budgets: Arc<CrossedBudgets>,
     /// Whoever evicts has its turn: two would evict for the same excess.
     evictions: tokio::sync::Mutex<()>,
 }
@@ -74,7 +74,7 @@ impl Entries {
             quotas,
             clock,
             budgets,
-            room: Arc::default(),
+            crossed_budgets: Arc::default(),
             evictions: tokio::sync::Mutex::default(),
         }
     }

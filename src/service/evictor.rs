@@ -9,7 +9,7 @@ use super::{api_error::ApiError, auth::Caller, instance::Service, upload::Upload
 impl Service {
     /// Evicts whenever a budget is crossed, until `shutdown`; what has begun is finished.
     pub(super) async fn evict_until(&self, shutdown: CancellationToken) {
-        let room = Arc::clone(self.entries().room());
+        let room = Arc::clone(self.entries().crossed_budgets());
         loop {
             tokio::select! {
                 () = room.woken() => {}
@@ -36,7 +36,12 @@ impl Service {
         // Who may not write hears that first.
         if caller.write_scope().is_some() {
             self.entries().check_size(size.unwrap_or(0))?;
-            if !self.entries().room().wait(&caller.repository).await {
+            if !self
+                .entries()
+                .crossed_budgets()
+                .wait(&caller.repository)
+                .await
+            {
                 return Err(ApiError::no_room());
             }
         }

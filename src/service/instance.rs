@@ -31,7 +31,7 @@ use super::{
     quotas::Quotas,
     sign::Signer,
     store::PostgresStore,
-    stores::{Places, Stores, StoresError},
+    stores::{StoreLocations, Stores, StoresError},
     tls::{self, TlsError},
 };
 use crate::{protocol::scope::Scope, secret::Secret};
@@ -125,11 +125,11 @@ impl Service {
             _ => unusable(error.into()),
         })?;
         let quotas = Arc::<Quotas>::default();
-        let places = Places {
+        let locations = StoreLocations {
             database: config.database.as_ref(),
             bucket: config.store.as_ref(),
         };
-        let opened = Stores::open(dir.data_dir, places).await;
+        let opened = Stores::open(dir.data_dir, locations).await;
         let (stores, master) = opened.map_err(|error| stores_error(error, &config))?;
         let budgets = config.budgets;
         let entries = Entries::new(stores, Arc::clone(&clock), Arc::clone(&quotas), budgets);

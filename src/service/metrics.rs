@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rustix::fs::{StatVfs, statvfs};
 
 use super::{
-    auth_error::Refusal,
+    auth_error::RefusalReason,
     budgets::{Budgets, Cause},
     store::Totals,
     stored_metrics::StoredMetrics,
@@ -87,7 +87,7 @@ pub struct Metrics {
     durations: HistogramFamily<Operation>,
     in_flight: Level,
     lookups: CounterFamily<Found>,
-    refused_tokens: CounterFamily<Refusal>,
+    refused_tokens: CounterFamily<RefusalReason>,
     received: Counter,
     sent: Counter,
     stored: StoredMetrics,
@@ -219,7 +219,7 @@ impl Metrics {
     }
 
     /// A token, or a request without one, was refused.
-    pub fn refused_token(&self, reason: Refusal) {
+    pub fn refused_token(&self, reason: RefusalReason) {
         self.refused_tokens.increment(reason);
     }
 

@@ -8,7 +8,7 @@
 //! | `upload`, `active_uploads` | uploads in progress: which parts have come |
 //! | `store` | two traits for metadata and content; SQLite or PostgreSQL, and files or a bucket behind them |
 //! | `stores` | which of these a service has, and that both belong together |
-//! | `budgets`, `room`, `evictor` | what entries may take, who waits for room, what is evicted when |
+//! | `budgets`, `crossed_budgets`, `evictor` | what entries may take, who waits for room, what is evicted when |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas` | what one repository or one scope may take of the service |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
@@ -34,6 +34,7 @@ mod blocking;
 mod budgets;
 mod clock;
 pub mod config;
+mod crossed_budgets;
 mod data_dir;
 mod drain;
 mod entries;
@@ -48,7 +49,6 @@ mod network;
 mod periodic;
 mod quotas;
 mod replica;
-mod room;
 mod server;
 mod sign;
 mod store;

@@ -50,7 +50,7 @@ pub(super) enum StoresError {
 
 /// Where the stores of a service are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Places<'a> {
+pub(super) struct StoreLocations<'a> {
     /// The database; `None` for one in the data directory.
     pub(super) database: Option<&'a DatabaseUrl>,
     /// The bucket; `None` for files in the data directory.
@@ -61,17 +61,17 @@ impl Stores {
     /// Opens both, and reads the secret or makes one.
     pub(super) async fn open(
         data_dir: DataDir,
-        places: Places<'_>,
+        locations: StoreLocations<'_>,
     ) -> Result<(Self, MasterKey), StoresError> {
-        let Some(url) = places.database else {
-            if places.bucket.is_some() {
+        let Some(url) = locations.database else {
+            if locations.bucket.is_some() {
                 return Err(StoresError::BucketWithoutDatabase);
             }
             return run_blocking(move || sqlite_and_files(&data_dir))
                 .await
                 .map_err(StoresError::DataDir);
         };
-        let (name, blobs) = match places.bucket {
+        let (name, blobs) = match locations.bucket {
             Some(url) => bucket(&data_dir, url).await.map_err(StoresError::Bucket)?,
             None => files(data_dir).await.map_err(StoresError::DataDir)?,
         };

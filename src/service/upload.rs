@@ -24,7 +24,7 @@ use super::{
 
 /// A content that is permanent, and the entry of which nobody knows whether it was written.
 #[derive(Debug)]
-pub(super) struct Unrecorded {
+pub(super) struct Unconfirmed {
     pub(super) entry: Entry,
     pub(super) published: Published,
 }
@@ -38,7 +38,7 @@ pub(super) struct Upload {
     pub(super) name: EntryName,
     blob: Arc<dyn StagedBlob>,
     parts: Mutex<Parts>,
-    commits: tokio::sync::Mutex<Option<Unrecorded>>,
+    commits: tokio::sync::Mutex<Option<Unconfirmed>>,
 }
 
 /// Who may still do what with an upload.
@@ -49,7 +49,7 @@ enum Phase {
     /// Being committed: nothing more is taken.
     Sealed,
     /// Nothing more is taken, since its entry may be there already: the commit can only be repeated.
-    Unrecorded,
+    Unconfirmed,
     /// Given up, as if it had never been.
     Abandoned,
 }
@@ -165,7 +165,7 @@ impl Upload {
 
     /// Waits for the commit that is under way, if there is one, and for the next one holds back
     /// all others until the guard goes. It has what the last one has made permanent, if its entry may be there or not.
-    pub(super) async fn commit_lock(&self) -> tokio::sync::MutexGuard<'_, Option<Unrecorded>> {
+    pub(super) async fn commit_lock(&self) -> tokio::sync::MutexGuard<'_, Option<Unconfirmed>> {
         self.commits.lock().await
     }
 
@@ -179,7 +179,7 @@ impl Upload {
     /// committed: true if that was done.
     pub(super) fn abandon_if_idle(&self, before: Timestamp) -> bool {
         let mut parts = self.parts.lock();
-        let waits = matches!(parts.phase, Phase::Open | Phase::Unrecorded);
+        let waits = matches!(parts.phase, Phase::Open | Phase::Unconfirmed);
         let idle = waits && parts.last_active < before;
         if idle {
             parts.phase = Phase::Abandoned;
@@ -270,8 +270,8 @@ impl Upload {
     }
 
     /// Says that nobody knows whether the entry was written.
-    pub(super) fn note_unrecorded(&self) {
-        self.parts.lock().phase = Phase::Unrecorded;
+    pub(super) fn mark_unconfirmed(&self) {
+        self.parts.lock().phase = Phase::Unconfirmed;
     }
 
     /// Whether nothing of a content was ever uploaded, also no empty one. Blocks are none before a list names them.
@@ -289,7 +289,7 @@ impl Upload {
         let parts = self.parts.lock();
         match parts.phase {
             Phase::Open => Ok(parts),
-            Phase::Sealed | Phase::Unrecorded => Err(ApiError::sealed()),
+            Phase::Sealed | Phase::Unconfirmed => Err(ApiError::sealed()),
             Phase::Abandoned => Err(ApiError::not_found()),
         }
     }

@@ -44,7 +44,7 @@ const LULL: usize = 30;
 const DATABASE_FAULT: usize = 4;
 
 /// What replicas share, and where each of them listens.
-struct Team<'a> {
+struct Deployment<'a> {
     dir: TempDir,
     database: Database<'a>,
     store: String,
@@ -52,7 +52,7 @@ struct Team<'a> {
     replicas: Vec<(SocketAddr, Option<Program>)>,
 }
 
-impl Team<'_> {
+impl Deployment<'_> {
     fn log(&self, name: &str) -> PathBuf {
         self.dir.path().join(format!("{name}.log"))
     }
@@ -116,7 +116,7 @@ async fn under_fire(replicas: usize, uploads: usize) {
     let postgres = Postgres::start();
     let buckets = Buckets::s3();
     let (bucket, bucket_url) = FaultyBucket::start(buckets.url().to_owned(), rng.random()).await;
-    let mut team = Team {
+    let mut team = Deployment {
         dir: tempfile::tempdir().unwrap(),
         database: postgres.database(),
         store: buckets.new_place(),
@@ -185,7 +185,7 @@ async fn client(
 /// Does harm, again and again, for as long as there are clients.
 async fn faults(
     mut ends: Receiver<()>,
-    team: &mut Team<'_>,
+    team: &mut Deployment<'_>,
     postgres: &Postgres,
     rng: &mut StdRng,
 ) {
@@ -208,7 +208,7 @@ async fn faults(
 }
 
 /// What a replica finds that starts when all leases have ended.
-async fn judge(team: &Team<'_>, remote: &Remote, uploads: &[Upload]) {
+async fn judge(team: &Deployment<'_>, remote: &Remote, uploads: &[Upload]) {
     team.database
         .query("UPDATE instances SET expires_at = clock_timestamp() - interval '2 hours'");
     let mut last = block_in_place(|| team.program("last", "127.0.0.1:0"));
@@ -231,7 +231,7 @@ async fn judge(team: &Team<'_>, remote: &Remote, uploads: &[Upload]) {
 }
 
 /// The ids of all entries.
-fn ids(team: &Team<'_>) -> BTreeSet<String> {
+fn ids(team: &Deployment<'_>) -> BTreeSet<String> {
     let ids = team.database.query("SELECT id FROM entries");
     ids.lines().map(str::to_owned).collect()
 }

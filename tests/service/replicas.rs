@@ -17,14 +17,14 @@ use crate::{
 const MIB: usize = 1 << 20;
 
 /// What replicas share.
-pub struct Team {
+pub struct Deployment {
     dir: TempDir,
     pub database: Database<'static>,
     buckets: &'static Buckets,
     store: String,
 }
 
-impl Team {
+impl Deployment {
     pub fn new(buckets: &'static Buckets) -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
@@ -129,7 +129,7 @@ async fn assert_there(remotes: &[Remote], key: &str, content: &[u8]) {
 }
 
 async fn any_replica_takes_any_call(buckets: &'static Buckets) {
-    let team = Team::new(buckets);
+    let team = Deployment::new(buckets);
     let (one, other) = (team.start("one"), team.start("other"));
     let remotes = [team.client(&one), team.client(&other)];
     // Small ones, and such as are a multipart upload.
@@ -172,7 +172,7 @@ async fn any_replica_takes_any_call_on_azure() {
 
 #[tokio::test]
 async fn a_replica_that_is_killed_costs_what_it_was_receiving() {
-    let team = Team::new(Buckets::s3());
+    let team = Deployment::new(Buckets::s3());
     let (one, other) = (team.start("one"), team.start("other"));
     let (first, second) = (team.client(&one), team.client(&other));
     save_v1(std::slice::from_ref(&first), "whole", &[block(1, 20 * MIB)]).await;
@@ -202,7 +202,7 @@ async fn a_replica_that_is_killed_costs_what_it_was_receiving() {
 
 #[tokio::test]
 async fn a_replica_that_ends_finishes_its_uploads_and_takes_no_others() {
-    let team = Team::new(Buckets::s3());
+    let team = Deployment::new(Buckets::s3());
     let (one, other) = (team.start("one"), team.start("other"));
     let (first, second) = (team.client(&one), team.client(&other));
     let id = first.reserve("k").await.unwrap().json()["cacheId"].as_i64();
@@ -228,7 +228,7 @@ async fn a_replica_that_ends_finishes_its_uploads_and_takes_no_others() {
 }
 
 /// What `serve` says of a store that it cannot use.
-fn refusal(team: &Team, flags: &[&str], change: Option<(&str, &str)>) -> String {
+fn refusal(team: &Deployment, flags: &[&str], change: Option<(&str, &str)>) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -245,7 +245,7 @@ fn refusal(team: &Team, flags: &[&str], change: Option<(&str, &str)>) -> String 
 
 #[test]
 fn a_store_that_cannot_be_used_ends_the_start() {
-    let team = Team::new(Buckets::s3());
+    let team = Deployment::new(Buckets::s3());
     let url = team.database.url();
     let words = refusal(&team, &["--store", &team.store], None);
     assert!(words.contains("--store needs --database"), "{words}");

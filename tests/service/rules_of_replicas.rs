@@ -13,7 +13,7 @@ use crate::{
     harness::VERSION,
     postgres::server::Database,
     program::{Answer, Program, Remote},
-    replicas::{Team, buckets::Buckets},
+    replicas::{Deployment, buckets::Buckets},
 };
 
 const CLIENTS: usize = 64;
@@ -29,7 +29,7 @@ struct Replicas {
 }
 
 impl Replicas {
-    fn start(team: &Team) -> Self {
+    fn start(team: &Deployment) -> Self {
         let programs = [team.start("one"), team.start("other")];
         let remotes = programs.each_ref().map(|program| team.client(program));
         Self { programs, remotes }
@@ -68,7 +68,7 @@ async fn finish(remote: &Remote, id: i64, content: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_64_clients_on_two_replicas_one_gets_each_key() {
-    let team = Team::new(Buckets::s3());
+    let team = Deployment::new(Buckets::s3());
     let replicas = Replicas::start(&team);
     let clients = (0..CLIENTS).map(async |client| {
         let remote = replicas.of(client);
@@ -117,7 +117,7 @@ fn order(database: &Database<'_>) -> HashMap<String, usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_newest_by_prefix_never_goes_back_on_two_replicas() {
-    let team = Team::new(Buckets::s3());
+    let team = Deployment::new(Buckets::s3());
     let replicas = Replicas::start(&team);
     let numbers = AtomicUsize::new(0);
     let clients = (0..CLIENTS).map(async |client| {
@@ -154,7 +154,7 @@ async fn the_newest_by_prefix_never_goes_back_on_two_replicas() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_entry_stays_deleted_on_two_replicas() {
-    let team = Team::new(Buckets::s3());
+    let team = Deployment::new(Buckets::s3());
     let replicas = Replicas::start(&team);
     for round in 0..KEYS {
         let (deleter, other) = (replicas.of(round), replicas.of(round + 1));

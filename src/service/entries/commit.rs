@@ -5,7 +5,7 @@ use crate::service::{
     api_error::ApiError,
     auth::Caller,
     store::{Entry, StoreErrorKind},
-    upload::{Unrecorded, Upload},
+    upload::{Unconfirmed, Upload},
 };
 
 /// What the commit of a key has come to.
@@ -64,16 +64,16 @@ impl Entries {
     }
 
     async fn finish(&self, caller: &Caller, upload: &Upload, size: u64) -> Result<i64, ApiError> {
-        let mut unrecorded = upload.commit_lock().await;
+        let mut unconfirmed = upload.commit_lock().await;
         if self.uploads.by_id(upload.id).is_none() {
             // A commit that was repeated while the first was still under way: as if it came after.
             return committed(caller, self.store.by_id(upload.id).await?, size);
         }
-        let content = match unrecorded.take() {
+        let content = match unconfirmed.take() {
             Some(content) => {
                 let sealed = upload.seal_again(size, content.entry.size);
                 if let Err(error) = sealed {
-                    *unrecorded = Some(content);
+                    *unconfirmed = Some(content);
                     return Err(error);
                 }
                 content
@@ -93,8 +93,8 @@ impl Entries {
             }
             // It may be there: without its content it would be damage.
             Err(error) if error.kind() == StoreErrorKind::Unreachable => {
-                *unrecorded = Some(content);
-                upload.note_unrecorded();
+                *unconfirmed = Some(content);
+                upload.mark_unconfirmed();
                 Err(error.into())
             }
             Err(error) => {
@@ -110,7 +110,7 @@ impl Entries {
     }
 
     /// Makes the content of an upload permanent.
-    async fn publish(&self, upload: &Upload, size: u64) -> Result<Unrecorded, ApiError> {
+    async fn publish(&self, upload: &Upload, size: u64) -> Result<Unconfirmed, ApiError> {
         if let Err(error) = self.check_size(size) {
             self.give_up(upload).await;
             return Err(error);
@@ -129,7 +129,7 @@ impl Entries {
             created: now,
             accessed: now,
         };
-        Ok(Unrecorded { entry, published })
+        Ok(Unconfirmed { entry, published })
     }
 
     /// Takes parts again after a commit that has failed, unless the upload can come to nothing any more.

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use super::Entries;
 use crate::service::{
     api_error::ApiError,
-    budgets::{Cause, Goal, Limit, in_order_of_eviction},
+    budgets::{Cause, EvictionTarget, Limit, in_order_of_eviction},
+    crossed_budgets::{CrossedBudgets, Domain},
     metrics::Metrics,
-    room::{Domain, Room},
     store::{Entry, LeastRecentlyUsed, Usage},
 };
 
@@ -24,28 +24,28 @@ const BATCH: u32 = 32;
 const ATTEMPTS: u32 = 8;
 
 /// What a domain has left, and how far down it is to go.
-struct Left {
+struct DomainUsage {
     usage: Usage,
     limit: Limit,
-    goal: Goal,
+    target: EvictionTarget,
 }
 
-impl Left {
-    /// Why one more has to go. The last entry stays where the limit has room for it, though it may be above the goal
+impl DomainUsage {
+    /// Why one more has to go. The last entry stays where the limit has room for it, though it may be above the target
     /// by itself.
     fn too_much(&self) -> Option<Cause> {
         let last = self.usage.entries <= 1 && self.limit.holds(self.usage);
-        self.goal.missed(self.usage).filter(|_| !last)
+        self.target.missed(self.usage).filter(|_| !last)
     }
 }
 
 /// What was evicted at once.
-struct Tally<'a> {
+struct EvictionCounters<'a> {
     metrics: &'a Metrics,
     evicted: Usage,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> EvictionCounters<'a> {
     fn new(metrics: &'a Metrics) -> Self {
         Self {
             metrics,
@@ -70,8 +70,8 @@ impl<'a> Tally<'a> {
 
 impl Entries {
     /// Where entries take more than they may.
-    pub(crate) fn room(&self) -> &Arc<Room> {
-        &self.room
+    pub(crate) fn crossed_budgets(&self) -> &Arc<CrossedBudgets> {
+        &self.crossed_budgets
     }
 
     /// Refuses an entry for which even an empty cache has no room.
@@ -95,10 +95,10 @@ impl Entries {
             }
             match self.store.usage(domain.as_deref()).await {
                 Ok(usage) if limit.holds(usage) => {}
-                Ok(_) => self.room.cross(domain),
+                Ok(_) => self.crossed_budgets.cross(domain),
                 Err(error) => {
                     tracing::warn!(%error, "how much entries take is not known");
-                    self.room.wake();
+                    self.crossed_budgets.wake();
                 }
             }
         }
@@ -106,9 +106,9 @@ impl Entries {
 
     /// Evicts what was not found for too long, and then as [`Entries::evict_excess`] does.
     pub(crate) async fn evict(&self, metrics: &Metrics) -> Result<(), ApiError> {
-        let mut tally = Tally::new(metrics);
-        let aged = self.evict_aged(&mut tally).await;
-        tally.log();
+        let mut counters = EvictionCounters::new(metrics);
+        let aged = self.evict_aged(&mut counters).await;
+        counters.log();
         aged?;
         self.evict_excess(metrics).await
     }
@@ -119,25 +119,25 @@ impl Entries {
             return Ok(());
         }
         let _turn = self.evictions.lock().await;
-        let mut tally = Tally::new(metrics);
-        let evicted = self.evict_everywhere(&mut tally).await;
-        tally.log();
+        let mut counters = EvictionCounters::new(metrics);
+        let evicted = self.evict_everywhere(&mut counters).await;
+        counters.log();
         evicted
     }
 
-    async fn evict_everywhere(&self, tally: &mut Tally<'_>) -> Result<(), ApiError> {
+    async fn evict_everywhere(&self, counters: &mut EvictionCounters<'_>) -> Result<(), ApiError> {
         let limit = self.budgets.repository;
         if limit != Limit::default() {
             let above = self.store.repositories_above(limit.as_usage()).await?;
             // What others have deleted from is within its budget, and its writers wait to hear of it.
-            let mut repositories = self.room.crossed_repositories();
+            let mut repositories = self.crossed_budgets.crossed_repositories();
             repositories.extend(above);
             for repository in repositories {
-                self.evict_from(Some(repository), limit, tally).await?;
+                self.evict_from(Some(repository), limit, counters).await?;
             }
         }
         if self.budgets.all != Limit::default() {
-            self.evict_from(None, self.budgets.all, tally).await?;
+            self.evict_from(None, self.budgets.all, counters).await?;
         }
         Ok(())
     }
@@ -147,26 +147,30 @@ impl Entries {
         &self,
         domain: Domain,
         limit: Limit,
-        tally: &mut Tally<'_>,
+        counters: &mut EvictionCounters<'_>,
     ) -> Result<(), ApiError> {
-        let (mut goal, mut attempts, mut fewest) = (None, 0, u64::MAX);
+        let (mut target, mut attempts, mut fewest) = (None, 0, u64::MAX);
         while attempts < ATTEMPTS {
-            let crossings = self.room.crossings(&domain);
+            let crossings = self.crossed_budgets.crossings(&domain);
             let usage = self.store.usage(domain.as_deref()).await?;
             // Another process may be faster.
             if usage.entries < fewest {
                 (attempts, fewest) = (0, usage.entries);
             }
             if limit.holds(usage) {
-                self.room.clear(&domain, crossings);
+                self.crossed_budgets.clear(&domain, crossings);
             }
-            goal = goal.or_else(|| limit.goal(usage, self.budgets.low_water));
-            let Some(goal) = goal else { return Ok(()) };
-            let mut left = Left { usage, limit, goal };
+            target = target.or_else(|| limit.target(usage, self.budgets.low_water));
+            let Some(target) = target else { return Ok(()) };
+            let mut left = DomainUsage {
+                usage,
+                limit,
+                target,
+            };
             if left.too_much().is_none() {
                 return Ok(());
             }
-            let evicted = self.evict_batch(&domain, &mut left, tally).await?;
+            let evicted = self.evict_batch(&domain, &mut left, counters).await?;
             attempts = if evicted { 0 } else { attempts + 1 };
         }
         tracing::warn!(
@@ -181,13 +185,13 @@ impl Entries {
     async fn evict_batch(
         &self,
         domain: &Domain,
-        left: &mut Left,
-        tally: &mut Tally<'_>,
+        left: &mut DomainUsage,
+        counters: &mut EvictionCounters<'_>,
     ) -> Result<bool, ApiError> {
         let mut evicted = false;
         for entry in self.candidates(domain.clone(), None).await? {
             let Some(cause) = left.too_much() else { break };
-            if !self.evict_one(&entry, cause, tally).await? {
+            if !self.evict_one(&entry, cause, counters).await? {
                 break;
             }
             left.usage = left.usage.without(entry.size);
@@ -197,7 +201,7 @@ impl Entries {
     }
 
     /// Evicts entries that nobody has found for too long.
-    async fn evict_aged(&self, tally: &mut Tally<'_>) -> Result<(), ApiError> {
+    async fn evict_aged(&self, counters: &mut EvictionCounters<'_>) -> Result<(), ApiError> {
         let Some(age) = self.budgets.max_age else {
             return Ok(());
         };
@@ -207,7 +211,7 @@ impl Entries {
             let _turn = self.evictions.lock().await;
             let mut evicted = false;
             for entry in self.candidates(None, Some(before)).await? {
-                evicted |= self.evict_one(&entry, Cause::Age, tally).await?;
+                evicted |= self.evict_one(&entry, Cause::Age, counters).await?;
             }
             if !evicted {
                 return Ok(());
@@ -241,12 +245,12 @@ impl Entries {
         &self,
         entry: &Entry,
         cause: Cause,
-        tally: &mut Tally<'_>,
+        counters: &mut EvictionCounters<'_>,
     ) -> Result<bool, ApiError> {
         if !self.store.delete_unless_found(entry).await? {
             return Ok(false);
         }
-        tally.add(cause, entry.size);
+        counters.add(cause, entry.size);
         let name = &entry.name;
         tracing::debug!(
             repository = name.repository,

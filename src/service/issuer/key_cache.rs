@@ -48,7 +48,7 @@ pub(super) enum NoKey {
 
 #[derive(Debug, Default)]
 struct State {
-    held: Option<Held>,
+    held: Option<CachedKeys>,
     /// How many fetches have ended, and when the last one has.
     attempts: u64,
     attempted: Option<Timestamp>,
@@ -57,7 +57,7 @@ struct State {
 }
 
 #[derive(Debug, Clone)]
-struct Held {
+struct CachedKeys {
     keys: Arc<KeySet>,
     fetched: Timestamp,
 }
@@ -159,7 +159,7 @@ impl KeyCache {
             state.attempted = Some(now);
             state.failed = fetched.is_err();
             if let Ok(keys) = fetched {
-                state.held = Some(Held {
+                state.held = Some(CachedKeys {
                     keys: Arc::new(keys),
                     fetched: now,
                 });
@@ -195,7 +195,7 @@ mod tests {
     fn fetched(second: u64) -> State {
         let keys = br#"{"keys": [{"kty": "RSA", "kid": "known", "n": "AQAB", "e": "AQAB"}]}"#;
         State {
-            held: Some(Held {
+            held: Some(CachedKeys {
                 keys: Arc::new(KeySet::parse(keys).unwrap()),
                 fetched: time(second),
             }),

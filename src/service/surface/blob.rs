@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{
     azure::{self, error_response},
     context::{AppState, Context},
-    forward::Head,
+    forward::RequestHead,
     response::respond,
 };
 use crate::{
@@ -117,7 +117,7 @@ async fn write(
     grant: Granted,
     Query(query): Query<PutQuery>,
     headers: HeaderMap,
-    head: Head,
+    head: RequestHead,
     body: Body,
 ) -> Response {
     let operation = match query.comp.as_deref() {

@@ -27,13 +27,13 @@ const OF_THE_CONNECTION: [HeaderName; 6] = [
 ];
 
 /// What a request begins with, to be sent on.
-pub(super) struct Head {
+pub(super) struct RequestHead {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 }
 
-impl<S: Sync> FromRequestParts<S> for Head {
+impl<S: Sync> FromRequestParts<S> for RequestHead {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -45,7 +45,7 @@ impl<S: Sync> FromRequestParts<S> for Head {
     }
 }
 
-impl Head {
+impl RequestHead {
     /// Whether a replica has sent it on.
     pub(super) fn is_forwarded(&self) -> bool {
         self.headers.contains_key(FORWARDED)
@@ -75,7 +75,7 @@ impl Forwarder {
     pub(super) async fn forward(
         &self,
         replica: &str,
-        head: Head,
+        head: RequestHead,
         body: Body,
     ) -> Result<Response, ForwardError> {
         let mut url = Url::parse(replica)?;

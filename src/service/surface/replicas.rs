@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 
-use super::{context::Context, forward::Head};
+use super::{context::Context, forward::RequestHead};
 use crate::{
     error_chain::error_chain,
     service::{api_error::ApiError, entries::Entries},
@@ -18,7 +18,7 @@ impl Context {
     pub(super) async fn replica_of(
         &self,
         id: i64,
-        head: &Head,
+        head: &RequestHead,
     ) -> Result<Option<String>, ApiError> {
         if head.is_forwarded() || self.service.entries().upload(id).is_ok() {
             return Ok(None);
@@ -31,7 +31,7 @@ impl Context {
     pub(super) async fn forward(
         &self,
         replica: &str,
-        head: Head,
+        head: RequestHead,
         body: Body,
     ) -> Result<Response, ApiError> {
         let forwarded = self.forwarder().forward(replica, head, body).await;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{
     context::{AppState, Context},
-    forward::Head,
+    forward::RequestHead,
     response::respond,
 };
 use crate::{
@@ -101,7 +101,7 @@ async fn upload(
     context: Context,
     Path(id): Path<i64>,
     headers: HeaderMap,
-    head: Head,
+    head: RequestHead,
     body: Body,
 ) -> Response {
     let uploaded = async {
@@ -125,7 +125,7 @@ async fn commit(
     context: Context,
     Path(id): Path<i64>,
     headers: HeaderMap,
-    head: Head,
+    head: RequestHead,
     body: Body,
 ) -> Response {
     let committed = async {

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     context::{AppState, Context},
-    forward::Head,
+    forward::RequestHead,
     response::respond,
 };
 use crate::{
@@ -73,7 +73,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
     respond(Operation::Reserve, created.await, error_response)
 }
 
-async fn finalize(context: Context, headers: HeaderMap, head: Head, body: Body) -> Response {
+async fn finalize(context: Context, headers: HeaderMap, head: RequestHead, body: Body) -> Response {
     let finalized = async {
         let caller = context.caller(&headers).await?;
         let encoding = Encoding::from_headers(&headers)?;

@@ -12,7 +12,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-enum Pair {
+enum KeyPair {
     Rsa(RsaKeyPair),
     Ec(EcdsaKeyPair),
 }
@@ -20,14 +20,14 @@ enum Pair {
 /// A key of an issuer.
 pub struct Key {
     id: String,
-    pair: Pair,
+    pair: KeyPair,
 }
 
 impl Key {
     pub fn rsa(id: &str) -> Self {
         Self {
             id: id.to_owned(),
-            pair: Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()),
+            pair: KeyPair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()),
         }
     }
 
@@ -35,20 +35,20 @@ impl Key {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         Self {
             id: id.to_owned(),
-            pair: Pair::Ec(pair),
+            pair: KeyPair::Ec(pair),
         }
     }
 
     /// What the issuer publishes of it, as GitHub does: without `alg` for EC, to see what is made of that.
     pub fn public(&self) -> Value {
         match &self.pair {
-            Pair::Rsa(pair) => {
+            KeyPair::Rsa(pair) => {
                 let key = pair.public_key();
                 let n = encode(key.modulus().big_endian_without_leading_zero());
                 let e = encode(key.exponent().big_endian_without_leading_zero());
                 json!({"kty": "RSA", "alg": "RS256", "use": "sig", "kid": self.id, "n": n, "e": e})
             }
-            Pair::Ec(pair) => {
+            KeyPair::Ec(pair) => {
                 // 0x04, x, y.
                 let point = pair.public_key().as_ref();
                 let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
@@ -60,8 +60,8 @@ impl Key {
     /// The bytes of the public key, which everybody has.
     fn public_bytes(&self) -> &[u8] {
         match &self.pair {
-            Pair::Rsa(pair) => pair.public_key().as_ref(),
-            Pair::Ec(pair) => pair.public_key().as_ref(),
+            KeyPair::Rsa(pair) => pair.public_key().as_ref(),
+            KeyPair::Ec(pair) => pair.public_key().as_ref(),
         }
     }
 
@@ -73,8 +73,8 @@ impl Key {
     /// The head of such a token.
     pub fn header(&self) -> Value {
         let algorithm = match self.pair {
-            Pair::Rsa(_) => "RS256",
-            Pair::Ec(_) => "ES256",
+            KeyPair::Rsa(_) => "RS256",
+            KeyPair::Ec(_) => "ES256",
         };
         json!({"typ": "JWT", "alg": algorithm, "kid": self.id})
     }
@@ -83,7 +83,7 @@ impl Key {
     pub fn sign_with(&self, header: &Value, claims: &Value) -> String {
         let content = content(header, claims);
         let signature = match &self.pair {
-            Pair::Rsa(pair) => {
+            KeyPair::Rsa(pair) => {
                 let sha512 = header["alg"] == "RS512";
                 let encoding: &dyn RsaEncoding = if sha512 {
                     &RSA_PKCS1_SHA512
@@ -96,7 +96,7 @@ impl Key {
                     .unwrap();
                 signature
             }
-            Pair::Ec(pair) => {
+            KeyPair::Ec(pair) => {
                 let signature = pair.sign(&SystemRandom::new(), content.as_bytes());
                 signature.unwrap().as_ref().to_vec()
             }

@@ -31,7 +31,7 @@ pub(super) struct Client {
     api: Arc<dyn BucketApi>,
     root: Path,
     /// Room in memory for parts.
-    pub(super) parts: Arc<Semaphore>,
+    pub(super) part_permits: Arc<Semaphore>,
     /// What sends them.
     pub(super) tasks: Tasks,
 }
@@ -41,7 +41,7 @@ impl Client {
         Self {
             api,
             root,
-            parts: Arc::new(Semaphore::new(MAX_PARTS_IN_MEMORY)),
+            part_permits: Arc::new(Semaphore::new(MAX_PARTS_IN_MEMORY)),
             tasks: Tasks::default(),
         }
     }
@@ -71,7 +71,7 @@ impl Client {
         let name = format!("{:032x}", rand::random::<u128>());
         let options = PutOptions::from(PutMode::Create);
         let put = self.api.put_opts(&path, name.into(), options);
-        match limited(put).await {
+        match within_timeout(put).await {
             Err(error) if error.kind() != StoreErrorKind::Conflict => return Err(error),
             _ => {}
         }
@@ -85,7 +85,7 @@ impl Client {
             let found = self.api.get(path).await?;
             found.bytes().await
         };
-        match limited(text).await {
+        match within_timeout(text).await {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -95,7 +95,9 @@ impl Client {
     /// Writes a content in one call.
     pub(super) async fn put(&self, id: i64, bytes: Bytes) -> Result<(), StoreError> {
         let path = self.blob(id);
-        limited(self.api.put(&path, bytes.into())).await.map(drop)
+        within_timeout(self.api.put(&path, bytes.into()))
+            .await
+            .map(drop)
     }
 
     /// Begins to read a range of a content, which is not empty.
@@ -105,13 +107,13 @@ impl Client {
         range: std::ops::Range<u64>,
     ) -> Result<GetResult, StoreError> {
         let options = GetOptions::new().with_range(Some(GetRange::Bounded(range)));
-        limited(self.api.get_opts(&self.blob(id), options)).await
+        within_timeout(self.api.get_opts(&self.blob(id), options)).await
     }
 
     /// How many bytes a content has.
     pub(super) async fn size(&self, id: i64) -> Result<u64, StoreError> {
         let path = self.blob(id);
-        Ok(limited(self.api.head(&path)).await?.size)
+        Ok(within_timeout(self.api.head(&path)).await?.size)
     }
 
     /// Removes a content, if it is there.
@@ -120,7 +122,7 @@ impl Client {
     }
 
     async fn delete(&self, path: &Path) -> Result<(), StoreError> {
-        match limited(self.api.delete(path)).await {
+        match within_timeout(self.api.delete(path)).await {
             Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(()),
             other => other,
         }
@@ -130,9 +132,9 @@ impl Client {
     /// somebody ends it.
     pub(super) async fn begin_multipart(&self, id: i64) -> Result<String, StoreError> {
         let path = self.blob(id);
-        let upload = limited(self.api.create_multipart(&path)).await?;
+        let upload = within_timeout(self.api.create_multipart(&path)).await?;
         let (marker, named) = (self.multipart(id), PutPayload::from(upload.clone()));
-        if let Err(error) = limited(self.api.put(&marker, named)).await {
+        if let Err(error) = within_timeout(self.api.put(&marker, named)).await {
             // Nobody would find it.
             self.abort_multipart(id, &upload).await?;
             return Err(error);
@@ -149,7 +151,7 @@ impl Client {
         bytes: Bytes,
     ) -> Result<PartId, StoreError> {
         let path = self.blob(id);
-        limited(self.api.put_part(&path, upload, index, bytes.into())).await
+        within_timeout(self.api.put_part(&path, upload, index, bytes.into())).await
     }
 
     /// Makes a content of `len` bytes of the parts.
@@ -161,35 +163,35 @@ impl Client {
         len: u64,
     ) -> Result<(), StoreError> {
         let path = self.blob(id);
-        let completed = limited(self.api.complete_multipart(&path, upload, parts)).await;
+        let completed = within_timeout(self.api.complete_multipart(&path, upload, parts)).await;
         // A call whose answer was lost has ended the upload, and finds none when it is repeated.
         if let Err(error) = completed
             && self.size(id).await.ok() != Some(len)
         {
             return Err(error);
         }
-        self.forget_multipart(id).await;
+        self.remove_marker(id).await;
         Ok(())
     }
 
     /// Ends a multipart upload that comes to nothing.
     pub(super) async fn abort_multipart(&self, id: i64, upload: &String) -> Result<(), StoreError> {
         let path = self.blob(id);
-        match limited(self.api.abort_multipart(&path, upload)).await {
+        match within_timeout(self.api.abort_multipart(&path, upload)).await {
             Err(error) if error.kind() != StoreErrorKind::NotFound => Err(error),
             _ => self.delete(&self.multipart(id)).await,
         }
     }
 
     /// Ends the multipart upload that somebody has left, if there is one.
-    pub(super) async fn abort_left_multipart(&self, id: i64) -> Result<(), StoreError> {
+    pub(super) async fn abort_orphaned_multipart(&self, id: i64) -> Result<(), StoreError> {
         match self.text(&self.multipart(id)).await? {
             Some(upload) => self.abort_multipart(id, &upload).await,
             None => Ok(()),
         }
     }
 
-    async fn forget_multipart(&self, id: i64) {
+    async fn remove_marker(&self, id: i64) {
         if let Err(error) = self.delete(&self.multipart(id)).await {
             tracing::debug!(%error, "the marker of a multipart upload stays until its entry goes");
         }
@@ -200,7 +202,7 @@ impl Client {
         let objects = [self.blobs(), self.multiparts()].map(|folder| self.api.list(Some(&folder)));
         stream::iter(objects)
             .flatten()
-            .map_err(meaning)
+            .map_err(store_error)
             .try_filter_map(async |object| {
                 let name = object.location.filename();
                 Ok(name.and_then(|name| name.parse().ok()))
@@ -210,9 +212,11 @@ impl Client {
 }
 
 /// A call within its time.
-async fn limited<T>(call: impl Future<Output = object_store::Result<T>>) -> Result<T, StoreError> {
+async fn within_timeout<T>(
+    call: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, StoreError> {
     match timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(meaning),
+        Ok(answer) => answer.map_err(store_error),
         Err(_) => Err(StoreError::with_source(
             StoreKind::Storage,
             StoreErrorKind::Unreachable,
@@ -222,7 +226,7 @@ async fn limited<T>(call: impl Future<Output = object_store::Result<T>>) -> Resu
 }
 
 /// What the rules can do about a failure.
-pub(super) fn meaning(error: Error) -> StoreError {
+pub(super) fn store_error(error: Error) -> StoreError {
     let kind = match &error {
         Error::NotFound { .. } => StoreErrorKind::NotFound,
         Error::AlreadyExists { .. } | Error::Precondition { .. } => StoreErrorKind::Conflict,

@@ -100,7 +100,7 @@ impl BlobStore for BucketStore {
 
     async fn remove(&self, id: i64) -> Result<(), StoreError> {
         self.client.remove(id).await?;
-        self.client.abort_left_multipart(id).await
+        self.client.abort_orphaned_multipart(id).await
     }
 
     fn ids(&self) -> BoxStream<'_, Result<i64, StoreError>> {

@@ -14,7 +14,7 @@ use crate::service::store::{
 
 /// How many pieces of one upload may wait or be on their way. Beyond, its client waits: what is left when the
 /// last part has come should take seconds.
-const MAX_WAITING: usize = 8;
+const MAX_QUEUED: usize = 8;
 
 /// One that has begun.
 pub(super) struct Multipart {
@@ -23,7 +23,7 @@ pub(super) struct Multipart {
     id: i64,
     upload: Arc<String>,
     parts: Vec<Part>,
-    waiting: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
 }
 
 struct Part {
@@ -51,15 +51,15 @@ impl Multipart {
             id,
             upload: Arc::new(upload),
             parts: Vec::new(),
-            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            queue: Arc::new(Semaphore::new(MAX_QUEUED)),
         })
     }
 
     /// Adds a piece when there is a place for it.
     pub(super) async fn send(&mut self, piece: Vec<Extent>) {
         // It is never closed.
-        let place = Arc::clone(&self.waiting).acquire_owned().await.ok();
-        let state = self.begin_part(self.parts.len(), piece.clone(), place);
+        let permit = Arc::clone(&self.queue).acquire_owned().await.ok();
+        let state = self.begin_part(self.parts.len(), piece.clone(), permit);
         self.parts.push(Part { piece, state });
     }
 
@@ -67,14 +67,14 @@ impl Multipart {
         &self,
         index: usize,
         piece: Vec<Extent>,
-        place: Option<OwnedSemaphorePermit>,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> State {
         let (client, spool) = (Arc::clone(&self.client), Arc::clone(&self.spool));
         let (id, upload) = (self.id, Arc::clone(&self.upload));
         let sending = async move {
-            let _place = place;
+            let _permit = permit;
             // It is never closed.
-            let _memory = client.parts.acquire().await.ok();
+            let _memory = client.part_permits.acquire().await.ok();
             let bytes = spool.read(piece).await?;
             client.put_part(id, &upload, index, bytes).await
         };

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::GetResult;
 
-use super::client::{Client, meaning};
+use super::client::{Client, store_error};
 use crate::service::store::{
     blob_store::{ContentStream, Published},
     error::{StoreError, StoreErrorKind, StoreKind},
@@ -38,7 +38,7 @@ async fn get(client: &Client, id: i64, extent: Extent) -> Result<GetResult, Stor
 }
 
 fn bytes(found: GetResult) -> ContentStream {
-    found.into_stream().map_err(meaning).boxed()
+    found.into_stream().map_err(store_error).boxed()
 }
 
 fn check(stored: u64, expected: u64) -> Result<(), StoreError> {

@@ -55,7 +55,7 @@ impl Spool {
     }
 
     /// Up to where nothing is on its way any more.
-    pub(super) fn settled(&self) -> u64 {
+    pub(super) fn complete_prefix(&self) -> u64 {
         let coming = self.coming.lock();
         let first = coming.first_key_value().map(|(offset, _)| *offset);
         first.unwrap_or_else(|| self.file.end())

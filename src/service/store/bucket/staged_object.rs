@@ -69,7 +69,7 @@ impl StagedObject {
     async fn advance(&self) -> Result<(), StoreError> {
         let mut sender = self.sender.lock().await;
         // One that is closed is sent by whoever has closed it.
-        while !self.spool.is_closed() && self.spool.settled() >= sender.sent + PART_BYTES {
+        while !self.spool.is_closed() && self.spool.complete_prefix() >= sender.sent + PART_BYTES {
             let piece = self.extent(sender.sent..sender.sent + PART_BYTES);
             self.multipart(&mut sender).await?.send(vec![piece]).await;
             sender.sent += PART_BYTES;

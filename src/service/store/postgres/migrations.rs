@@ -90,12 +90,12 @@ CREATE TABLE repository_usage (
 INSERT INTO repository_usage
     SELECT repository, sum(size)::bigint, count(*) FROM entries GROUP BY repository;
 
-CREATE FUNCTION entry_comes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE FUNCTION lock_repository() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(NEW.repository, 0));
     RETURN NEW;
 END $$;
-CREATE TRIGGER entry_comes BEFORE INSERT ON entries
-    FOR EACH ROW EXECUTE FUNCTION entry_comes();
+CREATE TRIGGER lock_repository BEFORE INSERT ON entries
+    FOR EACH ROW EXECUTE FUNCTION lock_repository();
 
 CREATE FUNCTION entry_added() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF NEW.newest_index THEN

@@ -20,13 +20,13 @@ pub(super) type Domain = Option<String>;
 
 /// Which budgets are crossed, as far as this process knows.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(super) struct CrossedBudgets {
     /// By domain, how often it was found to be crossed.
     crossed: watch::Sender<HashMap<Domain, u64>>,
     wake: Notify,
 }
 
-impl Room {
+impl CrossedBudgets {
     /// Says that entries of a domain take more than they may, and wakes whoever evicts.
     pub(super) fn cross(&self, domain: Domain) {
         self.crossed.send_modify(|crossed| {
@@ -45,7 +45,7 @@ impl Room {
         self.wake.notified().await;
     }
 
-    /// How often a domain was found to be crossed, for [`Room::clear`].
+    /// How often a domain was found to be crossed, for [`CrossedBudgets::clear`].
     pub(super) fn crossings(&self, domain: &Domain) -> Option<u64> {
         self.crossed.borrow().get(domain).copied()
     }
@@ -89,7 +89,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_writes_waits_for_its_own_repository_and_for_all() {
-        let room = Room::default();
+        let room = CrossedBudgets::default();
         let own = Some("o/r".to_owned());
         assert!(room.wait("o/r").await);
         room.cross(own.clone());
@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_crossed_again_meanwhile_stays_so() {
-        let room = Room::default();
+        let room = CrossedBudgets::default();
         room.cross(None);
         let seen = room.crossings(&None);
         room.cross(None);
@@ -120,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wake_is_not_lost_while_nobody_listens() {
-        let room = Room::default();
+        let room = CrossedBudgets::default();
         room.wake();
         room.wake();
         assert!(room.woken().now_or_never().is_some());
