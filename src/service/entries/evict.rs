@@ -188,8 +188,11 @@ impl Entries {
         left: &mut DomainUsage,
         counters: &mut EvictionCounters<'_>,
     ) -> Result<bool, ApiError> {
+        let candidates = self.candidates(domain.clone(), None).await?;
+        // Counted after the list: what another process evicts is in this sum, or is the first of the list.
+        left.usage = self.store.usage(domain.as_deref()).await?;
         let mut evicted = false;
-        for entry in self.candidates(domain.clone(), None).await? {
+        for entry in candidates {
             let Some(cause) = left.too_much() else { break };
             if !self.evict_one(&entry, cause, counters).await? {
                 break;
