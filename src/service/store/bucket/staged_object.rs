@@ -104,13 +104,16 @@ impl StagedObject {
         }
         let whole = self.spool.end();
         if is_worth_reading(&content, size, whole) {
-            self.complete(&mut sender, whole).await?;
+            let rest = self.extent(sender.sent..whole);
+            self.complete(&mut sender, [rest].into(), whole).await?;
             return Ok(Published {
                 extents: content,
                 stored: whole,
             });
         }
-        let rewritten = self.rewrite(&mut sender, content, size).await;
+        // The content alone, in its order.
+        Self::forget(&mut sender).await;
+        let rewritten = self.complete(&mut sender, content.into(), size).await;
         if rewritten.is_err() {
             Self::forget(&mut sender).await;
         }
@@ -126,9 +129,13 @@ impl StagedObject {
         }
     }
 
-    /// Makes an object of all that has come.
-    async fn complete(&self, sender: &mut Sender, whole: u64) -> Result<(), StoreError> {
-        let mut rest = VecDeque::from([self.extent(sender.sent..whole)]);
+    /// Makes an object of `whole` bytes: of what was sent, and of `rest`.
+    async fn complete(
+        &self,
+        sender: &mut Sender,
+        mut rest: VecDeque<Extent>,
+        whole: u64,
+    ) -> Result<(), StoreError> {
         while whole - sender.sent > PART_BYTES {
             let piece = take(&mut rest, PART_BYTES);
             self.multipart(sender).await?.send(piece).await;
@@ -136,27 +143,6 @@ impl StagedObject {
         }
         let last = take(&mut rest, PART_BYTES);
         self.multipart(sender).await?.complete(last, whole).await?;
-        sender.multipart = None;
-        Ok(())
-    }
-
-    /// Makes an object of the content alone.
-    async fn rewrite(
-        &self,
-        sender: &mut Sender,
-        content: Vec<Extent>,
-        size: u64,
-    ) -> Result<(), StoreError> {
-        Self::forget(sender).await;
-        let mut rest = VecDeque::from(content);
-        let mut left = size;
-        while left > PART_BYTES {
-            let piece = take(&mut rest, PART_BYTES);
-            self.multipart(sender).await?.send(piece).await;
-            left -= PART_BYTES;
-        }
-        let last = take(&mut rest, PART_BYTES);
-        self.multipart(sender).await?.complete(last, size).await?;
         sender.multipart = None;
         Ok(())
     }
