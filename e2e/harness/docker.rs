@@ -9,6 +9,7 @@ use std::{
 use super::{
     BUILD, Lab, SOON,
     process::{Process, command, run},
+    service::MEASURED_PROGRAM,
     version,
 };
 
@@ -164,12 +165,25 @@ fn context(lab: &Lab) -> PathBuf {
     lab.path("image")
 }
 
-/// Builds the static program, which `make test` has done before, and puts it into the context.
+/// Puts the static program into the context: the one that is to be measured, or one that `make test` has built before.
 fn static_program(lab: &Arc<Lab>) {
     let architecture = match std::env::consts::ARCH {
         "aarch64" => "arm64",
         _ => "amd64",
     };
+    match MEASURED_PROGRAM {
+        Some(program) => {
+            let into = context(lab).join(architecture);
+            std::fs::create_dir_all(&into).expect("make a folder");
+            std::fs::copy(program, into.join("buildkit-gha")).expect("copy the program");
+        }
+        None => build_static_program(lab, architecture),
+    }
+    let licence = context(lab).join("LICENSE");
+    std::fs::copy(repository().join("LICENSE"), licence).expect("copy a file");
+}
+
+fn build_static_program(lab: &Arc<Lab>, architecture: &str) {
     let mut script = command(lab, repository().join("image/program.sh"));
     script.arg(architecture).arg(context(lab));
     script.envs(of_the_machine([
@@ -180,8 +194,6 @@ fn static_program(lab: &Arc<Lab>) {
     ]));
     script.env("PROFILE", "dev");
     run(lab, "static-program", script, BUILD).ok("the static program");
-    let licence = context(lab).join("LICENSE");
-    std::fs::copy(repository().join("LICENSE"), licence).expect("copy a file");
 }
 
 /// Variables that cargo and go need; nothing else of the machine's settings reaches a test.

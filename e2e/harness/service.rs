@@ -17,8 +17,11 @@ use super::{
     process::{Process, command, run},
 };
 
-/// The program under test, unless another one is to be measured.
-pub const PROGRAM: &str = match option_env!("BUILDKIT_GHA_PROGRAM") {
+/// Another program than the one under test, to be measured. In images it must be a static one.
+pub(super) const MEASURED_PROGRAM: Option<&str> = option_env!("BUILDKIT_GHA_PROGRAM");
+
+/// The program under test.
+pub const PROGRAM: &str = match MEASURED_PROGRAM {
     Some(other) => other,
     None => env!("CARGO_BIN_EXE_buildkit-gha"),
 };
