@@ -48,6 +48,14 @@ pub struct Serve {
     )]
     store: Option<StoreUrl>,
 
+    /// Sends clients to the bucket for what they read, by URLs that the provider has signed, and to Azure for what they
+    /// write, too (on, off). They must reach it.
+    #[arg(
+        long, env = "BUILDKIT_GHA_DIRECT", value_name = "SWITCH", default_value = "off", default_missing_value = "on",
+        num_args = 0..=1, action = ArgAction::Set, value_parser = BoolishValueParser::new()
+    )]
+    direct: bool,
+
     /// The URL under which other replicas of the same database reach this one: what a client sends to one of them about
     /// an upload that another takes is sent on. With TLS a name that the certificate has (default: the address
     /// on which it listens, or else this machine's).
@@ -166,6 +174,11 @@ impl Serve {
             tracing::warn!(%error, "the limit of open files stays");
         }
         let database = self.database.parse()?;
+        if self.direct && self.store.is_none() {
+            return Err(io::Error::other(
+                "--direct needs --store: only a bucket is reached by others",
+            ));
+        }
         let trusted_issuers = trusted_issuers(self.trust_issuer, self.jwks_url)?;
         let identity = |(certificate, key)| Identity { certificate, key };
         let config = Config {
@@ -173,6 +186,7 @@ impl Serve {
             data_dir: self.data_dir,
             database,
             store: self.store,
+            direct: self.direct,
             advertise: self.advertise,
             base_url: self.base_url,
             trusted_issuers,

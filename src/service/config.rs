@@ -102,6 +102,8 @@ pub struct Config {
     pub database: Option<DatabaseUrl>,
     /// A bucket for the content; `None` for files in the data directory. It needs a database elsewhere.
     pub store: Option<StoreUrl>,
+    /// Whether clients are given URLs of the bucket.
+    pub direct: bool,
     /// Where other replicas reach this process; `None` takes where it listens.
     pub advertise: Option<Url>,
     /// What signed URLs begin with; `None` takes the `Host` of each request, or what a trusted
@@ -143,6 +145,8 @@ impl Default for Config {
             // Needs nothing to be set up.
             database: None,
             store: None,
+            // Not all clients reach the bucket.
+            direct: false,
             // What it listens on, or the address by which this machine reaches others.
             advertise: None,
             // What a client has reached us by is what it can reach us by again.

@@ -14,6 +14,7 @@
 mod commit;
 mod damage;
 mod deletion;
+mod direct;
 mod evict;
 mod garbage;
 mod listing;

@@ -128,6 +128,7 @@ impl Service {
         let locations = StoreLocations {
             database: config.database.as_ref(),
             bucket: config.store.as_ref(),
+            direct: config.direct,
         };
         let opened = Stores::open(dir.data_dir, locations).await;
         let (stores, master) = opened.map_err(|error| stores_error(error, &config))?;

@@ -55,6 +55,8 @@ pub(super) struct StoreLocations<'a> {
     pub(super) database: Option<&'a DatabaseUrl>,
     /// The bucket; `None` for files in the data directory.
     pub(super) bucket: Option<&'a StoreUrl>,
+    /// Whether clients are given URLs of the bucket.
+    pub(super) direct: bool,
 }
 
 impl Stores {
@@ -72,7 +74,9 @@ impl Stores {
                 .map_err(StoresError::DataDir);
         };
         let (name, blobs) = match locations.bucket {
-            Some(url) => bucket(&data_dir, url).await.map_err(StoresError::Bucket)?,
+            Some(url) => bucket(&data_dir, url, locations.direct)
+                .await
+                .map_err(StoresError::Bucket)?,
             None => files(data_dir).await.map_err(StoresError::DataDir)?,
         };
         let entries = PostgresStore::open(url)
@@ -105,8 +109,10 @@ async fn files(data_dir: DataDir) -> Result<(String, Arc<dyn BlobStore>), StoreE
 async fn bucket(
     data_dir: &DataDir,
     url: &StoreUrl,
+    direct: bool,
 ) -> Result<(String, Arc<dyn BlobStore>), StoreError> {
-    let blobs = BucketStore::open(url, data_dir)?;
+    let blobs = BucketStore::open(url, data_dir, direct)?;
+    blobs.check_signing().await?;
     Ok((blobs.name().await?, Arc::new(blobs)))
 }
 

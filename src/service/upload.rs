@@ -62,6 +62,8 @@ struct Parts {
     blocks: HashMap<String, Extent>,
     /// v2: what Put Blob or Put Block List last declared to be the content.
     content: Option<Vec<Extent>>,
+    /// Whether its client was told to send the bytes to the store itself.
+    direct: bool,
     phase: Phase,
     last_active: Timestamp,
     /// How many parts are on their way.
@@ -144,6 +146,7 @@ impl Upload {
             chunks: BTreeMap::new(),
             blocks: HashMap::new(),
             content: None,
+            direct: false,
             phase: Phase::Open,
             last_active: now,
             pending: 0,
@@ -240,6 +243,22 @@ impl Upload {
         Ok(())
     }
 
+    /// Says that its client sends the bytes to the store itself, until `end`.
+    pub(super) fn expect_direct(&self, end: Timestamp) {
+        let mut parts = self.parts.lock();
+        parts.direct = true;
+        parts.last_active = end;
+    }
+
+    /// Ends the upload as [`Self::seal`] does if its bytes were to come to the store itself: true if that was done.
+    pub(super) fn seal_direct(&self) -> Result<bool, ApiError> {
+        let mut parts = self.open()?;
+        if parts.direct {
+            parts.phase = Phase::Sealed;
+        }
+        Ok(parts.direct)
+    }
+
     /// Ends the upload if its content has exactly `size` bytes: answers where they lie. Nothing
     /// more is taken until [`Self::unseal`].
     pub(super) fn seal(&self, size: u64) -> Result<Vec<Extent>, ApiError> {
@@ -274,10 +293,11 @@ impl Upload {
         self.parts.lock().phase = Phase::Unconfirmed;
     }
 
-    /// Whether nothing of a content was ever uploaded, also no empty one. Blocks are none before a list names them.
+    /// Whether nothing of a content was ever uploaded, also no empty one. Blocks are none before a list names them. What
+    /// came to the store itself only the store knows.
     pub(super) fn has_nothing(&self) -> bool {
         let parts = self.parts.lock();
-        parts.content.is_none() && parts.chunks.is_empty()
+        !parts.direct && parts.content.is_none() && parts.chunks.is_empty()
     }
 
     /// Opens the upload again after its commit has failed.

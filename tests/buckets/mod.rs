@@ -7,13 +7,16 @@ use std::{
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use futures_util::TryStreamExt as _;
-use object_store::{ObjectMeta, ObjectStore as _, aws::AmazonS3Builder, path::Path};
+use object_store::{
+    ObjectMeta, ObjectStore, ObjectStoreExt as _, aws::AmazonS3Builder,
+    azure::MicrosoftAzureBuilder, path::Path,
+};
 
 /// The account and key that everybody's Azurite has.
 const AZURE_ACCOUNT: &str = "devstoreaccount1";
@@ -95,18 +98,42 @@ impl Buckets {
 
     /// The names of the objects in a folder of a place.
     pub async fn names(&self, place: &str, folder: &str) -> BTreeSet<String> {
-        let builder = AmazonS3Builder::new().with_url(place).with_allow_http(true);
-        let configured = self
-            .variables()
-            .into_iter()
-            .fold(builder, |builder, (name, value)| {
-                builder.with_config(name.to_ascii_lowercase().parse().unwrap(), value)
-            });
+        let listed = self.objects(place, folder).await;
+        let name = |object: ObjectMeta| object.location.filename().unwrap().to_owned();
+        listed.into_iter().map(name).collect()
+    }
+
+    /// Removes the objects in a folder of a place.
+    pub async fn remove(&self, place: &str, folder: &str) {
+        let client = self.client(place);
+        for object in self.objects(place, folder).await {
+            client.delete(&object.location).await.unwrap();
+        }
+    }
+
+    async fn objects(&self, place: &str, folder: &str) -> Vec<ObjectMeta> {
         let (_, path) = place.split_once("tests/").unwrap();
         let path = Path::from(format!("{path}/{folder}"));
-        let listed = configured.build().unwrap().list(Some(&path));
-        let name = |object: ObjectMeta| object.location.filename().unwrap().to_owned();
-        listed.map_ok(name).try_collect().await.unwrap()
+        let listed = self.client(place).list(Some(&path));
+        listed.try_collect().await.unwrap()
+    }
+
+    fn client(&self, place: &str) -> Arc<dyn ObjectStore> {
+        macro_rules! client {
+            ($builder:ty) => {{
+                let builder = <$builder>::new().with_url(place).with_allow_http(true);
+                let variables = self.variables().into_iter();
+                let configured = variables.fold(builder, |builder, (name, value)| {
+                    builder.with_config(name.to_ascii_lowercase().parse().unwrap(), value)
+                });
+                Arc::new(configured.build().unwrap())
+            }};
+        }
+        if self.scheme == "s3" {
+            client!(AmazonS3Builder)
+        } else {
+            client!(MicrosoftAzureBuilder)
+        }
     }
 
     /// The variables by which clients reach it.

@@ -13,6 +13,8 @@ mod budgets;
 mod crash;
 mod crowd;
 mod damage;
+#[cfg(feature = "e2e")] // It runs servers.
+mod direct;
 mod fair;
 #[cfg(feature = "e2e")]
 mod faulty_bucket;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use buildkit_gha::service::DEFAULT_REPOSITORY;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -231,6 +232,28 @@ impl Remote {
     pub async fn create(&self, key: &str) -> Result<Answer, Gone> {
         let message = json!({"key": key, "version": VERSION});
         self.twirp("CreateCacheEntry", message).await
+    }
+
+    /// Where the bytes of a new upload go.
+    pub async fn upload_url(&self, key: &str) -> String {
+        let created = self.create(key).await.unwrap().json();
+        created["signed_upload_url"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends blocks and their list.
+    pub async fn put_blocks(&self, url: &str, blocks: &[Vec<u8>]) {
+        let ids: Vec<_> = (0..blocks.len())
+            .map(|number| STANDARD.encode(format!("{number:04}")))
+            .collect();
+        for (id, block) in ids.iter().zip(blocks) {
+            let query = format!("&comp=block&blockid={id}");
+            let put = self.put(url, &query, block.clone()).await.unwrap();
+            assert_eq!(put.status, StatusCode::CREATED, "{}", put.text());
+        }
+        let ids = ids.join("</Latest><Latest>");
+        let list = format!("<BlockList><Latest>{ids}</Latest></BlockList>").into_bytes();
+        let put = self.put(url, "&comp=blocklist", list).await.unwrap();
+        assert_eq!(put.status, StatusCode::CREATED, "{}", put.text());
     }
 
     pub async fn put(&self, url: &str, query: &str, body: Vec<u8>) -> Result<Answer, Gone> {

@@ -3,7 +3,7 @@
 #[path = "../buckets/mod.rs"]
 pub mod buckets;
 
-use std::{path::PathBuf, process::Command};
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use crate::{
     program::{Answer, Gone, Program, Remote, names},
 };
 
-const MIB: usize = 1 << 20;
+pub const MIB: usize = 1 << 20;
 
 /// What replicas share.
 pub struct Deployment {
@@ -40,6 +40,11 @@ impl Deployment {
 
     /// A replica with a directory of its own.
     pub fn start(&self, name: &str) -> Program {
+        self.start_with(name, &[])
+    }
+
+    /// The same with more flags.
+    pub fn start_with(&self, name: &str, more: &[&str]) -> Program {
         let (data_dir, log) = (self.data_dir(name), self.data_dir(&format!("{name}.log")));
         let url = self.database.url();
         let flags = [
@@ -49,7 +54,34 @@ impl Deployment {
         ];
         let mut program = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
         program.envs(self.buckets.variables());
-        Program::from(program, &data_dir, &log, &flags.concat())
+        let flags = [&flags.concat()[..], more].concat();
+        Program::from(program, &data_dir, &log, &flags)
+    }
+
+    /// What `serve` says of a store that it cannot use.
+    pub fn refusal(&self, flags: &[&str], change: Option<(&str, &str)>) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.data_dir("refused"))
+            .args(flags)
+            .envs(self.buckets.variables());
+        if let Some((name, value)) = change {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// The names of the objects in a folder of the bucket.
+    pub async fn objects(&self, folder: &str) -> BTreeSet<String> {
+        self.buckets.names(&self.store, folder).await
+    }
+
+    /// Removes the objects in a folder of the bucket.
+    pub async fn remove_objects(&self, folder: &str) {
+        self.buckets.remove(&self.store, folder).await;
     }
 
     pub fn client(&self, program: &Program) -> Remote {
@@ -58,18 +90,18 @@ impl Deployment {
 }
 
 /// A block that is nobody else's.
-fn block(number: usize, len: usize) -> Vec<u8> {
+pub fn block(number: usize, len: usize) -> Vec<u8> {
     let byte = |at: usize| u8::try_from((number + (at >> 12)) % 251).unwrap();
     (0..len).map(byte).collect()
 }
 
-fn assert_status(answer: Result<Answer, Gone>, status: u16) {
+pub fn assert_status(answer: Result<Answer, Gone>, status: u16) {
     let answer = answer.unwrap();
     assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
 }
 
 /// Uploads `blocks` with version 1; the calls go round all replicas.
-async fn save_v1(remotes: &[Remote], key: &str, blocks: &[Vec<u8>]) {
+pub async fn save_v1(remotes: &[Remote], key: &str, blocks: &[Vec<u8>]) {
     let mut turns = remotes.iter().cycle();
     let mut next = || turns.next().unwrap();
     let id = next().reserve(key).await.unwrap().json()["cacheId"].as_i64();
@@ -82,7 +114,7 @@ async fn save_v1(remotes: &[Remote], key: &str, blocks: &[Vec<u8>]) {
 }
 
 /// The same with version 2: the blocks come in the order `order`.
-async fn save_v2(
+pub async fn save_v2(
     remotes: &[Remote],
     programs: &[&Program],
     key: &str,
@@ -121,7 +153,7 @@ async fn save_v2(
     assert_eq!(finalized.json()["ok"], true, "{}", finalized.text());
 }
 
-async fn assert_there(remotes: &[Remote], key: &str, content: &[u8]) {
+pub async fn assert_there(remotes: &[Remote], key: &str, content: &[u8]) {
     for remote in remotes {
         let read = remote.read(key).await.unwrap();
         assert!(read.as_deref() == Some(content), "{key}");
@@ -227,39 +259,23 @@ async fn a_replica_that_ends_finishes_its_uploads_and_takes_no_others() {
     other.end();
 }
 
-/// What `serve` says of a store that it cannot use.
-fn refusal(team: &Deployment, flags: &[&str], change: Option<(&str, &str)>) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
-    command
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(team.data_dir("refused"))
-        .args(flags)
-        .envs(team.buckets.variables());
-    if let Some((name, value)) = change {
-        command.env(name, value);
-    }
-    let output = command.output().unwrap();
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
-}
-
 #[test]
 fn a_store_that_cannot_be_used_ends_the_start() {
     let team = Deployment::new(Buckets::s3());
     let url = team.database.url();
-    let words = refusal(&team, &["--store", &team.store], None);
+    let words = team.refusal(&["--store", &team.store], None);
     assert!(words.contains("--store needs --database"), "{words}");
-    let words = refusal(&team, &["--database", &url, "--store", "/var/cache"], None);
+    let words = team.refusal(&["--database", &url, "--store", "/var/cache"], None);
     assert!(words.contains("it must be s3://BUCKET/PREFIX"), "{words}");
     let flags = ["--database", &url, "--store", "s3://nobodys/place"];
-    let words = refusal(&team, &flags, None);
+    let words = team.refusal(&flags, None);
     assert!(
         words.contains("the store s3://nobodys/place cannot be used"),
         "{words}"
     );
     assert!(words.contains("NoSuchBucket"), "{words}");
     let flags = ["--database", &url, "--store", &team.store];
-    let words = refusal(&team, &flags, Some(("AWS_SECRET_ACCESS_KEY", "wrong")));
+    let words = team.refusal(&flags, Some(("AWS_SECRET_ACCESS_KEY", "wrong")));
     assert!(words.contains("SignatureDoesNotMatch"), "{words}");
 }
 

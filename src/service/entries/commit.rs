@@ -4,7 +4,7 @@ use super::{Entries, check_name, may_write, written_name};
 use crate::service::{
     api_error::ApiError,
     auth::Caller,
-    store::{Entry, StoreErrorKind},
+    store::{Entry, Published, StoreErrorKind},
     upload::{Unconfirmed, Upload},
 };
 
@@ -115,10 +115,15 @@ impl Entries {
             self.give_up(upload).await;
             return Err(error);
         }
-        let content = upload.seal(size)?;
-        let published = match upload.blob().publish(content).await {
+        let published = if upload.seal_direct()? {
+            published_direct(upload, size).await
+        } else {
+            let content = upload.seal(size)?;
+            upload.blob().publish(content).await.map_err(Into::into)
+        };
+        let published = match published {
             Ok(published) => published,
-            Err(error) => return Err(self.reopen(upload, error.into()).await),
+            Err(error) => return Err(self.reopen(upload, error).await),
         };
         let now = (self.clock)();
         let entry = Entry {
@@ -156,6 +161,17 @@ impl Entries {
         self.store.release(upload.id).await?;
         Ok(upload.blob().discard().await?)
     }
+}
+
+/// Makes what a client has sent to the store itself permanent, if it has `size` bytes.
+async fn published_direct(upload: &Upload, size: u64) -> Result<Published, ApiError> {
+    let published = upload.blob().publish_direct().await?;
+    let published = published.ok_or_else(ApiError::nothing_uploaded)?;
+    if published.stored != size {
+        upload.blob().unpublish().await?;
+        return Err(ApiError::size_mismatch(size, published.stored));
+    }
+    Ok(published)
 }
 
 /// A commit that is repeated, since its answer was lost, is a success.

@@ -1,12 +1,13 @@
 //! Content: bytes of uploads, and of the entries that they become.
 
-use std::{fmt::Debug, ops::Range, sync::Arc};
+use std::{fmt::Debug, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, stream::BoxStream};
 
 use super::{error::StoreError, extent::Extent};
+use crate::secret::SecretUrl;
 
 /// The bytes of one part.
 pub(crate) type PartStream<'a> = dyn Stream<Item = Result<Bytes, BodyError>> + Send + Unpin + 'a;
@@ -35,13 +36,23 @@ impl From<StoreError> for PutError {
 }
 
 /// Where a content lies once it is permanent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Published {
     /// Its bytes, in their order.
     pub(crate) extents: Vec<Extent>,
     /// What the store needs to tell whether they are all there. It means something to the store only,
     /// which gets it again for each check.
     pub(crate) stored: u64,
+}
+
+/// What clients may send to the URLs of a store that they reach themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DirectProtocol {
+    /// Reads, with the ranges of HTTP. Others, as in `x-ms-range`, are ignored there: the answer would begin with
+    /// the wrong byte.
+    Http,
+    /// What Azure Blob storage understands, uploads too.
+    Azure,
 }
 
 /// All contents. Each is known by the id of its entry, or of the upload that becomes one.
@@ -62,6 +73,22 @@ pub(crate) trait BlobStore: Debug + Send + Sync {
         content: Published,
         range: Range<u64>,
     ) -> Result<ContentStream, StoreError>;
+
+    /// What clients may send to the store itself; `None` if they go by way of the service.
+    fn direct_protocol(&self) -> Option<DirectProtocol>;
+
+    /// A URL of the store that reads a published content as a whole or in ranges, for so long; `None` where clients go
+    /// by way of the service, or its bytes do not lie there in one piece.
+    async fn direct_read(
+        &self,
+        id: i64,
+        content: &Published,
+        ttl: Duration,
+    ) -> Result<Option<SecretUrl>, StoreError>;
+
+    /// A URL of the store to which a client sends the bytes of the upload `id`, as to Azure, for so long. They are no
+    /// content before [`StagedBlob::publish_direct`].
+    async fn direct_upload(&self, id: i64, ttl: Duration) -> Result<Option<SecretUrl>, StoreError>;
 
     /// Removes a published content, if it is there.
     async fn remove(&self, id: i64) -> Result<(), StoreError>;
@@ -88,6 +115,10 @@ pub(crate) trait StagedBlob: Debug + Send + Sync {
     /// Closes, and makes `content` permanent under the upload's id: when this returns, it survives a loss
     /// of power. No entry names it yet. Where it fails, all is as it was, and open.
     async fn publish(&self, content: Vec<Extent>) -> Result<Published, StoreError>;
+
+    /// Closes, and makes what was sent to [`BlobStore::direct_upload`]'s URL the content, as [`StagedBlob::publish`]
+    /// does. Whoever still has the URL cannot change it any more. `None` if nothing was sent: it is open then.
+    async fn publish_direct(&self) -> Result<Option<Published>, StoreError>;
 
     /// Takes back what was published, since its entry could not be written, and opens again.
     async fn unpublish(&self) -> Result<(), StoreError>;

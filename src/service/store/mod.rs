@@ -22,7 +22,9 @@ mod touches;
 #[cfg(test)]
 pub(super) use self::blob_store::PartStream;
 pub(super) use self::{
-    blob_store::{BlobStore, BodyError, ContentStream, Published, PutError, StagedBlob},
+    blob_store::{
+        BlobStore, BodyError, ContentStream, DirectProtocol, Published, PutError, StagedBlob,
+    },
     bucket::BucketStore,
     entry_store::{
         AFTER_ALL_KEYS, Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search,

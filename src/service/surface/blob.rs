@@ -1,7 +1,7 @@
 //! The signed blob URLs: Azure Blob's Put Blob, Put Block, Put Block List, Get Blob and Get Blob
 //! Properties. v1 downloads come here too; they are plain GETs.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use axum::{
     Router,
@@ -29,6 +29,7 @@ use crate::{
         config::{MAX_PART_BYTES, MAX_PUT_BYTES},
         metrics::Operation,
         sign::{BLOB_PATH, Grant, Permission, SignatureError},
+        store::{Entry, Published},
         upload::{PendingPart, Upload},
     },
 };
@@ -36,7 +37,7 @@ use crate::{
 /// Largest block list: 50,000 ids of 88 characters with their elements have 5.5 MB, indented 7 MB.
 const MAX_BLOCK_LIST_BYTES: usize = 8 << 20;
 
-const X_MS_RANGE: HeaderName = HeaderName::from_static("x-ms-range");
+pub(super) const X_MS_RANGE: HeaderName = HeaderName::from_static("x-ms-range");
 
 /// Azure's own range header wins over HTTP's.
 const RANGE_HEADERS: [HeaderName; 2] = [X_MS_RANGE, header::RANGE];
@@ -71,44 +72,51 @@ async fn read(
         context.access.size(entry.size);
         context.admit(&entry.name.repository)?;
         let wanted = wanted_range(&headers, entry.size)?;
-        let range = wanted.clone().unwrap_or(0..entry.size);
-        let (created, size) = (entry.created, entry.size);
-        let read = if method == Method::HEAD {
-            0..0
-        } else {
-            range.clone()
-        };
-        let bytes = context
-            .service
-            .run(async move |entries| entries.read(&entry, published, read).await)
-            .await?;
-        let mut response = Response::new(context.stream(bytes));
-        let map = response.headers_mut();
-        set(
-            map,
-            header::CONTENT_LENGTH,
-            &(range.end - range.start).to_string(),
-        );
-        set(map, header::CONTENT_TYPE, "application/octet-stream");
-        set(map, header::ACCEPT_RANGES, "bytes");
-        set(map, HeaderName::from_static("x-ms-blob-type"), "BlockBlob");
-        for (name, value) in azure::describe(id, created) {
-            set(map, name, &value);
+        if method == Method::HEAD {
+            return answer(&context, entry, published, wanted, Some(0..0)).await;
         }
-        if wanted.is_some() {
-            let total = Some(size);
-            let content_range = ContentRange {
-                range: range.clone(),
-                total,
-            };
-            set(map, header::CONTENT_RANGE, &content_range.to_string());
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        match context.redirect(&headers, &entry, &published).await? {
+            Some(redirect) => Ok(redirect),
+            None => answer(&context, entry, published, wanted, None).await,
         }
-        Ok::<_, ApiError>(response)
     };
     let mut response = respond(Operation::Download, found.await, error_response);
     azure::identify(&mut response, &headers);
     response
+}
+
+/// The answer to who wants this range of an entry, or all of it: its bytes, or those of `instead`.
+async fn answer(
+    context: &Context,
+    entry: Entry,
+    published: Published,
+    wanted: Option<Range<u64>>,
+    instead: Option<Range<u64>>,
+) -> Result<Response, ApiError> {
+    let range = wanted.clone().unwrap_or(0..entry.size);
+    let (id, created, size) = (entry.id, entry.created, entry.size);
+    let read = instead.unwrap_or_else(|| range.clone());
+    let bytes = context
+        .service
+        .run(async move |entries| entries.read(&entry, published, read).await)
+        .await?;
+    let mut response = Response::new(context.stream(bytes));
+    let map = response.headers_mut();
+    let len = range.end - range.start;
+    set(map, header::CONTENT_LENGTH, &len.to_string());
+    set(map, header::CONTENT_TYPE, "application/octet-stream");
+    set(map, header::ACCEPT_RANGES, "bytes");
+    set(map, HeaderName::from_static("x-ms-blob-type"), "BlockBlob");
+    for (name, value) in azure::describe(id, created) {
+        set(map, name, &value);
+    }
+    if wanted.is_some() {
+        let total = Some(size);
+        let content_range = ContentRange { range, total };
+        set(map, header::CONTENT_RANGE, &content_range.to_string());
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
 }
 
 async fn write(
@@ -211,7 +219,7 @@ fn content_length(headers: &HeaderMap, limit: u64) -> Result<u64, ApiError> {
     Ok(len)
 }
 
-fn wanted_range(headers: &HeaderMap, size: u64) -> Result<Option<std::ops::Range<u64>>, ApiError> {
+fn wanted_range(headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, ApiError> {
     let Some(text) = RANGE_HEADERS.iter().find_map(|name| headers.get(name)) else {
         return Ok(None);
     };

@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use axum::{
@@ -154,8 +155,7 @@ impl Context {
         }))
     }
 
-    /// A signed URL under which this client reaches the blob `id`, until `expires` at the latest: no
-    /// longer than its token would open it.
+    /// A signed URL under which this client reaches the blob `id`, until `expires` at the latest.
     pub(super) fn signed_url(
         &self,
         headers: &HeaderMap,
@@ -164,12 +164,18 @@ impl Context {
         permission: Permission,
     ) -> SecretUrl {
         let service = &self.service;
-        let ttl = service.config().url_ttl;
-        let end = service.now().checked_add(ttl);
-        let expires = end.map_or(expires, |end| end.min(expires));
+        let expires = service.now().checked_add(self.url_ttl(expires));
+        let expires = expires.unwrap_or(Timestamp::MAX);
         service
             .signer()
             .sign(&self.base(headers), id, permission, expires)
+    }
+
+    /// How long a URL is good: no longer than the token, which ends at `expires`, would open what it leads to.
+    pub(super) fn url_ttl(&self, expires: Timestamp) -> Duration {
+        let left = expires.duration_since(self.service.now());
+        let left = Duration::try_from(left).unwrap_or_default();
+        left.min(self.service.config().url_ttl)
     }
 
     fn base(&self, headers: &HeaderMap) -> Url {

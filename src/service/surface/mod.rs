@@ -4,6 +4,7 @@ mod access;
 mod azure;
 mod blob;
 mod context;
+mod direct;
 mod forward;
 mod forwarded;
 mod replicas;

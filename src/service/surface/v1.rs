@@ -27,7 +27,6 @@ use crate::{
         config::MAX_PART_BYTES,
         entries::Entries,
         metrics::Operation,
-        sign::Permission,
         upload::PendingPart,
     },
 };
@@ -68,7 +67,7 @@ async fn lookup(
         };
         context.access.entry(&entry.name);
         context.access.size(entry.size);
-        let archive_location = context.signed_url(&headers, expires, entry.id, Permission::Read);
+        let archive_location = context.download_url(&headers, expires, &entry).await?;
         let entry = Entry {
             cache_key: entry.name.key,
             scope: entry.name.scope,

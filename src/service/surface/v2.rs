@@ -27,7 +27,6 @@ use crate::{
         api_error::{ApiError, ErrorKind},
         entries::{Commit, Entries},
         metrics::Operation,
-        sign::Permission,
     },
 };
 
@@ -56,7 +55,8 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
             Ok(upload) => CreateResponse {
                 ok: true,
                 signed_upload_url: context
-                    .signed_url(&headers, expires, upload.id, Permission::Write)
+                    .upload_url(&headers, expires, upload)
+                    .await?
                     .expose()
                     .to_string(),
                 message: String::new(),
@@ -131,14 +131,18 @@ async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
             context.access.entry(&entry.name);
             context.access.size(entry.size);
         }
-        let response = found.map_or_else(LookupResponse::default, |entry| LookupResponse {
-            ok: true,
-            signed_download_url: context
-                .signed_url(&headers, expires, entry.id, Permission::Read)
-                .expose()
-                .to_string(),
-            matched_key: entry.name.key,
-        });
+        let response = match found {
+            Some(entry) => LookupResponse {
+                ok: true,
+                signed_download_url: context
+                    .download_url(&headers, expires, &entry)
+                    .await?
+                    .expose()
+                    .to_string(),
+                matched_key: entry.name.key,
+            },
+            None => LookupResponse::default(),
+        };
         Ok::<_, ApiError>(encoding.write::<_, pb::GetCacheEntryDownloadUrlResponse>(response))
     };
     respond(Operation::Lookup, found.await, error_response)

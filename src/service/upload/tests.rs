@@ -49,6 +49,10 @@ impl StagedBlob for Nowhere {
         unreachable!("no test publishes anything")
     }
 
+    async fn publish_direct(&self) -> Result<Option<Published>, StoreError> {
+        Ok(None)
+    }
+
     async fn unpublish(&self) -> Result<(), StoreError> {
         Ok(())
     }

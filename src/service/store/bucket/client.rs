@@ -8,28 +8,35 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use object_store::{
-    Error, GetOptions, GetRange, GetResult, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+    GetOptions, GetRange, GetResult, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
     multipart::PartId, path::Path,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
-use super::api::BucketApi;
+use super::{
+    api::BucketApi,
+    call::{store_error, within, within_timeout},
+    signed_urls::SignedUrls,
+};
 use crate::{
     lifecycle::Tasks,
-    service::store::error::{StoreError, StoreErrorKind, StoreKind},
+    secret::SecretUrl,
+    service::store::{
+        blob_store::DirectProtocol,
+        error::{StoreError, StoreErrorKind, StoreKind},
+    },
 };
 
 /// How many parts of all uploads are in memory, on their way to the bucket: with
 /// [`super::staged_object::PART_BYTES`] each that is 64 MiB, and as many connections fill any link.
 const MAX_PARTS_IN_MEMORY: usize = 8;
 
-/// Longest call that sends something or waits for something small: longer than all tries of it.
-const CALL_TIMEOUT: Duration = Duration::from_mins(1);
-
 /// One place in a bucket.
 pub(super) struct Client {
     api: Arc<dyn BucketApi>,
     root: Path,
+    /// The provider's own, if it is one that signs URLs.
+    signed_urls: Option<SignedUrls>,
     /// Room in memory for parts.
     pub(super) part_permits: Arc<Semaphore>,
     /// What sends them.
@@ -41,9 +48,21 @@ impl Client {
         Self {
             api,
             root,
+            signed_urls: None,
             part_permits: Arc::new(Semaphore::new(MAX_PARTS_IN_MEMORY)),
             tasks: Tasks::default(),
         }
+    }
+
+    pub(super) fn with_signed_urls(self, signed_urls: SignedUrls) -> Self {
+        Self {
+            signed_urls: Some(signed_urls),
+            ..self
+        }
+    }
+
+    pub(super) fn signed_urls(&self) -> Option<&SignedUrls> {
+        self.signed_urls.as_ref()
     }
 
     fn blobs(&self) -> Path {
@@ -52,6 +71,14 @@ impl Client {
 
     fn multiparts(&self) -> Path {
         self.root.clone().join("multiparts")
+    }
+
+    fn directs(&self) -> Path {
+        self.root.clone().join("direct")
+    }
+
+    fn direct(&self, id: i64) -> Path {
+        self.directs().join(id.to_string())
     }
 
     fn blob(&self, id: i64) -> Path {
@@ -128,6 +155,54 @@ impl Client {
         }
     }
 
+    /// A URL that reads a content, from a provider that signs URLs.
+    pub(super) async fn read_url(
+        &self,
+        id: i64,
+        ttl: Duration,
+    ) -> Result<Option<SecretUrl>, StoreError> {
+        match &self.signed_urls {
+            Some(urls) => urls.read(&self.blob(id), ttl).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A URL to which a client sends what is to be a content. That is another object: nobody writes to one that was
+    /// published.
+    pub(super) async fn write_url(
+        &self,
+        id: i64,
+        ttl: Duration,
+    ) -> Result<Option<SecretUrl>, StoreError> {
+        match &self.signed_urls {
+            Some(urls) => urls.write(&self.direct(id), ttl).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes what a client has sent so the content, by a copy at the provider. Answers its size, if there is
+    /// something.
+    pub(super) async fn publish_direct(&self, id: i64) -> Result<Option<u64>, StoreError> {
+        let (from, to) = (self.direct(id), self.blob(id));
+        match within_timeout(self.api.copy(&from, &to)).await {
+            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
+            copied => copied?,
+        }
+        if let Some(urls) = &self.signed_urls {
+            within(urls.wait_for_copy(&to)).await?;
+        }
+        self.size(id).await.map(Some)
+    }
+
+    /// Removes what a client has sent so, if it can have.
+    pub(super) async fn remove_direct(&self, id: i64) -> Result<(), StoreError> {
+        let urls = self.signed_urls.as_ref();
+        if urls.is_none_or(|urls| urls.protocol() != DirectProtocol::Azure) {
+            return Ok(());
+        }
+        self.delete(&self.direct(id)).await
+    }
+
     /// Begins a multipart upload, and leaves a marker of it: a provider keeps its parts, at a price, until
     /// somebody ends it.
     pub(super) async fn begin_multipart(&self, id: i64) -> Result<String, StoreError> {
@@ -197,9 +272,10 @@ impl Client {
         }
     }
 
-    /// The ids of all contents and multipart uploads.
+    /// The ids of all contents, and of what is on its way to become one.
     pub(super) fn ids(&self) -> BoxStream<'static, Result<i64, StoreError>> {
-        let objects = [self.blobs(), self.multiparts()].map(|folder| self.api.list(Some(&folder)));
+        let objects = [self.blobs(), self.multiparts(), self.directs()]
+            .map(|folder| self.api.list(Some(&folder)));
         stream::iter(objects)
             .flatten()
             .map_err(store_error)
@@ -209,30 +285,4 @@ impl Client {
             })
             .boxed()
     }
-}
-
-/// A call within its time.
-async fn within_timeout<T>(
-    call: impl Future<Output = object_store::Result<T>>,
-) -> Result<T, StoreError> {
-    match timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(store_error),
-        Err(_) => Err(StoreError::with_source(
-            StoreKind::Storage,
-            StoreErrorKind::Unreachable,
-            "the bucket does not answer",
-        )),
-    }
-}
-
-/// What the rules can do about a failure.
-pub(super) fn store_error(error: Error) -> StoreError {
-    let kind = match &error {
-        Error::NotFound { .. } => StoreErrorKind::NotFound,
-        Error::AlreadyExists { .. } | Error::Precondition { .. } => StoreErrorKind::Conflict,
-        // The provider, or the way to it: each call was tried again before.
-        Error::Generic { .. } => StoreErrorKind::Unreachable,
-        _ => StoreErrorKind::Unavailable,
-    };
-    StoreError::with_source(StoreKind::Storage, kind, error)
 }

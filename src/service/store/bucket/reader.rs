@@ -5,7 +5,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::GetResult;
 
-use super::client::{Client, store_error};
+use super::{call::store_error, client::Client};
 use crate::service::store::{
     blob_store::{ContentStream, Published},
     error::{StoreError, StoreErrorKind, StoreKind},

@@ -197,6 +197,15 @@ impl StagedBlob for StagedObject {
         made
     }
 
+    async fn publish_direct(&self) -> Result<Option<Published>, StoreError> {
+        self.close().await?;
+        let published = self.client.publish_direct(self.id).await;
+        if !matches!(published, Ok(Some(_))) {
+            self.spool.reopen();
+        }
+        Ok(published?.map(|size| self.in_order(size)))
+    }
+
     async fn unpublish(&self) -> Result<(), StoreError> {
         let mut sender = self.sender.lock().await;
         let removed = self.client.remove(self.id).await;
@@ -207,12 +216,15 @@ impl StagedBlob for StagedObject {
 
     async fn trim(&self, _published: &Published) {
         self.spool.clear();
+        if let Err(error) = self.client.remove_direct(self.id).await {
+            tracing::debug!(%error, "what a client has sent to the bucket stays until its entry goes");
+        }
     }
 
     async fn discard(&self) -> Result<(), StoreError> {
         self.close().await?;
         Self::forget(&mut *self.sender.lock().await).await;
         self.spool.clear();
-        Ok(())
+        self.client.remove_direct(self.id).await
     }
 }

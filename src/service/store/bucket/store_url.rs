@@ -4,12 +4,23 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use object_store::{
     BackoffConfig, ClientOptions, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
-    gcp::GoogleCloudStorageBuilder, path::Path,
+    gcp::GoogleCloudStorageBuilder, path::Path, signer::Signer,
 };
 use url::Url;
 
-use super::{api::BucketApi, client::Client};
-use crate::service::store::error::{StoreError, StoreErrorKind, StoreKind};
+use super::{api::BucketApi, client::Client, signed_urls::SignedUrls};
+use crate::service::store::{
+    blob_store::DirectProtocol,
+    error::{StoreError, StoreErrorKind, StoreKind},
+};
+
+/// The two faces of a provider.
+type Provided = (Arc<dyn BucketApi>, Arc<dyn Signer>);
+
+fn provided<P: BucketApi + Signer>(provider: P) -> Provided {
+    let provider = Arc::new(provider);
+    (provider.clone(), provider)
+}
 
 /// A host of the same network answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -105,17 +116,22 @@ impl StoreUrl {
 
     /// A client for it, whose keys are in the environment, where `more` variables are, too. Asks for nothing yet.
     pub(super) fn connect(&self, more: &[(&str, String)]) -> Result<Client, StoreError> {
-        let api = self.api(more).map_err(unusable)?;
-        Ok(Client::new(api, self.prefix.clone()))
+        let (api, signer) = self.api(more).map_err(unusable)?;
+        let protocol = match self.provider {
+            Provider::S3 | Provider::Gcs => DirectProtocol::Http,
+            Provider::Azure => DirectProtocol::Azure,
+        };
+        let client = Client::new(api, self.prefix.clone());
+        Ok(client.with_signed_urls(SignedUrls::new(signer, protocol)))
     }
 
-    fn api(&self, more: &[(&str, String)]) -> object_store::Result<Arc<dyn BucketApi>> {
+    fn api(&self, more: &[(&str, String)]) -> object_store::Result<Provided> {
         // Builders take the bucket out of a URL with a path.
         let url = format!("{}/", self.bucket.as_str().trim_end_matches('/'));
         Ok(match self.provider {
-            Provider::S3 => Arc::new(configured!(AmazonS3Builder, url, more).build()?),
-            Provider::Gcs => Arc::new(configured!(GoogleCloudStorageBuilder, url, more).build()?),
-            Provider::Azure => Arc::new(configured!(MicrosoftAzureBuilder, url, more).build()?),
+            Provider::S3 => provided(configured!(AmazonS3Builder, url, more).build()?),
+            Provider::Gcs => provided(configured!(GoogleCloudStorageBuilder, url, more).build()?),
+            Provider::Azure => provided(configured!(MicrosoftAzureBuilder, url, more).build()?),
         })
     }
 }

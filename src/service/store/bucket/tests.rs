@@ -12,7 +12,7 @@ use crate::service::{data_dir::DataDir, store::blob_store::BlobStore};
 fn open(buckets: &Buckets, data_dir: &DataDir) -> BucketStore {
     let url = StoreUrl::parse(&buckets.new_place()).unwrap();
     let client = url.connect(&buckets.variables()).unwrap();
-    BucketStore::new(client, data_dir).unwrap()
+    BucketStore::new(client, data_dir, false).unwrap()
 }
 
 /// A new place in a bucket of S3.

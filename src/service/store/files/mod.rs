@@ -15,6 +15,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -22,11 +23,14 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream, st
 
 use self::{staged_file::StagedFile, upload_file::UploadFile};
 use super::{
-    blob_store::{BlobStore, ContentStream, Published, StagedBlob},
+    blob_store::{BlobStore, ContentStream, DirectProtocol, Published, StagedBlob},
     error::{StoreError, StoreErrorKind, StoreKind},
     extent::select,
 };
-use crate::service::{blocking::run_blocking, data_dir::DataDir};
+use crate::{
+    secret::SecretUrl,
+    service::{blocking::run_blocking, data_dir::DataDir},
+};
 
 /// The content files of one data directory.
 #[derive(Debug)]
@@ -90,6 +94,27 @@ impl BlobStore for FileStore {
             Ok(reader::stream(file, select(&content.extents, range)))
         })
         .await
+    }
+
+    fn direct_protocol(&self) -> Option<DirectProtocol> {
+        None
+    }
+
+    async fn direct_read(
+        &self,
+        _id: i64,
+        _content: &Published,
+        _ttl: Duration,
+    ) -> Result<Option<SecretUrl>, StoreError> {
+        Ok(None)
+    }
+
+    async fn direct_upload(
+        &self,
+        _id: i64,
+        _ttl: Duration,
+    ) -> Result<Option<SecretUrl>, StoreError> {
+        Ok(None)
     }
 
     async fn remove(&self, id: i64) -> Result<(), StoreError> {

@@ -62,6 +62,10 @@ impl StagedBlob for StagedFile {
         .await
     }
 
+    async fn publish_direct(&self) -> Result<Option<Published>, StoreError> {
+        Ok(None)
+    }
+
     async fn unpublish(&self) -> Result<(), StoreError> {
         self.run(|id, file, folders| {
             let taken_back = folders.unpublish(id);
