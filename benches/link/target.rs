@@ -50,10 +50,10 @@ impl Target {
             (Content::Mixed, Work::Export) => seconds(2.5),
             (Content::Large, Work::Export) => seconds(2.8),
             (Content::Sixty, Work::Unchanged) => unchanged(0.6, 4),
-            (Content::Sixty, Work::Later | Work::NewBuilder) => {
+            // A new builder's import looks each layer up, whatever a listing says.
+            (Content::Sixty, Work::Later | Work::NewBuilder | Work::NewBuilderListing) => {
                 unchanged(1.0, SIXTY + CALLS_BESIDE_LAYERS)
             }
-            (Content::Sixty, Work::NewBuilderListing) => unchanged(1.0, 8),
             (Content::Large, Work::Import) => Self {
                 beyond: true,
                 ..seconds(2.2)
