@@ -38,8 +38,8 @@ pub struct Serve {
     database: Database,
 
     /// Where the content is kept: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`, with keys
-    /// and endpoints in the variables of the provider (`AWS_*`, `GOOGLE_*`, `AZURE_*`). It needs `--database`
-    /// (default: files in the data directory).
+    /// and endpoints in the variables of the provider (`AWS_*`, `GOOGLE_*`, `AZURE_*`), which need `--database`; or
+    /// `file:///DIRECTORY`, which processes with one `--database` share (default: files in the data directory).
     #[arg(
         long,
         env = "BUILDKIT_GHA_STORE",

@@ -7,7 +7,7 @@
 //! | `entries` | the rules, without protocol, database and file |
 //! | `upload`, `active_uploads` | uploads in progress: which parts have come |
 //! | `store` | two traits for metadata and content; SQLite or PostgreSQL, and files or a bucket behind them |
-//! | `stores` | which of these a service has, and that both belong together |
+//! | `stores`, `pairing`, `open_error` | which of these a service has, that both belong together, and why it has none |
 //! | `budgets`, `crossed_budgets`, `evictor` | what entries may take, who waits for room, what is evicted when |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas` | what one repository or one scope may take of the service |
@@ -46,6 +46,8 @@ mod key;
 mod lease;
 mod metrics;
 mod network;
+mod open_error;
+mod pairing;
 mod periodic;
 mod quotas;
 mod replica;
@@ -66,8 +68,9 @@ pub use self::{
     auth::{DEFAULT_REPOSITORY, MintError},
     clock::{Clock, system as system_clock},
     config::Config,
-    instance::{OpenError, Service, mint_token, mint_token_of_database},
+    instance::{Service, mint_token, mint_token_of_database},
     metrics::Metrics,
+    open_error::OpenError,
     server::{serve, warn_if_in_clear, warn_if_open},
     tls::TlsError,
 };

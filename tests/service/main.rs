@@ -13,6 +13,7 @@ mod budgets;
 mod crash;
 mod crowd;
 mod damage;
+mod directory;
 mod fair;
 #[cfg(feature = "e2e")]
 mod faulty_bucket;

@@ -6,12 +6,12 @@
 //! is one object: see ADR 72.
 
 mod api;
+mod bucket_url;
 mod client;
 mod multipart;
 mod reader;
 mod spool;
 mod staged_object;
-mod store_url;
 #[cfg(test)]
 #[cfg(feature = "e2e")] // They run servers.
 mod tests;
@@ -21,7 +21,7 @@ use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-pub use self::store_url::{StoreUrl, StoreUrlError};
+pub use self::bucket_url::BucketUrl;
 #[cfg(test)]
 #[cfg(feature = "e2e")]
 pub(super) use self::tests::{open_azure, open_s3};
@@ -46,7 +46,7 @@ impl fmt::Debug for BucketStore {
 
 impl BucketStore {
     /// The contents at `url`; what is on its way there lies in `data_dir`.
-    pub(crate) fn open(url: &StoreUrl, data_dir: &DataDir) -> Result<Self, StoreError> {
+    pub(crate) fn open(url: &BucketUrl, data_dir: &DataDir) -> Result<Self, StoreError> {
         Self::new(url.connect(&[])?, data_dir)
     }
 
