@@ -9,6 +9,7 @@
 //! | `store` | two traits for metadata and content; SQLite or PostgreSQL, and files or a bucket behind them |
 //! | `stores`, `pairing`, `open_error` | which of these a service has, that both belong together, and why it has none |
 //! | `budgets`, `crossed_budgets`, `evictor` | what entries may take, who waits for room, what is evicted when |
+//! | `migration` | moves all entries from one pair of stores to another |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas` | what one repository or one scope may take of the service |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
@@ -45,6 +46,7 @@ mod issuer;
 mod key;
 mod lease;
 mod metrics;
+mod migration;
 mod network;
 mod open_error;
 mod pairing;
@@ -70,6 +72,9 @@ pub use self::{
     config::Config,
     instance::{Service, mint_token, mint_token_of_database},
     metrics::Metrics,
+    migration::{
+        Migration, MigrationError, MigrationReport, Moved, OnProgress, Progress, Role, Side,
+    },
     open_error::OpenError,
     server::{serve, warn_if_in_clear, warn_if_open},
     tls::TlsError,

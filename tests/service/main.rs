@@ -33,6 +33,9 @@ mod issuers;
 mod known_faults;
 #[cfg(feature = "e2e")] // It runs a server.
 mod lost_answer;
+mod migrate;
+#[cfg(feature = "e2e")] // It runs servers.
+mod migrate_replicas;
 mod older;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;
