@@ -13,8 +13,9 @@ use crate::config::settings::{SETTINGS, Setting};
 pub(super) const NAME: &str = "configuration-page";
 
 /// The commands whose flags clap reads.
-const CLAP_COMMANDS: [&str; 12] = [
+const CLAP_COMMANDS: [&str; 13] = [
     "serve",
+    "serve migrate",
     "token",
     "stats",
     "drain",
@@ -115,15 +116,16 @@ fn page(program: &Command) -> String {
         let flag = format!("--{name} {value}");
         format!("| `{}` | {} |\n", flag.trim_end(), cell(help))
     }));
-    let commands = CLAP_COMMANDS
-        .iter()
-        .filter_map(|name| program.find_subcommand(name));
-    for command in commands {
+    for name in CLAP_COMMANDS {
+        let mut words = name.split(' ');
+        let Some(command) = words.try_fold(program, |command, word| command.find_subcommand(word))
+        else {
+            continue;
+        };
         // Writing to a String cannot fail.
         let _ = write!(
             page,
-            "\n## `{}`\n\n| flag | variable | default | what it sets |\n|---|---|---|---|\n",
-            command.get_name()
+            "\n## `{name}`\n\n| flag | variable | default | what it sets |\n|---|---|---|---|\n"
         );
         let flags = command.get_arguments();
         let own = |arg: &&Arg| arg.get_long().is_some_and(|name| name != "help");

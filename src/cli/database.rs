@@ -25,14 +25,19 @@ pub(super) struct Database {
 impl Database {
     /// Where it is; an empty flag or variable names none.
     pub(super) fn parse(&self) -> io::Result<Option<DatabaseUrl>> {
-        let url = self.database.as_ref().filter(|url| !url.is_empty());
-        let parsed = url.map(DatabaseUrl::parse).transpose();
-        parsed.map_err(|error| io::Error::other(format!("--database: {error}")))
+        parse("--database", self.database.as_ref())
     }
+}
+
+/// The database that `flag` names; an empty one names none.
+pub(super) fn parse(flag: &str, url: Option<&Secret>) -> io::Result<Option<DatabaseUrl>> {
+    let url = url.filter(|url| !url.is_empty());
+    let parsed = url.map(DatabaseUrl::parse).transpose();
+    parsed.map_err(|error| io::Error::other(format!("{flag}: {error}")))
 }
 
 /// A value that no message of the parser may show.
 #[expect(clippy::unnecessary_wraps, reason = "clap's parsers may fail")]
-fn secret(text: &str) -> Result<Secret, Infallible> {
+pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }

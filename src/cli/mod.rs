@@ -18,6 +18,7 @@ mod inspect;
 mod logging;
 mod ls;
 mod metrics_page;
+mod migrate;
 mod prune;
 mod remote;
 mod serve;
@@ -103,9 +104,10 @@ impl Cli {
             _ => {}
         }
         let logging = self.command.logging().or(self.logging);
-        let logging = match self.command.remote() {
-            Some(_) => logging.quiet(&env),
-            None => logging,
+        let logging = if self.command.answers() {
+            logging.quiet(&env)
+        } else {
+            logging
         };
         if let Err(error) = logging::start(&logging.settings(&env), &env) {
             return usage(&error);
@@ -128,10 +130,18 @@ impl Command {
         }
     }
 
+    /// Whether it prints an answer, beside which a log would be in the way.
+    fn answers(&self) -> bool {
+        match self {
+            Self::Serve(serve) => serve.is_migration(),
+            other => other.remote().is_some(),
+        }
+    }
+
     fn logging(&self) -> Logging {
         match self {
             Self::Content(content) => content.logging.clone(),
-            Self::Serve(serve) => serve.logging.clone(),
+            Self::Serve(serve) => serve.logging(),
             Self::Token(token) => token.logging.clone(),
             Self::Stats(stats) => stats.logging.clone(),
             Self::Drain(drain) => drain.logging.clone(),
@@ -170,10 +180,11 @@ fn without_empty_variables(command: clap::Command, env: &Env) -> clap::Command {
         env.get(name).is_none() && env.names().any(|known| known == name)
     };
     command.mut_subcommands(|command| {
-        command.mut_args(|arg| match arg.get_env() {
+        let command = command.mut_args(|arg| match arg.get_env() {
             Some(name) if is_empty(name) => arg.env(None::<&str>),
             _ => arg,
-        })
+        });
+        without_empty_variables(command, env)
     })
 }
 

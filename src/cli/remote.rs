@@ -29,6 +29,22 @@ pub(super) enum Format {
     Json,
 }
 
+impl Format {
+    /// Prints a document so; notes that it does not have go to standard error.
+    pub(super) fn print(self, document: &impl Document) {
+        let text = match self {
+            Self::Table => document.table(),
+            Self::Json => document.json(),
+        };
+        print(&text);
+        if self == Self::Table {
+            for note in document.notes() {
+                eprintln!("note: {note}");
+            }
+        }
+    }
+}
+
 /// Where the cache is.
 #[derive(Debug, Clone, Args)]
 pub(super) struct RemoteArgs {
@@ -80,16 +96,7 @@ impl RemoteArgs {
 
     /// Prints what a command has found out.
     pub fn print(&self, document: &impl Document) {
-        let text = match self.output {
-            Format::Table => document.table(),
-            Format::Json => document.json(),
-        };
-        print(&text);
-        if self.output == Format::Table {
-            for note in document.notes() {
-                eprintln!("note: {note}");
-            }
-        }
+        self.output.print(document);
     }
 }
 

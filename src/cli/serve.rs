@@ -2,10 +2,12 @@
 
 use std::{io, iter, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
-use clap::{ArgAction, Args, builder::BoolishValueParser};
+use clap::{ArgAction, Args, Subcommand, builder::BoolishValueParser};
 use url::Url;
 
-use super::{budgets::BudgetFlags, database::Database, exit::fail, logging::Logging};
+use super::{
+    budgets::BudgetFlags, database::Database, exit::fail, logging::Logging, migrate::Migrate,
+};
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
     net::Listen,
@@ -24,22 +26,31 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs an Actions cache service of its own: v1, v2, signed blob URLs and the REST listing.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Serve {
+    #[command(subcommand)]
+    command: Option<ServeCommand>,
+
     /// Where to listen; port 0 takes a free one, `:3000` all interfaces. The address is printed
     /// when it is bound.
     #[arg(long, env = "BUILDKIT_GHA_LISTEN", default_value = "127.0.0.1:3000")]
     listen: Listen,
 
     /// Where entries and the secret are kept; created when missing.
-    #[arg(long, env = "BUILDKIT_GHA_DATA_DIR", value_name = "DIR")]
-    data_dir: PathBuf,
+    #[arg(
+        long,
+        env = "BUILDKIT_GHA_DATA_DIR",
+        value_name = "DIR",
+        required = true
+    )]
+    data_dir: Option<PathBuf>,
 
     #[command(flatten)]
     database: Database,
 
     /// Where the content is kept: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`, with keys
-    /// and endpoints in the variables of the provider (`AWS_*`, `GOOGLE_*`, `AZURE_*`). It needs `--database`
-    /// (default: files in the data directory).
+    /// and endpoints in the variables of the provider (`AWS_*`, `GOOGLE_*`, `AZURE_*`), which need `--database`; or
+    /// `file:///DIRECTORY`, which processes with one `--database` share (default: files in the data directory).
     #[arg(
         long,
         env = "BUILDKIT_GHA_STORE",
@@ -151,12 +162,34 @@ pub struct Serve {
     budgets: BudgetFlags,
 
     #[command(flatten)]
-    pub(super) logging: Logging,
+    logging: Logging,
+}
+
+/// What can be done beside serving.
+#[derive(Debug, Subcommand)]
+enum ServeCommand {
+    Migrate(Box<Migrate>),
 }
 
 impl Serve {
-    /// Serves until SIGTERM or SIGINT.
+    /// Whether it is `serve migrate`.
+    pub(super) fn is_migration(&self) -> bool {
+        self.command.is_some()
+    }
+
+    /// Where and what it logs.
+    pub(super) fn logging(&self) -> Logging {
+        match &self.command {
+            Some(ServeCommand::Migrate(migrate)) => migrate.logging.clone(),
+            None => self.logging.clone(),
+        }
+    }
+
+    /// Serves until SIGTERM or SIGINT, or runs the subcommand.
     pub fn run(self) -> ExitCode {
+        if let Some(ServeCommand::Migrate(migrate)) = self.command {
+            return migrate.run();
+        }
         let runtime = match tokio::runtime::Runtime::new() {
             Ok(runtime) => runtime,
             Err(error) => return fail(&error),
@@ -174,16 +207,17 @@ impl Serve {
             tracing::warn!(%error, "the limit of open files stays");
         }
         let database = self.database.parse()?;
-        if self.direct && self.store.is_none() {
+        if self.direct && !matches!(self.store, Some(StoreUrl::Bucket(_))) {
             return Err(io::Error::other(
-                "--direct needs --store: only a bucket is reached by others",
+                "--direct needs a bucket (--store): nothing else is reached by others",
             ));
         }
         let trusted_issuers = trusted_issuers(self.trust_issuer, self.jwks_url)?;
         let identity = |(certificate, key)| Identity { certificate, key };
         let config = Config {
             tls: self.tls_cert.zip(self.tls_key).map(identity),
-            data_dir: self.data_dir,
+            // It is required.
+            data_dir: self.data_dir.unwrap_or_default(),
             database,
             store: self.store,
             direct: self.direct,

@@ -116,7 +116,7 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 26] = [
+const OTHERS: [&str; 32] = [
     "ACCESS_LOG",
     "ADDR",
     "ADVERTISE",
@@ -124,6 +124,9 @@ const OTHERS: [&str; 26] = [
     "DATABASE",
     "DATA_DIR",
     "DRAIN_TIMEOUT",
+    "FROM_DATABASE",
+    "FROM_DATA_DIR",
+    "FROM_STORE",
     "JWKS_URL",
     "LISTEN",
     "LOW_WATER",
@@ -138,6 +141,9 @@ const OTHERS: [&str; 26] = [
     "STORE",
     "TLS_CERT",
     "TLS_KEY",
+    "TO_DATABASE",
+    "TO_DATA_DIR",
+    "TO_STORE",
     "TRUSTED_PROXY",
     "TRUST_ISSUER",
     "TRUST_REPOSITORY",

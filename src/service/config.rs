@@ -1,6 +1,9 @@
 //! What an operator may choose about the service, and the limits that nobody may pass.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::process::{Resource, getrlimit};
 use url::Url;
@@ -11,7 +14,7 @@ pub use super::{
     budgets::{Budgets, DEFAULT_LOW_WATER, Limit},
     issuer::{IssuerUrl, KeysUrl, TrustedIssuer, TrustedRepository, UrlError},
     network::Network,
-    store::{DatabaseUrl, DatabaseUrlError, StoreUrl, StoreUrlError},
+    store::{BucketUrl, DatabaseUrl, DatabaseUrlError, StoreUrl, StoreUrlError},
     tls::Identity,
 };
 
@@ -100,7 +103,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// A database elsewhere, which has the secret then, too; `None` for one in the data directory.
     pub database: Option<DatabaseUrl>,
-    /// A bucket for the content; `None` for files in the data directory. It needs a database elsewhere.
+    /// Where the content is; `None` for files in the data directory. A bucket needs a database elsewhere.
     pub store: Option<StoreUrl>,
     /// Whether clients are given URLs of the bucket.
     pub direct: bool,
@@ -133,6 +136,14 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             ..Self::default()
+        }
+    }
+
+    /// The directory of the content, or of what is on its way to a bucket.
+    pub(super) fn content_dir(&self) -> &Path {
+        match &self.store {
+            Some(StoreUrl::Directory(path)) => path,
+            _ => &self.data_dir,
         }
     }
 }

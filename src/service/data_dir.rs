@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
-    io,
+    io::{self, Read as _, Write as _},
     os::unix::fs::{
         DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
         PermissionsExt as _,
@@ -14,7 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{fs::OFlags, process::geteuid};
+use rustix::{
+    fs::{FlockOperation, OFlags, flock},
+    process::geteuid,
+};
 
 /// Nobody but the service's user has business in its files.
 const DIR_MODE: u32 = 0o700;
@@ -23,6 +26,21 @@ const FILE_MODE: u32 = 0o600;
 /// Permissions of others to write, and to do anything at all.
 const OTHERS_WRITE: u32 = 0o022;
 const OTHERS: u32 = 0o077;
+
+/// The file that is locked.
+const LOCK: &str = "lock";
+
+/// More than any text in it has.
+const MAX_TEXT_BYTES: u64 = 1 << 10;
+
+/// With whom a process shares a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// With others that share it.
+    Shared,
+    /// With nobody.
+    Exclusive,
+}
 
 /// A data directory that was looked at.
 #[derive(Debug, Clone)]
@@ -141,6 +159,45 @@ impl DataDir {
                 Ok(Some(file))
             }
         }
+    }
+
+    /// Makes a file with this text, which appears whole or not at all; of several that make it at once one wins, and so
+    /// does one that is there already.
+    pub(super) fn create_text(&self, name: &str, text: &str) -> io::Result<()> {
+        // Made with mode 0600, which linking it under its final name keeps.
+        let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(self.path.join(name)) {
+            Err(lost) if lost.error.kind() != io::ErrorKind::AlreadyExists => Err(lost.error),
+            _ => File::open(&self.path)?.sync_all(),
+        }
+    }
+
+    /// A text that nobody else could ever read, if it is there.
+    pub(super) fn text(&self, name: &str) -> io::Result<Option<String>> {
+        let Some(file) = self.secret(name)? else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        file.take(MAX_TEXT_BYTES).read_to_string(&mut text)?;
+        Ok(Some(text))
+    }
+
+    /// Whether there is anything of this name in it.
+    pub(super) fn has(&self, name: &str) -> bool {
+        fs::symlink_metadata(self.path.join(name)).is_ok()
+    }
+
+    /// Takes its lock until the file is dropped: `WouldBlock` if another process has one that does not go with it.
+    pub(super) fn lock(&self, kind: Lock) -> io::Result<File> {
+        let file = self.file(LOCK)?;
+        let operation = match kind {
+            Lock::Shared => FlockOperation::NonBlockingLockShared,
+            Lock::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        };
+        flock(&file, operation)?;
+        Ok(file)
     }
 
     fn open_file(

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     future::Future,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,26 +13,26 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     api_error::ApiError,
     auth::{MintError, Tokens},
-    blocking::{run_blocking, run_rule},
+    blocking::run_rule,
     clock::Clock,
     config::{Config, DatabaseUrl},
-    data_dir::DataDir,
+    data_dir::{DataDir, Lock},
     entries::Entries,
-    issuer::{Issuers, IssuersError},
-    key::MasterKey,
+    issuer::Issuers,
+    key::{MasterKey, new_secret},
     metrics::Metrics,
+    open_error::OpenError,
     quotas::Quotas,
     sign::Signer,
     store::PostgresStore,
-    stores::{StoreLocations, Stores, StoresError},
-    tls::{self, TlsError},
+    stores::{LockedStores, StoreLocations, StoresError},
+    tls,
 };
 use crate::{protocol::scope::Scope, secret::Secret};
 
@@ -59,86 +59,35 @@ struct Inner {
     _lock: File,
 }
 
-/// Why a data directory cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("the data directory {0} is in use by another process")]
-    InUse(String),
-    /// It cannot be read or written.
-    #[error("the data directory {path} cannot be used: {error}")]
-    Unusable {
-        /// The directory.
-        path: String,
-        /// What happened.
-        error: ApiError,
-    },
-    /// The database cannot be reached or used.
-    #[error("the database cannot be used: {0}")]
-    Database(String),
-    /// The bucket cannot be reached or used.
-    #[error("the store {store} cannot be used: {message}")]
-    Bucket {
-        /// Where it is.
-        store: String,
-        /// What happened, in the provider's words.
-        message: String,
-    },
-    /// There is a bucket and no database that replicas could share.
-    #[error("--store needs --database: entries in the data directory would be lost with it")]
-    BucketWithoutDatabase,
-    /// The database has entries of another content.
-    #[error(
-        "the database {database} has the entries of other content than {path}: give each a database of its own"
-    )]
-    OtherContent {
-        /// Where the database is.
-        database: String,
-        /// The directory, or the place in a bucket.
-        path: String,
-    },
-    /// Its certificate is of no use.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Issuers of tokens cannot be trusted so.
-    #[error(transparent)]
-    Issuers(#[from] IssuersError),
-}
-
 impl Service {
     /// Opens a data directory, creating it if there is none.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
-        let path = config.data_dir.display().to_string();
-        let unusable = |error: ApiError| OpenError::Unusable {
-            path: path.clone(),
-            error,
-        };
         let tls = config.tls.clone().map(tls::acceptor).transpose()?;
         let issuers = Issuers::new(
             &config.trusted_issuers,
             &config.trusted_repositories,
             &clock,
         )?;
-        let opened = open_dir(config.data_dir.clone()).await;
-        let dir = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => OpenError::InUse(path.clone()),
-            _ => unusable(error.into()),
-        })?;
+        let locations = StoreLocations::from(&config);
+        let opened = locations.open(Lock::Shared).await?;
+        let LockedStores {
+            stores,
+            pairing,
+            lock,
+        } = opened;
+        let unusable = |error| OpenError::new(error, locations);
+        let secret = new_secret().map_err(|error| unusable(StoresError::DataDir(error.into())))?;
+        let secret = pairing.confirm(secret).await.map_err(unusable)?;
+        let master = MasterKey::from_hex(&secret);
+        let master = master.ok_or_else(|| unusable(StoresError::Secret))?;
         let quotas = Arc::<Quotas>::default();
-        let locations = StoreLocations {
-            database: config.database.as_ref(),
-            bucket: config.store.as_ref(),
-            direct: config.direct,
-        };
-        let opened = Stores::open(dir.data_dir, locations).await;
-        let (stores, master) = opened.map_err(|error| stores_error(error, &config))?;
         let budgets = config.budgets;
         let entries = Entries::new(stores, Arc::clone(&clock), Arc::clone(&quotas), budgets);
         let service = Self(Arc::new(Inner {
             tokens: Tokens::new(&master),
             issuers,
             signer: Signer::new(&master),
-            metrics: Metrics::new(&config.data_dir, budgets),
+            metrics: Metrics::new(config.content_dir(), budgets),
             quotas,
             searches: Semaphore::new(entries.max_searches()),
             entries: Arc::new(entries),
@@ -146,10 +95,11 @@ impl Service {
             ending: AtomicBool::new(false),
             config,
             clock,
-            _lock: dir.lock,
+            _lock: lock,
         }));
         let recover = |entries: Arc<Entries>| async move { entries.recover().await };
-        service.run(recover).await.map_err(unusable)?;
+        let recovered = service.run(recover).await;
+        recovered.map_err(|error| OpenError::unusable(&service.config().data_dir, error))?;
         Ok(service)
     }
 
@@ -269,46 +219,6 @@ impl Service {
     }
 }
 
-fn stores_error(error: StoresError, config: &Config) -> OpenError {
-    let path = config.data_dir.display().to_string();
-    let store = config.store.as_ref().map(ToString::to_string);
-    let database = config.database.as_ref().map(DatabaseUrl::location);
-    match error {
-        StoresError::DataDir(error) => OpenError::Unusable {
-            path,
-            error: error.into(),
-        },
-        StoresError::Database(error) => OpenError::Database(error.message()),
-        StoresError::Secret => OpenError::Database("its secret is damaged".to_owned()),
-        StoresError::Bucket(error) => OpenError::Bucket {
-            store: store.unwrap_or_default(),
-            message: error.message(),
-        },
-        StoresError::BucketWithoutDatabase => OpenError::BucketWithoutDatabase,
-        StoresError::OtherContent => OpenError::OtherContent {
-            database: database.unwrap_or_default(),
-            path: store.unwrap_or(path),
-        },
-    }
-}
-
-/// A data directory that is this process's own.
-struct OpenedDir {
-    data_dir: DataDir,
-    lock: File,
-}
-
-async fn open_dir(path: PathBuf) -> io::Result<OpenedDir> {
-    run_blocking(move || {
-        let data_dir = DataDir::open(&path)?;
-        Ok(OpenedDir {
-            lock: lock_dir(&data_dir)?,
-            data_dir,
-        })
-    })
-    .await
-}
-
 /// Mints a token for the service of `data_dir`, whether it is running or not.
 pub fn mint_token(
     data_dir: &Path,
@@ -332,10 +242,4 @@ pub async fn mint_token_of_database(
     let master = secret.as_ref().and_then(MasterKey::from_hex);
     let master = master.ok_or(MintError::NoDatabaseSecret)?;
     Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
-}
-
-fn lock_dir(data_dir: &DataDir) -> io::Result<File> {
-    let file = data_dir.file("lock")?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(file)
 }

@@ -1,11 +1,7 @@
 //! The service's one secret: a file in the data directory, created once, readable by its owner; or where the
 //! entries are in a database that replicas share, a row there.
 
-use std::{
-    fs::File,
-    io::{self, Read as _, Write as _},
-    path::Path,
-};
+use std::io;
 
 use aws_lc_rs::{hmac, rand};
 
@@ -18,36 +14,24 @@ const FILE: &str = "secret";
 /// As long as the output of the hash that uses it.
 const BYTES: usize = 32;
 
-/// More than the file has.
-const MAX_FILE_BYTES: u64 = 1 << 10;
-
 /// The secret from which the keys of tokens and of signed URLs are derived.
 pub(super) struct MasterKey(hmac::Key);
 
 impl MasterKey {
-    /// Reads the secret of `data_dir`, which must be there, or makes one.
+    /// Reads the secret of `data_dir`, or makes one where the directory is this user's.
     pub(super) fn load_or_create(data_dir: &DataDir) -> io::Result<Self> {
-        let path = data_dir.path().join(FILE);
-        let secret = match data_dir.secret(FILE)? {
-            Some(secret) => secret,
-            None if data_dir.is_own() => {
-                create(data_dir.path(), &path)?;
-                let secret = data_dir.secret(FILE)?;
-                secret.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
-            }
-            None => {
+        let secret = match existing_secret(data_dir)? {
+            None if !data_dir.is_own() => {
+                let path = data_dir.path().join(FILE);
                 let path = path.display();
                 return Err(io::Error::other(format!(
                     "{path} is not there yet: start the service first"
                 )));
             }
+            None => secret_or(data_dir, &new_secret()?)?,
+            Some(secret) => secret,
         };
-        let mut text = String::new();
-        secret.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-        Self::from_hex(&Secret::new(text)).ok_or_else(|| {
-            let path = path.display();
-            io::Error::other(format!("{path} does not hold {BYTES} bytes in hex"))
-        })
+        Self::from_hex(&secret).ok_or_else(|| damaged(data_dir))
     }
 
     /// Reads a secret as [`new_secret`] writes it.
@@ -73,18 +57,31 @@ pub(super) fn new_secret() -> io::Result<Secret> {
     Ok(Secret::new(hex::encode(bytes)))
 }
 
-/// The file appears whole or not at all; of two processes that create it at once one wins and both
-/// read the winner's.
-fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
-    let secret = new_secret()?;
-    // Made with mode 0600, which linking it under its final name keeps.
-    let mut file = tempfile::NamedTempFile::new_in(data_dir)?;
-    writeln!(file, "{}", secret.expose())?;
-    file.as_file().sync_all()?;
-    match file.persist_noclobber(path) {
-        Err(lost) if lost.error.kind() != io::ErrorKind::AlreadyExists => Err(lost.error),
-        _ => File::open(data_dir)?.sync_all(),
+/// The secret of a data directory, if it has one.
+pub(super) fn existing_secret(data_dir: &DataDir) -> io::Result<Option<Secret>> {
+    let Some(text) = data_dir.text(FILE)?.map(Secret::new) else {
+        return Ok(None);
+    };
+    let secret = Secret::new(text.expose().trim());
+    match MasterKey::from_hex(&secret) {
+        Some(_) => Ok(Some(secret)),
+        None => Err(damaged(data_dir)),
     }
+}
+
+/// The secret of a data directory, which is `proposed` if there was none.
+pub(super) fn secret_or(data_dir: &DataDir, proposed: &Secret) -> io::Result<Secret> {
+    if let Some(secret) = existing_secret(data_dir)? {
+        return Ok(secret);
+    }
+    data_dir.create_text(FILE, proposed.expose())?;
+    existing_secret(data_dir)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+fn damaged(data_dir: &DataDir) -> io::Error {
+    let path = data_dir.path().join(FILE);
+    let path = path.display();
+    io::Error::other(format!("{path} does not hold {BYTES} bytes in hex"))
 }
 
 #[cfg(test)]

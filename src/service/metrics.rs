@@ -136,8 +136,8 @@ impl Labels for Found {
 }
 
 impl Metrics {
-    /// Metrics of a service with this data directory and these budgets.
-    pub fn new(data_dir: &Path, budgets: Budgets) -> Self {
+    /// Metrics of a service with this directory for its content, and these budgets.
+    pub fn new(content_dir: &Path, budgets: Budgets) -> Self {
         let registry = Registry::default();
         let metrics = Self {
             requests: registry.counters(
@@ -172,21 +172,21 @@ impl Metrics {
             stored: StoredMetrics::new(&registry, budgets),
             registry,
         };
-        metrics.register_values(data_dir);
+        metrics.register_values(content_dir);
         metrics
     }
 
-    fn register_values(&self, data_dir: &Path) {
+    fn register_values(&self, content_dir: &Path) {
         let disk = |measure: fn(&StatVfs) -> u64| {
-            let data_dir = PathBuf::from(data_dir);
+            let content_dir = PathBuf::from(content_dir);
             move || {
-                let disk = statvfs(&data_dir).ok()?;
+                let disk = statvfs(&content_dir).ok()?;
                 Some(measure(&disk).saturating_mul(disk.f_frsize))
             }
         };
         self.registry.gauge(
             "buildkit_gha_service_disk_free_bytes",
-            "Free space on the disk of the data directory",
+            "Free space on the disk of the data directory, or of a --store that is a directory",
             disk(|disk| disk.f_bavail),
         );
         self.registry.gauge(

@@ -7,8 +7,9 @@
 //! | `entries` | the rules, without protocol, database and file |
 //! | `upload`, `active_uploads` | uploads in progress: which parts have come |
 //! | `store` | two traits for metadata and content; SQLite or PostgreSQL, and files or a bucket behind them |
-//! | `stores` | which of these a service has, and that both belong together |
+//! | `stores`, `pairing`, `open_error` | which of these a service has, that both belong together, and why it has none |
 //! | `budgets`, `crossed_budgets`, `evictor` | what entries may take, who waits for room, what is evicted when |
+//! | `migration` | moves all entries from one pair of stores to another |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas` | what one repository or one scope may take of the service |
 //! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
@@ -45,7 +46,10 @@ mod issuer;
 mod key;
 mod lease;
 mod metrics;
+mod migration;
 mod network;
+mod open_error;
+mod pairing;
 mod periodic;
 mod quotas;
 mod replica;
@@ -66,8 +70,12 @@ pub use self::{
     auth::{DEFAULT_REPOSITORY, MintError},
     clock::{Clock, system as system_clock},
     config::Config,
-    instance::{OpenError, Service, mint_token, mint_token_of_database},
+    instance::{Service, mint_token, mint_token_of_database},
     metrics::Metrics,
+    migration::{
+        Migration, MigrationError, MigrationReport, Moved, OnProgress, Progress, Role, Side,
+    },
+    open_error::OpenError,
     server::{serve, warn_if_in_clear, warn_if_open},
     tls::TlsError,
 };

@@ -1,31 +1,21 @@
-//! The stores of a service, as its configuration says, and that both are about the same things.
-//!
-//! Content that no entry names is removed, and so is an entry whose content is not there. Either store with a
-//! stranger for its partner would lose everything, so a data directory knows where its entries are, and a
-//! database of whose content it speaks. The secret is where the entries are: replicas must agree on it.
+//! The stores of a service, as its configuration says.
 
-use std::{
-    io::{self, Read as _, Write as _},
-    sync::Arc,
-};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use super::{
     blocking::run_blocking,
-    data_dir::DataDir,
-    key::{MasterKey, new_secret},
+    config::Config,
+    data_dir::{DataDir, Lock},
+    open_error::OpenError,
+    pairing::{Pairing, check_directory, name_of_content},
     store::{
-        BlobStore, BucketStore, DatabaseUrl, EntryStore, FileStore, PostgresStore, SQLITE_FILE,
+        BlobStore, BucketStore, BucketUrl, DatabaseUrl, EntryStore, FileStore, PostgresStore,
         SqliteStore, StoreError, StoreUrl,
     },
 };
 
-/// In a data directory whose entries are in PostgreSQL: the name of its content.
-const CONTENT_NAME: &str = "content-name";
-
-/// More than a name has.
-const MAX_NAME_BYTES: u64 = 256;
-
 /// What a service stands on.
+#[derive(Clone)]
 pub(super) struct Stores {
     pub(super) entries: Arc<dyn EntryStore>,
     pub(super) blobs: Arc<dyn BlobStore>,
@@ -38,8 +28,12 @@ pub(super) enum StoresError {
     DataDir(StoreError),
     /// The database cannot be used.
     Database(StoreError),
-    /// The bucket cannot be used.
-    Bucket(StoreError),
+    /// The bucket, or the directory of the content, cannot be used.
+    Store(StoreError),
+    /// Another process has the data directory open.
+    DataDirInUse,
+    /// Another process uses the directory of the content.
+    StoreInUse,
     /// What the database has as the secret is none.
     Secret,
     /// A bucket needs a database that is as far away.
@@ -51,52 +45,101 @@ pub(super) enum StoresError {
 /// Where the stores of a service are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StoreLocations<'a> {
+    /// The directory for all that is not elsewhere.
+    pub(super) data_dir: &'a Path,
     /// The database; `None` for one in the data directory.
     pub(super) database: Option<&'a DatabaseUrl>,
-    /// The bucket; `None` for files in the data directory.
-    pub(super) bucket: Option<&'a StoreUrl>,
+    /// Where the content is; `None` for files in the data directory.
+    pub(super) store: Option<&'a StoreUrl>,
     /// Whether clients are given URLs of the bucket.
     pub(super) direct: bool,
 }
 
-impl Stores {
-    /// Opens both, and reads the secret or makes one.
-    pub(super) async fn open(
-        data_dir: DataDir,
-        locations: StoreLocations<'_>,
-    ) -> Result<(Self, MasterKey), StoresError> {
-        let Some(url) = locations.database else {
-            if locations.bucket.is_some() {
-                return Err(StoresError::BucketWithoutDatabase);
-            }
-            return run_blocking(move || sqlite_and_files(&data_dir))
-                .await
-                .map_err(StoresError::DataDir);
-        };
-        let (name, blobs) = match locations.bucket {
-            Some(url) => bucket(&data_dir, url, locations.direct)
-                .await
-                .map_err(StoresError::Bucket)?,
-            None => files(data_dir).await.map_err(StoresError::DataDir)?,
-        };
-        let entries = PostgresStore::open(url)
-            .await
-            .map_err(StoresError::Database)?;
-        let bound = entries.bind(&name).await;
-        if !bound.map_err(StoresError::Database)? {
-            return Err(StoresError::OtherContent);
+impl<'a> From<&'a Config> for StoreLocations<'a> {
+    fn from(config: &'a Config) -> Self {
+        Self {
+            data_dir: &config.data_dir,
+            database: config.database.as_ref(),
+            store: config.store.as_ref(),
+            direct: config.direct,
         }
-        let secret = new_secret().map_err(|error| StoresError::DataDir(error.into()))?;
-        let secret = entries.secret(secret).await;
-        let secret = secret.map_err(StoresError::Database)?;
-        let master = MasterKey::from_hex(&secret).ok_or(StoresError::Secret)?;
-        let entries = Arc::new(entries);
-        Ok((Self { entries, blobs }, master))
     }
 }
 
-/// Contents in files, and their name.
-async fn files(data_dir: DataDir) -> Result<(String, Arc<dyn BlobStore>), StoreError> {
+/// Open stores, and the lock of their data directory.
+pub(super) struct LockedStores {
+    pub(super) stores: Stores,
+    /// That both belong together.
+    pub(super) pairing: Pairing,
+    /// Held for as long as they are used: two processes on one directory would not know of each other's uploads.
+    pub(super) lock: File,
+}
+
+impl StoreLocations<'_> {
+    /// Opens both. With `lock` it is said whether other processes may use the content meanwhile; without a database
+    /// none may.
+    pub(super) async fn open(self, lock: Lock) -> Result<LockedStores, OpenError> {
+        let opened = self.try_open(lock).await;
+        opened.map_err(|error| OpenError::new(error, self))
+    }
+
+    async fn try_open(self, lock: Lock) -> Result<LockedStores, StoresError> {
+        let path = self.data_dir.to_owned();
+        let (data_dir, locked) = run_blocking(move || lock_directory(&path, Lock::Exclusive))
+            .await
+            .map_err(|error| in_use(error, StoresError::DataDirInUse, StoresError::DataDir))?;
+        let (stores, pairing) = match self.database {
+            None => self.open_sqlite(data_dir).await?,
+            Some(url) => self.open_postgres(url, data_dir, lock).await?,
+        };
+        Ok(LockedStores {
+            stores,
+            pairing,
+            lock: locked,
+        })
+    }
+
+    async fn open_sqlite(self, data_dir: DataDir) -> Result<PairedStores, StoresError> {
+        let elsewhere = match self.store {
+            None => None,
+            Some(StoreUrl::Directory(path)) => Some(directory(path, Lock::Exclusive).await?),
+            Some(StoreUrl::Bucket(_)) => return Err(StoresError::BucketWithoutDatabase),
+        };
+        run_blocking(move || Ok(sqlite_and_files(data_dir, elsewhere)))
+            .await
+            .map_err(StoresError::DataDir)?
+    }
+
+    async fn open_postgres(
+        self,
+        url: &DatabaseUrl,
+        data_dir: DataDir,
+        lock: Lock,
+    ) -> Result<PairedStores, StoresError> {
+        let (content, blobs) = match self.store {
+            None => files(data_dir).await.map_err(StoresError::DataDir)?,
+            Some(StoreUrl::Directory(path)) => directory(path, lock).await?,
+            Some(StoreUrl::Bucket(url)) => {
+                let opened = bucket(&data_dir, url, self.direct).await;
+                opened.map_err(StoresError::Store)?
+            }
+        };
+        let database = PostgresStore::open(url).await;
+        let database = Arc::new(database.map_err(StoresError::Database)?);
+        let entries = Arc::<PostgresStore>::clone(&database);
+        let pairing = Pairing::Database { database, content };
+        Ok((Stores { entries, blobs }, pairing))
+    }
+}
+
+/// Stores, and that they belong together.
+type PairedStores = (Stores, Pairing);
+
+/// Contents, and their name.
+type NamedContents = (String, Arc<dyn BlobStore>);
+
+/// Contents in files of the data directory.
+async fn files(data_dir: DataDir) -> Result<NamedContents, StoreError> {
     run_blocking(move || {
         let name = name_of_content(&data_dir)?;
         let blobs: Arc<dyn BlobStore> = Arc::new(FileStore::open(&data_dir)?);
@@ -105,42 +148,64 @@ async fn files(data_dir: DataDir) -> Result<(String, Arc<dyn BlobStore>), StoreE
     .await
 }
 
-/// Contents in a bucket, and their name.
+/// Contents in a directory of their own.
+async fn directory(path: &Path, lock: Lock) -> Result<NamedContents, StoresError> {
+    let path = path.to_owned();
+    let opened = run_blocking(move || {
+        let (dir, lock) = lock_directory(&path, lock)?;
+        let name = name_of_content(&dir)?;
+        let blobs: Arc<dyn BlobStore> = Arc::new(FileStore::open_locked(&dir, lock)?);
+        Ok::<_, io::Error>((name, blobs))
+    });
+    let opened = opened.await;
+    opened.map_err(|error| in_use(error, StoresError::StoreInUse, StoresError::Store))
+}
+
+/// Contents in a bucket. With `direct`, clients are given URLs of the provider.
 async fn bucket(
     data_dir: &DataDir,
-    url: &StoreUrl,
+    url: &BucketUrl,
     direct: bool,
-) -> Result<(String, Arc<dyn BlobStore>), StoreError> {
+) -> Result<NamedContents, StoreError> {
     let blobs = BucketStore::open(url, data_dir, direct)?;
     blobs.check_signing().await?;
     Ok((blobs.name().await?, Arc::new(blobs)))
 }
 
-fn sqlite_and_files(data_dir: &DataDir) -> Result<(Stores, MasterKey), StoreError> {
-    if data_dir.secret(CONTENT_NAME)?.is_some() {
-        let reason = "its entries are in PostgreSQL: give --database, or another directory";
-        return Err(io::Error::other(reason).into());
-    }
-    let stores = Stores {
-        entries: Arc::new(SqliteStore::open(data_dir)?),
-        blobs: Arc::new(FileStore::open(data_dir)?),
+fn sqlite_and_files(
+    data_dir: DataDir,
+    elsewhere: Option<NamedContents>,
+) -> Result<PairedStores, StoresError> {
+    let (content, blobs) = elsewhere.unzip();
+    check_directory(&data_dir, content.as_deref())?;
+    let entries = SqliteStore::open(&data_dir).map_err(StoresError::DataDir)?;
+    let blobs = match blobs {
+        Some(blobs) => blobs,
+        None => match FileStore::open(&data_dir) {
+            Ok(files) => Arc::new(files),
+            Err(error) => return Err(StoresError::DataDir(error.into())),
+        },
     };
-    Ok((stores, MasterKey::load_or_create(data_dir)?))
+    let entries = Arc::new(entries);
+    let pairing = Pairing::Directory { data_dir, content };
+    Ok((Stores { entries, blobs }, pairing))
 }
 
-/// Reads the name of the content of a data directory, or gives it one.
-fn name_of_content(data_dir: &DataDir) -> io::Result<String> {
-    if data_dir.secret(SQLITE_FILE)?.is_some() {
-        let reason = "its entries are in SQLite: take another directory with --database";
-        return Err(io::Error::other(reason));
+/// Opens a directory, which is made if it is not there, and takes its lock.
+fn lock_directory(path: &Path, lock: Lock) -> io::Result<(DataDir, File)> {
+    let dir = DataDir::open(path)?;
+    let file = dir.lock(lock)?;
+    Ok((dir, file))
+}
+
+/// What it means that a directory cannot be opened.
+fn in_use(
+    error: io::Error,
+    in_use: StoresError,
+    other: fn(StoreError) -> StoresError,
+) -> StoresError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => in_use,
+        _ => other(error.into()),
     }
-    let mut file = data_dir.file(CONTENT_NAME)?;
-    let mut name = String::new();
-    (&mut file).take(MAX_NAME_BYTES).read_to_string(&mut name)?;
-    if name.is_empty() {
-        name = format!("{:032x}", rand::random::<u128>());
-        file.write_all(name.as_bytes())?;
-        file.sync_all()?;
-    }
-    Ok(name)
 }

@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use crate::program::{program, run};
+use crate::program::{program, run, run_with};
 
 #[test]
 fn it_listens_on_names_and_on_all_interfaces() {
@@ -74,6 +74,99 @@ fn an_empty_variable_is_as_good_as_none() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("data directory /dev/null"), "{said}");
+}
+
+#[test]
+fn migrate_needs_two_sides_and_serve_its_data_directory() {
+    for (args, hint) in [
+        (&["serve"][..], "--data-dir"),
+        (&["serve", "migrate"], "--to-data-dir"),
+        (
+            &["serve", "migrate", "--to-data-dir", "/nowhere"],
+            "--from-data-dir",
+        ),
+        (
+            &[
+                "serve",
+                "--data-dir",
+                "/nowhere",
+                "migrate",
+                "--to-data-dir",
+                "/nowhere",
+            ],
+            "cannot be used with",
+        ),
+        (
+            &[
+                "serve",
+                "migrate",
+                "--from-data-dir=/a",
+                "--to-data-dir=/b",
+                "--to-store=/c",
+            ],
+            "file:///DIRECTORY",
+        ),
+        (
+            &[
+                "serve",
+                "migrate",
+                "--from-data-dir=/a",
+                "--to-data-dir=/b",
+                "--to-database=mysql://x",
+            ],
+            "--to-database: ",
+        ),
+    ] {
+        let said = run(args);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.stderr.contains(hint), "{said:?}");
+    }
+    let said = run(&[
+        "serve",
+        "migrate",
+        "--from-data-dir=/nowhere",
+        "--to-data-dir=/b",
+    ]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("/nowhere is no directory"), "{said:?}");
+}
+
+/// The variables of `serve` may be set where it runs.
+#[test]
+fn migrate_moves_what_variables_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (source, target) = (path("source"), path("target"));
+    let said = run(&[
+        "serve",
+        "migrate",
+        "--from-data-dir",
+        &source,
+        "--to-data-dir",
+        &target,
+    ]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let mut serve = program(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &source]);
+    let mut child = serve.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let variables = [
+        ("BUILDKIT_GHA_DATA_DIR", "/nowhere"),
+        ("BUILDKIT_GHA_FROM_DATA_DIR", &source),
+        ("BUILDKIT_GHA_TO_DATA_DIR", &target),
+        ("BUILDKIT_GHA_TO_DATABASE", ""),
+    ];
+    let said = run_with(&["serve", "migrate"], &variables);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stdout.contains("Target:        0 entries"), "{said:?}");
+    let said = run_with(&["serve", "migrate", "-o", "json"], &variables);
+    let answer: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(answer["copied"]["entries"], 0, "{said:?}");
+    let secret = |dir: &str| std::fs::read(format!("{dir}/secret")).unwrap();
+    assert_eq!(secret(&source), secret(&target));
 }
 
 #[test]

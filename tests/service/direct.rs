@@ -155,5 +155,5 @@ async fn a_redirect_is_no_answer_to_keep() {
 fn only_a_bucket_is_reached_by_others() {
     let team = Deployment::new(Buckets::s3());
     let words = team.refusal(&["--direct"], None);
-    assert!(words.contains("--direct needs --store"), "{words}");
+    assert!(words.contains("--direct needs a bucket"), "{words}");
 }

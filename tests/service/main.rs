@@ -15,6 +15,7 @@ mod crowd;
 mod damage;
 #[cfg(feature = "e2e")] // It runs servers.
 mod direct;
+mod directory;
 mod fair;
 #[cfg(feature = "e2e")]
 mod faulty_bucket;
@@ -34,6 +35,9 @@ mod issuers;
 mod known_faults;
 #[cfg(feature = "e2e")] // It runs a server.
 mod lost_answer;
+mod migrate;
+#[cfg(feature = "e2e")] // It runs servers.
+mod migrate_replicas;
 mod older;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;

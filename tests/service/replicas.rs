@@ -20,8 +20,9 @@ pub const MIB: usize = 1 << 20;
 pub struct Deployment {
     dir: TempDir,
     pub database: Database<'static>,
-    buckets: &'static Buckets,
-    store: String,
+    /// None if the content is in a directory.
+    buckets: Option<&'static Buckets>,
+    pub store: String,
 }
 
 impl Deployment {
@@ -29,13 +30,31 @@ impl Deployment {
         Self {
             dir: tempfile::tempdir().unwrap(),
             database: Postgres::shared().database(),
-            buckets,
+            buckets: Some(buckets),
             store: buckets.new_place(),
         }
     }
 
-    fn data_dir(&self, name: &str) -> PathBuf {
+    /// Replicas whose content is in a directory.
+    fn in_directory() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            store: format!("file://{}/shared", dir.path().display()),
+            dir,
+            database: Postgres::shared().database(),
+            buckets: None,
+        }
+    }
+
+    pub fn data_dir(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The program, with what it needs to reach the content.
+    pub fn program(&self) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
+        program.envs(self.buckets.iter().flat_map(|buckets| buckets.variables()));
+        program
     }
 
     /// A replica with a directory of its own.
@@ -52,20 +71,17 @@ impl Deployment {
             ["--database", &url],
             ["--store", &self.store],
         ];
-        let mut program = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
-        program.envs(self.buckets.variables());
         let flags = [&flags.concat()[..], more].concat();
-        Program::from(program, &data_dir, &log, &flags)
+        Program::from(self.program(), &data_dir, &log, &flags)
     }
 
     /// What `serve` says of a store that it cannot use.
     pub fn refusal(&self, flags: &[&str], change: Option<(&str, &str)>) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"));
+        let mut command = self.program();
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data_dir("refused"))
-            .args(flags)
-            .envs(self.buckets.variables());
+            .args(flags);
         if let Some((name, value)) = change {
             command.env(name, value);
         }
@@ -76,12 +92,12 @@ impl Deployment {
 
     /// The names of the objects in a folder of the bucket.
     pub async fn objects(&self, folder: &str) -> BTreeSet<String> {
-        self.buckets.names(&self.store, folder).await
+        self.buckets.unwrap().names(&self.store, folder).await
     }
 
     /// Removes the objects in a folder of the bucket.
     pub async fn remove_objects(&self, folder: &str) {
-        self.buckets.remove(&self.store, folder).await;
+        self.buckets.unwrap().remove(&self.store, folder).await;
     }
 
     pub fn client(&self, program: &Program) -> Remote {
@@ -160,8 +176,7 @@ pub async fn assert_there(remotes: &[Remote], key: &str, content: &[u8]) {
     }
 }
 
-async fn any_replica_takes_any_call(buckets: &'static Buckets) {
-    let team = Deployment::new(buckets);
+async fn any_replica_takes_any_call(team: Deployment) {
     let (one, other) = (team.start("one"), team.start("other"));
     let remotes = [team.client(&one), team.client(&other)];
     // Small ones, and such as are a multipart upload.
@@ -186,7 +201,11 @@ async fn any_replica_takes_any_call(buckets: &'static Buckets) {
     one.end();
     other.end();
     // Nothing is left on the disks that is not there again.
-    assert_eq!(names(&team.data_dir("one").join("uploads")), [""; 0]);
+    let uploads = match team.buckets {
+        Some(_) => team.data_dir("one"),
+        None => team.data_dir("shared"),
+    };
+    assert_eq!(names(&uploads.join("uploads")), [""; 0]);
     let third = team.start("third");
     assert_there(&[remotes[0].at(&third)], "v1-large", &large.concat()).await;
     third.end();
@@ -194,12 +213,61 @@ async fn any_replica_takes_any_call(buckets: &'static Buckets) {
 
 #[tokio::test]
 async fn any_replica_takes_any_call_on_s3() {
-    any_replica_takes_any_call(Buckets::s3()).await;
+    any_replica_takes_any_call(Deployment::new(Buckets::s3())).await;
 }
 
 #[tokio::test]
 async fn any_replica_takes_any_call_on_azure() {
-    any_replica_takes_any_call(Buckets::azure()).await;
+    any_replica_takes_any_call(Deployment::new(Buckets::azure())).await;
+}
+
+#[tokio::test]
+async fn any_replica_takes_any_call_in_a_directory() {
+    any_replica_takes_any_call(Deployment::in_directory()).await;
+}
+
+/// What one collects at its start is not what others are receiving.
+#[tokio::test]
+async fn replicas_leave_uploads_of_others_in_their_directory_alone() {
+    let team = Deployment::in_directory();
+    let (one, other) = (team.start("one"), team.start("other"));
+    let (first, second) = (team.client(&one), team.client(&other));
+    let (lost, kept) = (first.reserve("lost"), second.reserve("kept"));
+    let (lost, kept) = (lost.await.unwrap().json(), kept.await.unwrap().json());
+    let id = |reserved: &serde_json::Value| reserved["cacheId"].as_i64().unwrap();
+    assert_status(first.patch(id(&lost), 0, &block(1, 1000)).await, 204);
+    assert_status(second.patch(id(&kept), 0, &block(2, 1000)).await, 204);
+    drop(one);
+    // As its lease would be, some time after it has run out.
+    team.database
+        .query("DELETE FROM reservations WHERE key = 'lost'");
+
+    let third = team.start("third");
+    let uploads = names(&team.data_dir("shared").join("uploads"));
+    assert_eq!(uploads, [id(&kept).to_string()]);
+    assert_status(second.patch(id(&kept), 1000, &block(3, 500)).await, 204);
+    assert_status(second.commit(id(&kept), 1500).await, 204);
+    let content = [block(2, 1000), block(3, 500)].concat();
+    assert_there(&[second.at(&third), second], "kept", &content).await;
+    other.end();
+    third.end();
+}
+
+#[tokio::test]
+async fn a_directory_of_replicas_is_theirs() {
+    let team = Deployment::in_directory();
+    let one = team.start("one");
+    let store = ["--store", &team.store];
+    let words = refusal(&team, &store, None);
+    assert!(words.contains("in use by another process"), "{words}");
+    let url = team.database.url();
+    let elsewhere = format!("file://{}", team.data_dir("elsewhere").display());
+    let words = refusal(&team, &["--database", &url, "--store", &elsewhere], None);
+    assert!(
+        words.contains("has the entries of other content"),
+        "{words}"
+    );
+    one.end();
 }
 
 #[tokio::test]
@@ -266,7 +334,10 @@ fn a_store_that_cannot_be_used_ends_the_start() {
     let words = team.refusal(&["--store", &team.store], None);
     assert!(words.contains("--store needs --database"), "{words}");
     let words = team.refusal(&["--database", &url, "--store", "/var/cache"], None);
-    assert!(words.contains("it must be s3://BUCKET/PREFIX"), "{words}");
+    assert!(
+        words.contains("it must be file:///DIRECTORY, s3://BUCKET/PREFIX"),
+        "{words}"
+    );
     let flags = ["--database", &url, "--store", "s3://nobodys/place"];
     let words = team.refusal(&flags, None);
     assert!(

@@ -5,7 +5,7 @@
 use super::Entries;
 use crate::service::{
     api_error::ApiError,
-    store::{Entry, StoreError, StoreErrorKind},
+    store::{Committed, Entry, StoreError, StoreErrorKind},
 };
 
 impl Entries {
@@ -66,12 +66,12 @@ impl Entries {
     pub(crate) async fn drop_all_damaged(&self) -> Result<usize, ApiError> {
         let (mut dropped, mut last) = (0, i64::MIN);
         loop {
-            let ids = self.store.ids(last).await?;
-            let Some((end, _)) = ids.last() else {
+            let entries = self.store.committed(last).await?;
+            let Some(end) = entries.last() else {
                 return Ok(dropped);
             };
-            last = *end;
-            for (id, stored) in ids {
+            last = end.position;
+            for Committed { id, stored, .. } in entries {
                 if self.blobs.check(id, stored).await.is_err()
                     && let Some(entry) = self.store.by_id(id).await?
                     && !self.is_intact(&entry).await?

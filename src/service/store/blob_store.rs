@@ -90,10 +90,10 @@ pub(crate) trait BlobStore: Debug + Send + Sync {
     /// content before [`StagedBlob::publish_direct`].
     async fn direct_upload(&self, id: i64, ttl: Duration) -> Result<Option<SecretUrl>, StoreError>;
 
-    /// Removes a published content, if it is there.
+    /// Removes a published content, if it is there, and what an upload has left that nobody finishes.
     async fn remove(&self, id: i64) -> Result<(), StoreError>;
 
-    /// The ids of all published contents.
+    /// The ids of all published contents, and of uploads that may leave something when their process dies.
     fn ids(&self) -> BoxStream<'_, Result<i64, StoreError>>;
 }
 

@@ -154,6 +154,15 @@ impl Stores {
         Ok(pieces.concat())
     }
 
+    /// Whether there is a content, of any length.
+    async fn is_published(&self, id: i64) -> bool {
+        let content = Published {
+            extents: Vec::new(),
+            stored: 0,
+        };
+        self.blobs.open(id, content, 0..0).await.is_ok()
+    }
+
     async fn blob_ids(&self) -> Vec<i64> {
         let mut ids: Vec<_> = self.blobs.ids().try_collect().await.unwrap();
         ids.sort_unstable();
@@ -170,6 +179,8 @@ macro_rules! contract {
                 of_many_who_reserve_at_once_one_wins
                 scopes_come_before_keys_and_exact_before_newest
                 entries_are_listed_by_what_they_are_sorted_by
+                entries_come_in_the_order_of_their_commits
+                what_is_reserved_is_needed
                 who_was_found_last_is_the_last_to_go
                 the_store_answers_and_keeps_room
             }

@@ -74,6 +74,16 @@ impl Entry {
     }
 }
 
+/// An entry in the order of all commits, which decides which of several is the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// Its place in that order.
+    pub(crate) position: i64,
+    pub(crate) id: i64,
+    /// What its content needs: [`Entry::stored`].
+    pub(crate) stored: u64,
+}
+
 /// A lookup. Scopes come before keys, and each key counts first exactly and then as a prefix: the first
 /// scope that has any of the keys decides.
 #[derive(Debug, Clone)]
@@ -189,9 +199,8 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// The entry with this id, and where its bytes lie.
     async fn content(&self, id: i64) -> Result<Option<(Entry, Vec<Extent>)>, StoreError>;
 
-    /// Some ids above `after`, in ascending order, each with what its content needs ([`Entry::stored`]).
-    /// Empty when there are no more.
-    async fn ids(&self, after: i64) -> Result<Vec<(i64, u64)>, StoreError>;
+    /// Some entries above the position `after`, in the order of their commits. Empty when there are no more.
+    async fn committed(&self, after: i64) -> Result<Vec<Committed>, StoreError>;
 
     /// How many entries match.
     async fn count(&self, filter: &Filter) -> Result<u64, StoreError>;

@@ -113,7 +113,10 @@ impl StoreError {
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         let kind = match error.kind() {
-            io::ErrorKind::NotFound => StoreErrorKind::NotFound,
+            // Another client of a network file system has removed it.
+            io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle => {
+                StoreErrorKind::NotFound
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
             io::ErrorKind::FileTooLarge => StoreErrorKind::TooLarge,
             _ => StoreErrorKind::Unavailable,

@@ -1,7 +1,7 @@
 //! What the rules stand on: metadata in an [`EntryStore`], content in a [`BlobStore`].
 //!
 //! The rules know these two traits and nothing of what is behind them. Today that is SQLite or PostgreSQL, and files
-//! of one data directory. Another pair has to pass the suite in `contract`, and needs nothing else.
+//! of one directory, or a bucket. Another pair has to pass the suite in `contract`, and needs nothing else.
 //!
 //! All methods are asynchronous, and none blocks the thread that polls it; bodies are streams, and no
 //! method holds a whole one in memory. What fails is a [`StoreError`], whose kind says what the rules can do.
@@ -17,6 +17,7 @@ mod files;
 mod part_file;
 mod postgres;
 mod sqlite;
+mod store_url;
 mod touches;
 
 #[cfg(test)]
@@ -27,16 +28,17 @@ pub(super) use self::{
     },
     bucket::BucketStore,
     entry_store::{
-        AFTER_ALL_KEYS, Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search,
-        Totals, Usage,
+        AFTER_ALL_KEYS, Committed, Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page,
+        Search, Totals, Usage,
     },
     error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, merge},
-    files::FileStore,
+    files::{BLOBS as BLOBS_FOLDER, FileStore},
     postgres::PostgresStore,
     sqlite::{FILE as SQLITE_FILE, SqliteStore},
 };
 pub use self::{
-    bucket::{StoreUrl, StoreUrlError},
+    bucket::BucketUrl,
     postgres::{DatabaseUrl, DatabaseUrlError},
+    store_url::{StoreUrl, StoreUrlError},
 };

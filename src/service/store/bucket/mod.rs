@@ -7,6 +7,7 @@
 //! is one object: see ADR 72.
 
 mod api;
+mod bucket_url;
 mod call;
 mod client;
 mod multipart;
@@ -14,7 +15,6 @@ mod reader;
 mod signed_urls;
 mod spool;
 mod staged_object;
-mod store_url;
 #[cfg(test)]
 #[cfg(feature = "e2e")] // They run servers.
 mod tests;
@@ -24,7 +24,7 @@ use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-pub use self::store_url::{StoreUrl, StoreUrlError};
+pub use self::bucket_url::BucketUrl;
 #[cfg(test)]
 #[cfg(feature = "e2e")]
 pub(super) use self::tests::{open_azure, open_s3};
@@ -56,7 +56,7 @@ impl BucketStore {
     /// The contents at `url`; what is on its way there lies in `data_dir`. With `direct`, clients are given URLs of
     /// the provider.
     pub(crate) fn open(
-        url: &StoreUrl,
+        url: &BucketUrl,
         data_dir: &DataDir,
         direct: bool,
     ) -> Result<Self, StoreError> {

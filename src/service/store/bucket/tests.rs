@@ -6,11 +6,11 @@ mod server;
 use futures_util::TryStreamExt as _;
 
 use self::server::Buckets;
-use super::{BucketStore, StoreUrl};
+use super::{BucketStore, BucketUrl};
 use crate::service::{data_dir::DataDir, store::blob_store::BlobStore};
 
 fn open(buckets: &Buckets, data_dir: &DataDir) -> BucketStore {
-    let url = StoreUrl::parse(&buckets.new_place()).unwrap();
+    let url = BucketUrl::parse(&buckets.new_place()).unwrap();
     let client = url.connect(&buckets.variables()).unwrap();
     BucketStore::new(client, data_dir, false).unwrap()
 }

@@ -142,9 +142,30 @@ pub(super) async fn entries_are_listed_by_what_they_are_sorted_by(stores: &Store
     assert_eq!(stores.listed(&filter, by_size).await, [3]);
     filter.repository = Some("o/s".to_owned());
     assert_eq!(stores.entries.count(&filter).await.unwrap(), 0);
-    let ids = stores.entries.ids(1).await.unwrap();
-    assert_eq!(ids.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2, 3]);
-    assert!(stores.entries.ids(3).await.unwrap().is_empty());
+}
+
+pub(super) async fn entries_come_in_the_order_of_their_commits(stores: &Stores) {
+    for (id, key) in [(7, "b"), (1, "a"), (9, "c"), (4, "d")] {
+        stores.save(id, name("main", key), b"xy").await;
+    }
+    stores.entries.delete(1).await.unwrap();
+    let after = async |position| stores.entries.committed(position).await.unwrap();
+    let all = after(i64::MIN).await;
+    let ids: Vec<_> = all.iter().map(|entry| (entry.id, entry.stored)).collect();
+    assert_eq!(ids, [(7, 2), (9, 2), (4, 2)]);
+    assert_eq!(after(all[0].position).await, all[1..]);
+    assert!(after(all[2].position).await.is_empty());
+}
+
+/// What is reserved may have bytes already, which whoever collects garbage must leave alone.
+pub(super) async fn what_is_reserved_is_needed(stores: &Stores) {
+    stores.save(1, name("main", "a"), b"x").await;
+    let [second, third] = ["b", "c"].map(|key| name("main", key));
+    stores.entries.reserve(&second, 2).await.unwrap();
+    stores.entries.reserve(&third, 3).await.unwrap();
+    stores.entries.release(3).await.unwrap();
+    let needed = stores.entries.needed(vec![1, 2, 3, 4]).await.unwrap();
+    assert_eq!(needed, [1, 2].into());
 }
 
 /// What an eviction begins with.

@@ -1,4 +1,5 @@
-//! A [`BlobStore`] in files: `uploads/<id>` while bytes arrive, `blobs/<id>` from the commit on.
+//! A [`BlobStore`] in files: `uploads/<id>` while bytes arrive, `blobs/<id>` from the commit on. Several processes may
+//! share the directory if they share the entries: none removes a file whose id is reserved or an entry's (ADR 73).
 //!
 //! The order of a commit is what makes a crash harmless: the file is synced, renamed, its directory
 //! synced, and only then the entry is put into the database. A file without an entry is garbage, and
@@ -32,7 +33,10 @@ use crate::{
     service::{blocking::run_blocking, data_dir::DataDir},
 };
 
-/// The content files of one data directory.
+/// The folder of the contents, in their directory.
+pub(crate) const BLOBS: &str = "blobs";
+
+/// The content files of one directory.
 #[derive(Debug)]
 pub(crate) struct FileStore(Arc<Folders>);
 
@@ -40,20 +44,23 @@ pub(crate) struct FileStore(Arc<Folders>);
 struct Folders {
     uploads: PathBuf,
     blobs: PathBuf,
+    /// Held for as long as anybody uses the files, if they have a directory of their own.
+    _lock: Option<File>,
 }
 
 impl FileStore {
-    /// Opens the directories. Whatever was being uploaded when the last process ended is removed:
-    /// nobody can finish it any more. Blocks.
+    /// Opens the directories of a process that has the data directory to itself. Blocks.
     pub(crate) fn open(data_dir: &DataDir) -> io::Result<Self> {
-        let folders = Folders {
-            uploads: data_dir.subdir("uploads")?,
-            blobs: data_dir.subdir("blobs")?,
-        };
-        for file in fs::read_dir(&folders.uploads)? {
-            fs::remove_file(file?.path())?;
-        }
-        Ok(Self(Arc::new(folders)))
+        Self::open_locked(data_dir, None)
+    }
+
+    /// Opens a directory that `lock` keeps from those who must not use it meanwhile. Blocks.
+    pub(crate) fn open_locked(dir: &DataDir, lock: impl Into<Option<File>>) -> io::Result<Self> {
+        Ok(Self(Arc::new(Folders {
+            uploads: dir.subdir("uploads")?,
+            blobs: dir.subdir(BLOBS)?,
+            _lock: lock.into(),
+        })))
     }
 
     async fn run<T: Send + 'static>(
@@ -77,8 +84,11 @@ impl BlobStore for FileStore {
     }
 
     async fn check(&self, id: i64, stored: u64) -> Result<(), StoreError> {
-        self.run(move |folders| is_long_enough(&fs::metadata(folders.blob(id))?, stored))
-            .await
+        self.run(move |folders| {
+            let found = fs::metadata(folders.blob(id));
+            is_long_enough(&found.map_err(|error| folders.failure(error))?, stored)
+        })
+        .await
     }
 
     async fn open(
@@ -88,7 +98,7 @@ impl BlobStore for FileStore {
         range: Range<u64>,
     ) -> Result<ContentStream, StoreError> {
         self.run(move |folders| {
-            let file = File::open(folders.blob(id))?;
+            let file = File::open(folders.blob(id)).map_err(|error| folders.failure(error))?;
             // What it answers with cannot be cut short any more.
             is_long_enough(&file.metadata()?, content.stored)?;
             Ok(reader::stream(file, select(&content.extents, range)))
@@ -118,8 +128,11 @@ impl BlobStore for FileStore {
     }
 
     async fn remove(&self, id: i64) -> Result<(), StoreError> {
-        self.run(move |folders| Ok(gone_is_fine(fs::remove_file(folders.blob(id)))?))
-            .await
+        self.run(move |folders| {
+            folders.discard(id)?;
+            Ok(gone_is_fine(fs::remove_file(folders.blob(id)))?)
+        })
+        .await
     }
 
     fn ids(&self) -> BoxStream<'_, Result<i64, StoreError>> {
@@ -162,10 +175,21 @@ impl Folders {
             let file = file.map(|file| file.file_name());
             file.map(|name| name.to_str().and_then(|name| name.parse().ok()))
         };
-        fs::read_dir(&self.blobs)?
-            .map(id)
-            .filter_map(Result::transpose)
-            .collect()
+        let (uploads, blobs) = (fs::read_dir(&self.uploads)?, fs::read_dir(&self.blobs)?);
+        let ids = uploads.chain(blobs).map(id);
+        ids.filter_map(Result::transpose).collect()
+    }
+
+    /// Why a content cannot be had. Where the whole folder is missing its file system is not mounted, and the content may
+    /// well be there: whoever believes that it is gone drops its entry.
+    fn failure(&self, error: io::Error) -> StoreError {
+        let failure = StoreError::from(error);
+        if failure.kind() == StoreErrorKind::NotFound && !self.blobs.is_dir() {
+            let (kind, folder) = (StoreErrorKind::Unavailable, self.blobs.display());
+            let reason = format!("{folder} is not there: is its file system mounted?");
+            return StoreError::with_source(StoreKind::Storage, kind, reason);
+        }
+        failure
     }
 
     fn blob(&self, id: i64) -> PathBuf {

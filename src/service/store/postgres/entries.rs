@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 
 use deadpool_postgres::Client;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Row};
 
 use super::rows::{columns, decode, entry, lock_repository, namespace_of};
 use crate::service::store::{
-    entry_store::{Entry, EntryName},
+    entry_store::{Committed, Entry, EntryName},
     extent::Extent,
 };
 
-/// How many ids are read at once.
-const PAGE_OF_IDS: i64 = 10_000;
+/// How many entries are read at once of all that were committed.
+const PAGE: i64 = 10_000;
 
 const BY_NAME: &str = concat!(
     "SELECT ",
@@ -77,13 +77,18 @@ pub(super) async fn content(
     Ok(Some((entry(&row)?, decode(row.try_get(9)?))))
 }
 
-pub(super) async fn ids(client: &mut Client, after: i64) -> Result<Vec<(i64, u64)>, Error> {
-    let sql = "SELECT id, stored FROM entries WHERE id > $1 ORDER BY id LIMIT $2";
-    let ids = client.prepare_cached(sql).await?;
-    let rows = client.query(&ids, &[&after, &PAGE_OF_IDS]).await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)?.cast_unsigned())))
-        .collect()
+pub(super) async fn committed(client: &mut Client, after: i64) -> Result<Vec<Committed>, Error> {
+    let sql = "SELECT seq, id, stored FROM entries WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let committed = client.prepare_cached(sql).await?;
+    let rows = client.query(&committed, &[&after, &PAGE]).await?;
+    let committed = |row: &Row| {
+        Ok(Committed {
+            position: row.try_get(0)?,
+            id: row.try_get(1)?,
+            stored: row.try_get::<_, i64>(2)?.cast_unsigned(),
+        })
+    };
+    rows.iter().map(committed).collect()
 }
 
 /// Adds an entry in place of its reservation. False if the upload has none any more. One that is there already is a

@@ -15,6 +15,9 @@ const FORGET: &str =
 const ADDRESS_OF: &str = "SELECT i.address FROM reservations r JOIN instances i ON i.id = r.owner \
      WHERE r.id = $1 AND i.id <> $2 AND i.expires_at > clock_timestamp() AND i.address IS NOT NULL";
 
+const OTHERS: &str =
+    "SELECT FROM instances WHERE id <> $1 AND expires_at > clock_timestamp() LIMIT 1";
+
 /// Renews the lease of `owner`, and removes what those have left who are gone.
 pub(super) async fn renew(
     client: &mut Client,
@@ -39,6 +42,12 @@ pub(super) async fn address_of(
     let address_of = client.prepare_cached(ADDRESS_OF).await?;
     let row = client.query_opt(&address_of, &[&id, &own]).await?;
     row.map(|row| row.try_get(0)).transpose()
+}
+
+/// Whether no lease runs but that of `own`.
+pub(super) async fn is_alone(client: &mut Client, own: i64) -> Result<bool, Error> {
+    let others = client.prepare_cached(OTHERS).await?;
+    Ok(client.query_opt(&others, &[&own]).await?.is_none())
 }
 
 /// Ends the lease of `owner`, and with it all that it has reserved.

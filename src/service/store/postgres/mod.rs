@@ -36,7 +36,8 @@ use self::{
 };
 use super::{
     entry_store::{
-        Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search, Totals, Usage,
+        Committed, Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search, Totals,
+        Usage,
     },
     error::{StoreError, StoreErrorKind},
     extent::Extent,
@@ -75,6 +76,14 @@ impl PostgresStore {
         Ok(store)
     }
 
+    /// Whether no other process uses it, as far as leases say: one that has died counts for a minute.
+    pub(crate) async fn is_alone(&self) -> Result<bool, StoreError> {
+        let owner = self.owner;
+        self.connections
+            .run(move |client| leases::is_alone(client, owner).boxed())
+            .await
+    }
+
     /// Says which content its entries are about, or that it was another so far.
     pub(crate) async fn bind(&self, content: &str) -> Result<bool, StoreError> {
         let content = content.to_owned();
@@ -95,10 +104,19 @@ impl PostgresStore {
 
     /// The one that the services of a database have made, if they have.
     pub(crate) async fn existing_secret(url: &DatabaseUrl) -> Result<Option<Secret>, StoreError> {
-        Connections::new(url)?
-            .run(|client| migrations::existing_secret(client).boxed())
-            .await
+        secret_of(&Connections::new(url)?).await
     }
+
+    /// The same of one that is open.
+    pub(crate) async fn current_secret(&self) -> Result<Option<Secret>, StoreError> {
+        secret_of(&self.connections).await
+    }
+}
+
+async fn secret_of(connections: &Connections) -> Result<Option<Secret>, StoreError> {
+    connections
+        .run(|client| migrations::existing_secret(client).boxed())
+        .await
 }
 
 #[async_trait]
@@ -139,9 +157,9 @@ impl EntryStore for PostgresStore {
             .await
     }
 
-    async fn ids(&self, after: i64) -> Result<Vec<(i64, u64)>, StoreError> {
+    async fn committed(&self, after: i64) -> Result<Vec<Committed>, StoreError> {
         self.connections
-            .run(move |client| entries::ids(client, after).boxed())
+            .run(move |client| entries::committed(client, after).boxed())
             .await
     }
 

@@ -16,14 +16,14 @@ use super::{
 use crate::{
     protocol::rest::{Direction, SortBy},
     service::store::{
-        entry_store::{Entry, EntryName, Filter, Page, Search, end_of},
+        entry_store::{Committed, Entry, EntryName, Filter, Page, Search, end_of},
         extent::{Extent, ObjectId},
         touches::{Times, Touches},
     },
 };
 
-/// How many ids are read at once.
-const PAGE_OF_IDS: u32 = 10_000;
+/// How many entries are read at once of all that were committed.
+const PAGE: u32 = 10_000;
 
 const BY_NAME: &str = concat!(
     "SELECT ",
@@ -138,12 +138,16 @@ impl Database {
         Ok(extents.optional()?.map(|extents| (entry, extents)))
     }
 
-    pub(super) fn ids(&self, after: i64) -> rusqlite::Result<Vec<(i64, u64)>> {
+    pub(super) fn committed(&self, after: i64) -> rusqlite::Result<Vec<Committed>> {
         let read = self.read.get();
-        let sql = "SELECT id, stored FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let sql = "SELECT seq, id, stored FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
         let mut statement = read.prepare_cached(sql)?;
-        let rows = statement.query_map((after, PAGE_OF_IDS), |row| {
-            Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+        let rows = statement.query_map((after, PAGE), |row| {
+            Ok(Committed {
+                position: row.get(0)?,
+                id: row.get(1)?,
+                stored: row.get::<_, i64>(2)?.cast_unsigned(),
+            })
         })?;
         rows.collect()
     }

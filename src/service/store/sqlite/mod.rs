@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 use self::{ballast::Ballast, database::Database, reservations::Reservations};
 use super::{
     entry_store::{
-        Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search, Totals, Usage,
+        Committed, Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search, Totals,
+        Usage,
     },
     error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, ObjectId},
@@ -126,12 +127,13 @@ impl EntryStore for SqliteStore {
         self.query(move |database| database.by_id(id)).await
     }
 
-    /// No other process has uploads here.
+    /// Asks for the reservation first: an entry is there before its reservation ends.
     async fn needed(&self, ids: Vec<i64>) -> Result<HashSet<i64>, StoreError> {
-        self.query(move |database| {
+        self.run(move |inner| {
             let mut needed = HashSet::new();
             for id in ids {
-                if database.by_id(id)?.is_some() {
+                let reserved = inner.reservations.lock().has(id);
+                if reserved || inner.database.by_id(id)?.is_some() {
                     needed.insert(id);
                 }
             }
@@ -144,8 +146,8 @@ impl EntryStore for SqliteStore {
         self.query(move |database| database.content(id)).await
     }
 
-    async fn ids(&self, after: i64) -> Result<Vec<(i64, u64)>, StoreError> {
-        self.query(move |database| database.ids(after)).await
+    async fn committed(&self, after: i64) -> Result<Vec<Committed>, StoreError> {
+        self.query(move |database| database.committed(after)).await
     }
 
     async fn count(&self, filter: &Filter) -> Result<u64, StoreError> {

@@ -20,6 +20,11 @@ impl Reservations {
         self.by_name.get(name).copied()
     }
 
+    /// Whether the upload `id` has a name.
+    pub(super) fn has(&self, id: i64) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     /// Notes that the upload `id` has a name, which must be free.
     pub(super) fn insert(&mut self, name: &EntryName, id: i64) {
         self.by_name.insert(name.clone(), id);

@@ -12,6 +12,7 @@ use super::{api::BucketApi, client::Client, signed_urls::SignedUrls};
 use crate::service::store::{
     blob_store::DirectProtocol,
     error::{StoreError, StoreErrorKind, StoreKind},
+    store_url::StoreUrlError,
 };
 
 /// The two faces of a provider.
@@ -57,7 +58,7 @@ macro_rules! configured {
 
 /// A place in a bucket: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreUrl {
+pub struct BucketUrl {
     provider: Provider,
     /// With the bucket, without the prefix.
     bucket: Url,
@@ -71,23 +72,7 @@ enum Provider {
     Azure,
 }
 
-/// Why a `--store` cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StoreUrlError {
-    /// Not of this form.
-    #[error("it must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX")]
-    Form,
-    /// It holds what belongs elsewhere.
-    #[error(
-        "it has a user, a port or a query; keys and endpoints belong in the variables of the provider (AWS_*, GOOGLE_*, AZURE_*)"
-    )]
-    Extra,
-    /// Its prefix is none.
-    #[error("its prefix has empty parts, or . or ..")]
-    Prefix,
-}
-
-impl StoreUrl {
+impl BucketUrl {
     /// Reads what an operator has written.
     pub fn parse(text: &str) -> Result<Self, StoreUrlError> {
         let mut url = Url::parse(text).map_err(|_| StoreUrlError::Form)?;
@@ -136,7 +121,7 @@ impl StoreUrl {
     }
 }
 
-impl fmt::Display for StoreUrl {
+impl fmt::Display for BucketUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bucket = self.bucket.as_str().trim_end_matches('/');
         match self.prefix.as_ref() {
@@ -181,15 +166,15 @@ mod tests {
     #[test]
     fn a_place_has_a_bucket_and_perhaps_a_prefix() {
         for text in ["s3://cache", "gs://cache/a/b", "az://cache/a"] {
-            assert_eq!(StoreUrl::parse(text).unwrap().to_string(), text);
+            assert_eq!(BucketUrl::parse(text).unwrap().to_string(), text);
         }
-        let url = StoreUrl::parse("s3://cache/a/").unwrap();
+        let url = BucketUrl::parse("s3://cache/a/").unwrap();
         assert_eq!(url.to_string(), "s3://cache/a");
     }
 
     #[test]
     fn what_is_no_place_says_why() {
-        let why = |text: &str| StoreUrl::parse(text).unwrap_err();
+        let why = |text: &str| BucketUrl::parse(text).unwrap_err();
         for text in [
             "cache",
             "/var/cache",

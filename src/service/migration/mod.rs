@@ -1,0 +1,167 @@
+//! Moves all entries, their content and the secret from one pair of stores to another, while no service uses either.
+//!
+//! Entries are inserted in the order of their commits, since that order decides which of several is the newest. So a
+//! migration that was interrupted has moved the first of them, and goes on with the others (ADR 73).
+
+mod content;
+mod copier;
+mod error;
+mod meter;
+mod report;
+mod side;
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::{Instant, interval_at};
+
+use self::{
+    copier::{Copied, Copier},
+    error::store_error,
+    side::OpenSide,
+};
+pub use self::{
+    error::{MigrationError, Role},
+    meter::{OnProgress, Progress},
+    report::{MigrationReport, Moved},
+    side::Side,
+};
+use super::{
+    config::RENEW_INTERVAL,
+    store::{EntryStore, StoreError},
+};
+use crate::lifecycle::Tasks;
+
+/// How many entries are copied at once: as many as parts of a bucket are in memory, so that small entries do not wait
+/// for one another's answers.
+const MAX_COPIES: usize = 8;
+
+/// Two open sides, of which the target has the secret of the source.
+pub struct Migration {
+    source: OpenSide,
+    target: OpenSide,
+    /// Whether an earlier run may have left something at the target.
+    resumed: bool,
+    /// Whether what was written is read again and compared.
+    verify: bool,
+}
+
+impl Migration {
+    /// Opens both sides, and gives the target the secret of the source. Fails where that has no service's entries, where
+    /// the target has those of another service, and where a service uses either.
+    pub async fn open(from: &Side, to: &Side, verify: bool) -> Result<Self, MigrationError> {
+        side::check_distinct(from, to)?;
+        let (source, secret) = OpenSide::source(from).await?;
+        let (target, resumed) = match OpenSide::target(to, secret).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                source.give_up().await;
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            source,
+            target,
+            resumed,
+            verify,
+        })
+    }
+
+    /// Moves what the target does not have yet. May be dropped at any time; another one goes on then.
+    pub async fn run(&self, on_progress: OnProgress) -> Result<MigrationReport, MigrationError> {
+        tokio::select! {
+            moved = self.copy_all(on_progress) => moved,
+            error = self.watch() => Err(error),
+        }
+    }
+
+    /// Ends both sides; the next migration need not wait for their leases.
+    pub async fn close(self) -> Result<(), MigrationError> {
+        self.source.close().await?;
+        self.target.close().await
+    }
+
+    async fn copy_all(&self, on_progress: OnProgress) -> Result<MigrationReport, MigrationError> {
+        let total = self.source.usage().await?;
+        let copier = Arc::new(Copier::new(self, total, on_progress));
+        let mut all = Box::pin(copies(&copier).try_buffered(MAX_COPIES));
+        let mut report = MigrationReport::new(self.verify);
+        while let Some(copied) = all.try_next().await? {
+            match copied {
+                Copied::Ready(ready) => {
+                    copier.finish(&ready).await?;
+                    report.copied.add(ready.size());
+                }
+                Copied::AlreadyThere(size) => report.already_there.add(size),
+                Copied::LeftOut(size) => report.left_out.add(size),
+            }
+        }
+        self.compare(total, report).await
+    }
+
+    /// Compares both sides as a whole.
+    async fn compare(
+        &self,
+        total: Moved,
+        report: MigrationReport,
+    ) -> Result<MigrationReport, MigrationError> {
+        if report.seen() != total || self.source.usage().await? != total {
+            return Err(MigrationError::SourceChanged);
+        }
+        let (expected, found) = (report.moved(), self.target.usage().await?);
+        if found != expected {
+            return Err(MigrationError::Differs { expected, found });
+        }
+        Ok(report)
+    }
+
+    /// Keeps the leases of both sides, until somebody else uses one.
+    async fn watch(&self) -> MigrationError {
+        let mut ticks = interval_at(Instant::now() + RENEW_INTERVAL, RENEW_INTERVAL);
+        loop {
+            ticks.tick().await;
+            for side in [&self.source, &self.target] {
+                match side.keep().await {
+                    Err(error @ MigrationError::InUse(_)) => return error,
+                    // Whatever else needs the store says so, too, and a lease has time for another try.
+                    Err(error) => tracing::warn!(%error, "a lease is not renewed"),
+                    Ok(()) => {}
+                }
+            }
+        }
+    }
+}
+
+/// The copies of all entries of the source, in the order of their commits. Each begins when it is polled first.
+fn copies(
+    copier: &Arc<Copier>,
+) -> impl Stream<Item = Result<impl Future<Output = Result<Copied, MigrationError>>, MigrationError>>
+{
+    let tasks = Tasks::default();
+    let ids = committed(copier.source_entries()).map_err(store_error(Role::Source));
+    ids.map_ok(move |id| {
+        // A task of its own, so that it goes on while an entry is inserted.
+        let (tasks, copier) = (tasks.clone(), Arc::clone(copier));
+        async move {
+            let copy = async move { copier.copy(id).await };
+            let ended = tasks.spawn_joined("copy of an entry", copy).await;
+            ended.unwrap_or_else(|failed| Err(MigrationError::Task(failed.to_string())))
+        }
+    })
+}
+
+/// The ids of all entries, in the order of their commits.
+fn committed(entries: Arc<dyn EntryStore>) -> impl Stream<Item = Result<i64, StoreError>> {
+    let pages = stream::try_unfold(i64::MIN, move |last| {
+        let entries = Arc::clone(&entries);
+        async move {
+            let page = entries.committed(last).await?;
+            let Some(end) = page.last().map(|entry| entry.position) else {
+                return Ok(None);
+            };
+            let ids: Vec<_> = page.into_iter().map(|entry| Ok(entry.id)).collect();
+            Ok::<_, StoreError>(Some((stream::iter(ids), end)))
+        }
+    });
+    pages.try_flatten().boxed()
+}
