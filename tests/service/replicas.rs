@@ -258,11 +258,11 @@ async fn a_directory_of_replicas_is_theirs() {
     let team = Deployment::in_directory();
     let one = team.start("one");
     let store = ["--store", &team.store];
-    let words = refusal(&team, &store, None);
+    let words = team.refusal(&store, None);
     assert!(words.contains("in use by another process"), "{words}");
     let url = team.database.url();
     let elsewhere = format!("file://{}", team.data_dir("elsewhere").display());
-    let words = refusal(&team, &["--database", &url, "--store", &elsewhere], None);
+    let words = team.refusal(&["--database", &url, "--store", &elsewhere], None);
     assert!(
         words.contains("has the entries of other content"),
         "{words}"
