@@ -11,6 +11,7 @@ pub mod index;
 pub mod keys;
 pub mod listing;
 pub mod manifest;
+pub mod proxy_protocol;
 pub mod query;
 pub mod range;
 pub mod solve;
@@ -22,7 +23,7 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("attributes", attributes::body),
     ("block_list", block_list::body),
     ("filter", filter::body),
@@ -31,6 +32,7 @@ pub const TARGETS: [Target; 14] = [
     ("keys", keys::body),
     ("listing", listing::body),
     ("manifest", manifest::body),
+    ("proxy_protocol", proxy_protocol::body),
     ("query", query::body),
     ("range", range::body),
     ("solve", solve::body),

@@ -3,17 +3,24 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::{
-    AdaptiveConcurrency, Error, HttpConfig,
+    AdaptiveConcurrency, Call, Error, HttpConfig,
     circuit_breaker::{CircuitBreaker, CircuitBreakers},
     rate_limiter::{RateLimiter, RateLimiters},
+    request::Request,
     transport::{HttpError, Transport},
 };
-use crate::{digest::Digest, telemetry::Metrics};
+use crate::{
+    digest::Digest,
+    secret::{Secret, SecretUrl},
+    telemetry::Metrics,
+};
 
 /// Memory is handed out in pieces of this size, since a semaphore counts in 32 bits.
 const MEMORY_UNIT: u64 = 4 << 10;
@@ -49,9 +56,27 @@ impl Http {
 
     /// What time it is at the server of `url`, where it says so, whatever else it answers.
     pub async fn server_time(&self, url: &Url) -> Result<Option<Timestamp>, Error> {
-        let date = self.transport().date(url).await?;
+        let (_, headers) = self.head(url).await?;
+        let date = headers
+            .get(header::DATE)
+            .and_then(|date| date.to_str().ok());
         let parse = |date: &str| rfc2822::DateTimeParser::new().parse_timestamp(date).ok();
-        Ok(date.as_deref().and_then(parse))
+        Ok(date.and_then(parse))
+    }
+
+    /// Status and headers of whatever answer the server of `url` gives to a call without a token.
+    pub async fn head(&self, url: &Url) -> Result<(StatusCode, HeaderMap), Error> {
+        let request = Request::blob(Call::Probe, Method::HEAD, SecretUrl::new(url.clone()));
+        self.transport().head(request).await
+    }
+
+    /// The status of the answer to an empty message of Twirp, in JSON.
+    pub async fn twirp_status(&self, url: &Url, token: &Secret) -> Result<StatusCode, Error> {
+        let request = Request::api(Call::Probe, Method::POST, url.clone(), token);
+        let request = request
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Bytes::from_static(b"{}"));
+        Ok(self.transport().head(request).await?.0)
     }
 
     pub(super) fn transport(&self) -> &Transport {

@@ -8,13 +8,13 @@
 
 use std::{pin::pin, time::Duration};
 
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use reqwest::redirect;
 use tokio::time::Instant;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
-    Call, Error, HttpConfig,
+    Error, HttpConfig,
     body::{Sent, SlicedBody},
     error_context::ErrorContext,
     request::Request,
@@ -23,13 +23,13 @@ use super::{
     time_limit::TimeLimit,
     tls::{self, TlsError},
 };
-use crate::{error_chain::error_chain, secret::SecretUrl};
+use crate::{error_chain::error_chain, net::is_loopback};
 
 /// Redirects that a download follows; blob stores behind a load balancer use one.
 const MAX_REDIRECTS: usize = 5;
 
-/// How long a server may take to say what time it is: nobody waits for it but a person.
-const DATE_TIME: Duration = Duration::from_secs(10);
+/// How long a server may take to say who it is and what time it is there: nobody waits for it but a person.
+const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// Idle connections kept per host: those of the lookups of an import, which are made side by side,
 /// and then serve what follows them.
@@ -76,15 +76,6 @@ impl Route {
         } else {
             &self.proxied
         }
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 
@@ -164,18 +155,23 @@ impl Transport {
 }
 
 impl Transport {
-    /// The header `Date` of whatever answer the server at `url` gives to a call without a token.
-    pub async fn date(&self, url: &Url) -> Result<Option<String>, Error> {
-        let request = Request::blob(Call::Probe, Method::HEAD, SecretUrl::new(url.clone()));
+    /// Status and headers of whatever answer a server gives.
+    pub async fn head(&self, request: Request) -> Result<(StatusCode, HeaderMap), Error> {
         let context = ErrorContext::new(&request);
-        let sending = self.strict.client(url).head(url.clone()).send();
-        let limit = TimeLimit::Total(DATE_TIME);
-        let response = tokio::time::timeout(DATE_TIME, sending)
+        let url = request.url.expose();
+        let sending = self
+            .strict
+            .client(url)
+            .request(request.method, url.clone())
+            .headers(request.headers)
+            .body(request.body)
+            .send();
+        let limit = TimeLimit::Total(HEAD_TIME);
+        let response = tokio::time::timeout(HEAD_TIME, sending)
             .await
             .map_err(|_| context.too_slow(limit))?
             .map_err(|error| context.no_answer(error))?;
-        let date = response.headers().get(header::DATE);
-        Ok(date.and_then(|date| date.to_str().ok()).map(str::to_owned))
+        Ok((response.status(), response.headers().clone()))
     }
 }
 
@@ -200,19 +196,5 @@ mod tests {
     #[test]
     fn a_machine_without_ca_certificates_still_gets_a_client() {
         assert!(Transport::with_roots(&HttpConfig::default(), false).is_ok());
-    }
-
-    #[test]
-    fn loopback_is_known_by_name_and_number() {
-        for (url, expected) in [
-            ("http://localhost:1/", true),
-            ("http://LOCALHOST./", true),
-            ("http://127.8.9.1/", true),
-            ("http://[::1]:80/", true),
-            ("http://10.0.0.1/", false),
-            ("https://localhost.example/", false),
-        ] {
-            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
-        }
     }
 }

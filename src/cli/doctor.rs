@@ -9,13 +9,13 @@ use clap::Args;
 
 use super::{
     admin_socket::AdminSocket,
-    exit::fail,
+    exit::{fail, usage},
     remote::{Format, RemoteArgs, block_on, print},
 };
 use crate::{
     actions::HttpConfig,
-    config::{Env, RemoteError, access, runtime, surroundings},
-    doctor::{Diagnosis, Subject, examine},
+    config::{Env, RemoteError, access, job_variables, runtime, surroundings},
+    doctor::{Diagnosis, JobVariables, Runner, Subject, examine, examine_runner},
     net::Address,
 };
 
@@ -38,6 +38,11 @@ pub struct Doctor {
     #[arg(long, value_name = "SCOPE", default_value = "buildkit")]
     scope: String,
 
+    /// Look at the runner instead, in one of its jobs: whether its overridden `ACTIONS_RESULTS_URL` leads to `serve`, and
+    /// caches and artifacts work there.
+    #[arg(long)]
+    runner: bool,
+
     #[command(flatten)]
     pub(super) remote: RemoteArgs,
 }
@@ -45,7 +50,16 @@ pub struct Doctor {
 impl Doctor {
     pub fn run(&self, env: &Env) -> ExitCode {
         block_on(async {
-            match examine(self.subject(env).await).await {
+            let examined = if self.runner {
+                let variables = match job_variables(env) {
+                    Ok(variables) => variables,
+                    Err(error) => return usage(&error),
+                };
+                examine_runner(runner(env, variables)).await
+            } else {
+                examine(self.subject(env).await).await
+            };
+            match examined {
                 Ok(diagnosis) => self.report(env, &diagnosis),
                 Err(error) => fail(&error),
             }
@@ -84,6 +98,14 @@ impl Doctor {
         } else {
             ExitCode::FAILURE
         }
+    }
+}
+
+fn runner(env: &Env, variables: JobVariables) -> Runner {
+    Runner {
+        variables,
+        surroundings: surroundings(env),
+        http: HttpConfig::default(),
     }
 }
 

@@ -11,6 +11,8 @@ mod doctor;
 mod drain;
 mod du;
 mod exit;
+mod falcondev;
+mod front;
 mod gateway;
 mod gateway_help;
 mod healthcheck;
@@ -47,6 +49,10 @@ pub struct Cli {
 
     #[command(subcommand)]
     command: Command,
+
+    /// What is said of the variables of another server.
+    #[arg(skip)]
+    notes: falcondev::Notes,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,8 +87,19 @@ impl Cli {
         let command = Self::command().mut_subcommand("gateway", |gateway| {
             gateway.override_help(gateway_help::help())
         });
-        let matches = without_empty_variables(command, &Env::from_process()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let env = Env::from_process();
+        let translation = falcondev::Translation::of(&env);
+        let command = translation.apply(without_empty_variables(command, &env));
+        let matches = command.try_get_matches();
+        let matches = matches.unwrap_or_else(|error| {
+            if error.use_stderr() {
+                translation.origins().for_each(|note| eprintln!("{note}"));
+            }
+            error.exit()
+        });
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.notes = translation.notes(&matches);
+        cli
     }
 
     /// Runs the command; the exit code is 0 for success, 1 for failure, 2 for wrong usage.
@@ -112,6 +129,7 @@ impl Cli {
         if let Err(error) = logging::start(&logging.settings(&env), &env) {
             return usage(&error);
         }
+        self.notes.log();
         self.command.run(&env)
     }
 }

@@ -6,7 +6,8 @@ use clap::{ArgAction, Args, Subcommand, builder::BoolishValueParser};
 use url::Url;
 
 use super::{
-    budgets::BudgetFlags, database::Database, exit::fail, logging::Logging, migrate::Migrate,
+    budgets::BudgetFlags, database::Database, exit::fail, front::FrontFlags, logging::Logging,
+    migrate::Migrate,
 };
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
@@ -15,7 +16,7 @@ use crate::{
         self, Config, Service,
         config::{
             DEFAULT_DRAIN_TIMEOUT, DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, IssuerUrl,
-            KeysUrl, Network, StoreUrl, TrustedIssuer, TrustedRepository,
+            KeysUrl, StoreUrl, TrustedIssuer, TrustedRepository,
         },
     },
     units::duration,
@@ -128,15 +129,8 @@ pub struct Serve {
     )]
     trust_repository: Vec<TrustedRepository>,
 
-    /// A proxy whose X-Forwarded-Proto, -Host and -For are believed: an address or a network
-    /// (10.0.0.0/8); may be repeated, or be a list with commas.
-    #[arg(
-        long,
-        env = "BUILDKIT_GHA_TRUSTED_PROXY",
-        value_name = "NETWORK",
-        value_delimiter = ','
-    )]
-    trusted_proxy: Vec<Network>,
+    #[command(flatten)]
+    front: FrontFlags,
 
     /// Whether each request is a line of the log (on, off).
     #[arg(
@@ -225,7 +219,9 @@ impl Serve {
             base_url: self.base_url,
             trusted_issuers,
             trusted_repositories: self.trust_repository,
-            trusted_proxies: self.trusted_proxy,
+            trusted_proxies: self.front.trusted_proxy,
+            proxy_protocol: self.front.proxy_protocol,
+            upstream_results: self.front.upstream_results_url,
             access_log: self.access_log,
             budgets: self.budgets.budgets(),
             url_ttl: self.url_ttl.unwrap_or(DEFAULT_URL_TTL),
@@ -238,6 +234,7 @@ impl Serve {
             .map_err(|error| io::Error::other(format!("cannot listen on {listen}: {error}")))?;
         let mut signals = Signals::listen(&ENDING)?;
         let local = listener.local_addr()?;
+        service.check_upstream(local).map_err(io::Error::other)?;
         service::warn_if_in_clear(local, &service);
         service::warn_if_open(&service);
         println!("listening on {}://{local}", service.scheme());

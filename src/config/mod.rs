@@ -27,5 +27,5 @@ pub use gateway::{Buildkitd, GatewayConfig};
 pub use imports::Imports;
 pub use log::LogSettings;
 pub use modules::ModuleConfigs;
-pub use remote::{RemoteError, RemoteFlags, access, runtime, surroundings};
+pub use remote::{RemoteError, RemoteFlags, access, job_variables, runtime, surroundings};
 pub use traces::Traces;

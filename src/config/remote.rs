@@ -8,7 +8,7 @@ use super::Env;
 use crate::{
     actions::{Api, RestTarget, Token},
     cache::attributes::{OperatorService, OperatorToken, Overrides, go_bool},
-    doctor::Surroundings,
+    doctor::{JobVariables, Surroundings},
     maintenance::Access,
     secret::Secret,
 };
@@ -128,15 +128,29 @@ pub fn runtime(env: &Env) -> Result<Option<(Api, Secret)>, RemoteError> {
     let Some(token) = env.get("ACTIONS_RUNTIME_TOKEN").map(Secret::new) else {
         return Ok(None);
     };
+    Ok(job_api(env)?.map(|api| (api, token)))
+}
+
+fn job_api(env: &Env) -> Result<Option<Api>, RemoteError> {
     let v1 = url(env, "ACTIONS_CACHE_URL")?.map(Api::V1);
     let v2 = url(env, "ACTIONS_RESULTS_URL")?.map(Api::V2);
     let says_v2 = env.get("ACTIONS_CACHE_SERVICE_V2").and_then(go_bool);
-    let api = if says_v2 == Some(true) {
+    Ok(if says_v2 == Some(true) {
         v2.or(v1)
     } else {
         v1.or(v2)
-    };
-    Ok(api.map(|api| (api, token)))
+    })
+}
+
+/// What a job has of its runner.
+pub fn job_variables(env: &Env) -> Result<JobVariables, RemoteError> {
+    Ok(JobVariables {
+        results: url(env, "ACTIONS_RESULTS_URL")?,
+        cache: url(env, "ACTIONS_CACHE_URL")?,
+        service_v2: env.get("ACTIONS_CACHE_SERVICE_V2").map(str::to_owned),
+        token: env.get("ACTIONS_RUNTIME_TOKEN").map(Secret::new),
+        api: job_api(env)?,
+    })
 }
 
 /// Proxies and certificates, as the environment says them.

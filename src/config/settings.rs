@@ -116,7 +116,7 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 32] = [
+const OTHERS: [&str; 34] = [
     "ACCESS_LOG",
     "ADDR",
     "ADVERTISE",
@@ -135,6 +135,7 @@ const OTHERS: [&str; 32] = [
     "MAX_REPOSITORY_ENTRIES",
     "MAX_REPOSITORY_SIZE",
     "MAX_SIZE",
+    "PROXY_PROTOCOL",
     "RESERVATION_AGE",
     "ROOT",
     "SCOPE",
@@ -148,6 +149,7 @@ const OTHERS: [&str; 32] = [
     "TRUST_ISSUER",
     "TRUST_REPOSITORY",
     "TTL",
+    "UPSTREAM_RESULTS_URL",
     "URL_TTL",
 ];
 

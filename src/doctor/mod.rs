@@ -6,11 +6,13 @@
 //! | `surroundings` | proxies, certificates |
 //! | `token`, `service` | the runtime token; the cache service, and its clock |
 //! | `rest` | the REST API, which lists and deletes |
+//! | `runner` | the same for a job whose runner was given another service |
 //! | `next_build` | what a build would do with all that |
 
 mod check;
 mod next_build;
 mod rest;
+mod runner;
 mod service;
 mod socket;
 mod surroundings;
@@ -19,6 +21,7 @@ mod token;
 use std::path::PathBuf;
 
 pub use check::{Check, Diagnosis, Status};
+pub use runner::{JobVariables, Runner, examine_runner};
 pub use surroundings::Surroundings;
 
 use crate::{

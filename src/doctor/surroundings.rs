@@ -2,9 +2,10 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use url::{Host, Url};
+use url::Url;
 
 use super::Check;
+use crate::net::is_loopback;
 
 /// Variables of the environment that change how services are reached. Passwords are not in it.
 #[derive(Debug, Clone, Default)]
@@ -37,15 +38,6 @@ pub(super) fn proxy(surroundings: &Surroundings, urls: &[Url]) -> Check {
         detail += "; not used, since the service is on a loopback address";
     }
     Check::ok(NAME, detail)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 pub(super) fn certificates(surroundings: &Surroundings) -> Check {

@@ -4,6 +4,7 @@
 //! so whatever it says is also tested against peers that this project did not write.
 
 pub mod block_list;
+pub mod identity;
 pub mod key;
 pub mod range;
 pub mod rest;

@@ -16,6 +16,7 @@ pub use super::{
     network::Network,
     store::{BucketUrl, DatabaseUrl, DatabaseUrlError, StoreUrl, StoreUrlError},
     tls::Identity,
+    upstream::{UpstreamUrl, UpstreamUrlError},
 };
 
 /// How long a signed blob URL opens its door. Clients renew an expired one by a new lookup; an hour
@@ -120,6 +121,10 @@ pub struct Config {
     pub trusted_repositories: Vec<TrustedRepository>,
     /// Proxies whose `X-Forwarded-` headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Proxies whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: Vec<Network>,
+    /// Where requests go that are not for the cache; `None` answers 404.
+    pub upstream_results: Option<UpstreamUrl>,
     /// Whether each request is a line of the log.
     pub access_log: bool,
     /// What entries may take before some are evicted.
@@ -170,6 +175,10 @@ impl Default for Config {
             trusted_repositories: Vec::new(),
             // Anybody can write the headers of a proxy.
             trusted_proxies: Vec::new(),
+            // Such a header is read from those that are named, and from nobody else.
+            proxy_protocol: Vec::new(),
+            // Whom tokens are sent to is somebody's choice.
+            upstream_results: None,
             // What people ask for first when a build misses its cache.
             access_log: true,
             // What is the right share of a disk is its owner's to say.

@@ -44,12 +44,14 @@ pub enum Operation {
     List,
     /// The REST deletion.
     Delete,
+    /// What is not the cache and goes to the results service upstream.
+    Forward,
     /// Anything else.
     Other,
 }
 
 impl Operation {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Lookup,
         Self::Reserve,
         Self::UploadPart,
@@ -59,6 +61,7 @@ impl Operation {
         Self::Download,
         Self::List,
         Self::Delete,
+        Self::Forward,
         Self::Other,
     ];
 
@@ -74,6 +77,7 @@ impl Operation {
             Self::Download => "download",
             Self::List => "list",
             Self::Delete => "delete",
+            Self::Forward => "forward",
             Self::Other => "other",
         }
     }

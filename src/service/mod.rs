@@ -22,7 +22,9 @@
 //! | `drain` | the end of a process whose uploads go on |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
 //! | `tls` | the certificate, read again when it changes |
+//! | `peers` | who connects, and for whom a proxy does |
 //! | `network` | addresses of trusted proxies |
+//! | `upstream` | the results service that gets what is not the cache |
 //!
 //! [`Service::open`] and [`serve`] are all that a program or a test needs.
 
@@ -50,6 +52,7 @@ mod migration;
 mod network;
 mod open_error;
 mod pairing;
+mod peers;
 mod periodic;
 mod quotas;
 mod replica;
@@ -64,6 +67,7 @@ mod tests;
 mod tls;
 mod transfer;
 mod upload;
+mod upstream;
 
 pub use self::{
     api_error::{ApiError, ErrorKind},
@@ -78,4 +82,5 @@ pub use self::{
     open_error::OpenError,
     server::{serve, warn_if_in_clear, warn_if_open},
     tls::TlsError,
+    upstream::UpstreamLoop,
 };

@@ -11,9 +11,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{config::affordable, instance::Service, surface};
+use super::{config::affordable, instance::Service, peers::Peers, surface};
 use crate::{
-    http1::{self, Capacity, Limits, Peer, PeerLimiter, PeerPermit},
+    http1::{self, Capacity, Limits, Peer, PeerPermit},
     lifecycle::Tasks,
 };
 
@@ -69,7 +69,12 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     tasks.spawn("service eviction", async move {
         evicting.evict_until(shutdown).await;
     });
-    let limiter = Arc::new(PeerLimiter::new(capacity()));
+    let config = service.config();
+    let peers = Arc::new(Peers::new(
+        capacity(),
+        config.trusted_proxies.clone(),
+        config.proxy_protocol.clone(),
+    ));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -77,23 +82,21 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
         };
         match accepted {
             Ok((stream, peer)) => {
-                let trusted = &service.config().trusted_proxies;
-                let proxy = trusted.iter().any(|network| network.contains(peer.ip()));
-                let Some(permit) = limiter.acquire(peer.ip(), proxy) else {
-                    tracing::debug!(%peer, "there is no place for a connection");
+                let Some(permit) = peers.acquire(peer) else {
                     continue;
                 };
-                let connection = Connection {
+                let accepted = Accepted {
                     peer,
-                    permit: Arc::new(permit),
+                    permit,
+                    peers: Arc::clone(&peers),
                     tls: service.tls().cloned(),
                 };
-                let connection = connection.serve(stream, router.clone(), tasks.clone());
+                let connection = accepted.serve(stream, router.clone(), tasks.clone());
                 tasks.spawn("HTTP connection", connection);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                limiter.evict_idle();
+                peers.evict_idle();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -110,7 +113,34 @@ fn capacity() -> Capacity {
     }
 }
 
-/// One connection.
+/// A connection of which nothing has been read.
+struct Accepted {
+    peer: SocketAddr,
+    permit: PeerPermit,
+    peers: Arc<Peers>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Accepted {
+    async fn serve(self, mut stream: TcpStream, router: Router, tasks: Tasks) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        let peers = self.peers;
+        let identified = peers.identify(&mut stream, self.peer, self.permit, &tasks);
+        let Some((peer, permit)) = identified.await else {
+            return;
+        };
+        let connection = Connection {
+            peer,
+            permit: Arc::new(permit),
+            tls: self.tls,
+        };
+        connection.serve(stream, router, tasks).await;
+    }
+}
+
+/// One connection whose client is known.
 struct Connection {
     peer: SocketAddr,
     permit: Arc<PeerPermit>,
@@ -119,9 +149,6 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, stream: TcpStream, router: Router, tasks: Tasks) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY cannot be set");
-        }
         let peer = self.peer;
         tokio::select! {
             ended = self.serve_stream(stream, router, tasks) => if let Err(error) = ended {

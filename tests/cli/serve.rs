@@ -188,3 +188,78 @@ fn no_address_and_no_duration_are_wrong_usage() {
         assert!(said.stderr.contains(hint), "{said:?}");
     }
 }
+
+/// What the program says on standard error until it listens, and is ended.
+fn started_with(env: &[(&str, &str)]) -> (String, String) {
+    let mut serve = program(&["serve"]);
+    serve.envs(env.iter().copied());
+    serve.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = serve.spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    (line, String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn variables_of_github_actions_cache_server_start_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("cache");
+    let mut env = vec![
+        ("API_BASE_URL", "http://cache.example:3000"),
+        ("NITRO_HOST", "127.0.0.1"),
+        ("NITRO_PORT", "0"),
+        ("STORAGE_DRIVER", "filesystem"),
+        ("STORAGE_FILESYSTEM_PATH", data_dir.to_str().unwrap()),
+        ("DB_DRIVER", "mysql"),
+        ("CACHE_CLEANUP_OLDER_THAN_DAYS", "30"),
+    ];
+    let (line, log) = started_with(&env);
+    assert!(
+        line.starts_with("listening on http://127.0.0.1:"),
+        "{line}{log}"
+    );
+    assert!(data_dir.join("lock").exists(), "{log}");
+    for taken in [
+        "API_BASE_URL is taken as --base-url",
+        "NITRO_PORT is taken as --listen",
+        "STORAGE_FILESYSTEM_PATH is taken as --data-dir",
+        "CACHE_CLEANUP_OLDER_THAN_DAYS is taken as --max-age",
+        "DEFAULT_ACTIONS_RESULTS_URL (by default) is taken as --upstream-results-url",
+        "DB_DRIVER: entries are in SQLite",
+        "set BUILDKIT_GHA_TRUST_ISSUER",
+    ] {
+        assert!(log.contains(taken), "{taken}: {log}");
+    }
+    let own = dir.path().join("own");
+    env.push(("BUILDKIT_GHA_DATA_DIR", own.to_str().unwrap()));
+    let (_, log) = started_with(&env);
+    assert!(own.join("lock").exists(), "our own variable wins: {log}");
+    assert!(
+        log.contains("STORAGE_FILESYSTEM_PATH is not taken"),
+        "{log}"
+    );
+    env.push(("CACHE_CLEANUP_OLDER_THAN_DAYS", "many"));
+    let output = program(&["serve"]).envs(env).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("--max-age is taken from CACHE_CLEANUP_OLDER_THAN_DAYS"),
+        "{said}"
+    );
+}
+
+#[test]
+fn it_is_not_its_own_upstream() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut serve = program(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+    serve.arg(dir.path().join("data"));
+    serve.args(["--base-url", "https://cache.example/"]);
+    serve.args(["--upstream-results-url", "https://cache.example"]);
+    let output = serve.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("is this service itself"), "{said}");
+}

@@ -9,9 +9,7 @@ use std::{
 };
 
 /// Calls go round; one whose replica takes no connection goes to the next.
-const SETTINGS: &str = "defaults
-    mode http
-    timeout connect 2s
+const SETTINGS: &str = "    timeout connect 2s
     timeout client 1m
     timeout server 1m
     retries 3
@@ -37,12 +35,23 @@ pub struct Balancer {
 impl Balancer {
     /// Starts one for programs at `addresses`; its files are in `dir`.
     pub fn start(dir: &Path, addresses: &[SocketAddr]) -> Self {
+        Self::start_in_mode("http", "", dir, addresses)
+    }
+
+    /// One that passes connections on as they are, but for what `option` of the servers makes of them.
+    pub fn of_connections(option: &str, dir: &Path, addresses: &[SocketAddr]) -> Self {
+        Self::start_in_mode("tcp", option, dir, addresses)
+    }
+
+    fn start_in_mode(mode: &str, option: &str, dir: &Path, addresses: &[SocketAddr]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let replica = |(at, address): (usize, &SocketAddr)| format!("    server r{at} {address}\n");
+        let replica =
+            |(at, address): (usize, &SocketAddr)| format!("    server r{at} {address} {option}\n");
         let replicas: String = addresses.iter().enumerate().map(replica).collect();
         let config = dir.join("haproxy.cfg");
-        std::fs::write(&config, format!("{SETTINGS}{replicas}")).unwrap();
+        let text = format!("defaults\n    mode {mode}\n{SETTINGS}{replicas}");
+        std::fs::write(&config, text).unwrap();
         let child = Command::new("sh")
             .args(["-c", SCRIPT, "sh"])
             .arg(&config)

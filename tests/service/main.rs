@@ -42,12 +42,15 @@ mod older;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;
 mod program;
+mod proxy_protocol;
 #[cfg(feature = "e2e")] // It runs servers.
 mod replicas;
 mod rest;
 mod rules;
 #[cfg(feature = "e2e")] // It runs servers.
 mod rules_of_replicas;
+mod runner;
 mod tls;
+mod upstream;
 mod v1;
 mod v2;

@@ -11,14 +11,14 @@ use reqwest::{Certificate, Client, StatusCode};
 use crate::program::Program;
 
 /// A certificate and its key.
-struct Pair {
-    certificate: PathBuf,
-    key: PathBuf,
+pub struct Pair {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// What openssl makes for the address that the tests use. It says that it is no authority, so that any
 /// client may trust it for itself.
-fn self_signed(dir: &Path, name: &str) -> Pair {
+pub fn self_signed(dir: &Path, name: &str) -> Pair {
     let pair = Pair {
         certificate: dir.join(format!("{name}.pem")),
         key: dir.join(format!("{name}.key")),
@@ -39,7 +39,7 @@ fn self_signed(dir: &Path, name: &str) -> Pair {
 }
 
 /// A client that trusts one certificate.
-fn trusting(certificate: &Path) -> Client {
+pub fn trusting(certificate: &Path) -> Client {
     trusting_bytes(&fs::read(certificate).unwrap())
 }
 

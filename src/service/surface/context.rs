@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{access::Access, forward::Forwarder, forwarded::ProxyTrust};
+use super::{access::Access, forward::Forwarder, forwarded::ProxyTrust, upstream::Upstream};
 use crate::{
     http1::{Peer, PeerPermit},
     secret::SecretUrl,
@@ -58,6 +58,8 @@ pub(super) struct AppState {
     pub(super) told_of_proxy: Arc<AtomicBool>,
     /// The way to other replicas.
     pub(super) forwarder: Arc<Forwarder>,
+    /// The way to the results service, if there is one.
+    pub(super) upstream: Option<Arc<Upstream>>,
 }
 
 /// What the handler of a request needs.
@@ -100,6 +102,11 @@ impl Context {
     /// The way to other replicas.
     pub(super) fn forwarder(&self) -> &Forwarder {
         &self.state.forwarder
+    }
+
+    /// The way to the results service, if there is one.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        self.state.upstream.as_deref()
     }
 
     /// Counts a request that a token or a signed URL has opened, until its answer has left.

@@ -5,11 +5,13 @@ mod azure;
 mod blob;
 mod context;
 mod direct;
+mod fallback;
 mod forward;
 mod forwarded;
 mod replicas;
 mod response;
 mod rest;
+mod upstream;
 mod v1;
 mod v2;
 
@@ -33,13 +35,16 @@ use http_body_util::BodyExt as _;
 use self::{
     access::{Access, AccessRecord},
     context::{AppState, Context},
+    forward::Forwarder,
     forwarded::ProxyTrust,
     response::{log_failure, refusal},
+    upstream::Upstream,
 };
 use super::{api_error::ApiError, instance::Service, metrics::Operation};
 use crate::{
     http1::{Peer, PeerPermit},
     lifecycle::run_blocking,
+    protocol::identity,
 };
 
 /// Who asks whether the service is alive.
@@ -47,11 +52,13 @@ const PROBES: [&str; 2] = ["/healthz", "/metrics"];
 
 /// The whole service as routes. `local` is named in URLs when a client sends no usable `Host`.
 pub(super) fn router(service: Service, local: SocketAddr) -> Router {
+    let upstream = service.config().upstream_results.clone();
     let state = AppState {
+        upstream: upstream.map(|url| Arc::new(Upstream::new(url))),
         service,
         local,
         told_of_proxy: Arc::default(),
-        forwarder: Arc::default(),
+        forwarder: Arc::new(Forwarder::to_replicas()),
     };
     Router::new()
         .merge(v1::routes())
@@ -60,6 +67,7 @@ pub(super) fn router(service: Service, local: SocketAddr) -> Router {
         .merge(rest::routes())
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
+        .fallback(fallback::forward)
         .layer(middleware::from_fn_with_state(state.clone(), count))
         .with_state(state)
 }
@@ -110,7 +118,15 @@ fn too_many_connections(error: &ApiError) -> Response {
     (status, headers, format!("{error}\n")).into_response()
 }
 
+/// Says who answers, too, so that a runner can tell where it was led.
 async fn health(context: Context) -> Response {
+    let mut response = healthy(context).await;
+    let headers = response.headers_mut();
+    headers.insert(identity::SERVICE, identity::SERVE);
+    response
+}
+
+async fn healthy(context: Context) -> Response {
     if let Err(error) = context.service.check_not_ending() {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response();
     }

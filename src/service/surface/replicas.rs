@@ -3,9 +3,10 @@
 //! A load balancer knows nothing of uploads. Each has one replica that takes its bytes, the one that has reserved its
 //! name (ADR 72), and replicas find each other in the database.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use axum::{body::Body, response::Response};
+use url::Url;
 
 use super::{context::Context, forward::RequestHead};
 use crate::{
@@ -34,15 +35,19 @@ impl Context {
         head: RequestHead,
         body: Body,
     ) -> Result<Response, ApiError> {
-        let forwarded = self.forwarder().forward(replica, head, body).await;
-        forwarded.map_err(|error| {
-            let error = error_chain(&error);
+        let failed = |error: &dyn Error| {
+            let error = error_chain(error);
             tracing::warn!(
                 replica,
                 error,
                 "a request could not be sent on to its replica"
             );
             ApiError::replica_unavailable()
-        })
+        };
+        let mut url = Url::parse(replica).map_err(|error| failed(&error))?;
+        url.set_path(head.path());
+        url.set_query(head.query());
+        let forwarded = self.forwarder().forward(url, head, body).await;
+        forwarded.map_err(|error| failed(&error))
     }
 }
