@@ -116,13 +116,14 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 34] = [
+const OTHERS: [&str; 35] = [
     "ACCESS_LOG",
     "ADDR",
     "ADVERTISE",
     "BASE_URL",
     "DATABASE",
     "DATA_DIR",
+    "DIRECT",
     "DRAIN_TIMEOUT",
     "FROM_DATABASE",
     "FROM_DATA_DIR",

@@ -31,7 +31,9 @@ use super::{
     quotas::Quotas,
     sign::Signer,
     store::PostgresStore,
-    stores::{LockedStores, StoreLocations, StoresError},
+    store_locations::StoreLocations,
+    stores::LockedStores,
+    stores_error::StoresError,
     tls,
 };
 use crate::{protocol::scope::Scope, secret::Secret};

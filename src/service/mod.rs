@@ -7,7 +7,7 @@
 //! | `entries` | the rules, without protocol, database and file |
 //! | `upload`, `active_uploads` | uploads in progress: which parts have come |
 //! | `store` | two traits for metadata and content; SQLite or PostgreSQL, and files or a bucket behind them |
-//! | `stores`, `pairing`, `open_error` | which of these a service has, that both belong together, and why it has none |
+//! | `stores`, `store_locations`, `pairing`, `stores_error`, `open_error` | which of these a service has, that both belong together, and why it has none |
 //! | `budgets`, `crossed_budgets`, `evictor` | what entries may take, who waits for room, what is evicted when |
 //! | `migration` | moves all entries from one pair of stores to another |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
@@ -59,8 +59,10 @@ mod replica;
 mod server;
 mod sign;
 mod store;
+mod store_locations;
 mod stored_metrics;
 mod stores;
+mod stores_error;
 mod surface;
 #[cfg(test)]
 mod tests;

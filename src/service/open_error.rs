@@ -3,11 +3,8 @@
 use std::path::Path;
 
 use super::{
-    api_error::ApiError,
-    issuer::IssuersError,
-    store::DatabaseUrl,
-    stores::{StoreLocations, StoresError},
-    tls::TlsError,
+    api_error::ApiError, issuer::IssuersError, store::DatabaseUrl, store_locations::StoreLocations,
+    stores_error::StoresError, tls::TlsError,
 };
 
 /// What a store says that another process has open.

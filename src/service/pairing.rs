@@ -10,7 +10,7 @@ use super::{
     data_dir::DataDir,
     key,
     store::{BLOBS_FOLDER, PostgresStore, SQLITE_FILE, StoreError},
-    stores::StoresError,
+    stores_error::StoresError,
 };
 use crate::secret::Secret;
 

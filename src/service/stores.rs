@@ -4,7 +4,6 @@ use std::{fs::File, io, path::Path, sync::Arc};
 
 use super::{
     blocking::run_blocking,
-    config::Config,
     data_dir::{DataDir, Lock},
     open_error::OpenError,
     pairing::{Pairing, check_directory, name_of_content},
@@ -12,6 +11,8 @@ use super::{
         BlobStore, BucketStore, BucketUrl, DatabaseUrl, EntryStore, FileStore, PostgresStore,
         SqliteStore, StoreError, StoreUrl,
     },
+    store_locations::StoreLocations,
+    stores_error::StoresError,
 };
 
 /// What a service stands on.
@@ -19,51 +20,6 @@ use super::{
 pub(super) struct Stores {
     pub(super) entries: Arc<dyn EntryStore>,
     pub(super) blobs: Arc<dyn BlobStore>,
-}
-
-/// Why there are no stores.
-#[derive(Debug)]
-pub(super) enum StoresError {
-    /// The data directory cannot be used.
-    DataDir(StoreError),
-    /// The database cannot be used.
-    Database(StoreError),
-    /// The bucket, or the directory of the content, cannot be used.
-    Store(StoreError),
-    /// Another process has the data directory open.
-    DataDirInUse,
-    /// Another process uses the directory of the content.
-    StoreInUse,
-    /// What the database has as the secret is none.
-    Secret,
-    /// A bucket needs a database that is as far away.
-    BucketWithoutDatabase,
-    /// The database has the entries of another content.
-    OtherContent,
-}
-
-/// Where the stores of a service are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StoreLocations<'a> {
-    /// The directory for all that is not elsewhere.
-    pub(super) data_dir: &'a Path,
-    /// The database; `None` for one in the data directory.
-    pub(super) database: Option<&'a DatabaseUrl>,
-    /// Where the content is; `None` for files in the data directory.
-    pub(super) store: Option<&'a StoreUrl>,
-    /// Whether clients are given URLs of the bucket.
-    pub(super) direct: bool,
-}
-
-impl<'a> From<&'a Config> for StoreLocations<'a> {
-    fn from(config: &'a Config) -> Self {
-        Self {
-            data_dir: &config.data_dir,
-            database: config.database.as_ref(),
-            store: config.store.as_ref(),
-            direct: config.direct,
-        }
-    }
 }
 
 /// Open stores, and the lock of their data directory.

@@ -20,7 +20,9 @@ use crate::{
         open_error::OpenError,
         pairing::Pairing,
         store::{PostgresStore, SQLITE_FILE},
-        stores::{LockedStores, StoreLocations, Stores, StoresError},
+        store_locations::StoreLocations,
+        stores::{LockedStores, Stores},
+        stores_error::StoresError,
     },
 };
 

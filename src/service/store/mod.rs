@@ -18,6 +18,7 @@ mod part_file;
 mod postgres;
 mod sqlite;
 mod store_url;
+mod store_url_error;
 mod touches;
 
 #[cfg(test)]
@@ -40,5 +41,6 @@ pub(super) use self::{
 pub use self::{
     bucket::BucketUrl,
     postgres::{DatabaseUrl, DatabaseUrlError},
-    store_url::{StoreUrl, StoreUrlError},
+    store_url::StoreUrl,
+    store_url_error::StoreUrlError,
 };

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use url::Url;
 
-use super::bucket::BucketUrl;
+use super::{bucket::BucketUrl, store_url_error::StoreUrlError};
 
 /// What the URL of a directory begins with.
 const FILE: &str = "file:";
@@ -16,24 +16,6 @@ pub enum StoreUrl {
     Directory(PathBuf),
     /// A place in a bucket.
     Bucket(BucketUrl),
-}
-
-/// Why a `--store` cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StoreUrlError {
-    /// Not of this form.
-    #[error(
-        "it must be file:///DIRECTORY, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
-    )]
-    Form,
-    /// It holds what belongs elsewhere.
-    #[error(
-        "it has a user, a port or a query; keys and endpoints belong in the variables of the provider (AWS_*, GOOGLE_*, AZURE_*)"
-    )]
-    Extra,
-    /// Its prefix is none.
-    #[error("its prefix has empty parts, or . or ..")]
-    Prefix,
 }
 
 impl StoreUrl {

@@ -12,7 +12,7 @@ use super::{api::BucketApi, client::Client, signed_urls::SignedUrls};
 use crate::service::store::{
     blob_store::DirectProtocol,
     error::{StoreError, StoreErrorKind, StoreKind},
-    store_url::StoreUrlError,
+    store_url_error::StoreUrlError,
 };
 
 /// The two faces of a provider.
