@@ -1,4 +1,5 @@
-//! What the rules stand on: metadata in an [`EntryStore`], content in a [`BlobStore`].
+//! What the rules stand on: metadata in an [`EntryStore`], content in a [`BlobStore`]; and beside them a
+//! [`TokenStore`] of the tokens that were made.
 //!
 //! The rules know these two traits and nothing of what is behind them. Today that is SQLite or PostgreSQL, and files
 //! of one directory, or a bucket. Another pair has to pass the suite in `contract`, and needs nothing else.
@@ -18,6 +19,7 @@ mod part_file;
 mod postgres;
 mod sqlite;
 mod store_url;
+mod token_store;
 mod touches;
 
 #[cfg(test)]
@@ -34,11 +36,13 @@ pub(super) use self::{
     error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, merge},
     files::{BLOBS as BLOBS_FOLDER, FileStore},
-    postgres::PostgresStore,
-    sqlite::{FILE as SQLITE_FILE, SqliteStore},
+    postgres::{PostgresStore, PostgresTokens},
+    sqlite::{FILE as SQLITE_FILE, SqliteStore, SqliteTokens},
+    token_store::TokenStore,
 };
 pub use self::{
     bucket::BucketUrl,
     postgres::{DatabaseUrl, DatabaseUrlError},
     store_url::{StoreUrl, StoreUrlError},
+    token_store::TokenRecord,
 };
