@@ -86,6 +86,22 @@ fn a_service_of_ones_own() {
 }
 
 #[test]
+fn tokens_are_listed_revoked_and_made_for_administrators() {
+    let workstation = Workstation::new();
+    let service = Section::of(SERVE, "An Actions cache of your own");
+    let start = in_background(service.expect("stays"));
+    let section = Section::of(SERVE, "Tokens");
+    let (run, after) = (section.expect("run"), section.expect("after"));
+    let script = workstation.adapt(&format!("{start}{UNTIL_SERVED}{run}{after}"));
+    let printed = succeeded(workstation.bash(&script));
+    let mut lines = printed.lines();
+    assert!(
+        lines.any(|line| line.starts_with("revoked: laptop (")),
+        "{printed}"
+    );
+}
+
+#[test]
 fn a_private_ca() {
     let workstation = Workstation::new();
     let section = Section::of(SERVE, "A private CA");

@@ -37,6 +37,7 @@ pub struct Token {
     expires: Timestamp,
     subject: Digest,
     repository: Option<String>,
+    role: Option<String>,
 }
 
 /// Why a token cannot be used. No text of the token is in it.
@@ -108,6 +109,7 @@ impl Token {
             expires: time(&claims, "exp")?,
             subject: subject(&claims),
             repository: text(&claims, "repository").ok().map(str::to_owned),
+            role: text(&claims, "role").ok().map(str::to_owned),
             raw,
         })
     }
@@ -144,6 +146,11 @@ impl Token {
     /// The repository that the token is for, where it says so.
     pub fn repository(&self) -> Option<&str> {
         self.repository.as_deref()
+    }
+
+    /// True for a token of `serve` that lists and deletes entries and opens none: it names a role and no scope.
+    pub fn is_administrators(&self) -> bool {
+        self.role.is_some() && self.scopes.is_empty()
     }
 
     /// When the token ends.
@@ -264,6 +271,16 @@ mod tests {
             Err(TokenError::NotYetValid(at(1_000)))
         );
         assert_eq!(token.check(at(2_100)), Err(TokenError::Expired(at(2_000))));
+    }
+
+    #[test]
+    fn a_role_without_scopes_is_an_administrators() {
+        let administrators = |extra| parse(&extra).unwrap().is_administrators();
+        assert!(administrators(
+            serde_json::json!({"ac": "[]", "role": "read"})
+        ));
+        assert!(!administrators(serde_json::json!({"role": "read"})));
+        assert!(!administrators(serde_json::json!({"ac": "[]"})));
     }
 
     #[test]

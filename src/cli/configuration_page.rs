@@ -13,10 +13,12 @@ use crate::config::settings::{SETTINGS, Setting};
 pub(super) const NAME: &str = "configuration-page";
 
 /// The commands whose flags clap reads.
-const CLAP_COMMANDS: [&str; 13] = [
+const CLAP_COMMANDS: [&str; 15] = [
     "serve",
     "serve migrate",
     "token",
+    "token list",
+    "token revoke",
     "stats",
     "drain",
     "ls",

@@ -15,8 +15,8 @@ use crate::{
     service::{
         self, Config, Service,
         config::{
-            DEFAULT_DRAIN_TIMEOUT, DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity, IssuerUrl,
-            KeysUrl, StoreUrl, TrustedIssuer, TrustedRepository,
+            AuditTarget, DEFAULT_DRAIN_TIMEOUT, DEFAULT_RESERVATION_AGE, DEFAULT_URL_TTL, Identity,
+            IssuerUrl, KeysUrl, StoreUrl, TrustedIssuer, TrustedRepository,
         },
     },
     units::duration,
@@ -139,6 +139,11 @@ pub struct Serve {
     )]
     access_log: bool,
 
+    /// A file to which each deletion, eviction and refusal is written as a line of JSON, or `-` for standard output. It
+    /// may be moved away at any time (default: none, the log has them).
+    #[arg(long, env = "BUILDKIT_GHA_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<AuditTarget>,
+
     /// How long a signed URL is good for (default: 1h).
     #[arg(long, env = "BUILDKIT_GHA_URL_TTL", value_name = "DURATION", value_parser = duration::parse_positive)]
     url_ttl: Option<Duration>,
@@ -223,6 +228,7 @@ impl Serve {
             proxy_protocol: self.front.proxy_protocol,
             upstream_results: self.front.upstream_results_url,
             access_log: self.access_log,
+            audit_log: self.audit_log,
             budgets: self.budgets.budgets(),
             url_ttl: self.url_ttl.unwrap_or(DEFAULT_URL_TTL),
             reservation_age: self.reservation_age.unwrap_or(DEFAULT_RESERVATION_AGE),

@@ -1,41 +1,61 @@
 //! `buildkit-gha token`: a token for the embedded service, on standard output.
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+mod list;
+mod place;
+mod revoke;
 
-use clap::Args;
-use tokio::runtime::Runtime;
+use std::{io, process::ExitCode, time::Duration};
 
-use super::{database::Database, exit::fail, logging::Logging};
+use clap::{Args, Subcommand};
+
+use self::{list::List, place::Place, revoke::Revoke};
+use super::{
+    exit::fail,
+    logging::Logging,
+    remote::{block_on, print},
+};
 use crate::{
     protocol::scope::{Permission, Scope},
-    secret::Secret,
-    service::{DEFAULT_REPOSITORY, mint_token, mint_token_of_database},
+    service::{DEFAULT_REPOSITORY, Grant, NewToken, Role},
     units::duration,
 };
 
-/// Mints a token for the service of a data directory or a database, whether it is running or not.
+/// Mints a token for the service of a data directory or a database, whether it is running or not; lists and revokes
+/// those that were minted.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Token {
-    /// The service's data directory; not needed with --database.
-    #[arg(
-        long,
-        env = "BUILDKIT_GHA_DATA_DIR",
-        value_name = "DIR",
-        required_unless_present = "database"
-    )]
-    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
 
     #[command(flatten)]
-    database: Database,
+    place: Place,
 
     /// A scope and what may be done in it (r, w, rw, or rwd to delete through REST, too); the first
     /// writable one takes the writes.
-    #[arg(long = "scope", env = "BUILDKIT_GHA_SCOPE", value_delimiter = ' ', value_name = "REF=rw", required = true, value_parser = scope)]
+    #[arg(
+        long = "scope",
+        env = "BUILDKIT_GHA_SCOPE",
+        value_delimiter = ' ',
+        value_name = "REF=rw",
+        required_unless_present = "role",
+        value_parser = scope
+    )]
     scopes: Vec<Scope>,
 
-    /// The repository whose entries the token sees; those of others it does not.
-    #[arg(long, env = "GITHUB_REPOSITORY", value_name = "OWNER/REPO", default_value = DEFAULT_REPOSITORY)]
-    repository: String,
+    /// In place of scopes, for an administrator: read lists entries and what they take, prune deletes them, too, and
+    /// admin may do all. Such a token opens no entry, and no build can use it.
+    #[arg(long, value_enum, value_name = "ROLE", conflicts_with = "scopes")]
+    role: Option<Role>,
+
+    /// The repository whose entries the token sees; those of others it does not (default: local/cache; with --role
+    /// all repositories).
+    #[arg(long, env = "GITHUB_REPOSITORY", value_name = "OWNER/REPO")]
+    repository: Option<String>,
+
+    /// What the token is called in lists and logs (default: what it is for, and since when).
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 
     /// How long the token is good for, e.g. 12h or 90d; GitHub's are good for about six hours.
     #[arg(long, env = "BUILDKIT_GHA_TTL", value_name = "DURATION", default_value = "6h", value_parser = duration::parse_positive)]
@@ -45,33 +65,49 @@ pub struct Token {
     pub(super) logging: Logging,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    Revoke(Revoke),
+}
+
 impl Token {
     pub fn run(self) -> ExitCode {
-        match self.mint() {
-            Ok(token) => {
-                println!("{}", token.expose());
-                ExitCode::SUCCESS
+        block_on(async {
+            let said = match self.command {
+                Some(Command::List(list)) => list.run().await,
+                Some(Command::Revoke(revoke)) => revoke.run().await,
+                None => self.mint().await,
+            };
+            match said {
+                Ok(said) => {
+                    print(&said);
+                    ExitCode::SUCCESS
+                }
+                Err(error) => fail(&error),
             }
-            Err(error) => fail(&error),
-        }
+        })
     }
 
-    fn mint(self) -> io::Result<Secret> {
-        if let Some(database) = self.database.parse()? {
-            let minted =
-                mint_token_of_database(&database, &self.repository, &self.scopes, self.ttl);
-            return Runtime::new()?.block_on(minted).map_err(io::Error::other);
-        }
-        let data_dir = self.data_dir.unwrap_or_default();
-        // One that is made here would hold a secret that no service knows.
-        if !data_dir.is_dir() {
-            return Err(io::Error::other(format!(
-                "--data-dir {0}: there is no such directory; `buildkit-gha serve --data-dir {0}` \
-                 makes it, and a token is good only for the service of its directory",
-                data_dir.display()
-            )));
-        }
-        mint_token(&data_dir, &self.repository, &self.scopes, self.ttl).map_err(io::Error::other)
+    async fn mint(self) -> io::Result<String> {
+        let grant = match self.role {
+            Some(role) => Grant::Administration {
+                role,
+                repository: self.repository,
+            },
+            None => Grant::Cache {
+                repository: (self.repository).unwrap_or_else(|| DEFAULT_REPOSITORY.to_owned()),
+                scopes: self.scopes,
+            },
+        };
+        let new = NewToken {
+            grant,
+            ttl: self.ttl,
+            name: self.name,
+        };
+        let registry = self.place.open().await?;
+        let minted = registry.mint(new).await.map_err(io::Error::other)?;
+        Ok(format!("{}\n", minted.secret.expose()))
     }
 }
 

@@ -41,5 +41,6 @@ pub use plan::Options;
 pub use progress::Progress;
 pub use prune::PrunePlan;
 pub use remote::{Access, Remote};
+pub use table::Table;
 pub use usage::usage;
 pub use verify::verify;

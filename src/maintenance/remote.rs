@@ -6,7 +6,7 @@ use super::progress::Progress;
 use crate::{
     actions::{
         Api, Client, ClientConfig, Http, HttpConfig, HttpError, RestClient, RestTarget,
-        RetryPolicy, Target, Token,
+        RetryPolicy, Target, Token, TokenError,
     },
     secret::Secret,
 };
@@ -35,6 +35,12 @@ pub enum NoContent {
          ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL (GitHub Enterprise Server: ACTIONS_CACHE_URL)"
     )]
     NoToken,
+    /// The token is an administrator's.
+    #[error(
+        "an administrator's token lists entries and opens none, so the content of indexes cannot be read: a token with \
+         every scope reads it (buildkit-gha token --scope REF=r)"
+    )]
+    Administrator,
     /// The token cannot be used.
     #[error("the content of indexes cannot be read: {0}")]
     Token(String),
@@ -82,9 +88,7 @@ impl Remote {
         } = access;
         let token = match content {
             None => Err(NoContent::NoToken),
-            Some((api, raw)) => usable(raw)
-                .map(|token| (api, token))
-                .map_err(|error| NoContent::Token(error.to_string())),
+            Some((api, raw)) => usable(raw).map(|token| (api, token)),
         };
         let scopes = token.as_ref().map(|(_, token)| readable(token));
         let partial_view = partial_view.then(|| scopes.unwrap_or_default());
@@ -106,9 +110,13 @@ impl Remote {
     }
 }
 
-fn usable(raw: Secret) -> Result<Token, crate::actions::TokenError> {
-    let token = Token::parse(raw)?;
-    token.check(Timestamp::now())?;
+fn usable(raw: Secret) -> Result<Token, NoContent> {
+    let unusable = |error: TokenError| NoContent::Token(error.to_string());
+    let token = Token::parse(raw).map_err(unusable)?;
+    token.check(Timestamp::now()).map_err(unusable)?;
+    if token.is_administrators() {
+        return Err(NoContent::Administrator);
+    }
     Ok(token)
 }
 

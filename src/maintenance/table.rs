@@ -13,17 +13,19 @@ const GAP: usize = 3;
 const SHORT_DIGITS: usize = 12;
 
 /// Rows of text.
-pub(super) struct Table {
+pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
+    /// A table with only its head.
     pub fn new(head: &[&str]) -> Self {
         Self {
             rows: vec![head.iter().map(ToString::to_string).collect()],
         }
     }
 
+    /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }

@@ -4,6 +4,8 @@
 //! 2 is write. Reads go through all scopes in order, writes to the first that is writable. The
 //! embedded service knows a third, 4, for deletions; clients look at single bits and do not mind it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 const READ: u8 = 1;
@@ -69,6 +71,21 @@ impl Scope {
             name: name.into(),
             permission,
         }
+    }
+}
+
+/// As the command line names it: `refs/heads/main=rw`.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let permission = self.permission;
+        let letters = [
+            (permission.readable(), 'r'),
+            (permission.writable(), 'w'),
+            (permission.deletable(), 'd'),
+        ];
+        let letters = letters.into_iter().filter(|(may, _)| *may);
+        let letters: String = letters.map(|(_, letter)| letter).collect();
+        write!(f, "{}={letters}", self.name)
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::{
     config::{MAX_LOOKUP_KEYS, MAX_PARTS},
+    grant::Role,
     store::{StoreError, StoreErrorKind, StoreKind},
 };
 use crate::protocol::key::MAX_KEY_CHARS;
@@ -135,8 +136,21 @@ impl ApiError {
     }
 
     pub(super) fn deletion_denied() -> Self {
-        let message =
-            "cache deletion denied: the token may not delete in this scope (`REF=rwd` may)";
+        let message = "cache deletion denied: the token may not delete in this scope (one with `REF=rwd` or the role \
+             prune may)";
+        Self::new(ErrorKind::PermissionDenied, message)
+    }
+
+    pub(super) fn no_cache_token() -> Self {
+        let message = "cache access denied: an administrator's token opens no cache; builds need one with scopes \
+             (buildkit-gha token --scope REF=rw)";
+        Self::new(ErrorKind::PermissionDenied, message)
+    }
+
+    pub(super) fn role_needed(own: Role, needed: Role) -> Self {
+        let message = format!(
+            "the token's role is {own}, and this needs the role {needed} (buildkit-gha token --role {needed})"
+        );
         Self::new(ErrorKind::PermissionDenied, message)
     }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::grant::TokenIdentity;
 use crate::telemetry::Labels;
 
 /// Why a caller is not let in.
@@ -19,6 +20,14 @@ pub(super) enum AuthError {
     /// A token whose time has not come.
     #[error("the token is not valid before {0}")]
     NotYet(Timestamp),
+    /// A token that the operator has revoked.
+    #[error("the token {:?} was revoked", .0.name)]
+    Revoked(TokenIdentity),
+    /// The database does not say which tokens were revoked.
+    #[error(
+        "the cache service cannot reach its database, which knows whether the token was revoked; try again later"
+    )]
+    RevocationsUnavailable,
     /// A token of somebody else.
     #[error(
         "the token is of the issuer {0:?}, which this service does not trust (serve --trust-issuer)"
@@ -51,6 +60,10 @@ pub enum RefusalReason {
     Expired,
     /// Its time has not come.
     NotYet,
+    /// It was revoked.
+    Revoked,
+    /// The database does not say whether it was revoked.
+    RevocationsUnavailable,
     /// Its issuer is not trusted.
     Issuer,
     /// Its issuer has not signed it.
@@ -72,6 +85,8 @@ impl Labels for RefusalReason {
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::NotYet => "not_yet",
+            Self::Revoked => "revoked",
+            Self::RevocationsUnavailable => "revocations_unavailable",
             Self::Issuer => "issuer",
             Self::Signature => "signature",
             Self::Claim => "claim",
@@ -87,6 +102,8 @@ impl Labels for RefusalReason {
             Self::Invalid,
             Self::Expired,
             Self::NotYet,
+            Self::Revoked,
+            Self::RevocationsUnavailable,
             Self::Issuer,
             Self::Signature,
             Self::Claim,
@@ -103,6 +120,8 @@ impl From<&AuthError> for RefusalReason {
             AuthError::Invalid => Self::Invalid,
             AuthError::Expired(_) => Self::Expired,
             AuthError::NotYet(_) => Self::NotYet,
+            AuthError::Revoked(_) => Self::Revoked,
+            AuthError::RevocationsUnavailable => Self::RevocationsUnavailable,
             AuthError::Issuer(_) => Self::Issuer,
             AuthError::Signature => Self::Signature,
             AuthError::Claim(_) => Self::Claim,

@@ -5,9 +5,10 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    auth::{self, Caller},
+    auth::{self, Principal},
     auth_error::AuthError,
     instance::Service,
+    token,
 };
 
 /// Most of a foreign issuer's name that is repeated to whoever sent it.
@@ -21,23 +22,28 @@ struct Unverified {
 
 impl Service {
     /// Reads the value of an `Authorization` header.
-    pub(super) async fn authenticate(&self, header: Option<&str>) -> Result<Caller, AuthError> {
-        let caller = self.verify(header).await;
-        if let Err(refusal) = &caller {
+    pub(super) async fn authenticate(&self, header: Option<&str>) -> Result<Principal, AuthError> {
+        let principal = self.verify(header).await;
+        if let Err(refusal) = &principal {
             self.metrics().refused_token(refusal.into());
         }
-        caller
+        principal
     }
 
-    async fn verify(&self, header: Option<&str>) -> Result<Caller, AuthError> {
+    async fn verify(&self, header: Option<&str>) -> Result<Principal, AuthError> {
         let token = header.and_then(auth::bearer).ok_or(AuthError::Missing)?;
         let claims = insecure_decode_claims(token);
         let Unverified { iss } = claims.map_err(|_| AuthError::Invalid)?;
-        if iss == auth::ISSUER {
-            return self.tokens().verify(token, self.now());
+        if iss == token::ISSUER {
+            let principal = self.tokens().verify(token, self.now())?;
+            self.revocations().check(&principal).await?;
+            return Ok(principal);
         }
         match self.issuers().find(&iss) {
-            Some(issuer) => issuer.verify(token, self.now()).await,
+            Some(issuer) => {
+                let caller = issuer.verify(token, self.now()).await?;
+                Ok(Principal::Caller(caller))
+            }
             None => Err(AuthError::Issuer(
                 iss.chars().take(MAX_SHOWN_CHARS).collect(),
             )),

@@ -11,6 +11,7 @@ use url::Url;
 use crate::protocol::block_list::MAX_BLOCKS;
 
 pub use super::{
+    audit::AuditTarget,
     budgets::{Budgets, DEFAULT_LOW_WATER, Limit},
     issuer::{IssuerUrl, KeysUrl, TrustedIssuer, TrustedRepository, UrlError},
     network::Network,
@@ -127,6 +128,8 @@ pub struct Config {
     pub upstream_results: Option<UpstreamUrl>,
     /// Whether each request is a line of the log.
     pub access_log: bool,
+    /// Where the audit log goes, beside the log of the process.
+    pub audit_log: Option<AuditTarget>,
     /// What entries may take before some are evicted.
     pub budgets: Budgets,
     /// How long signed URLs live.
@@ -181,6 +184,8 @@ impl Default for Config {
             upstream_results: None,
             // What people ask for first when a build misses its cache.
             access_log: true,
+            // Its events are in the log of the process, too.
+            audit_log: None,
             // What is the right share of a disk is its owner's to say.
             budgets: Budgets::default(),
             url_ttl: DEFAULT_URL_TTL,

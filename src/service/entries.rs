@@ -27,6 +27,7 @@ pub(super) use self::commit::Commit;
 use super::{
     active_uploads::ActiveUploads,
     api_error::ApiError,
+    audit::AuditLog,
     auth::Caller,
     budgets::Budgets,
     clock::Clock,
@@ -58,6 +59,7 @@ pub(super) struct Entries {
     blobs: Arc<dyn BlobStore>,
     uploads: ActiveUploads,
     quotas: Arc<Quotas>,
+    audit: Arc<AuditLog>,
     clock: Clock,
     budgets: Budgets,
     crossed_budgets: Arc<CrossedBudgets>,
@@ -67,12 +69,19 @@ pub(super) struct Entries {
 
 impl Entries {
     /// The entries of two stores.
-    pub(super) fn new(stores: Stores, clock: Clock, quotas: Arc<Quotas>, budgets: Budgets) -> Self {
+    pub(super) fn new(
+        stores: Stores,
+        clock: Clock,
+        quotas: Arc<Quotas>,
+        audit: Arc<AuditLog>,
+        budgets: Budgets,
+    ) -> Self {
         Self {
             store: stores.entries,
             blobs: stores.blobs,
             uploads: ActiveUploads::new(affordable(MAX_OPEN_UPLOADS, FILES_PER_UPLOAD)),
             quotas,
+            audit,
             clock,
             budgets,
             crossed_budgets: Arc::default(),

@@ -1,5 +1,5 @@
 //! Collects what was abandoned: reservations that nobody finishes and files that no entry needs; evicts entries that
-//! nobody needs; and drops those whose content is not all there.
+//! nobody needs; drops those whose content is not all there; and forgets tokens that ended long ago.
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,8 @@ impl Service {
                 Ok((uploads, entries.collect_blobs().await?))
             })
             .await?;
+        self.revocations().forget_expired().await?;
+        self.audit().tell_left_out().await;
         if uploads + files > 0 {
             tracing::info!(
                 uploads,

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     future::Future,
     io,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,23 +17,25 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     api_error::ApiError,
-    auth::{MintError, Tokens},
-    blocking::run_rule,
+    audit::AuditLog,
+    blocking::{run_blocking, run_rule},
     clock::Clock,
-    config::{Config, DatabaseUrl},
-    data_dir::{DataDir, Lock},
+    config::Config,
+    data_dir::Lock,
     entries::Entries,
+    grant::Grant,
     issuer::Issuers,
     key::{MasterKey, new_secret},
     metrics::Metrics,
     open_error::OpenError,
     quotas::Quotas,
+    revocations::Revocations,
     sign::Signer,
-    store::PostgresStore,
     store_locations::StoreLocations,
     stores::LockedStores,
     stores_error::StoresError,
     tls,
+    token::{MintError, NewToken, Tokens},
 };
 use crate::{protocol::scope::Scope, secret::Secret};
 
@@ -46,6 +47,7 @@ struct Inner {
     config: Config,
     clock: Clock,
     tokens: Tokens,
+    revocations: Revocations,
     issuers: Issuers,
     signer: Signer,
     metrics: Metrics,
@@ -53,6 +55,7 @@ struct Inner {
     /// Turns of searches, of all repositories.
     searches: Semaphore,
     entries: Arc<Entries>,
+    audit: Arc<AuditLog>,
     tls: Option<TlsAcceptor>,
     /// Whether the process takes no new uploads, since it is about to end.
     ending: AtomicBool,
@@ -82,17 +85,27 @@ impl Service {
         let secret = pairing.confirm(secret).await.map_err(unusable)?;
         let master = MasterKey::from_hex(&secret);
         let master = master.ok_or_else(|| unusable(StoresError::Secret))?;
+        let audit = open_audit_log(&config, &clock).await?;
+        let revocations = Revocations::new(Arc::clone(&stores.tokens), Arc::clone(&clock));
         let quotas = Arc::<Quotas>::default();
         let budgets = config.budgets;
-        let entries = Entries::new(stores, Arc::clone(&clock), Arc::clone(&quotas), budgets);
+        let entries = Entries::new(
+            stores,
+            Arc::clone(&clock),
+            Arc::clone(&quotas),
+            Arc::clone(&audit),
+            budgets,
+        );
         let service = Self(Arc::new(Inner {
             tokens: Tokens::new(&master),
+            revocations,
             issuers,
             signer: Signer::new(&master),
             metrics: Metrics::new(config.content_dir(), budgets),
             quotas,
             searches: Semaphore::new(entries.max_searches()),
             entries: Arc::new(entries),
+            audit,
             tls,
             ending: AtomicBool::new(false),
             config,
@@ -107,6 +120,7 @@ impl Service {
 
     /// Ends what the stores have under way, when no request is in flight any more.
     pub async fn close(&self) -> Result<(), ApiError> {
+        self.audit().tell_left_out().await;
         self.run(async |entries| entries.close().await).await
     }
 
@@ -117,7 +131,19 @@ impl Service {
         scopes: &[Scope],
         ttl: Duration,
     ) -> Result<Secret, MintError> {
-        self.0.tokens.mint(repository, scopes, ttl, self.now())
+        self.mint(NewToken {
+            grant: Grant::Cache {
+                repository: repository.to_owned(),
+                scopes: scopes.to_vec(),
+            },
+            ttl,
+            name: None,
+        })
+    }
+
+    /// The same for any token. It is in no list of tokens, so that nobody can revoke it.
+    pub fn mint(&self, new: NewToken) -> Result<Secret, MintError> {
+        Ok(self.0.tokens.mint(new, self.now())?.secret)
     }
 
     /// The counters.
@@ -131,6 +157,10 @@ impl Service {
 
     pub(super) fn tokens(&self) -> &Tokens {
         &self.0.tokens
+    }
+
+    pub(super) fn revocations(&self) -> &Revocations {
+        &self.0.revocations
     }
 
     pub(super) fn issuers(&self) -> &Issuers {
@@ -173,6 +203,10 @@ impl Service {
 
     pub(super) fn now(&self) -> Timestamp {
         (self.0.clock)()
+    }
+
+    pub(super) fn audit(&self) -> &AuditLog {
+        &self.0.audit
     }
 
     /// The entries, for what needs no store.
@@ -221,27 +255,10 @@ impl Service {
     }
 }
 
-/// Mints a token for the service of `data_dir`, whether it is running or not.
-pub fn mint_token(
-    data_dir: &Path,
-    repository: &str,
-    scopes: &[Scope],
-    ttl: Duration,
-) -> Result<Secret, MintError> {
-    let master = MasterKey::load_or_create(&DataDir::open_existing(data_dir)?)?;
-    Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
-}
-
-/// Mints a token for the services of a database, whether one is running or not.
-pub async fn mint_token_of_database(
-    database: &DatabaseUrl,
-    repository: &str,
-    scopes: &[Scope],
-    ttl: Duration,
-) -> Result<Secret, MintError> {
-    let secret = PostgresStore::existing_secret(database).await;
-    let secret = secret.map_err(|error| MintError::Database(error.message()))?;
-    let master = secret.as_ref().and_then(MasterKey::from_hex);
-    let master = master.ok_or(MintError::NoDatabaseSecret)?;
-    Tokens::new(&master).mint(repository, scopes, ttl, Timestamp::now())
+async fn open_audit_log(config: &Config, clock: &Clock) -> Result<Arc<AuditLog>, OpenError> {
+    let (target, clock) = (config.audit_log.clone(), Arc::clone(clock));
+    let name = target.as_ref().map(ToString::to_string);
+    let opened = run_blocking(move || AuditLog::open(target.as_ref(), clock)).await;
+    let unusable = |error| OpenError::AuditLog(name.unwrap_or_default(), error);
+    opened.map(Arc::new).map_err(unusable)
 }

@@ -12,8 +12,11 @@
 //! | `migration` | moves all entries from one pair of stores to another |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas` | what one repository or one scope may take of the service |
-//! | `auth`, `sign`, `key` | tokens and signed URLs, from one secret |
+//! | `token`, `grant`, `sign`, `key` | tokens and signed URLs, from one secret |
+//! | `token_registry`, `revocations` | tokens that were made, and those that were revoked |
+//! | `auth`, `rights` | who calls, and what of a repository it may list and delete |
 //! | `issuer` | tokens of GitHub, verified with its public keys |
+//! | `audit` | what was deleted, and who was refused |
 //! | `authenticate`, `auth_error` | which of both a token is, and why it is refused |
 //! | `data_dir` | whose the data directory is, and what stands in it |
 //! | `transfer` | bodies of requests into the store |
@@ -30,6 +33,7 @@
 
 mod active_uploads;
 mod api_error;
+mod audit;
 mod auth;
 mod auth_error;
 mod authenticate;
@@ -43,6 +47,7 @@ mod drain;
 mod entries;
 mod evictor;
 mod gc;
+mod grant;
 mod instance;
 mod issuer;
 mod key;
@@ -56,6 +61,8 @@ mod peers;
 mod periodic;
 mod quotas;
 mod replica;
+mod revocations;
+mod rights;
 mod server;
 mod sign;
 mod store;
@@ -67,22 +74,27 @@ mod surface;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod token;
+mod token_registry;
 mod transfer;
 mod upload;
 mod upstream;
 
 pub use self::{
     api_error::{ApiError, ErrorKind},
-    auth::{DEFAULT_REPOSITORY, MintError},
     clock::{Clock, system as system_clock},
     config::Config,
-    instance::{Service, mint_token, mint_token_of_database},
+    grant::{Grant, Role},
+    instance::Service,
     metrics::Metrics,
     migration::{
-        Migration, MigrationError, MigrationReport, Moved, OnProgress, Progress, Role, Side,
+        Migration, MigrationError, MigrationReport, Moved, OnProgress, Progress, Side, SideRole,
     },
     open_error::OpenError,
     server::{serve, warn_if_in_clear, warn_if_open},
+    store::TokenRecord,
     tls::TlsError,
+    token::{DEFAULT_REPOSITORY, MintError, Minted, NewToken},
+    token_registry::{RegistryError, TokenRegistry},
     upstream::UpstreamLoop,
 };

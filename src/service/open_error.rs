@@ -1,6 +1,6 @@
 //! Why a service cannot be opened, in words for whoever starts it.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use super::{
     api_error::ApiError, issuer::IssuersError, store::DatabaseUrl, store_locations::StoreLocations,
@@ -48,6 +48,9 @@ pub enum OpenError {
         /// The directory, or the place in a bucket.
         path: String,
     },
+    /// The audit log cannot be written.
+    #[error("--audit-log {0}: {1}")]
+    AuditLog(String, io::Error),
     /// Its certificate is of no use.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -121,12 +121,11 @@ pub(super) fn check_directory(
     data_dir: &DataDir,
     content: Option<&str>,
 ) -> Result<(), StoresError> {
-    let refused = |reason: &str| Err(StoresError::DataDir(io::Error::other(reason).into()));
-    if data_dir.has(CONTENT_NAME) {
-        return refused("its entries are in PostgreSQL: give --database, or another directory");
-    }
+    let unusable = |error: io::Error| StoresError::DataDir(error.into());
+    check_entries(data_dir).map_err(unusable)?;
+    let refused = |reason: &str| Err(unusable(io::Error::other(reason)));
     let bound = data_dir.text(CONTENT_ELSEWHERE);
-    let bound = bound.map_err(|error| StoresError::DataDir(error.into()))?;
+    let bound = bound.map_err(unusable)?;
     match (bound, content) {
         (Some(_), None) => refused("its content is in another directory: give its --store"),
         (Some(bound), Some(content)) if bound != content => Err(StoresError::OtherContent),
@@ -135,4 +134,13 @@ pub(super) fn check_directory(
         ),
         _ => Ok(()),
     }
+}
+
+/// Refuses a data directory whose entries are in a database elsewhere. Blocks.
+pub(super) fn check_entries(data_dir: &DataDir) -> io::Result<()> {
+    if data_dir.has(CONTENT_NAME) {
+        let reason = "its entries are in PostgreSQL: give --database, or another directory";
+        return Err(io::Error::other(reason));
+    }
+    Ok(())
 }

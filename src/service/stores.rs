@@ -9,7 +9,7 @@ use super::{
     pairing::{Pairing, check_directory, name_of_content},
     store::{
         BlobStore, BucketStore, BucketUrl, DatabaseUrl, EntryStore, FileStore, PostgresStore,
-        SqliteStore, StoreError, StoreUrl,
+        SqliteStore, SqliteTokens, StoreError, StoreUrl, TokenStore,
     },
     store_locations::StoreLocations,
     stores_error::StoresError,
@@ -20,6 +20,7 @@ use super::{
 pub(super) struct Stores {
     pub(super) entries: Arc<dyn EntryStore>,
     pub(super) blobs: Arc<dyn BlobStore>,
+    pub(super) tokens: Arc<dyn TokenStore>,
 }
 
 /// Open stores, and the lock of their data directory.
@@ -82,9 +83,13 @@ impl StoreLocations<'_> {
         };
         let database = PostgresStore::open(url).await;
         let database = Arc::new(database.map_err(StoresError::Database)?);
-        let entries = Arc::<PostgresStore>::clone(&database);
+        let stores = Stores {
+            tokens: Arc::new(database.tokens()),
+            entries: Arc::<PostgresStore>::clone(&database),
+            blobs,
+        };
         let pairing = Pairing::Database { database, content };
-        Ok((Stores { entries, blobs }, pairing))
+        Ok((stores, pairing))
     }
 }
 
@@ -142,9 +147,14 @@ fn sqlite_and_files(
             Err(error) => return Err(StoresError::DataDir(error.into())),
         },
     };
-    let entries = Arc::new(entries);
+    let tokens = SqliteTokens::beside_store(&data_dir).map_err(StoresError::DataDir)?;
+    let stores = Stores {
+        entries: Arc::new(entries),
+        blobs,
+        tokens: Arc::new(tokens),
+    };
     let pairing = Pairing::Directory { data_dir, content };
-    Ok((Stores { entries, blobs }, pairing))
+    Ok((stores, pairing))
 }
 
 /// Opens a directory, which is made if it is not there, and takes its lock.

@@ -12,7 +12,7 @@ use std::{
 use buildkit_gha::{
     lifecycle::Tasks,
     protocol::scope::{Permission, Scope},
-    service::{self, Clock, Config, DEFAULT_REPOSITORY, Service},
+    service::{self, Clock, Config, DEFAULT_REPOSITORY, Grant, NewToken, Role, Service},
 };
 use jiff::Timestamp;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -85,6 +85,19 @@ impl Server {
         let scopes: Vec<Scope> = scopes.iter().map(|(n, p)| Scope::new(*n, *p)).collect();
         let token = self.service.mint_token(repository, &scopes, 6 * HOUR);
         token.unwrap().expose().to_owned()
+    }
+
+    /// An administrator of one repository, or of all.
+    pub fn administrator(&self, role: Role, repository: Option<&str>) -> Caller<'_> {
+        let token = self.service.mint(NewToken {
+            grant: Grant::Administration {
+                role,
+                repository: repository.map(str::to_owned),
+            },
+            ttl: 6 * HOUR,
+            name: None,
+        });
+        self.client(token.unwrap().expose().to_owned())
     }
 
     pub fn client(&self, token: String) -> Caller<'_> {

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod audit;
 #[cfg(feature = "e2e")] // It runs a server.
 mod balancer;
 mod blobs;
@@ -46,11 +47,13 @@ mod proxy_protocol;
 #[cfg(feature = "e2e")] // It runs servers.
 mod replicas;
 mod rest;
+mod roles;
 mod rules;
 #[cfg(feature = "e2e")] // It runs servers.
 mod rules_of_replicas;
 mod runner;
 mod tls;
+mod tokens;
 mod upstream;
 mod v1;
 mod v2;

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::{
     harness::{HOUR, MAIN, Server},
     program::audit,
+    tokens::{list, place, said},
 };
 
 /// Sizes of contents: one part of a transfer and a little more, less, and hardly anything.
@@ -139,6 +140,21 @@ async fn all_is_the_same_on_the_other_side_and_back() {
     };
     assert_whole(config, token.clone()).await;
     assert_whole(Config::new(places.path("third")), token).await;
+}
+
+/// With the secret, tokens of the source are good at the target.
+#[tokio::test]
+async fn a_token_that_was_revoked_stays_so() {
+    let places = Places::new();
+    let (from, to) = (places.path("from"), places.path("to"));
+    Server::start(&from).await.stop().await;
+    said(&place(&from), &["--scope", "main=r", "--name", "ci"]);
+    let sides = (places.side("from"), places.side("to"));
+    migrate(&sides.0, &sides.1).await.unwrap();
+    assert_eq!(list(&place(&to))[0]["state"], "good");
+    said(&place(&from), &["revoke", "ci"]);
+    migrate(&sides.0, &sides.1).await.unwrap();
+    assert_eq!(list(&place(&to))[0]["state"], "revoked");
 }
 
 #[tokio::test]

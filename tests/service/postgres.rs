@@ -15,6 +15,7 @@ use self::server::{Database, Postgres};
 use crate::{
     harness::{Server, body},
     program::{Program, names},
+    tokens::{a_revoked_token_is_refused, token},
 };
 
 fn config(data_dir: &Path, database: &Database<'_>) -> Config {
@@ -222,4 +223,27 @@ async fn a_listing_shows_what_was_found_last() {
     assert_eq!(list["total_count"], 2);
     assert_eq!(list["actions_caches"][0]["key"], "a");
     server.stop().await;
+}
+
+/// The command tells the database, and each replica asks that.
+#[tokio::test]
+async fn replicas_refuse_what_the_command_revokes() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = Postgres::shared().database();
+    let url = database.url();
+    let place = ["--database", url.as_str()];
+    let early = token(&place, &["--scope", "main=rw"]);
+    assert_eq!(
+        early.status.code(),
+        Some(1),
+        "no service has made tables yet"
+    );
+    let one = start(first.path(), &database).await;
+    // A directory of the same content; nobody looks at any here.
+    let name = "content-name";
+    std::fs::copy(first.path().join(name), second.path().join(name)).unwrap();
+    let other = start(second.path(), &database).await;
+    a_revoked_token_is_refused(&place, &[&one, &other]).await;
+    other.stop().await;
+    one.stop().await;
 }

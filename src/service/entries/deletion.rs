@@ -1,31 +1,32 @@
 //! Entries that a caller deletes.
 
-use super::{Entries, listing::only};
+use super::Entries;
 use crate::{
     protocol::rest::{Direction, SortBy},
     service::{
         api_error::ApiError,
-        auth::Caller,
-        store::{Entry, EntryName, Filter, Page},
+        audit::AuditEvent,
+        rights::Rights,
+        store::{Entry, Filter, Page},
     },
 };
 
 impl Entries {
-    /// Deletes the entries with exactly this key where the caller may delete, in `scope` if one is named.
+    /// Deletes the entries with exactly this key where that is allowed, in `scope` if one is named.
     /// Answers what is gone.
     pub(in crate::service) async fn delete_key(
         &self,
-        caller: &Caller,
+        rights: &Rights,
         scope: Option<&str>,
         key: &str,
     ) -> Result<Vec<Entry>, ApiError> {
-        let scopes = only(scope, caller.deletable());
+        let scopes = rights.deletable.named(scope);
         if scopes.is_empty() {
             return Err(ApiError::deletion_denied());
         }
         let filter = Filter {
-            repository: Some(caller.repository.clone()),
-            scopes: Some(scopes),
+            repository: Some(rights.repository.clone()),
+            scopes: scopes.into_filter(),
             key_prefix: key.to_owned(),
         };
         let all = Page {
@@ -40,28 +41,25 @@ impl Entries {
             return Err(ApiError::not_found());
         }
         for entry in &entries {
-            self.remove(entry.id).await?;
+            self.remove(entry, rights).await?;
         }
         Ok(entries)
     }
 
-    /// Deletes the entry `id`, if the caller may. One that it may not read does not exist for it.
+    /// Deletes the entry `id`, if that is allowed. One that may not be read does not exist.
     pub(in crate::service) async fn delete(
         &self,
-        caller: &Caller,
+        rights: &Rights,
         id: i64,
     ) -> Result<(), ApiError> {
         let entry = self.store.by_id(id).await?;
-        let EntryName {
-            repository, scope, ..
-        } = entry.ok_or_else(ApiError::not_found)?.name;
-        if repository != caller.repository {
-            return Err(ApiError::not_found());
+        let own = entry.filter(|entry| entry.name.repository == rights.repository);
+        let entry = own.ok_or_else(ApiError::not_found)?;
+        let scope = &entry.name.scope;
+        if rights.deletable.contains(scope) {
+            return self.remove(&entry, rights).await;
         }
-        if caller.deletable().any(|deletable| deletable == scope) {
-            return self.remove(id).await;
-        }
-        Err(if caller.may_read(&scope) {
+        Err(if rights.readable.contains(scope) {
             ApiError::deletion_denied()
         } else {
             ApiError::not_found()
@@ -69,8 +67,11 @@ impl Entries {
     }
 
     /// The entry first: a content without an entry is garbage, the opposite would be damage.
-    async fn remove(&self, id: i64) -> Result<(), ApiError> {
-        self.store.delete(id).await?;
-        Ok(self.blobs.remove(id).await?)
+    async fn remove(&self, entry: &Entry, rights: &Rights) -> Result<(), ApiError> {
+        if self.store.delete(entry.id).await? {
+            let deleted = AuditEvent::deleted(entry.clone(), rights.actor.clone());
+            self.audit.record(deleted).await;
+        }
+        Ok(self.blobs.remove(entry.id).await?)
     }
 }

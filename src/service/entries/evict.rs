@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::Entries;
 use crate::service::{
     api_error::ApiError,
+    audit::AuditEvent,
     budgets::{Cause, EvictionTarget, Limit, in_order_of_eviction},
     crossed_budgets::{CrossedBudgets, Domain},
     metrics::Metrics,
@@ -58,14 +59,6 @@ impl<'a> EvictionCounters<'a> {
         self.metrics.evicted(cause, size);
         self.evicted = self.evicted.with(size);
     }
-
-    /// Says what it came to, if anything.
-    fn log(&self) {
-        let Usage { bytes, entries } = self.evicted;
-        if entries > 0 {
-            tracing::info!(entries, bytes, "evicted entries that nobody needed");
-        }
-    }
 }
 
 impl Entries {
@@ -108,7 +101,7 @@ impl Entries {
     pub(crate) async fn evict(&self, metrics: &Metrics) -> Result<(), ApiError> {
         let mut counters = EvictionCounters::new(metrics);
         let aged = self.evict_aged(&mut counters).await;
-        counters.log();
+        self.log_evicted(&counters).await;
         aged?;
         self.evict_excess(metrics).await
     }
@@ -121,8 +114,17 @@ impl Entries {
         let _turn = self.evictions.lock().await;
         let mut counters = EvictionCounters::new(metrics);
         let evicted = self.evict_everywhere(&mut counters).await;
-        counters.log();
+        self.log_evicted(&counters).await;
         evicted
+    }
+
+    /// Says what it came to, if anything.
+    async fn log_evicted(&self, counters: &EvictionCounters<'_>) {
+        if counters.evicted.entries > 0 {
+            self.audit
+                .record(AuditEvent::evicted(counters.evicted))
+                .await;
+        }
     }
 
     async fn evict_everywhere(&self, counters: &mut EvictionCounters<'_>) -> Result<(), ApiError> {

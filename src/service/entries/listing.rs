@@ -3,7 +3,7 @@
 use super::Entries;
 use crate::service::{
     api_error::ApiError,
-    auth::Caller,
+    rights::Rights,
     store::{Entry, Filter, Page, Totals},
 };
 
@@ -13,48 +13,43 @@ impl Entries {
         Ok(self.store.totals().await?)
     }
 
-    /// How many entries match, and one page of them: those that the caller may read, in `scope` if one is
-    /// named.
+    /// How many entries match, and one page of them: those that may be read, in `scope` if one is named.
     pub(in crate::service) async fn list(
         &self,
-        caller: &Caller,
+        rights: &Rights,
         scope: Option<&str>,
         key_prefix: String,
         page: Page,
     ) -> Result<(u64, Vec<Entry>), ApiError> {
         let filter = Filter {
-            repository: Some(caller.repository.clone()),
-            scopes: Some(only(scope, caller.readable())),
+            repository: Some(rights.repository.clone()),
+            scopes: rights.readable.named(scope).into_filter(),
             key_prefix,
         };
         let count = self.store.count(&filter).await?;
         Ok((count, self.store.list(&filter, page).await?))
     }
 
-    /// How many entries whose keys begin so are in scopes that the caller does not read; for one that may delete:
-    /// it must know whether indexes that it does not see may name what it removes.
+    /// How many entries whose keys begin so are in scopes that may not be read; for one that may delete: it must know
+    /// whether indexes that it does not see may name what it removes.
     pub(in crate::service) async fn hidden(
         &self,
-        caller: &Caller,
+        rights: &Rights,
         key_prefix: &str,
     ) -> Result<Option<u64>, ApiError> {
-        if caller.deletable().next().is_none() {
+        let Some(readable) = rights.readable.clone().into_filter() else {
+            return Ok(Some(0));
+        };
+        if rights.deletable.is_empty() {
             return Ok(None);
         }
         let filter = |scopes| Filter {
-            repository: Some(caller.repository.clone()),
+            repository: Some(rights.repository.clone()),
             scopes,
             key_prefix: key_prefix.to_owned(),
         };
         let all = self.store.count(&filter(None)).await?;
-        let readable = Some(only(None, caller.readable()));
-        let readable = self.store.count(&filter(readable)).await?;
+        let readable = self.store.count(&filter(Some(readable))).await?;
         Ok(Some(all.saturating_sub(readable)))
     }
-}
-
-/// Those of `scopes` that are meant: all, or the one that is named.
-pub(super) fn only<'a>(named: Option<&str>, scopes: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let meant = scopes.filter(|scope| named.is_none_or(|named| named == *scope));
-    meant.map(str::to_owned).collect()
 }

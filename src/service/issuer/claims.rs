@@ -55,6 +55,7 @@ impl Claims {
             repository,
             scopes,
             expires,
+            token: None,
         })
     }
 }

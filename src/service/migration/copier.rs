@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use super::{
     Migration,
     content::Content,
-    error::{MigrationError, Role, store_error},
+    error::{MigrationError, SideRole, store_error},
     meter::{Meter, OnProgress},
     report::Moved,
 };
@@ -75,7 +75,7 @@ impl Copier {
     /// Copies the content of the entry `id`, unless the target has the entry.
     pub(super) async fn copy(&self, id: i64) -> Result<Copied, MigrationError> {
         let found = self.source.entries.content(id).await;
-        let found = found.map_err(store_error(Role::Source))?;
+        let found = found.map_err(store_error(SideRole::Source))?;
         let (entry, extents) = found.ok_or(MigrationError::SourceChanged)?;
         let size = entry.size;
         if self.is_there(&entry).await? {
@@ -148,7 +148,7 @@ impl Copier {
             Ok(pieces) => Ok(Some(pieces)),
             Err(error) => match error.kind() {
                 StoreErrorKind::NotFound | StoreErrorKind::Truncated { .. } => Ok(None),
-                _ => Err(failed(Role::Source, entry, error.message())),
+                _ => Err(failed(SideRole::Source, entry, error.message())),
             },
         }
     }
@@ -176,7 +176,7 @@ impl Copier {
             let len = left.min(PART_BYTES);
             let part = blob.put(len, content.begin_part(len)).await;
             extents.push(part.map_err(|error| match error {
-                PutError::Body(error) => failed(Role::Source, entry, error.0),
+                PutError::Body(error) => failed(SideRole::Source, entry, error.0),
                 PutError::Store(error) => at_target(entry, &error),
             })?);
             left -= len;
@@ -223,11 +223,11 @@ fn taken(entry: &Entry) -> MigrationError {
 fn at_target(entry: &Entry, error: &StoreError) -> MigrationError {
     match error.kind() {
         StoreErrorKind::Conflict => taken(entry),
-        _ => failed(Role::Target, entry, error.message()),
+        _ => failed(SideRole::Target, entry, error.message()),
     }
 }
 
-fn failed(role: Role, entry: &Entry, message: String) -> MigrationError {
+fn failed(role: SideRole, entry: &Entry, message: String) -> MigrationError {
     let key = Some(entry.name.key.clone());
     MigrationError::Store { role, key, message }
 }

@@ -7,14 +7,14 @@ use crate::service::{open_error::OpenError, store::StoreError};
 
 /// Which side of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum SideRole {
     /// Where entries come from.
     Source,
     /// Where they go.
     Target,
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for SideRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Source => "source",
@@ -34,13 +34,13 @@ pub enum MigrationError {
     NoService(String),
     /// A side cannot be opened.
     #[error("the {0} cannot be opened: {1}")]
-    Open(Role, OpenError),
+    Open(SideRole, OpenError),
     /// A service would change a side meanwhile.
     #[error(
         "a service uses the database of the {0}, or has been killed less than a minute ago: stop all that use it, \
          and try again in a minute"
     )]
-    InUse(Role),
+    InUse(SideRole),
     /// Tokens of the source would not be good at the target.
     #[error(
         "the target has a secret of its own, with which tokens of the source are not good: take a target that no service \
@@ -56,7 +56,7 @@ pub enum MigrationError {
     #[error("the {role} has failed{}: {message}; run it again to go on", about(.key.as_deref()))]
     Store {
         /// Which side.
-        role: Role,
+        role: SideRole,
         /// The key of the entry that was being copied.
         key: Option<String>,
         /// What happened.
@@ -108,7 +108,7 @@ fn about(key: Option<&str>) -> String {
 }
 
 /// Makes failures of a side's stores those of a migration.
-pub(super) fn store_error(role: Role) -> impl Fn(StoreError) -> MigrationError {
+pub(super) fn store_error(role: SideRole) -> impl Fn(StoreError) -> MigrationError {
     move |error| MigrationError::Store {
         role,
         key: None,

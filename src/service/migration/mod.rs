@@ -21,7 +21,7 @@ use self::{
     side::OpenSide,
 };
 pub use self::{
-    error::{MigrationError, Role},
+    error::{MigrationError, SideRole},
     meter::{OnProgress, Progress},
     report::{MigrationReport, Moved},
     side::Side,
@@ -82,6 +82,7 @@ impl Migration {
     }
 
     async fn copy_all(&self, on_progress: OnProgress) -> Result<MigrationReport, MigrationError> {
+        self.copy_tokens().await?;
         let total = self.source.usage().await?;
         let copier = Arc::new(Copier::new(self, total, on_progress));
         let mut all = Box::pin(copies(&copier).try_buffered(MAX_COPIES));
@@ -97,6 +98,17 @@ impl Migration {
             }
         }
         self.compare(total, report).await
+    }
+
+    /// Copies what is known of tokens: with the secret they are good at the target, and those that were revoked must not
+    /// be.
+    async fn copy_tokens(&self) -> Result<(), MigrationError> {
+        let tokens = self.source.stores.tokens.tokens().await;
+        for token in tokens.map_err(store_error(SideRole::Source))? {
+            let recorded = self.target.stores.tokens.record(&token).await;
+            recorded.map_err(store_error(SideRole::Target))?;
+        }
+        Ok(())
     }
 
     /// Compares both sides as a whole.
@@ -138,7 +150,7 @@ fn copies(
 ) -> impl Stream<Item = Result<impl Future<Output = Result<Copied, MigrationError>>, MigrationError>>
 {
     let tasks = Tasks::default();
-    let ids = committed(copier.source_entries()).map_err(store_error(Role::Source));
+    let ids = committed(copier.source_entries()).map_err(store_error(SideRole::Source));
     ids.map_ok(move |id| {
         // A task of its own, so that it goes on while an entry is inserted.
         let (tasks, copier) = (tasks.clone(), Arc::clone(copier));

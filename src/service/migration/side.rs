@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use tempfile::TempDir;
 
 use super::{
-    error::{MigrationError, Role, store_error},
+    error::{MigrationError, SideRole, store_error},
     report::Moved,
 };
 use crate::{
@@ -68,7 +68,7 @@ pub(super) fn check_distinct(from: &Side, to: &Side) -> Result<(), MigrationErro
 pub(super) struct OpenSide {
     pub(super) stores: Stores,
     pairing: Pairing,
-    role: Role,
+    role: SideRole,
     _lock: File,
     /// In place of a data directory.
     _temporary: Option<TempDir>,
@@ -78,7 +78,7 @@ impl OpenSide {
     /// Opens a source, which must have been a service's. Answers its secret, too.
     pub(super) async fn source(side: &Side) -> Result<(Self, Secret), MigrationError> {
         check_there(side).await?;
-        let source = Self::open(side, Role::Source).await?;
+        let source = Self::open(side, SideRole::Source).await?;
         let checked = source.check_source(side).await;
         source.unless_failed(checked).await
     }
@@ -88,7 +88,7 @@ impl OpenSide {
         side: &Side,
         secret: Secret,
     ) -> Result<(Self, bool), MigrationError> {
-        let target = Self::open(side, Role::Target).await?;
+        let target = Self::open(side, SideRole::Target).await?;
         let checked = target.check_target(side, secret).await;
         target.unless_failed(checked).await
     }
@@ -137,7 +137,7 @@ impl OpenSide {
         }
     }
 
-    async fn open(side: &Side, role: Role) -> Result<Self, MigrationError> {
+    async fn open(side: &Side, role: SideRole) -> Result<Self, MigrationError> {
         let temporary = match side.data_dir {
             Some(_) => None,
             None => Some(tempfile::tempdir().map_err(MigrationError::Temporary)?),
@@ -238,7 +238,7 @@ async fn check_there(side: &Side) -> Result<(), MigrationError> {
     }
     if let Some(url) = &side.database {
         let secret = PostgresStore::existing_secret(url).await;
-        let secret = secret.map_err(store_error(Role::Source))?;
+        let secret = secret.map_err(store_error(SideRole::Source))?;
         if secret.is_none() {
             let reason = format!("no service has used the database {}", url.location());
             return Err(MigrationError::NoService(reason));

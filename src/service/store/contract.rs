@@ -3,6 +3,7 @@
 mod blobs;
 mod entries;
 mod eviction;
+mod tokens;
 
 use std::{
     any::Any,
@@ -21,7 +22,8 @@ use super::{
     error::{StoreError, StoreErrorKind},
     extent::Extent,
     files::FileStore,
-    sqlite::SqliteStore,
+    sqlite::{SqliteStore, SqliteTokens},
+    token_store::TokenStore,
 };
 use crate::service::data_dir::DataDir;
 
@@ -29,6 +31,7 @@ use crate::service::data_dir::DataDir;
 struct Stores {
     entries: Arc<dyn EntryStore>,
     blobs: Arc<dyn BlobStore>,
+    tokens: Arc<dyn TokenStore>,
     _ground: Box<dyn Any>,
 }
 
@@ -38,6 +41,7 @@ fn sqlite_and_files() -> impl Future<Output = Stores> {
     ready(Stores {
         entries: Arc::new(SqliteStore::open(&data_dir).unwrap()),
         blobs: Arc::new(FileStore::open(&data_dir).unwrap()),
+        tokens: Arc::new(SqliteTokens::beside_store(&data_dir).unwrap()),
         _ground: Box::new(dir),
     })
 }
@@ -48,6 +52,7 @@ async fn postgres_and_files() -> Stores {
     let data_dir = DataDir::open(dir.path()).unwrap();
     let entries = super::postgres::open_new().await;
     Stores {
+        tokens: Arc::new(entries.tokens()),
         entries: Arc::new(entries),
         blobs: Arc::new(FileStore::open(&data_dir).unwrap()),
         _ground: Box::new(dir),
@@ -60,6 +65,7 @@ async fn sqlite_and_memory() -> Stores {
     Stores {
         entries: Arc::new(SqliteStore::open(&data_dir).unwrap()),
         blobs: Arc::new(BucketStore::in_memory(&data_dir)),
+        tokens: Arc::new(SqliteTokens::beside_store(&data_dir).unwrap()),
         _ground: Box::new(dir),
     }
 }
@@ -70,6 +76,7 @@ async fn postgres_and(open: fn(&DataDir) -> BucketStore) -> Stores {
     let data_dir = DataDir::open(dir.path()).unwrap();
     let entries = super::postgres::open_new().await;
     Stores {
+        tokens: Arc::new(entries.tokens()),
         entries: Arc::new(entries),
         blobs: Arc::new(open(&data_dir)),
         _ground: Box::new(dir),
@@ -190,6 +197,11 @@ macro_rules! contract {
                 who_was_found_meanwhile_stays
                 what_entries_take_follows_what_there_is
                 what_entries_take_is_right_after_many_at_once
+            }
+            contract! { @ $stores tokens
+                tokens_are_listed_as_they_were_made
+                a_token_is_revoked_by_its_id_or_its_name
+                tokens_that_ended_are_forgotten
             }
             contract! { @ $stores blobs
                 parts_in_any_order_are_the_content_that_is_named

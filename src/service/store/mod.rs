@@ -1,4 +1,5 @@
-//! What the rules stand on: metadata in an [`EntryStore`], content in a [`BlobStore`].
+//! What the rules stand on: metadata in an [`EntryStore`], content in a [`BlobStore`]; and beside them a
+//! [`TokenStore`] of the tokens that were made.
 //!
 //! The rules know these two traits and nothing of what is behind them. Today that is SQLite or PostgreSQL, and files
 //! of one directory, or a bucket. Another pair has to pass the suite in `contract`, and needs nothing else.
@@ -19,6 +20,7 @@ mod postgres;
 mod sqlite;
 mod store_url;
 mod store_url_error;
+mod token_store;
 mod touches;
 
 #[cfg(test)]
@@ -35,12 +37,14 @@ pub(super) use self::{
     error::{StoreError, StoreErrorKind, StoreKind},
     extent::{Extent, merge},
     files::{BLOBS as BLOBS_FOLDER, FileStore},
-    postgres::PostgresStore,
-    sqlite::{FILE as SQLITE_FILE, SqliteStore},
+    postgres::{PostgresStore, PostgresTokens},
+    sqlite::{FILE as SQLITE_FILE, SqliteStore, SqliteTokens},
+    token_store::TokenStore,
 };
 pub use self::{
     bucket::BucketUrl,
     postgres::{DatabaseUrl, DatabaseUrlError},
     store_url::StoreUrl,
     store_url_error::StoreUrlError,
+    token_store::TokenRecord,
 };

@@ -22,7 +22,9 @@ use tokio::time::Instant;
 use crate::{
     http1::PeerPermit,
     service::{
-        auth::Caller,
+        audit::{Actor, AuditEvent, EventKind},
+        auth::Principal,
+        grant::TokenIdentity,
         metrics::{Metrics, Operation},
         quotas::Usage,
         store::EntryName,
@@ -40,14 +42,64 @@ struct Subject {
     scope: Option<String>,
     key: Option<String>,
     size: Option<u64>,
+    actor: Actor,
+    /// Why it is refused, where its answer does not say that, or not all of it.
+    denial: Option<(EventKind, String)>,
     /// The request as its repository's quota counts it.
     counted: Option<Usage>,
 }
 
 impl Access {
+    /// A request from this client.
+    pub(super) fn new(client: Option<IpAddr>) -> Self {
+        let access = Self::default();
+        access.lock().actor.client = client;
+        access
+    }
+
     /// Who calls.
-    pub(super) fn caller(&self, caller: &Caller) {
-        self.lock().repository = Some(caller.repository.clone());
+    pub(super) fn principal(&self, principal: &Principal) {
+        let mut subject = self.lock();
+        subject.repository = principal.repository().map(str::to_owned);
+        subject.actor.token = principal.token().cloned();
+    }
+
+    /// Who calls, with a token that was revoked.
+    pub(super) fn revoked(&self, token: TokenIdentity) {
+        let reason = "the token was revoked".to_owned();
+        self.lock().actor.token = Some(token);
+        self.deny(EventKind::RevokedTokenUsed, reason);
+    }
+
+    /// Who calls, for the audit log.
+    pub(super) fn actor(&self) -> Actor {
+        self.lock().actor.clone()
+    }
+
+    /// Notes why the request is refused, for the audit log alone.
+    pub(super) fn deny(&self, kind: EventKind, reason: String) {
+        self.lock().denial = Some((kind, reason));
+    }
+
+    /// What the audit log says of an answer, if that is a refusal.
+    pub(super) fn denial(&self, response: &axum::response::Response) -> Option<AuditEvent> {
+        let subject = self.lock();
+        let extensions = response.extensions();
+        let (kind, reason) = match (&subject.denial, extensions.get::<Denied>()) {
+            (Some((kind, reason)), _) => (*kind, Some(reason.clone())),
+            (None, Some(Denied(kind))) => {
+                let reason = extensions.get::<Reason>();
+                (*kind, reason.map(|reason| reason.0.clone()))
+            }
+            (None, None) => return None,
+        };
+        Some(AuditEvent {
+            repository: subject.repository.clone(),
+            scope: subject.scope.clone(),
+            key: subject.key.clone(),
+            reason,
+            ..AuditEvent::of_actor(kind, subject.actor.clone())
+        })
     }
 
     /// The key that is asked for, and the scope if there is only one.
@@ -84,6 +136,10 @@ impl Access {
 /// Why a request was refused, on the answer that says so.
 #[derive(Debug, Clone)]
 pub(super) struct Reason(pub String);
+
+/// On the answer to a request that was refused for lack of a right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Denied(pub EventKind);
 
 /// The line of one request; written when it is dropped.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use crate::{
     secret::SecretUrl,
     service::{
         api_error::{ApiError, ErrorKind},
-        auth::Caller,
+        auth::{Caller, Principal},
         auth_error::AuthError,
         instance::Service,
         sign::Permission,
@@ -33,6 +33,9 @@ use crate::{
     },
 };
 
+/// Whose quota the requests of administrators are counted in. No repository has such a name.
+const ADMINISTRATORS: &str = "administrators";
+
 /// Largest body of a call that is no upload: a lookup with eleven keys of 512 characters of four
 /// bytes each, escaped, still fits.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;
@@ -40,7 +43,9 @@ const MAX_MESSAGE_BYTES: usize = 256 << 10;
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         let kind = match error {
-            AuthError::KeysUnavailable => ErrorKind::Unavailable,
+            AuthError::KeysUnavailable | AuthError::RevocationsUnavailable => {
+                ErrorKind::Unavailable
+            }
             AuthError::Repository(_) => ErrorKind::PermissionDenied,
             _ => ErrorKind::Unauthenticated,
         };
@@ -90,13 +95,28 @@ impl FromRequestParts<AppState> for Context {
 
 impl Context {
     /// Who calls, as its token says. The body comes after this.
-    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    pub(super) async fn principal(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
         let header = headers.get(header::AUTHORIZATION);
         let header = header.and_then(|value| value.to_str().ok());
-        let caller = self.service.authenticate(header).await?;
-        self.access.caller(&caller);
-        self.admit(&caller.repository)?;
-        Ok(caller)
+        let principal = self.service.authenticate(header).await;
+        if let Err(AuthError::Revoked(token)) = &principal {
+            self.access.revoked(token.clone());
+        }
+        let principal = principal?;
+        self.access.principal(&principal);
+        self.admit(match &principal {
+            Principal::Caller(caller) => &caller.repository,
+            Principal::Administrator(_) => ADMINISTRATORS,
+        })?;
+        Ok(principal)
+    }
+
+    /// The job or builder that calls; an administrator is refused.
+    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        match self.principal(headers).await? {
+            Principal::Caller(caller) => Ok(caller),
+            Principal::Administrator(_) => Err(ApiError::no_cache_token()),
+        }
     }
 
     /// The way to other replicas.

@@ -75,8 +75,6 @@ pub(super) fn router(service: Service, local: SocketAddr) -> Router {
 /// Counts requests and writes their lines. The operation is known to the handler only.
 async fn count(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let config = state.service.config();
-    let access = Access::default();
-    request.extensions_mut().insert(access.clone());
     let proxy_trust = ProxyTrust {
         peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
         trusted: &config.trusted_proxies,
@@ -84,10 +82,19 @@ async fn count(State(state): State<AppState>, mut request: Request, next: Next) 
     };
     let probe = PROBES.contains(&request.uri().path());
     let client = proxy_trust.client(request.headers());
+    let access = Access::new(client);
+    request.extensions_mut().insert(access.clone());
     let permit = request.extensions().get::<Arc<PeerPermit>>().cloned();
     let overloaded = !probe && permit.as_ref().is_some_and(|permit| !permit.may_serve());
     let metrics = state.service.metrics().clone();
-    let record = AccessRecord::new(access, client, probe, config.access_log, permit, metrics);
+    let record = AccessRecord::new(
+        access.clone(),
+        client,
+        probe,
+        config.access_log,
+        permit,
+        metrics,
+    );
     let received = record.received();
     let request = request.map(|body| {
         Body::new(body.map_frame(move |frame| {
@@ -102,6 +109,9 @@ async fn count(State(state): State<AppState>, mut request: Request, next: Next) 
     } else {
         next.run(request).await
     };
+    if let Some(denial) = access.denial(&response) {
+        state.service.audit().record(denial).await;
+    }
     let operation = response.extensions().get().copied();
     let operation = operation.unwrap_or(Operation::Other);
     let code = response.status().as_u16();

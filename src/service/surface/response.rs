@@ -5,9 +5,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::access::Reason;
+use super::access::{Denied, Reason};
 use crate::service::{
     api_error::{ApiError, ErrorKind},
+    audit::EventKind,
     metrics::Operation,
 };
 
@@ -38,10 +39,23 @@ pub(super) fn refusal(error: &ApiError, error_response: fn(&ApiError) -> Respons
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, RETRY_LATER);
     }
+    if let Some(kind) = denial(error.kind()) {
+        response.extensions_mut().insert(Denied(kind));
+    }
     if response.extensions().get::<Reason>().is_none() {
         response.extensions_mut().insert(Reason(error.to_string()));
     }
     response
+}
+
+/// What a refusal is in the audit log, if it is for lack of a right.
+fn denial(kind: ErrorKind) -> Option<EventKind> {
+    match kind {
+        ErrorKind::Unauthenticated => Some(EventKind::TokenRefused),
+        ErrorKind::PermissionDenied => Some(EventKind::AccessDenied),
+        ErrorKind::InvalidSignature => Some(EventKind::SignedUrlRefused),
+        _ => None,
+    }
 }
 
 /// Logs a failure of the service itself. All others are the client's to hear, but a full disk or a full budget is

@@ -1,6 +1,6 @@
-//! GitHub's REST API for caches, see [`crate::protocol::rest`]. A runtime token of the same
-//! repository is accepted in place of a GitHub token: it lists what it may read, and deletes where it
-//! may write and delete.
+//! GitHub's REST API for caches, see [`crate::protocol::rest`]. In place of a GitHub token it takes a runtime token
+//! of the same repository, which lists what it may read, and deletes where it may write and delete; and one of an
+//! administrator, which lists all that the repository has, and deletes if its role may.
 
 use std::sync::Arc;
 
@@ -21,9 +21,12 @@ use crate::{
     protocol::rest::{Cache, DeleteQuery, List, ListQuery},
     service::{
         api_error::{ApiError, ErrorKind},
-        auth::Caller,
+        audit::EventKind,
+        auth::Principal,
         entries::Entries,
+        grant::Role,
         metrics::Operation,
+        rights::Rights,
         store::{Entry, Page},
     },
 };
@@ -42,7 +45,7 @@ async fn list(
     headers: HeaderMap,
 ) -> Response {
     let listed = async {
-        let caller = caller(&context, &headers, &owner, &repo).await?;
+        let rights = rights(&context, &headers, format!("{owner}/{repo}"), Role::Read).await?;
         let Query(query) = query.map_err(|error| invalid_query(&error))?;
         context.access.key(&query.key, query.git_ref.as_deref());
         let page = Page {
@@ -51,11 +54,11 @@ async fn list(
             skip: query.skip(),
             take: query.take(),
         };
-        let repository = caller.repository.clone();
+        let repository = rights.repository.clone();
         let list = async move |entries: Arc<Entries>| {
             let scope = query.git_ref.as_deref();
-            let hidden = entries.hidden(&caller, &query.key).await?;
-            let (count, listed) = entries.list(&caller, scope, query.key, page).await?;
+            let hidden = entries.hidden(&rights, &query.key).await?;
+            let (count, listed) = entries.list(&rights, scope, query.key, page).await?;
             Ok((hidden, count, listed))
         };
         let (hidden_count, total_count, entries) =
@@ -75,12 +78,12 @@ async fn delete_key(
     headers: HeaderMap,
 ) -> Response {
     let deleted = async {
-        let caller = caller(&context, &headers, &owner, &repo).await?;
+        let rights = rights(&context, &headers, format!("{owner}/{repo}"), Role::Prune).await?;
         let Query(query) = query.map_err(|error| invalid_query(&error))?;
         context.access.key(&query.key, query.git_ref.as_deref());
         let delete = async move |entries: Arc<Entries>| {
             let scope = query.git_ref.as_deref();
-            entries.delete_key(&caller, scope, &query.key).await
+            entries.delete_key(&rights, scope, &query.key).await
         };
         let entries = context.service.run(delete).await?;
         Ok::<_, ApiError>(Json(to_list(entries.len() as u64, entries)))
@@ -94,8 +97,8 @@ async fn delete(
     headers: HeaderMap,
 ) -> Response {
     let deleted = async {
-        let caller = caller(&context, &headers, &owner, &repo).await?;
-        let delete = async move |entries: Arc<Entries>| entries.delete(&caller, id).await;
+        let rights = rights(&context, &headers, format!("{owner}/{repo}"), Role::Prune).await?;
+        let delete = async move |entries: Arc<Entries>| entries.delete(&rights, id).await;
         context.service.run(delete).await?;
         Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     };
@@ -119,16 +122,29 @@ fn to_list(total_count: u64, entries: Vec<Entry>) -> List {
     }
 }
 
-/// The caller, if its token is for this repository.
-async fn caller(
+/// What a token allows in this repository, if it is about it. An administrator needs a role for that.
+async fn rights(
     context: &Context,
     headers: &HeaderMap,
-    owner: &str,
-    repo: &str,
-) -> Result<Caller, ApiError> {
-    let caller = context.caller(headers).await?;
-    caller.check_repository(&format!("{owner}/{repo}"))?;
-    Ok(caller)
+    repository: String,
+    needed: Role,
+) -> Result<Rights, ApiError> {
+    let principal = context.principal(headers).await?;
+    if let Err(error) = principal.check_repository(&repository) {
+        context.access.deny(
+            EventKind::AccessDenied,
+            format!("the token is not for the repository {repository}"),
+        );
+        return Err(error);
+    }
+    let actor = context.access.actor();
+    match principal {
+        Principal::Caller(caller) => Ok(Rights::of_caller(&caller, actor)),
+        Principal::Administrator(administrator) => {
+            administrator.check_role(needed)?;
+            Ok(Rights::of_administrator(&administrator, repository, actor))
+        }
+    }
 }
 
 fn invalid_query(error: &QueryRejection) -> ApiError {

@@ -10,11 +10,12 @@ use crate::{
     protocol::scope::{Permission, Scope},
     service::{
         Config, ErrorKind, Metrics, Service,
+        audit::AuditLog,
         auth::Caller,
         budgets::{Budgets, Limit},
         data_dir::DataDir,
         entries::Entries,
-        store::{BlobStore, Entry, EntryStore, FileStore, SqliteStore},
+        store::{BlobStore, Entry, EntryStore, FileStore, SqliteStore, SqliteTokens, TokenStore},
         stores::Stores,
         system_clock,
         upload::Upload,
@@ -33,11 +34,12 @@ async fn open(dir: &std::path::Path) -> Service {
 }
 
 fn caller(service: &Service, repository: &str) -> Caller {
-    let scopes = [Scope::new("main", Permission::READ_WRITE)];
-    let ttl = std::time::Duration::from_hours(1);
-    let token = service.mint_token(repository, &scopes, ttl).unwrap();
-    let verified = service.tokens().verify(token.expose(), service.now());
-    verified.unwrap()
+    Caller {
+        repository: repository.to_owned(),
+        scopes: vec![Scope::new("main", Permission::READ_WRITE)],
+        expires: service.now() + std::time::Duration::from_hours(1),
+        token: None,
+    }
 }
 
 async fn reserve(service: &Service, repository: &str, key: &str) -> Result<Arc<Upload>, ErrorKind> {
@@ -99,6 +101,7 @@ async fn two_who_evict_at_once_evict_no_more_than_one() {
     let data_dir = DataDir::open(dir.path()).unwrap();
     let store: Arc<dyn EntryStore> = Arc::new(SqliteStore::open(&data_dir).unwrap());
     let blobs: Arc<dyn BlobStore> = Arc::new(FileStore::open(&data_dir).unwrap());
+    let tokens: Arc<dyn TokenStore> = Arc::new(SqliteTokens::beside_store(&data_dir).unwrap());
     for id in 0..50 {
         let entry = Entry {
             accessed: Timestamp::from_second(id).unwrap(),
@@ -114,8 +117,16 @@ async fn two_who_evict_at_once_evict_no_more_than_one() {
         let stores = Stores {
             entries: Arc::clone(&store),
             blobs: Arc::clone(&blobs),
+            tokens: Arc::clone(&tokens),
         };
-        Entries::new(stores, system_clock(), Arc::default(), budgets)
+        let audit = AuditLog::open(None, system_clock()).unwrap();
+        Entries::new(
+            stores,
+            system_clock(),
+            Arc::default(),
+            Arc::new(audit),
+            budgets,
+        )
     };
     let (one, other) = (process(), process());
     let (first, second) = tokio::join!(one.evict_excess(&metrics), other.evict_excess(&metrics));

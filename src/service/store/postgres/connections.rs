@@ -42,7 +42,8 @@ const PREPARE: &str = "SET statement_timeout = '10s'; \
      SELECT set_config('synchronous_commit', 'on', false) \
          WHERE current_setting('synchronous_commit') = 'off'";
 
-/// A bounded pool.
+/// A bounded pool. Clones share it.
+#[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
     /// Host, port and name of the database, for messages.

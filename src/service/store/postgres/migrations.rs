@@ -6,7 +6,7 @@ use tokio_postgres::{Error, Transaction};
 use crate::secret::Secret;
 
 /// What makes each version of the one before it. A version that was released is never changed.
-const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// Held while the tables are made: many processes may start at once. A number that nobody else is likely to use.
 const LOCK: i64 = 0x6275_696c_646b_6974;
@@ -125,6 +125,20 @@ CREATE FUNCTION entry_removed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 CREATE TRIGGER entry_removed AFTER DELETE ON entries
     FOR EACH ROW EXECUTE FUNCTION entry_removed();
+"#;
+
+/// Tokens that were made; see [`crate::service::store::TokenRecord`].
+const VERSION_4: &str = r#"
+CREATE TABLE tokens (
+    id         text COLLATE "C" PRIMARY KEY,
+    name       text COLLATE "C" NOT NULL,
+    repository text,
+    role       text,
+    scopes     text NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    revoked_at bigint
+);
 "#;
 
 /// Why a database cannot be used.

@@ -15,6 +15,7 @@ mod stale_reservations;
 #[cfg(feature = "e2e")] // They run a server.
 mod tests;
 mod tls;
+mod tokens;
 mod touches;
 mod usage;
 
@@ -31,6 +32,7 @@ pub use self::database_url::{DatabaseUrl, DatabaseUrlError};
 #[cfg(test)]
 #[cfg(feature = "e2e")]
 pub(super) use self::tests::open_new;
+pub(crate) use self::tokens::PostgresTokens;
 use self::{
     connections::Connections, reservations::Reservation, stale_reservations::StaleReservations,
 };
@@ -100,6 +102,11 @@ impl PostgresStore {
         self.connections
             .run(move |client| migrations::secret(client, proposed).boxed())
             .await
+    }
+
+    /// The tokens that were made for them.
+    pub(crate) fn tokens(&self) -> PostgresTokens {
+        PostgresTokens::sharing(&self.connections)
     }
 
     /// The one that the services of a database have made, if they have.

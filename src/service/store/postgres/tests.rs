@@ -144,7 +144,7 @@ async fn many_that_start_at_once_make_the_tables_once() {
     let database = Postgres::shared().database();
     let opened = futures_util::future::join_all((0..8).map(|_| open(&database))).await;
     assert!(opened.iter().all(Result::is_ok), "{opened:?}");
-    assert_eq!(database.query("SELECT version FROM schema_version"), "3");
+    assert_eq!(database.query("SELECT version FROM schema_version"), "4");
     assert_eq!(database.query("SELECT count(*) FROM instances"), "8");
 }
 

@@ -6,14 +6,16 @@ mod pool;
 mod reservations;
 mod rows;
 mod schema;
+mod tokens;
 mod usage;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+pub(crate) use self::tokens::SqliteTokens;
 use self::{ballast::Ballast, database::Database, reservations::Reservations};
 use super::{
     entry_store::{
@@ -47,11 +49,7 @@ impl SqliteStore {
         let ballast = Ballast::new(data_dir.path());
         // Opening a database writes, and a full disk must not keep its entries from being read.
         ballast.release();
-        // SQLite gives its other files the mode of this one.
-        for name in [FILE, WAL, SHARED] {
-            data_dir.secure_if_present(name)?;
-        }
-        data_dir.file(FILE)?;
+        secure_files(data_dir)?;
         Ok(Self(Arc::new(Inner {
             database: Database::open(&data_dir.path().join(FILE))?,
             ballast,
@@ -73,6 +71,15 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         self.run(|inner| Ok(work(&inner.database)?)).await
     }
+}
+
+/// Looks at the files of the database, and makes the first of them if it is not there.
+fn secure_files(data_dir: &DataDir) -> io::Result<()> {
+    // SQLite gives its other files the mode of this one.
+    for name in [FILE, WAL, SHARED] {
+        data_dir.secure_if_present(name)?;
+    }
+    data_dir.file(FILE).map(drop)
 }
 
 impl Inner {

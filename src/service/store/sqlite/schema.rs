@@ -1,12 +1,12 @@
 //! The tables, and how those of an older version become these.
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::rows::encode;
 use crate::{protocol::key::IndexName, service::store::entry_store::end_of};
 
 /// Counts up when the schema changes.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// `seq` is the order of commits, and so decides which entry is newest. `stored` is how long the content
 /// file must be at least. Times are milliseconds since 1970.
@@ -82,15 +82,28 @@ UPDATE entries SET newest_index = 1 WHERE seq IN (
     SELECT max(seq) FROM entries WHERE index_base IS NOT NULL
     GROUP BY repository, scope, version, index_base);";
 
+/// Tokens that were made, since version 4; see [`crate::service::store::TokenRecord`].
+const TOKENS: &str = "
+CREATE TABLE tokens (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    repository TEXT,
+    role       TEXT,
+    scopes     TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT;";
+
 /// Brings the tables of a database to this version. Only what is new is written: a database on a full
 /// disk must open.
 pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found == VERSION {
+    if version(connection)? == VERSION {
         return Ok(());
     }
-    let all = connection.transaction()?;
-    match found {
+    // A command may be at it, too: whoever comes second sees what the first has made.
+    let all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match version(&all)? {
         0 => {
             all.execute_batch(SCHEMA)?;
             all.execute_batch(CONTENTS)?;
@@ -98,14 +111,21 @@ pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
         // A service of version 1 sets the version back and changes nothing else.
         1 if all.table_exists(None, "contents")? => {}
         1 => from_version_1(&all)?,
-        2 => {}
+        2..=VERSION => {}
         newer => return Err(unknown(newer)),
     }
     if !all.table_exists(None, "repository_usage")? {
         from_version_2(&all)?;
     }
+    if !all.table_exists(None, "tokens")? {
+        all.execute_batch(TOKENS)?;
+    }
     all.pragma_update(None, "user_version", VERSION)?;
     all.commit()
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// Version 1 had the extents in the rows of `entries`, as a list in JSON.
