@@ -22,6 +22,7 @@ mod ls;
 mod metrics_page;
 mod migrate;
 mod prune;
+mod rate_limits;
 mod remote;
 mod serve;
 mod stats;

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     budgets::BudgetFlags, database::Database, exit::fail, front::FrontFlags, logging::Logging,
-    migrate::Migrate,
+    migrate::Migrate, rate_limits::RateLimitFlags,
 };
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
@@ -161,6 +161,9 @@ pub struct Serve {
     budgets: BudgetFlags,
 
     #[command(flatten)]
+    rate_limits: RateLimitFlags,
+
+    #[command(flatten)]
     logging: Logging,
 }
 
@@ -230,6 +233,7 @@ impl Serve {
             access_log: self.access_log,
             audit_log: self.audit_log,
             budgets: self.budgets.budgets(),
+            rate_limits: self.rate_limits.rate_limits(),
             url_ttl: self.url_ttl.unwrap_or(DEFAULT_URL_TTL),
             reservation_age: self.reservation_age.unwrap_or(DEFAULT_RESERVATION_AGE),
         };

@@ -116,10 +116,11 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 35] = [
+const OTHERS: [&str; 38] = [
     "ACCESS_LOG",
     "ADDR",
     "ADVERTISE",
+    "AUDIT_LOG",
     "BASE_URL",
     "DATABASE",
     "DATA_DIR",
@@ -133,8 +134,10 @@ const OTHERS: [&str; 35] = [
     "LOW_WATER",
     "MAX_AGE",
     "MAX_ENTRIES",
+    "MAX_LOOKUPS_PER_MINUTE",
     "MAX_REPOSITORY_ENTRIES",
     "MAX_REPOSITORY_SIZE",
+    "MAX_RESERVATIONS_PER_MINUTE",
     "MAX_SIZE",
     "PROXY_PROTOCOL",
     "RESERVATION_AGE",

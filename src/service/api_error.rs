@@ -60,6 +60,11 @@ pub enum ErrorKind {
     TooManyUploads,
     /// A repository or a scope has its share of something.
     QuotaExceeded,
+    /// A repository has had its requests of this minute.
+    RateLimited {
+        /// After how many seconds the next one is answered.
+        seconds: u64,
+    },
     /// More bytes than all entries, or all of a repository, may have.
     EntryTooLarge,
     /// Entries take all that they may, and none could be evicted yet.

@@ -15,6 +15,7 @@ pub use super::{
     budgets::{Budgets, DEFAULT_LOW_WATER, Limit},
     issuer::{IssuerUrl, KeysUrl, TrustedIssuer, TrustedRepository, UrlError},
     network::Network,
+    rate_limits::RateLimits,
     store::{BucketUrl, DatabaseUrl, DatabaseUrlError, StoreUrl, StoreUrlError},
     tls::Identity,
     upstream::{UpstreamUrl, UpstreamUrlError},
@@ -132,6 +133,8 @@ pub struct Config {
     pub audit_log: Option<AuditTarget>,
     /// What entries may take before some are evicted.
     pub budgets: Budgets,
+    /// How often one repository may ask.
+    pub rate_limits: RateLimits,
     /// How long signed URLs live.
     pub url_ttl: Duration,
     /// After how long without activity a reservation is given up.
@@ -188,6 +191,8 @@ impl Default for Config {
             audit_log: None,
             // What is the right share of a disk is its owner's to say.
             budgets: Budgets::default(),
+            // Whoever runs the service has no reason to slow builds down, but to try what GitHub does.
+            rate_limits: RateLimits::default(),
             url_ttl: DEFAULT_URL_TTL,
             reservation_age: DEFAULT_RESERVATION_AGE,
         }

@@ -29,6 +29,7 @@ use super::{
     metrics::Metrics,
     open_error::OpenError,
     quotas::Quotas,
+    rate_limits::RateLimiter,
     revocations::Revocations,
     sign::Signer,
     store_locations::StoreLocations,
@@ -52,6 +53,7 @@ struct Inner {
     signer: Signer,
     metrics: Metrics,
     quotas: Arc<Quotas>,
+    rate_limiter: RateLimiter,
     /// Turns of searches, of all repositories.
     searches: Semaphore,
     entries: Arc<Entries>,
@@ -103,6 +105,7 @@ impl Service {
             signer: Signer::new(&master),
             metrics: Metrics::new(config.content_dir(), budgets),
             quotas,
+            rate_limiter: RateLimiter::new(config.rate_limits, Arc::clone(&clock)),
             searches: Semaphore::new(entries.max_searches()),
             entries: Arc::new(entries),
             audit,
@@ -195,6 +198,10 @@ impl Service {
             return Err(ApiError::ending());
         }
         Ok(())
+    }
+
+    pub(super) fn rate_limiter(&self) -> &RateLimiter {
+        &self.0.rate_limiter
     }
 
     pub(super) fn quotas(&self) -> &Quotas {

@@ -11,7 +11,7 @@
 //! | `budgets`, `crossed_budgets`, `evictor` | what entries may take, who waits for room, what is evicted when |
 //! | `migration` | moves all entries from one pair of stores to another |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
-//! | `quotas` | what one repository or one scope may take of the service |
+//! | `quotas`, `rate_limits` | what one repository or one scope may take of the service, at once and in a minute |
 //! | `token`, `grant`, `sign`, `key` | tokens and signed URLs, from one secret |
 //! | `token_registry`, `revocations` | tokens that were made, and those that were revoked |
 //! | `auth`, `rights` | who calls, and what of a repository it may list and delete |
@@ -60,6 +60,7 @@ mod pairing;
 mod peers;
 mod periodic;
 mod quotas;
+mod rate_limits;
 mod replica;
 mod revocations;
 mod rights;

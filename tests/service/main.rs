@@ -44,6 +44,7 @@ mod older;
 mod postgres;
 mod program;
 mod proxy_protocol;
+mod rate_limits;
 #[cfg(feature = "e2e")] // It runs servers.
 mod replicas;
 mod rest;

@@ -193,10 +193,7 @@ impl Copier {
         published: &Published,
         digest: Digest,
     ) -> Result<(), MigrationError> {
-        let content = Published {
-            extents: published.extents.clone(),
-            stored: published.stored,
-        };
+        let content = published.clone();
         let read = async {
             let opened = self.target.blobs.open(entry.id, content, 0..entry.size);
             let mut pieces = opened.await?;

@@ -27,6 +27,7 @@ use crate::{
         auth::{Caller, Principal},
         auth_error::AuthError,
         instance::Service,
+        rate_limits::Counted,
         sign::Permission,
         store::ContentStream,
         transfer::next_frame,
@@ -135,6 +136,12 @@ impl Context {
         self.access.hold(quota.requests.acquire(1)?);
         self.authorized();
         Ok(())
+    }
+
+    /// Counts a request of which a repository may have so many in a minute.
+    pub(super) fn count(&self, counted: Counted, caller: &Caller) -> Result<(), ApiError> {
+        let limiter = self.service.rate_limiter();
+        limiter.admit(counted, &caller.repository)
     }
 
     /// Says that a token or a signature is good: the connection keeps its place until the answer has

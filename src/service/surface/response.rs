@@ -35,9 +35,15 @@ pub(super) fn respond<T: IntoResponse>(
 pub(super) fn refusal(error: &ApiError, error_response: fn(&ApiError) -> Response) -> Response {
     log_failure(error);
     let mut response = error_response(error);
-    if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NoRoom) {
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, RETRY_LATER);
+    let retry_after = match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::NoRoom => Some(RETRY_LATER),
+        ErrorKind::RateLimited { seconds } => Some(seconds.into()),
+        _ => None,
+    };
+    if let Some(retry_after) = retry_after {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, retry_after);
     }
     if let Some(kind) = denial(error.kind()) {
         response.extensions_mut().insert(Denied(kind));

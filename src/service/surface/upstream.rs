@@ -22,7 +22,7 @@ use crate::{error_chain::error_chain, protocol::v2::ErrorBody, service::upstream
 /// of the connections and the cache has the others.
 const MAX_REQUESTS: usize = 256;
 
-/// What a client waits before it asks again when there was no place for its request.
+/// What a client waits before it asks again when there was no permit for its request.
 const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// The way to the results service.
@@ -30,7 +30,7 @@ const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 pub(super) struct Upstream {
     url: UpstreamUrl,
     forwarder: Forwarder,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Upstream {
@@ -38,7 +38,7 @@ impl Upstream {
     pub(super) fn new(url: UpstreamUrl) -> Self {
         Self {
             forwarder: Forwarder::to_server(&url.with("/", None)),
-            places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
             url,
         }
     }
@@ -58,7 +58,7 @@ impl Upstream {
             tracing::warn!("{message}");
             return refusal(StatusCode::LOOP_DETECTED, message);
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             let message =
                 format!("{MAX_REQUESTS} requests are on their way to {origin}: ask again");
             let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, message);
@@ -68,17 +68,17 @@ impl Upstream {
             return response;
         };
         match self.forwarder.forward(url, head, body).await {
-            Ok(response) => holding(place, response),
+            Ok(response) => holding(permit, response),
             Err(error) => no_answer(&origin, &error),
         }
     }
 }
 
-/// Keeps the place of a request until its answer has left.
-fn holding(place: OwnedSemaphorePermit, response: Response) -> Response {
+/// Keeps the permit of a request until its answer has left.
+fn holding(permit: OwnedSemaphorePermit, response: Response) -> Response {
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
-            let _ = &place;
+            let _ = &permit;
             frame
         }))
     })

@@ -27,6 +27,7 @@ use crate::{
         config::MAX_PART_BYTES,
         entries::Entries,
         metrics::Operation,
+        rate_limits::Counted,
         upload::PendingPart,
     },
 };
@@ -56,6 +57,7 @@ async fn lookup(
         let caller = context.caller(&headers).await?;
         let Query(query) = query.map_err(|error| ApiError::malformed(error.body_text()))?;
         context.access.key(&query.keys, None);
+        context.count(Counted::Lookup, &caller)?;
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
         let (repository, expires) = (caller.repository.clone(), caller.expires);
         let find =
@@ -84,6 +86,7 @@ async fn reserve(context: Context, headers: HeaderMap, body: Body) -> Response {
         let request: ReserveRequest = parse(&context.message(&caller, body).await?)?;
         context.access.key(&request.key, caller.write_scope());
         context.service.check_not_ending()?;
+        context.count(Counted::Reservation, &caller)?;
         let upload = context
             .service
             .reserve(caller, request.key, request.version, request.cache_size)
@@ -187,7 +190,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::FORBIDDEN, "AccessDeniedException")
         }
         Kind::NotFound => (StatusCode::NOT_FOUND, "ArtifactCacheItemNotFoundException"),
-        Kind::TooManyUploads | Kind::QuotaExceeded | Kind::NoRoom => {
+        Kind::TooManyUploads | Kind::QuotaExceeded | Kind::RateLimited { .. } | Kind::NoRoom => {
             (StatusCode::TOO_MANY_REQUESTS, "RequestBlockedException")
         }
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "InvalidRequestException"),

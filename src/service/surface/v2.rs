@@ -27,6 +27,7 @@ use crate::{
         api_error::{ApiError, ErrorKind},
         entries::{Commit, Entries},
         metrics::Operation,
+        rate_limits::Counted,
     },
 };
 
@@ -47,6 +48,7 @@ async fn create(context: Context, headers: HeaderMap, body: Body) -> Response {
         context.access.key(&request.key, caller.write_scope());
         let expires = caller.expires;
         context.service.check_not_ending()?;
+        context.count(Counted::Reservation, &caller)?;
         let reserved = context
             .service
             .reserve(caller, request.key, request.version, None)
@@ -122,6 +124,7 @@ async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
         let mut keys = vec![request.key];
         keys.extend(request.restore_keys);
         context.access.key(&keys.join(","), None);
+        context.count(Counted::Lookup, &caller)?;
         let (repository, expires) = (caller.repository.clone(), caller.expires);
         let find =
             async move |entries: Arc<Entries>| entries.lookup(&caller, keys, request.version).await;
@@ -283,7 +286,7 @@ fn classify(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::FORBIDDEN, "permission_denied")
         }
         Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-        Kind::TooManyUploads | Kind::QuotaExceeded | Kind::NoRoom => {
+        Kind::TooManyUploads | Kind::QuotaExceeded | Kind::RateLimited { .. } | Kind::NoRoom => {
             (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted")
         }
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_argument"),
