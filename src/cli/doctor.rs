@@ -89,7 +89,7 @@ impl Doctor {
 
     fn report(&self, env: &Env, diagnosis: &Diagnosis) -> ExitCode {
         let coloured = io::stdout().is_terminal() && env.get("NO_COLOR").is_none();
-        match self.remote.output {
+        match self.remote.output.format {
             Format::Table => print(&diagnosis.text(coloured)),
             Format::Json => print(&diagnosis.json()),
         }

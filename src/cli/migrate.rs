@@ -9,7 +9,7 @@ use super::{
     database,
     exit::{fail, usage},
     logging::Logging,
-    remote::{Format, block_on},
+    remote::{Output, block_on},
 };
 use crate::{
     lifecycle::{ENDING, Signals, raise_file_limit},
@@ -75,15 +75,8 @@ pub struct Migrate {
     )]
     verify: bool,
 
-    /// How the answer is printed.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value = "table"
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: Output,
 
     #[command(flatten)]
     pub(super) logging: Logging,
@@ -102,7 +95,7 @@ impl Migrate {
         block_on(async {
             match migrate(sides, self.verify).await {
                 Ok(report) => {
-                    self.output.print(&Answer::new(report));
+                    self.output.format.print(&Answer::new(report));
                     ExitCode::SUCCESS
                 }
                 Err(error) => fail(&error),

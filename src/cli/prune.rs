@@ -79,7 +79,7 @@ impl Prune {
             return ExitCode::SUCCESS;
         }
         if !plan.remove.is_empty() && !self.force {
-            if self.remote.output == Format::Table {
+            if self.remote.output.format == Format::Table {
                 self.remote.print(&plan);
             }
             if !confirmed(&plan) {

@@ -30,19 +30,38 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// Prints a document so; notes that it does not have go to standard error.
-    pub(super) fn print(self, document: &impl Document) {
-        let text = match self {
+    /// A document so, without notes that it does not have.
+    pub(super) fn text(self, document: &impl Document) -> String {
+        match self {
             Self::Table => document.table(),
             Self::Json => document.json(),
-        };
-        print(&text);
+        }
+    }
+
+    /// Prints a document so; notes that it does not have go to standard error.
+    pub(super) fn print(self, document: &impl Document) {
+        print(&self.text(document));
         if self == Self::Table {
             for note in document.notes() {
                 eprintln!("note: {note}");
             }
         }
     }
+}
+
+/// How a command is asked to print.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Output {
+    /// How the answer is printed.
+    #[arg(
+        short = 'o',
+        long = "output",
+        id = "output",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "table"
+    )]
+    pub(super) format: Format,
 }
 
 /// Where the cache is.
@@ -57,15 +76,8 @@ pub(super) struct RemoteArgs {
     #[arg(long, value_name = "OWNER/REPO")]
     repository: Option<String>,
 
-    /// How the answer is printed.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value = "table"
-    )]
-    pub output: Format,
+    #[command(flatten)]
+    pub output: Output,
 
     #[command(flatten)]
     pub logging: Logging,
@@ -96,7 +108,7 @@ impl RemoteArgs {
 
     /// Prints what a command has found out.
     pub fn print(&self, document: &impl Document) {
-        self.output.print(document);
+        self.output.format.print(document);
     }
 }
 

@@ -1,14 +1,14 @@
 //! `buildkit-gha token`: a token for the embedded service, on standard output.
 
 mod list;
-mod place;
 mod revoke;
+mod service_location;
 
 use std::{io, process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use self::{list::List, place::Place, revoke::Revoke};
+use self::{list::List, revoke::Revoke, service_location::ServiceLocation};
 use super::{
     exit::fail,
     logging::Logging,
@@ -29,7 +29,7 @@ pub struct Token {
     command: Option<Command>,
 
     #[command(flatten)]
-    place: Place,
+    service: ServiceLocation,
 
     /// A scope and what may be done in it (r, w, rw, or rwd to delete through REST, too); the first
     /// writable one takes the writes.
@@ -105,7 +105,7 @@ impl Token {
             ttl: self.ttl,
             name: self.name,
         };
-        let registry = self.place.open().await?;
+        let registry = self.service.open().await?;
         let minted = registry.mint(new).await.map_err(io::Error::other)?;
         Ok(format!("{}\n", minted.secret.expose()))
     }

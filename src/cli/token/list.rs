@@ -6,9 +6,9 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::place::Place;
+use super::service_location::ServiceLocation;
 use crate::{
-    cli::remote::Format,
+    cli::remote::Output,
     maintenance::{Document, Table},
     service::{Grant, TokenRecord},
 };
@@ -17,32 +17,22 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
-    place: Place,
+    service: ServiceLocation,
 
-    /// How the answer is printed.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value = "table"
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl List {
     pub(super) async fn run(self) -> io::Result<String> {
-        let registry = self.place.open().await?;
+        let registry = self.service.open().await?;
         let tokens = registry.list().await.map_err(io::Error::other)?;
         let now = Timestamp::now();
         let rows = tokens.into_iter().map(|token| ListedToken::new(token, now));
         let listed = ListedTokens {
             tokens: rows.collect(),
         };
-        Ok(match self.output {
-            Format::Table => listed.table(),
-            Format::Json => listed.json(),
-        })
+        Ok(self.output.format.text(&listed))
     }
 }
 

@@ -4,13 +4,13 @@ use std::{fmt::Write as _, io};
 
 use clap::Args;
 
-use super::place::Place;
+use super::service_location::ServiceLocation;
 
 /// Revokes tokens: within ten seconds no replica of the service takes them any more.
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
     #[command(flatten)]
-    place: Place,
+    service: ServiceLocation,
 
     /// The name of tokens, all of which are revoked, or the id of one: `token list` shows both.
     #[arg(value_name = "NAME|ID")]
@@ -19,7 +19,7 @@ pub(super) struct Revoke {
 
 impl Revoke {
     pub(super) async fn run(self) -> io::Result<String> {
-        let registry = self.place.open().await?;
+        let registry = self.service.open().await?;
         let revoked = registry
             .revoke(&self.token)
             .await

@@ -33,16 +33,12 @@ impl Entries {
         there.is_ok().then_some(url)
     }
 
-    /// A URL of the store that reads the content of an entry that was just found, if it can be read there however a
-    /// client asks for ranges.
+    /// The same for an entry that was just found.
     pub(in crate::service) async fn direct_download(
         &self,
         entry: &Entry,
         ttl: Duration,
     ) -> Option<SecretUrl> {
-        if self.direct_protocol() != Some(DirectProtocol::Azure) {
-            return None;
-        }
         let (entry, content) = self.content(entry.id).await.ok()?;
         self.direct_read(&entry, &content, ttl).await
     }

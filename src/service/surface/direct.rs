@@ -31,12 +31,16 @@ impl Context {
         expires: Timestamp,
         entry: &Entry,
     ) -> Result<SecretUrl, ApiError> {
+        let own = || self.signed_url(headers, expires, entry.id, Permission::Read);
+        if !self.is_azure_direct() {
+            return Ok(own());
+        }
         let (ttl, found) = (self.url_ttl(expires), entry.clone());
         let direct = self
             .service
             .run(async move |entries| Ok(entries.direct_download(&found, ttl).await))
             .await?;
-        Ok(direct.unwrap_or_else(|| self.signed_url(headers, expires, entry.id, Permission::Read)))
+        Ok(direct.unwrap_or_else(own))
     }
 
     /// The URL that takes the bytes of an upload of version 2, until `expires` at the latest.
@@ -47,11 +51,20 @@ impl Context {
         upload: Arc<Upload>,
     ) -> Result<SecretUrl, ApiError> {
         let (ttl, id) = (self.url_ttl(expires), upload.id);
+        let own = || self.signed_url(headers, expires, id, Permission::Write);
+        if !self.is_azure_direct() {
+            return Ok(own());
+        }
         let direct = self
             .service
             .run(async move |entries| Ok(entries.direct_upload(&upload, ttl).await))
             .await?;
-        Ok(direct.unwrap_or_else(|| self.signed_url(headers, expires, id, Permission::Write)))
+        Ok(direct.unwrap_or_else(own))
+    }
+
+    /// Whether clients may send the store what they send to Azure. Asked for each lookup, so it costs nothing.
+    fn is_azure_direct(&self) -> bool {
+        self.service.entries().direct_protocol() == Some(DirectProtocol::Azure)
     }
 
     /// Sends a reader on to the store, if that gives it the bytes that it asks for.

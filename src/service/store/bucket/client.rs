@@ -196,11 +196,16 @@ impl Client {
 
     /// Removes what a client has sent so, if it can have.
     pub(super) async fn remove_direct(&self, id: i64) -> Result<(), StoreError> {
-        let urls = self.signed_urls.as_ref();
-        if urls.is_none_or(|urls| urls.protocol() != DirectProtocol::Azure) {
+        if !self.may_have_direct() {
             return Ok(());
         }
         self.delete(&self.direct(id)).await
+    }
+
+    /// Whether clients can have sent something to the bucket themselves, now or under another setting.
+    fn may_have_direct(&self) -> bool {
+        let urls = self.signed_urls.as_ref();
+        urls.is_some_and(|urls| urls.protocol() == DirectProtocol::Azure)
     }
 
     /// Begins a multipart upload, and leaves a marker of it: a provider keeps its parts, at a price, until
@@ -274,8 +279,14 @@ impl Client {
 
     /// The ids of all contents, and of what is on its way to become one.
     pub(super) fn ids(&self) -> BoxStream<'static, Result<i64, StoreError>> {
-        let objects = [self.blobs(), self.multiparts(), self.directs()]
-            .map(|folder| self.api.list(Some(&folder)));
+        let mut folders = vec![self.blobs(), self.multiparts()];
+        if self.may_have_direct() {
+            folders.push(self.directs());
+        }
+        let objects = folders
+            .into_iter()
+            .map(|folder| self.api.list(Some(&folder)))
+            .collect::<Vec<_>>();
         stream::iter(objects)
             .flatten()
             .map_err(store_error)

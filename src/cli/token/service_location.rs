@@ -8,7 +8,7 @@ use crate::{cli::database::Database, service::TokenRegistry};
 
 /// Where a service keeps its secret and its tokens.
 #[derive(Debug, Args)]
-pub(super) struct Place {
+pub(super) struct ServiceLocation {
     /// The service's data directory; not needed with --database.
     #[arg(
         long,
@@ -22,7 +22,7 @@ pub(super) struct Place {
     database: Database,
 }
 
-impl Place {
+impl ServiceLocation {
     /// Opens the tokens that are there.
     pub(super) async fn open(&self) -> io::Result<TokenRegistry> {
         if let Some(database) = self.database.parse()? {
