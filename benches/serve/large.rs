@@ -15,13 +15,14 @@ use std::{
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::task::JoinSet;
+use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
     client::Client,
     harness::{Lab, command, run},
-    load::Fixture,
-    vitals::{Cost, Watch},
+    protocol::Part,
+    server::{Address, Server},
+    vitals::Cost,
     work::{BLOCK, RANDOM, fresh},
 };
 
@@ -49,7 +50,8 @@ pub struct Large {
     pub cost: Cost,
 }
 
-pub fn measure(fixture: &Fixture, lab: &Arc<Lab>) -> Large {
+pub fn measure(runtime: &Runtime, server: &Server) -> Large {
+    let lab = &Lab::new();
     let source = lab.path("source");
     let mut file = File::create(&source).expect("create a file");
     for _ in 0..BLOCKS {
@@ -58,18 +60,18 @@ pub fn measure(fixture: &Fixture, lab: &Arc<Lab>) -> Large {
     file.sync_all().expect("room for a file");
 
     let mut large = Large::default();
-    let watch = Watch::begin(&fixture.service.process);
+    let watch = server.watch();
     for round in 0..ROUNDS {
         large
             .dd
             .push(seconds(|| dd(lab, &source, &lab.path("copy"))));
         let key = fresh();
         large.up.push(seconds(|| {
-            fixture.runtime.block_on(upload(fixture, &source, &key));
+            runtime.block_on(upload(&server.address, &source, &key));
         }));
         let copy = lab.path("read");
         large.down.push(seconds(|| {
-            fixture.runtime.block_on(download(fixture, &copy, &key));
+            runtime.block_on(download(&server.address, &copy, &key));
         }));
         eprintln!(
             "1 GiB, round {round}: dd {:.2} s, up {:.2} s, down {:.2} s",
@@ -96,51 +98,59 @@ fn dd(lab: &Arc<Lab>, from: &Path, to: &Path) {
     run(lab, "dd", dd, DD).ok("dd");
 }
 
-async fn upload(fixture: &Fixture<'_>, source: &Path, key: &str) {
+async fn upload(to: &Address, source: &Path, key: &str) {
     let source = Arc::new(File::open(source).expect("it was written"));
-    let mut first = fixture.client().await;
-    let url = first.reserve(key).await;
+    let mut first = connect(to).await;
+    let path = first.reserve(key).await.expect("a new key");
     let mut senders = JoinSet::new();
     for sender in 0..AT_ONCE {
-        let blocks = (sender..BLOCKS).step_by(AT_ONCE);
-        senders.spawn(send(
-            fixture.client().await,
-            url.clone(),
-            Arc::clone(&source),
-            blocks,
-        ));
+        let parts = (sender..BLOCKS).step_by(AT_ONCE);
+        let client = connect(to).await;
+        senders.spawn(send(client, path.clone(), Arc::clone(&source), parts));
     }
     senders.join_all().await;
-    first.commit(&url, key, BLOCKS, SIZE).await;
+    let committed = first.commit_parts(&path, key, BLOCKS, SIZE).await;
+    committed.expect("all parts are there");
+}
+
+async fn connect(to: &Address) -> Client {
+    Client::connect(to).await.expect("it listens")
 }
 
 async fn send(
     mut client: Client,
-    url: String,
+    path: String,
     source: Arc<File>,
-    blocks: impl Iterator<Item = usize>,
+    parts: impl Iterator<Item = usize>,
 ) {
-    for number in blocks {
-        let block = read_block(Arc::clone(&source), number).await;
-        client.put_block(&url, number, block).await;
+    for number in parts {
+        let offset = number * BLOCK;
+        let bytes = read_block(Arc::clone(&source), offset).await;
+        let part = Part {
+            number,
+            offset,
+            bytes,
+        };
+        client.put_part(&path, part).await.expect("it takes parts");
     }
 }
 
-async fn read_block(source: Arc<File>, number: usize) -> Bytes {
+async fn read_block(source: Arc<File>, offset: usize) -> Bytes {
     let read = tokio::task::spawn_blocking(move || {
         let mut block = vec![0; BLOCK];
-        let read = source.read_exact_at(&mut block, (number * BLOCK) as u64);
+        let read = source.read_exact_at(&mut block, offset as u64);
         read.map(|()| Bytes::from(block))
     });
     let block = read.await.expect("it does not panic");
     block.expect("a block of the file")
 }
 
-async fn download(fixture: &Fixture<'_>, copy: &Path, key: &str) {
-    let mut client = fixture.client().await;
-    let url = client.look_up(key).await.expect("it was stored");
+async fn download(from: &Address, copy: &Path, key: &str) {
+    let mut client = connect(from).await;
+    let path = client.look_up(key).await.expect("an answer");
+    let path = path.expect("it was stored");
     let mut file = File::create(copy).expect("create a file");
-    let read = client.read(&url, |data| file.write_all(data).expect("room"));
-    assert_eq!(read.await, SIZE);
+    let read = client.read(&path, |data| file.write_all(data).expect("room"));
+    assert_eq!(read.await.expect("a whole body"), SIZE);
     file.sync_all().expect("room for a file");
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::client::Client;
+use crate::{client::Client, failure::Failure, protocol::Part};
 
 /// The size of a small entry.
 const SMALL: usize = 4 << 10;
@@ -63,44 +63,58 @@ impl Work {
     }
 
     /// Does it once: how many bytes were moved.
-    pub async fn once(self, client: &mut Client) -> usize {
+    pub async fn once(self, client: &mut Client) -> Result<usize, Failure> {
         match self {
             Self::LookUp => {
                 let number = rand::random_range(0..KNOWN);
-                let found = client.look_up(&known(number)).await;
-                assert!(found.is_some(), "entry {number} is there");
-                0
+                find(client, &known(number)).await?;
+                Ok(0)
             }
             Self::Store => {
-                client.store(&fresh(), RANDOM.slice(..SMALL)).await;
-                SMALL
+                client.store(&fresh(), RANDOM.slice(..SMALL)).await?;
+                Ok(SMALL)
             }
             Self::Upload => {
-                store_blocks(client, &fresh()).await;
-                BLOCK * BLOCKS
+                store_parts(client, &fresh()).await?;
+                Ok(BLOCK * BLOCKS)
             }
             Self::Download => {
-                let url = client.look_up(LARGE).await.expect("it was stored");
-                client.read(&url, |_| ()).await
+                let path = find(client, LARGE).await?;
+                let read = client.read(&path, |_| ()).await?;
+                let all = read == BLOCK * BLOCKS;
+                all.then_some(read)
+                    .ok_or_else(|| Failure(format!("{read} bytes came")))
             }
         }
     }
 }
 
 /// What there must be before anything is measured.
-pub async fn prepare(client: &mut Client) {
+pub async fn prepare(client: &mut Client) -> Result<(), Failure> {
     for number in 0..KNOWN {
-        client.store(&known(number), RANDOM.slice(..SMALL)).await;
+        client.store(&known(number), RANDOM.slice(..SMALL)).await?;
     }
-    store_blocks(client, LARGE).await;
+    store_parts(client, LARGE).await
 }
 
-async fn store_blocks(client: &mut Client, key: &str) {
-    let url = client.reserve(key).await;
+async fn find(client: &mut Client, key: &str) -> Result<String, Failure> {
+    let found = client.look_up(key).await?;
+    found.ok_or_else(|| Failure(format!("{key} was not found")))
+}
+
+async fn store_parts(client: &mut Client, key: &str) -> Result<(), Failure> {
+    let path = client.reserve(key).await?;
     for number in 0..BLOCKS {
-        client.put_block(&url, number, RANDOM.clone()).await;
+        let part = Part {
+            number,
+            offset: number * BLOCK,
+            bytes: RANDOM.clone(),
+        };
+        client.put_part(&path, part).await?;
     }
-    client.commit(&url, key, BLOCKS, BLOCK * BLOCKS).await;
+    client
+        .commit_parts(&path, key, BLOCKS, BLOCK * BLOCKS)
+        .await
 }
 
 /// None is the beginning of another.

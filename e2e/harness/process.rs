@@ -91,6 +91,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// What the kernel says of the program under this name. It must be running.
     pub fn proc(&self, name: &str) -> PathBuf {
         format!("/proc/{}/{name}", self.pid.as_raw_nonzero()).into()

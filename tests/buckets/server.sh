@@ -21,7 +21,7 @@ case $kind in
 s3)
     # A folder is a bucket.
     mkdir "$dir/data/tests"
-    MINIO_BROWSER=off MINIO_UPDATE=off "$root/.tools/bin/minio" server --address 127.0.0.1:0 \
+    MINIO_PROMETHEUS_AUTH_TYPE=public MINIO_BROWSER=off MINIO_UPDATE=off "$root/.tools/bin/minio" server --address 127.0.0.1:0 \
         "$dir/data" >"$dir/log" 2>&1 </dev/null &
     server=$!
     url=$(line 'http://127.0.0.1:[0-9]+')

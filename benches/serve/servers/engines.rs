@@ -1,0 +1,31 @@
+//! PostgreSQL and `MinIO`, of all servers that are measured on engines.
+
+#[path = "../../../tests/buckets/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "shared with tests")]
+mod buckets;
+#[path = "../../../tests/postgres/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "shared with tests")]
+mod postgres;
+
+pub use self::postgres::Database;
+use self::{buckets::Buckets, postgres::Postgres};
+
+/// Both.
+pub struct Engines {
+    postgres: &'static Postgres,
+    pub bucket: &'static Buckets,
+}
+
+impl Engines {
+    pub fn start() -> Self {
+        Self {
+            postgres: Postgres::shared(),
+            bucket: Buckets::s3(),
+        }
+    }
+
+    /// A new database.
+    pub fn database(&self) -> Database<'static> {
+        self.postgres.database()
+    }
+}
