@@ -23,8 +23,8 @@ use tower::ServiceExt as _;
 
 use crate::lifecycle::Tasks;
 pub(crate) use connection_limiter::{ConnectionLimiter, ConnectionPermit};
-pub(crate) use peer_limiter::{Capacity, PeerLimiter, PeerPermit};
-use stall_timeout::StallTimeoutBody;
+pub(crate) use peer_limiter::{Capacity, PeerLimiter, PeerPermit, RequestPermit};
+pub(crate) use stall_timeout::StallTimeoutBody;
 
 /// How long to wait when the system has no file descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -10,15 +10,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Traces,
     gateway::{BuildInterceptor, Daemon as _, Interceptor as _, UnaryClient},
     lifecycle::Tasks,
-    otlp::Exporter,
+    otlp::{self, Collector, Exporter},
     telemetry::{
-        Metrics, SpanEnd, SpanSink,
+        Metrics, SpanEnd, SpanMetrics, SpanSink,
         trace::{Batches, EndedSpan, SpanSource, Tracer},
     },
 };
@@ -29,19 +28,13 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 /// How long buildkitd may take to accept spans, which it puts into a queue.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
-/// Batches that wait for a collector which is slow. Further ones are dropped: spans are worth no memory.
-const COLLECTOR_QUEUE: usize = 16;
-
-/// How long the last spans may take once the gateway ends.
-const LAST_SPANS: Duration = Duration::from_secs(2);
-
 /// Spans that are recorded, until it is known where they go.
 pub(super) struct Recording {
     pub tracer: Tracer,
     spans: Option<mpsc::Receiver<EndedSpan>>,
     collector: Option<Exporter>,
     source: SpanSource,
-    metrics: Metrics,
+    metrics: SpanMetrics,
 }
 
 /// Where recorded spans go.
@@ -60,25 +53,12 @@ impl Recording {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let collector = config.collector.and_then(|config| {
-            let (protocol, endpoint) = (config.protocol, config.endpoint.origin());
-            let endpoint = endpoint.ascii_serialization();
-            match Exporter::new(config) {
-                Ok(exporter) => {
-                    tracing::info!(endpoint, %protocol, "traces are sent to a collector");
-                    Some(exporter)
-                }
-                Err(error) => {
-                    tracing::warn!(endpoint, "no traces are sent to the collector: {error}");
-                    None
-                }
-            }
-        });
+        let collector = config.collector.and_then(otlp::connect);
         let (tracer, spans) = if config.disabled {
             (Tracer::default(), None)
         } else {
             let collected = collector.is_some();
-            let (tracer, spans) = Tracer::new(config.sampler, collected, metrics.clone());
+            let (tracer, spans) = Tracer::new(config.sampler, collected, metrics.spans().clone());
             (tracer, Some(spans))
         };
         Self {
@@ -86,7 +66,7 @@ impl Recording {
             spans,
             collector,
             source: SpanSource::new(config.resource),
-            metrics: metrics.clone(),
+            metrics: metrics.spans().clone(),
         }
     }
 
@@ -95,13 +75,10 @@ impl Recording {
         let Some(spans) = self.spans else {
             return;
         };
-        let collector = self.collector.map(|exporter| {
-            let (queue, requests) = mpsc::channel(COLLECTOR_QUEUE);
-            let (metrics, shutdown) = (self.metrics.clone(), tasks.shutdown().clone());
-            let collecting = collect(exporter, requests, metrics, shutdown);
-            tasks.spawn("spans for a collector", collecting);
-            queue
-        });
+        let metrics = &self.metrics;
+        let collector = self
+            .collector
+            .map(|exporter| Collector::start(exporter, metrics.clone(), tasks));
         let delivery = Delivery {
             destination,
             collector,
@@ -111,16 +88,9 @@ impl Recording {
         let shutdown = tasks.shutdown().clone();
         tasks.spawn("spans", async move {
             let mut batches = Batches::new(spans);
-            loop {
-                tokio::select! {
-                    batch = batches.next() => match batch {
-                        Some(batch) => delivery.deliver(&batch).await,
-                        None => return,
-                    },
-                    () = shutdown.cancelled() => break,
-                }
+            while let Some(batch) = batches.next_until(&shutdown).await {
+                delivery.deliver(&batch).await;
             }
-            delivery.deliver(&batches.rest()).await;
         });
     }
 }
@@ -128,15 +98,9 @@ impl Recording {
 /// Sends batches of spans.
 struct Delivery {
     destination: Destination,
-    collector: Option<mpsc::Sender<Sending>>,
+    collector: Option<Collector>,
     source: SpanSource,
-    metrics: Metrics,
-}
-
-/// An `ExportTraceServiceRequest` for the collector, and how many spans are in it.
-struct Sending {
-    message: Bytes,
-    spans: usize,
+    metrics: SpanMetrics,
 }
 
 impl Delivery {
@@ -151,7 +115,7 @@ impl Delivery {
                 .filter(|span| !(span.of_client && forwarded))
                 .collect();
             if !own.is_empty() {
-                self.send(collector, &own);
+                collector.send(self.message(&own), own.len());
             }
         }
     }
@@ -171,19 +135,7 @@ impl Delivery {
                 SpanEnd::Failed
             }
         };
-        self.metrics.spans(SpanSink::Buildkitd, end, spans.len());
-    }
-
-    /// To a collector.
-    fn send(&self, collector: &mpsc::Sender<Sending>, spans: &[&EndedSpan]) {
-        let count = spans.len();
-        let sending = Sending {
-            message: self.message(spans),
-            spans: count,
-        };
-        if collector.try_send(sending).is_err() {
-            self.metrics.spans(SpanSink::Otlp, SpanEnd::Dropped, count);
-        }
+        self.metrics.count(SpanSink::Buildkitd, end, spans.len());
     }
 
     /// The message, in which no token stands that a build has ever used: a service may repeat one in the words
@@ -192,42 +144,5 @@ impl Delivery {
         let request = self.source.request(spans.iter().copied());
         let interceptor = &self.destination.interceptor;
         interceptor.trace(request.encode_to_vec().into())
-    }
-}
-
-/// Sends what comes until nothing more can come. Once the gateway ends, the rest has little time.
-async fn collect(
-    exporter: Exporter,
-    requests: mpsc::Receiver<Sending>,
-    metrics: Metrics,
-    shutdown: CancellationToken,
-) {
-    let sending = send_all(exporter, requests, metrics);
-    tokio::pin!(sending);
-    tokio::select! {
-        () = &mut sending => return,
-        () = shutdown.cancelled() => {}
-    }
-    if timeout(LAST_SPANS, sending).await.is_err() {
-        tracing::debug!("the last spans have not reached the collector");
-    }
-}
-
-async fn send_all(exporter: Exporter, mut requests: mpsc::Receiver<Sending>, metrics: Metrics) {
-    let mut told = false;
-    while let Some(Sending { message, spans }) = requests.recv().await {
-        let end = match exporter.send(&message).await {
-            Ok(()) => SpanEnd::Sent,
-            Err(error) => {
-                if told {
-                    tracing::debug!(%error, "the collector does not take spans");
-                } else {
-                    tracing::warn!("the collector does not take traces: {error}");
-                    told = true;
-                }
-                SpanEnd::Failed
-            }
-        };
-        metrics.spans(SpanSink::Otlp, end, spans);
     }
 }

@@ -84,7 +84,7 @@ const FOREIGN: [(&str, &str); 11] = [
     ),
     (
         "OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES",
-        "what the gateway calls itself in traces",
+        "what the program calls itself in traces",
     ),
     (
         "USER, HOME",

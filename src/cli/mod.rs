@@ -25,6 +25,7 @@ mod prune;
 mod rate_limits;
 mod remote;
 mod serve;
+mod serve_traces;
 mod stats;
 mod token;
 mod verify;

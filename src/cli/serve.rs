@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     budgets::BudgetFlags, database::Database, exit::fail, front::FrontFlags, logging::Logging,
-    migrate::Migrate, rate_limits::RateLimitFlags,
+    migrate::Migrate, rate_limits::RateLimitFlags, serve_traces,
 };
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
@@ -250,6 +250,9 @@ impl Serve {
         println!("listening on {}://{local}", service.scheme());
 
         let tasks = Tasks::default();
+        if let Some(tracer) = serve_traces::start(service.metrics().spans(), &tasks) {
+            service.record_with(tracer);
+        }
         let mut serving = pin!(service::serve(listener, service.clone(), &tasks));
         tokio::select! {
             served = &mut serving => served?,

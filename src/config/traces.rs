@@ -1,5 +1,5 @@
 //! What OpenTelemetry's own variables say of traces. A mistake in them costs the traces and no build: it is a
-//! warning, as the gateway starts.
+//! warning, as the program starts.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Traces {
     pub sampler: Sampler,
     /// A collector, if one is asked for.
     pub collector: Option<otlp::Config>,
-    /// Attributes of the gateway as a service.
+    /// Attributes of the program as a service.
     pub resource: Vec<(String, String)>,
     /// What was wrong, for people.
     pub warnings: Vec<String>,
@@ -186,7 +186,7 @@ fn sampler(env: &Env) -> Result<Sampler, String> {
     let sampler = ratio.ok().and_then(|ratio| Sampler::from_name(name, ratio));
     sampler.ok_or_else(|| {
         format!(
-            "OTEL_TRACES_SAMPLER={name:?} with OTEL_TRACES_SAMPLER_ARG={:?} is none that the gateway knows: all \
+            "OTEL_TRACES_SAMPLER={name:?} with OTEL_TRACES_SAMPLER_ARG={:?} is none that is known: all \
              traces that clients want are recorded",
             argument.unwrap_or_default()
         )

@@ -14,7 +14,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -57,8 +57,8 @@ struct ConnectionState {
     peer: Option<IpAddr>,
     /// Milliseconds from the limiter's beginning to when it was idle last.
     idle_since: AtomicU64,
-    /// An authorised request is under way.
-    busy: AtomicBool,
+    /// Authorised requests that are under way. HTTP/1 has one at a time.
+    busy: AtomicU32,
     /// It has carried an authorised request.
     was_authorized: AtomicBool,
     probe_only: AtomicBool,
@@ -71,6 +71,14 @@ struct ConnectionState {
 pub(crate) struct PeerPermit {
     limiter: Arc<PeerLimiter>,
     connection: Arc<ConnectionState>,
+}
+
+/// A request on a connection, until it is over.
+#[derive(Debug)]
+pub(crate) struct RequestPermit {
+    permit: Arc<PeerPermit>,
+    /// It counts among those that keep the place.
+    authorized: AtomicBool,
 }
 
 impl PeerLimiter {
@@ -97,7 +105,7 @@ impl PeerLimiter {
             id: connections.next,
             peer,
             idle_since: AtomicU64::new(millis(self.begun)),
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
             was_authorized: AtomicBool::new(false),
             probe_only: AtomicBool::new(!ordinary),
             evicted: CancellationToken::new(),
@@ -127,7 +135,7 @@ impl PeerLimiter {
 impl PeerPermit {
     /// True if a request other than a probe may be answered here: where it could not be when the
     /// connection came, a place may be free by now.
-    pub(crate) fn may_serve(&self) -> bool {
+    fn may_serve(&self) -> bool {
         if !self.connection.probe_only.load(Ordering::Relaxed) {
             return true;
         }
@@ -143,24 +151,44 @@ impl PeerPermit {
         true
     }
 
-    /// An authorised request has begun: the place is safe until [`Self::idle`].
-    pub(crate) fn authorized(&self) {
-        self.connection.busy.store(true, Ordering::Relaxed);
-        self.connection
-            .was_authorized
-            .store(true, Ordering::Relaxed);
-    }
-
-    /// The request is over.
-    pub(crate) fn idle(&self) {
-        let now = millis(self.connection.begun);
-        self.connection.idle_since.store(now, Ordering::Relaxed);
-        self.connection.busy.store(false, Ordering::Relaxed);
+    /// A request has begun.
+    pub(crate) fn request(self: &Arc<Self>) -> RequestPermit {
+        RequestPermit {
+            permit: Arc::clone(self),
+            authorized: AtomicBool::new(false),
+        }
     }
 
     /// Returns when the place was given to somebody else.
     pub(crate) async fn evicted(&self) {
         self.connection.evicted.cancelled().await;
+    }
+}
+
+impl RequestPermit {
+    /// The request is an authorised one: the place of its connection is safe until it is over.
+    pub(crate) fn authorized(&self) {
+        let connection = &self.permit.connection;
+        if !self.authorized.swap(true, Ordering::Relaxed) {
+            connection.busy.fetch_add(1, Ordering::Relaxed);
+        }
+        connection.was_authorized.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`PeerPermit::may_serve`].
+    pub(crate) fn may_serve(&self) -> bool {
+        self.permit.may_serve()
+    }
+}
+
+impl Drop for RequestPermit {
+    fn drop(&mut self) {
+        let connection = &self.permit.connection;
+        let now = millis(connection.begun);
+        connection.idle_since.store(now, Ordering::Relaxed);
+        if *self.authorized.get_mut() {
+            connection.busy.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -200,7 +228,7 @@ impl Connections {
         let idle = self
             .by_id
             .values()
-            .filter(|connection| among(connection) && !connection.busy.load(Ordering::Relaxed));
+            .filter(|connection| among(connection) && connection.busy.load(Ordering::Relaxed) == 0);
         let order = |connection: &&Arc<ConnectionState>| {
             let was_authorized = connection.was_authorized.load(Ordering::Relaxed);
             (
@@ -289,6 +317,17 @@ mod tests {
         Arc::new(PeerLimiter::new(CAPACITY))
     }
 
+    /// A connection from a peer that is not exempt.
+    fn acquired(limiter: &Arc<PeerLimiter>, n: u8) -> Arc<PeerPermit> {
+        Arc::new(limiter.acquire(peer(n), false).unwrap())
+    }
+
+    fn authorized(permit: &Arc<PeerPermit>) -> RequestPermit {
+        let request = permit.request();
+        request.authorized();
+        request
+    }
+
     fn is_evicted(permit: &PeerPermit) -> bool {
         permit.connection.evicted.is_cancelled()
     }
@@ -298,26 +337,37 @@ mod tests {
         let limiter = limiter();
         let mut all = Vec::new();
         for n in 1..=4 {
-            all.push(limiter.acquire(peer(n), false).unwrap());
+            all.push(acquired(&limiter, n));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         // The first has had an authorised request and is idle, the second has one.
-        all[0].authorized();
-        all[0].idle();
-        all[1].authorized();
-        let fifth = limiter.acquire(peer(5), false).unwrap();
-        assert_eq!(
-            all.iter().map(is_evicted).collect::<Vec<_>>(),
-            [false, false, true, false]
-        );
+        drop(authorized(&all[0]));
+        let _second = authorized(&all[1]);
+        let fifth = acquired(&limiter, 5);
+        let evicted: Vec<_> = all.iter().map(|permit| is_evicted(permit)).collect();
+        assert_eq!(evicted, [false, false, true, false]);
         assert!(fifth.may_serve());
-        fifth.authorized();
-        let sixth = limiter.acquire(peer(6), false).unwrap();
+        let _fifth = authorized(&fifth);
+        let sixth = acquired(&limiter, 6);
         assert!(is_evicted(&all[3]));
-        sixth.authorized();
-        let _seventh = limiter.acquire(peer(7), false).unwrap();
+        let _sixth = authorized(&sixth);
+        let _seventh = acquired(&limiter, 7);
         assert!(is_evicted(&all[0]), "idle, though once authorized");
         assert!(!is_evicted(&all[1]));
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_busy_until_the_last_of_its_requests_is_over() {
+        let limiter = limiter();
+        let permit = acquired(&limiter, 1);
+        let (first, second, probe) = (authorized(&permit), authorized(&permit), permit.request());
+        first.authorized();
+        drop((first, probe));
+        limiter.evict_idle();
+        assert!(!is_evicted(&permit), "the second goes on");
+        drop(second);
+        limiter.evict_idle();
+        assert!(is_evicted(&permit));
     }
 
     #[tokio::test]
@@ -341,19 +391,16 @@ mod tests {
     #[tokio::test]
     async fn where_all_are_busy_only_probes_are_answered() {
         let limiter = limiter();
-        let busy: Vec<_> = (1..=4)
-            .map(|n| limiter.acquire(peer(n), false).unwrap())
-            .collect();
-        for permit in &busy {
-            permit.authorized();
-        }
-        let probe = limiter.acquire(peer(9), false).unwrap();
+        let busy: Vec<_> = (1..=4).map(|n| acquired(&limiter, n)).collect();
+        let mut requests: Vec<_> = busy.iter().map(authorized).collect();
+        let probe = acquired(&limiter, 9);
         assert!(!probe.may_serve());
-        let next = limiter.acquire(peer(9), false).unwrap();
+        let next = acquired(&limiter, 9);
         assert!(is_evicted(&probe), "a place for probes is no place to stay");
-        busy[0].idle();
+        drop(requests.remove(0));
         assert!(next.may_serve(), "somebody is idle by now");
         assert!(is_evicted(&busy[0]));
+        drop(requests);
         drop((busy, probe, next));
         let connections = limiter.lock();
         assert_eq!(

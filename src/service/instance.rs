@@ -5,7 +5,7 @@ use std::{
     future::Future,
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -38,7 +38,7 @@ use super::{
     tls,
     token::{MintError, NewToken, Tokens},
 };
-use crate::{protocol::scope::Scope, secret::Secret};
+use crate::{protocol::scope::Scope, secret::Secret, telemetry::trace::Tracer};
 
 /// An open service. Clones are cheap and share everything.
 #[derive(Clone)]
@@ -59,6 +59,8 @@ struct Inner {
     entries: Arc<Entries>,
     audit: Arc<AuditLog>,
     tls: Option<TlsAcceptor>,
+    /// Records requests, if somebody wants their spans.
+    tracer: OnceLock<Tracer>,
     /// Whether the process takes no new uploads, since it is about to end.
     ending: AtomicBool,
     /// Held for as long as the service is open: two processes on one directory would not know of
@@ -67,6 +69,17 @@ struct Inner {
 }
 
 impl Service {
+    /// Has requests recorded from now on, unless they are already.
+    pub fn record_with(&self, tracer: Tracer) {
+        // The first one stays.
+        let _ = self.0.tracer.set(tracer);
+    }
+
+    /// What records requests.
+    pub(super) fn tracer(&self) -> Option<&Tracer> {
+        self.0.tracer.get()
+    }
+
     /// Opens a data directory, creating it if there is none.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
         let tls = config.tls.clone().map(tls::acceptor).transpose()?;
@@ -110,6 +123,7 @@ impl Service {
             entries: Arc::new(entries),
             audit,
             tls,
+            tracer: OnceLock::new(),
             ending: AtomicBool::new(false),
             config,
             clock,

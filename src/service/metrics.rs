@@ -15,7 +15,8 @@ use super::{
     stored_metrics::StoredMetrics,
 };
 use crate::telemetry::{
-    Counter, CounterFamily, HistogramFamily, InLevel, Labels, Level, Registry, build_info, process,
+    Counter, CounterFamily, HistogramFamily, InLevel, Labels, Level, Registry, SpanMetrics,
+    build_info, process,
 };
 
 /// Bounds for requests: a lookup takes below a millisecond, and a part of an upload seconds on a slow link.
@@ -95,6 +96,7 @@ pub struct Metrics {
     received: Counter,
     sent: Counter,
     stored: StoredMetrics,
+    spans: SpanMetrics,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -174,6 +176,7 @@ impl Metrics {
                 "Content downloaded by clients",
             ),
             stored: StoredMetrics::new(&registry, budgets),
+            spans: SpanMetrics::new(&registry),
             registry,
         };
         metrics.register_values(content_dir);
@@ -245,6 +248,11 @@ impl Metrics {
     /// An entry of so many bytes was evicted.
     pub(super) fn evicted(&self, cause: Cause, bytes: u64) {
         self.stored.evicted(cause, bytes);
+    }
+
+    /// Those of spans.
+    pub fn spans(&self) -> &SpanMetrics {
+        &self.spans
     }
 
     /// What there is.

@@ -48,6 +48,7 @@ mod entries;
 mod evictor;
 mod gc;
 mod grant;
+mod http2;
 mod instance;
 mod issuer;
 mod key;

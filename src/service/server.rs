@@ -5,13 +5,12 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{BoxError, Router};
 use http::Extensions;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{config::affordable, instance::Service, peers::Peers, surface};
+use super::{config::affordable, http2, instance::Service, peers::Peers, surface, tls::HTTP2};
 use crate::{
     http1::{self, Capacity, Limits, Peer, PeerPermit},
     lifecycle::Tasks,
@@ -166,25 +165,24 @@ impl Connection {
         router: Router,
         tasks: Tasks,
     ) -> Result<(), BoxError> {
+        let mark = self.mark();
         let Some(tls) = &self.tls else {
-            return self.serve_http(stream, router, tasks).await;
+            return Ok(http1::serve_connection(stream, mark, |_| (), router, LIMITS, tasks).await?);
         };
         let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
-        self.serve_http(stream, router, tasks).await
+        if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+            return http2::serve_connection(stream, mark, router, LIMITS, tasks).await;
+        }
+        Ok(http1::serve_connection(stream, mark, |_| (), router, LIMITS, tasks).await?)
     }
 
-    async fn serve_http<S: AsyncRead + AsyncWrite + Send>(
-        &self,
-        stream: S,
-        router: Router,
-        tasks: Tasks,
-    ) -> Result<(), BoxError> {
+    /// What each request of the connection is told.
+    fn mark(&self) -> impl Fn(&mut Extensions) + use<> {
         let (peer, permit) = (Peer(self.peer), Arc::clone(&self.permit));
-        let mark = move |extensions: &mut Extensions| {
+        move |extensions: &mut Extensions| {
             extensions.insert(peer);
             extensions.insert(Arc::clone(&permit));
-        };
-        Ok(http1::serve_connection(stream, mark, |_| (), router, LIMITS, tasks).await?)
+        }
     }
 }
 

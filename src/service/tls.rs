@@ -17,8 +17,11 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// The only protocol that is spoken inside.
-const ALPN: &[u8] = b"http/1.1";
+/// HTTP/2 by its name in ALPN.
+pub(super) const HTTP2: &[u8] = b"h2";
+
+/// HTTP/1.1 by its name in ALPN.
+const HTTP1: &[u8] = b"http/1.1";
 
 /// The files of a certificate and its key, in PEM.
 #[derive(Debug, Clone)]
@@ -69,7 +72,7 @@ pub(super) fn acceptor(identity: Identity) -> Result<TlsAcceptor, TlsError> {
     let mut config = builder
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -1,6 +1,7 @@
 //! What the gateway counts.
 
 mod labels;
+mod spans;
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ pub use labels::{
     BuildEnd, ExportEnd, ExportOutcome, Hit, ImportOutcome, LeftOut, Miss, Outcome, SpanEnd,
     SpanSink, WaitCause,
 };
-use labels::{Operation, RemoteCall, Spans};
+use labels::{Operation, RemoteCall};
+pub use spans::SpanMetrics;
 
 use super::{
     Registry,
@@ -59,7 +61,7 @@ pub struct Metrics {
     export_outcomes: CounterFamily<ExportOutcome>,
     import_outcomes: CounterFamily<ImportOutcome>,
     left_out: CounterFamily<LeftOut>,
-    spans: CounterFamily<Spans>,
+    spans: SpanMetrics,
 }
 
 impl Default for Metrics {
@@ -134,10 +136,7 @@ impl Default for Metrics {
                 "Layers of exports that the index does not name, by cause: below counts those that build on another \
                  one that is left out",
             ),
-            spans: registry.counters(
-                "buildkit_gha_trace_spans",
-                "Spans of traces, by where they went and what became of them",
-            ),
+            spans: SpanMetrics::new(&registry),
             registry,
         }
     }
@@ -223,9 +222,9 @@ impl Metrics {
         self.left_out.add(cause, layers as u64);
     }
 
-    /// Something became of spans.
-    pub fn spans(&self, sink: SpanSink, end: SpanEnd, count: usize) {
-        self.spans.add(Spans { sink, end }, count as u64);
+    /// Those of spans.
+    pub fn spans(&self) -> &SpanMetrics {
+        &self.spans
     }
 
     /// Where values are registered that are read when the metrics are rendered.

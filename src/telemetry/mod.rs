@@ -16,7 +16,7 @@ pub use logs::{FilterError, LogFormat, init};
 pub use metrics::OPERATIONS;
 pub use metrics::{
     BuildEnd, CallTimer, ExportEnd, ExportOutcome, Hit, ImportOutcome, LeftOut, Metrics, Miss,
-    Outcome, SpanEnd, SpanSink, WaitCause, WaitTimer,
+    Outcome, SpanEnd, SpanMetrics, SpanSink, WaitCause, WaitTimer,
 };
 pub use read::Value;
 pub use registry::{Description, Registry};

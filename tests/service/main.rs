@@ -55,6 +55,7 @@ mod rules_of_replicas;
 mod runner;
 mod tls;
 mod tokens;
+mod traces;
 mod upstream;
 mod v1;
 mod v2;

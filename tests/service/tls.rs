@@ -6,9 +6,16 @@ use std::{
     process::Command,
 };
 
-use reqwest::{Certificate, Client, StatusCode};
+use futures_util::future::join_all;
+use reqwest::{Certificate, Client, StatusCode, Version};
 
-use crate::program::Program;
+use crate::{
+    program::Program,
+    replicas::{MIB, block},
+};
+
+/// How many entries come and go at once.
+const ENTRIES: usize = 20;
 
 /// A certificate and its key.
 pub struct Pair {
@@ -60,23 +67,44 @@ fn start(dir: &Path, pair: &Pair) -> Program {
     Program::start_with(&dir.join("data"), &dir.join("log"), &arguments)
 }
 
+/// A client that speaks nothing newer than HTTP/1.1.
+fn of_http1(certificate: &Path) -> Client {
+    let certificate = Certificate::from_pem(&fs::read(certificate).unwrap()).unwrap();
+    let client = Client::builder().no_proxy().http1_only();
+    client.tls_certs_only([certificate]).build().unwrap()
+}
+
 #[tokio::test]
-async fn an_entry_comes_and_goes_over_tls() {
+async fn entries_come_and_go_over_tls() {
     let dir = tempfile::tempdir().unwrap();
     let pair = self_signed(dir.path(), "own");
     let mut program = start(dir.path(), &pair);
     assert!(program.url.starts_with("https://"), "{}", program.url);
-    let remote = program.client(&dir.path().join("data"));
-    let remote = remote.over(trusting(&pair.certificate));
-    let url = remote.create("key").await.unwrap().json();
-    let url = url["signed_upload_url"].as_str().unwrap();
-    assert!(
-        url.starts_with(&program.url),
-        "URLs lead back over TLS: {url}"
-    );
-    remote.put(url, "", b"content".to_vec()).await.unwrap();
-    remote.finalize("key", 7).await.unwrap();
-    assert_eq!(remote.read("key").await.unwrap().unwrap(), b"content");
+    for (http, version) in [
+        (of_http1(&pair.certificate), Version::HTTP_11),
+        (trusting(&pair.certificate), Version::HTTP_2),
+    ] {
+        let health = http.get(format!("{}/healthz", program.url)).send();
+        assert_eq!(health.await.unwrap().version(), version);
+        let remote = program.client(&dir.path().join("data")).over(http);
+        // HTTP/2 has them all on one connection.
+        let entries = (0..ENTRIES).map(|number| {
+            let remote = &remote;
+            async move {
+                let key = format!("{version:?}-{number}");
+                let url = remote.upload_url(&key).await;
+                let blocks = [block(number, MIB), block(number + 1, MIB)];
+                remote.put_blocks(&url, &blocks).await;
+                remote.finalize(&key, 2 * MIB).await.unwrap();
+                let read = remote.read(&key).await.unwrap().unwrap();
+                assert!(read == blocks.concat(), "{key}");
+                url
+            }
+        });
+        for url in join_all(entries).await {
+            assert!(url.starts_with(&program.url), "URLs lead back: {url}");
+        }
+    }
     // Who speaks plain HTTP hears nothing.
     let plain = program.url.replace("https", "http");
     let plain = Client::new().get(format!("{plain}/healthz")).send().await;

@@ -19,8 +19,9 @@ use http_body::{Frame, SizeHint};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use super::request_span::{self, Answered};
 use crate::{
-    http1::PeerPermit,
+    http1::RequestPermit,
     service::{
         audit::{Actor, AuditEvent, EventKind},
         auth::Principal,
@@ -29,7 +30,7 @@ use crate::{
         quotas::Usage,
         store::EntryName,
     },
-    telemetry::InLevel,
+    telemetry::{InLevel, trace::TraceSpan},
 };
 
 /// What a request is about, as far as its handler has come to know.
@@ -149,14 +150,15 @@ pub(super) struct AccessRecord {
     /// Nobody wants a line each time that somebody looks whether the service is alive.
     probe: bool,
     on: bool,
-    /// The place of the connection, which rests when the answer has left.
-    permit: Option<Arc<PeerPermit>>,
+    /// Keeps the place of the connection until the answer has left.
+    _permit: Option<Arc<RequestPermit>>,
     metrics: Metrics,
     _in_flight: InLevel,
     begun: Instant,
     received: Arc<AtomicU64>,
     sent: u64,
     answer: Option<Outcome>,
+    span: TraceSpan,
 }
 
 #[derive(Debug)]
@@ -175,13 +177,13 @@ impl AccessRecord {
         client: Option<IpAddr>,
         probe: bool,
         on: bool,
-        permit: Option<Arc<PeerPermit>>,
+        permit: Option<Arc<RequestPermit>>,
         metrics: Metrics,
     ) -> Self {
         Self {
             _in_flight: metrics.begin_request(),
             metrics,
-            permit,
+            _permit: permit,
             access,
             client,
             probe,
@@ -190,7 +192,13 @@ impl AccessRecord {
             received: Arc::default(),
             sent: 0,
             answer: None,
+            span: TraceSpan::default(),
         }
+    }
+
+    /// Lets a span end with it.
+    pub(super) fn record_in(&mut self, span: TraceSpan) {
+        self.span = span;
     }
 
     /// What counts the bytes of the request's body.
@@ -239,15 +247,34 @@ impl AccessRecord {
 
 impl Drop for AccessRecord {
     fn drop(&mut self) {
-        if let Some(permit) = &self.permit {
-            permit.idle();
-        }
         let operation = self.answer.as_ref().map(|answer| answer.operation);
         let operation = operation.unwrap_or(Operation::Other);
         self.metrics.took(operation, self.begun.elapsed());
-        if !self.on {
-            return;
+        self.finish_span(operation);
+        if self.on {
+            self.write_line();
         }
+    }
+}
+
+impl AccessRecord {
+    fn finish_span(&mut self, operation: Operation) {
+        let mut span = std::mem::take(&mut self.span);
+        let subject = self.access.lock();
+        let answer = self.answer.as_ref();
+        let answered = Answered {
+            operation,
+            status: answer.map(|answer| answer.status),
+            reason: answer.and_then(|answer| answer.reason.as_deref()),
+            repository: subject.repository.as_deref(),
+            scope: subject.scope.as_deref(),
+            key: subject.key.as_deref(),
+            bytes: self.content_bytes(),
+        };
+        request_span::finish(&mut span, &answered);
+    }
+
+    fn write_line(&self) {
         // In tenths: the rest is noise.
         let duration_ms = (self.begun.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
         let (bytes, message) = (self.content_bytes(), self.message());

@@ -20,7 +20,7 @@ use url::Url;
 
 use super::{access::Access, forward::Forwarder, forwarded::ProxyTrust, upstream::Upstream};
 use crate::{
-    http1::{Peer, PeerPermit},
+    http1::{Peer, RequestPermit},
     secret::SecretUrl,
     service::{
         api_error::{ApiError, ErrorKind},
@@ -76,7 +76,7 @@ pub(super) struct Context {
     pub(super) access: Access,
     state: AppState,
     peer: Option<IpAddr>,
-    permit: Option<Arc<PeerPermit>>,
+    permit: Option<Arc<RequestPermit>>,
 }
 
 impl FromRequestParts<AppState> for Context {
@@ -88,7 +88,7 @@ impl FromRequestParts<AppState> for Context {
             service: state.service.clone(),
             state: state.clone(),
             access: access.unwrap_or_default(),
-            permit: parts.extensions.get::<Arc<PeerPermit>>().cloned(),
+            permit: parts.extensions.get::<Arc<RequestPermit>>().cloned(),
             peer: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
         })
     }

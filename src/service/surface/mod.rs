@@ -9,6 +9,7 @@ mod fallback;
 mod forward;
 mod forwarded;
 mod replicas;
+mod request_span;
 mod response;
 mod rest;
 mod upstream;
@@ -84,10 +85,14 @@ async fn count(State(state): State<AppState>, mut request: Request, next: Next) 
     let client = proxy_trust.client(request.headers());
     let access = Access::new(client);
     request.extensions_mut().insert(access.clone());
-    let permit = request.extensions().get::<Arc<PeerPermit>>().cloned();
+    let permit = request.extensions().get::<Arc<PeerPermit>>();
+    let permit = permit.map(|permit| Arc::new(permit.request()));
+    if let Some(permit) = &permit {
+        request.extensions_mut().insert(Arc::clone(permit));
+    }
     let overloaded = !probe && permit.as_ref().is_some_and(|permit| !permit.may_serve());
     let metrics = state.service.metrics().clone();
-    let record = AccessRecord::new(
+    let mut record = AccessRecord::new(
         access.clone(),
         client,
         probe,
@@ -95,6 +100,8 @@ async fn count(State(state): State<AppState>, mut request: Request, next: Next) 
         permit,
         metrics,
     );
+    let tracer = state.service.tracer().filter(|_| !probe);
+    record.record_in(request_span::begin(tracer, &request));
     let received = record.received();
     let request = request.map(|body| {
         Body::new(body.map_frame(move |frame| {

@@ -6,6 +6,7 @@ use tokio::{
     sync::mpsc::Receiver,
     time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::span::EndedSpan;
 
@@ -53,8 +54,19 @@ impl Batches {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// What there is, at once.
-    pub fn rest(&mut self) -> Vec<EndedSpan> {
+    /// The next batch; once `end` is cancelled what there is, at once, and then `None`.
+    pub async fn next_until(&mut self, end: &CancellationToken) -> Option<Vec<EndedSpan>> {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => {
+                let rest = self.rest();
+                (!rest.is_empty()).then_some(rest)
+            }
+            batch = self.next() => batch,
+        }
+    }
+
+    fn rest(&mut self) -> Vec<EndedSpan> {
         let mut rest = std::mem::take(&mut self.batch);
         while let Ok(span) = self.spans.try_recv() {
             rest.push(span);

@@ -30,6 +30,13 @@ impl Tracer {
         span
     }
 
+    /// A request to the service, until its answer has left. What it asks for is known later.
+    pub fn request(&self, traceparent: Option<&str>, method: &str) -> TraceSpan {
+        let mut span = self.begin(traceparent, SpanKind::Server, "serve request");
+        span.set("http.request.method", || method);
+        span
+    }
+
     /// A client's connection, since it was accepted; `traceparent` is that of its first call.
     pub(super) fn connection(
         &self,

@@ -14,7 +14,7 @@ pub struct SpanSource(Resource);
 const NAME: &str = "buildkit-gha";
 
 impl SpanSource {
-    /// The gateway, with these attributes; `service.name` may be among them.
+    /// This program, with these attributes; `service.name` may be among them.
     pub fn new(attributes: impl IntoIterator<Item = (String, String)>) -> Self {
         let pair = |(key, value): (String, String)| KeyValue {
             key,

@@ -13,7 +13,7 @@ use crate::{
     proto::trace::{
         AnyValue, KeyValue, Span, Status, any_value::Value, span::SpanKind, status::StatusCode,
     },
-    telemetry::metrics::{Metrics, SpanEnd, SpanSink},
+    telemetry::metrics::{SpanEnd, SpanMetrics, SpanSink},
 };
 
 /// Spans of one build or one connection. An export of thousands of layers makes as many calls; nobody
@@ -38,7 +38,7 @@ pub struct EndedSpan {
 #[derive(Debug)]
 pub(super) struct Root {
     pub ended: Sender<EndedSpan>,
-    pub metrics: Metrics,
+    pub metrics: SpanMetrics,
     pub of_client: bool,
     /// How many more there may be.
     pub left: AtomicUsize,
@@ -62,7 +62,7 @@ impl Root {
         } else {
             SpanSink::Otlp
         };
-        self.metrics.spans(sink, SpanEnd::Dropped, 1);
+        self.metrics.count(sink, SpanEnd::Dropped, 1);
     }
 }
 
@@ -186,6 +186,13 @@ impl TraceSpan {
                 key: key.to_owned(),
                 value: Some(AnyValue { value: Some(value) }),
             });
+        }
+    }
+
+    /// Gives it the name that is known by now.
+    pub fn rename(&mut self, name: impl FnOnce() -> String) {
+        if let Some(open) = &mut self.0 {
+            open.span.name = name();
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     sampler::Sampler,
     span::{EndedSpan, MAX_SPANS, Root, TraceParent, TraceSpan},
 };
-use crate::{proto::trace::span::SpanKind, telemetry::metrics::Metrics};
+use crate::{proto::trace::span::SpanKind, telemetry::metrics::SpanMetrics};
 
 /// Spans that wait to be sent: those of a few builds that end together. With a few hundred bytes each they
 /// take a megabyte or two. More are dropped, and counted.
@@ -22,7 +22,7 @@ pub struct Tracer(Option<Arc<Recorder>>);
 #[derive(Debug)]
 struct Recorder {
     ended: mpsc::Sender<EndedSpan>,
-    metrics: Metrics,
+    metrics: SpanMetrics,
     sampler: Sampler,
     /// Calls without a client's trace get one of ours: somebody collects them.
     begins_own: bool,
@@ -34,7 +34,7 @@ impl Tracer {
     pub fn new(
         sampler: Sampler,
         collected: bool,
-        metrics: Metrics,
+        metrics: SpanMetrics,
     ) -> (Self, mpsc::Receiver<EndedSpan>) {
         let (ended, spans) = mpsc::channel(QUEUE);
         let recorder = Recorder {
