@@ -1,4 +1,5 @@
-//! Who calls: by a token of this service, or of an issuer that the operator trusts.
+//! Who calls: by a token of this service, or of an issuer that the operator trusts, or by what the proxy of Forgejo's
+//! runner says.
 
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use serde::Deserialize;
@@ -7,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     auth::{self, Principal},
     auth_error::AuthError,
+    forgejo::JobHeaders,
     instance::Service,
     token,
 };
@@ -21,9 +23,20 @@ struct Unverified {
 }
 
 impl Service {
-    /// Reads the value of an `Authorization` header.
-    pub(super) async fn authenticate(&self, header: Option<&str>) -> Result<Principal, AuthError> {
-        let principal = self.verify(header).await;
+    /// Reads the value of an `Authorization` header; or what a proxy says of its job, if the service knows Forgejo's
+    /// secret. Then that alone counts: the token beside it is Forgejo's own.
+    pub(super) async fn authenticate(
+        &self,
+        header: Option<&str>,
+        job: Option<JobHeaders<'_>>,
+    ) -> Result<Principal, AuthError> {
+        let principal = match self.forgejo().zip(job) {
+            Some((key, job)) => {
+                let caller = key.verify(job, self.now());
+                caller.map(Principal::Caller).map_err(AuthError::from)
+            }
+            None => self.verify(header).await,
+        };
         if let Err(refusal) = &principal {
             self.metrics().refused_token(refusal.into());
         }

@@ -23,6 +23,7 @@ use super::{
     config::Config,
     data_dir::Lock,
     entries::Entries,
+    forgejo::ForgejoKey,
     grant::Grant,
     issuer::Issuers,
     key::{MasterKey, new_secret},
@@ -50,6 +51,7 @@ struct Inner {
     tokens: Tokens,
     revocations: Revocations,
     issuers: Issuers,
+    forgejo: Option<ForgejoKey>,
     signer: Signer,
     metrics: Metrics,
     quotas: Arc<Quotas>,
@@ -102,6 +104,7 @@ impl Service {
             tokens: Tokens::new(&master),
             revocations,
             issuers,
+            forgejo: config.forgejo_secret.as_ref().map(ForgejoKey::new),
             signer: Signer::new(&master),
             metrics: Metrics::new(config.content_dir(), budgets),
             quotas,
@@ -168,6 +171,11 @@ impl Service {
 
     pub(super) fn issuers(&self) -> &Issuers {
         &self.0.issuers
+    }
+
+    /// What verifies jobs of Forgejo, if the service takes them.
+    pub(super) fn forgejo(&self) -> Option<&ForgejoKey> {
+        self.0.forgejo.as_ref()
     }
 
     pub(super) fn signer(&self) -> &Signer {

@@ -30,6 +30,7 @@ mod fire_kill;
 mod fire_race;
 #[cfg(feature = "e2e")] // It runs servers.
 mod fire_replicas;
+mod forgejo;
 mod harness;
 mod hostile;
 mod issuers;

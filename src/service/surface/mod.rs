@@ -6,6 +6,8 @@ mod blob;
 mod context;
 mod direct;
 mod fallback;
+mod forgejo;
+mod forgejo_headers;
 mod forward;
 mod forwarded;
 mod replicas;
@@ -62,6 +64,7 @@ pub(super) fn router(service: Service, local: SocketAddr) -> Router {
     };
     Router::new()
         .merge(v1::routes())
+        .merge(forgejo::routes())
         .merge(v2::routes())
         .merge(blob::routes())
         .merge(rest::routes())
