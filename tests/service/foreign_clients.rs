@@ -1,4 +1,4 @@
-//! Clients that others have written, on replicas behind a load balancer: `@actions/cache`, Azure's SDK and OpenDAL.
+//! Clients that others have written, on replicas behind a load balancer: `@actions/cache`, Azure's SDK and `OpenDAL`.
 //!
 //! All of them have what is made for them by `tools/setup.sh`.
 
@@ -85,9 +85,9 @@ impl Pair {
         let mut step = Command::new(program);
         let url = format!("{}/", self.balancer.url);
         let dir = self.team.data_dir("clients");
-        API.iter().for_each(|name| {
+        for name in API {
             step.env_remove(name);
-        });
+        }
         match api {
             Api::V1 => step.env("ACTIONS_CACHE_URL", url),
             Api::V2 => step
