@@ -116,7 +116,7 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 39] = [
+const OTHERS: [&str; 40] = [
     "ACCESS_LOG",
     "ADDR",
     "ADVERTISE",
@@ -130,6 +130,7 @@ const OTHERS: [&str; 39] = [
     "FROM_DATABASE",
     "FROM_DATA_DIR",
     "FROM_STORE",
+    "GITEA_SECRET_FILE",
     "JWKS_URL",
     "LISTEN",
     "LOW_WATER",

@@ -47,6 +47,11 @@ pub(super) enum AuthError {
     /// A token of a trusted issuer that does not answer.
     #[error("the keys of the token's issuer cannot be fetched now; try again later")]
     KeysUnavailable,
+    /// A runner of Gitea whose secret is another.
+    #[error(
+        "the secret of the runner (cache.external_secret) is not that of serve --gitea-secret-file"
+    )]
+    RunnerSecret,
     /// A job of Forgejo whose runner's word is not good here.
     #[error(transparent)]
     Forgejo(#[from] ForgejoError),
@@ -120,7 +125,7 @@ impl From<&AuthError> for RefusalReason {
     fn from(error: &AuthError) -> Self {
         match error {
             AuthError::Missing => Self::Missing,
-            AuthError::Invalid => Self::Invalid,
+            AuthError::Invalid | AuthError::RunnerSecret => Self::Invalid,
             AuthError::Expired(_) | AuthError::Forgejo(ForgejoError::Expired(_)) => Self::Expired,
             AuthError::NotYet(_) | AuthError::Forgejo(ForgejoError::NotYet(_)) => Self::NotYet,
             AuthError::Revoked(_) => Self::Revoked,

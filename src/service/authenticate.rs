@@ -46,21 +46,37 @@ impl Service {
     async fn verify(&self, header: Option<&str>) -> Result<Principal, AuthError> {
         let token = header.and_then(auth::bearer).ok_or(AuthError::Missing)?;
         let claims = insecure_decode_claims(token);
-        let Unverified { iss } = claims.map_err(|_| AuthError::Invalid)?;
-        if iss == token::ISSUER {
+        let iss = claims.ok().map(|Unverified { iss }| iss);
+        if iss.as_deref() == Some(token::ISSUER) {
             let principal = self.tokens().verify(token, self.now())?;
             self.revocations().check(&principal).await?;
             return Ok(principal);
         }
-        match self.issuers().find(&iss) {
-            Some(issuer) => {
-                let caller = issuer.verify(token, self.now()).await?;
-                Ok(Principal::Caller(caller))
-            }
-            None => Err(AuthError::Issuer(
-                iss.chars().take(MAX_SHOWN_CHARS).collect(),
-            )),
+        if let Some(issuer) = iss.as_deref().and_then(|iss| self.issuers().find(iss)) {
+            let caller = issuer.verify(token, self.now()).await?;
+            return Ok(Principal::Caller(caller));
         }
+        if let Some(jobs) = self.gitea()
+            && let Some(caller) = jobs.caller(token, self.now()).await?
+        {
+            return Ok(Principal::Caller(caller));
+        }
+        Err(match iss {
+            Some(iss) => AuthError::Issuer(iss.chars().take(MAX_SHOWN_CHARS).collect()),
+            None => AuthError::Invalid,
+        })
+    }
+
+    /// Reads the value of an `Authorization` header of a runner of Gitea.
+    pub(super) fn authenticate_runner(&self, header: Option<&str>) -> Result<(), AuthError> {
+        let shown = header.and_then(auth::bearer);
+        let refusal = match (self.gitea(), shown) {
+            (Some(jobs), Some(shown)) if jobs.is_secret(shown) => return Ok(()),
+            (_, None) => AuthError::Missing,
+            _ => AuthError::RunnerSecret,
+        };
+        self.metrics().refused_token((&refusal).into());
+        Err(refusal)
     }
 
     /// Keeps the keys of trusted issuers fresh until `shutdown`.

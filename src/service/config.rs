@@ -123,6 +123,8 @@ pub struct Config {
     pub trusted_repositories: Vec<TrustedRepository>,
     /// What the proxies of Forgejo's runners prove with that they speak for a job; `None` believes none.
     pub forgejo_secret: Option<Secret>,
+    /// What Gitea's runners show that tell of their jobs; `None` takes none.
+    pub gitea_secret: Option<Secret>,
     /// Proxies whose `X-Forwarded-` headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Proxies whose connections begin with a header of the PROXY protocol.
@@ -181,8 +183,9 @@ impl Default for Config {
             trusted_issuers: Vec::new(),
             // Of an enterprise server all are somebody's own. For GitHub `warn_if_open` says what that means.
             trusted_repositories: Vec::new(),
-            // Whoever has no Forgejo has no secret of it.
+            // Whoever has no Forgejo and no Gitea has no secret of them.
             forgejo_secret: None,
+            gitea_secret: None,
             // Anybody can write the headers of a proxy.
             trusted_proxies: Vec::new(),
             // Such a header is read from those that are named, and from nobody else.

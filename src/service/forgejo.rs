@@ -14,11 +14,11 @@ use crate::{
 };
 
 /// The scope of all jobs but those of pull requests. Forgejo keeps no branches apart.
-const DEFAULT_SCOPE: &str = "default";
+pub(super) const DEFAULT_SCOPE: &str = "default";
 
 /// How long after the beginning of a job its requests are good. The runner gives a job 3 h (`runner.timeout`); a day
 /// leaves room for longer ones, and what somebody has overheard is of no use the day after.
-const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
+pub(super) const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Longest name of a scope: branches of GitHub have 255 bytes at most.
 const MAX_SCOPE_BYTES: usize = 512;

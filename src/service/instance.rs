@@ -24,6 +24,7 @@ use super::{
     data_dir::Lock,
     entries::Entries,
     forgejo::ForgejoKey,
+    gitea::GiteaJobs,
     grant::Grant,
     issuer::Issuers,
     key::{MasterKey, new_secret},
@@ -52,6 +53,7 @@ struct Inner {
     revocations: Revocations,
     issuers: Issuers,
     forgejo: Option<ForgejoKey>,
+    gitea: Option<GiteaJobs>,
     signer: Signer,
     metrics: Metrics,
     quotas: Arc<Quotas>,
@@ -91,6 +93,7 @@ impl Service {
         let master = master.ok_or_else(|| unusable(StoresError::Secret))?;
         let audit = open_audit_log(&config, &clock).await?;
         let revocations = Revocations::new(Arc::clone(&stores.tokens), Arc::clone(&clock));
+        let (gitea_secret, tokens) = (config.gitea_secret.clone(), Arc::clone(&stores.tokens));
         let quotas = Arc::<Quotas>::default();
         let budgets = config.budgets;
         let entries = Entries::new(
@@ -105,6 +108,7 @@ impl Service {
             revocations,
             issuers,
             forgejo: config.forgejo_secret.as_ref().map(ForgejoKey::new),
+            gitea: gitea_secret.map(|secret| GiteaJobs::new(secret, tokens)),
             signer: Signer::new(&master),
             metrics: Metrics::new(config.content_dir(), budgets),
             quotas,
@@ -176,6 +180,11 @@ impl Service {
     /// What verifies jobs of Forgejo, if the service takes them.
     pub(super) fn forgejo(&self) -> Option<&ForgejoKey> {
         self.0.forgejo.as_ref()
+    }
+
+    /// The jobs of Gitea, if the service takes them.
+    pub(super) fn gitea(&self) -> Option<&GiteaJobs> {
+        self.0.gitea.as_ref()
     }
 
     pub(super) fn signer(&self) -> &Signer {

@@ -17,6 +17,7 @@
 //! | `auth`, `rights` | who calls, and what of a repository it may list and delete |
 //! | `issuer` | tokens of GitHub, verified with its public keys |
 //! | `forgejo`, `forgejo_error` | jobs for which the proxy of Forgejo's runner speaks |
+//! | `gitea` | jobs of which Gitea's runner has told |
 //! | `audit` | what was deleted, and who was refused |
 //! | `authenticate`, `auth_error` | which of both a token is, and why it is refused |
 //! | `data_dir` | whose the data directory is, and what stands in it |
@@ -50,6 +51,7 @@ mod evictor;
 mod forgejo;
 mod forgejo_error;
 mod gc;
+mod gitea;
 mod grant;
 mod instance;
 mod issuer;

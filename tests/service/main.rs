@@ -33,6 +33,7 @@ mod fire_replicas;
 #[cfg(feature = "e2e")] // It runs servers and programs of others.
 mod foreign_clients;
 mod forgejo;
+mod gitea;
 mod harness;
 mod hostile;
 mod issuers;

@@ -39,6 +39,9 @@ use crate::{
 /// Whose quota the requests of administrators are counted in. No repository has such a name.
 const ADMINISTRATORS: &str = "administrators";
 
+/// The same for what Gitea's runners say.
+pub(super) const RUNNERS: &str = "runners";
+
 /// Largest body of a call that is no upload: a lookup with eleven keys of 512 characters of four
 /// bytes each, escaped, still fits.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;

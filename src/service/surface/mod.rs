@@ -10,6 +10,7 @@ mod forgejo;
 mod forgejo_headers;
 mod forward;
 mod forwarded;
+mod gitea;
 mod replicas;
 mod response;
 mod rest;
@@ -65,6 +66,7 @@ pub(super) fn router(service: Service, local: SocketAddr) -> Router {
     Router::new()
         .merge(v1::routes())
         .merge(forgejo::routes())
+        .merge(gitea::routes())
         .merge(v2::routes())
         .merge(blob::routes())
         .merge(rest::routes())

@@ -168,7 +168,7 @@ fn content_range(headers: &HeaderMap) -> Result<std::ops::Range<u64>, ApiError> 
     Ok(range)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::malformed(error.to_string()))
 }
 
