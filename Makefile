@@ -9,7 +9,7 @@ CARGO_ARGS := --locked --features e2e
 
 CONFORMANCE := cd e2e/conformance && BUILDKIT_GHA_BIN=$(CURDIR)/target/debug/buildkit-gha go test -count=1 .
 
-.PHONY: help demo docs test test-matrix pin-buildkit action fmt lint unit e2e soak faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny deploy-check dist dist-twice tools clean
+.PHONY: help demo docs test test-matrix pin-buildkit action fmt lint unit e2e soak fire faults attack compare bench bench-quick bench-hop bench-serve bench-growth bench-micro conformance fuzz deny deploy-check dist dist-twice tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,10 @@ action: tools ## The action: types, format, its tests, whether dist/ is what src
 
 soak: tools ## 200 builds with faults, kills and evictions (root); SOAK_BUILDS, SOAK_PARALLEL, SOAK_SEED
 	SOAK_BUILDS=$${SOAK_BUILDS:-200} cargo test $(CARGO_ARGS) --test e2e -- soak::soak --exact --nocapture
+
+fire: tools ## 1,000 uploads over two replicas while one after another is killed (root); FIRE_SEED repeats a run
+	FIRE_UPLOADS=$${FIRE_UPLOADS:-1000} FIRE_DELAY_MS=$${FIRE_DELAY_MS:-2000} \
+		cargo test $(CARGO_ARGS) --test service -- fire_replicas::two_replicas_under_fire --exact --nocapture
 
 faults: tools ## Every fault on every operation of the cache; writes docs/FAULTS.md (root); FAULTS=words for some
 	cargo test $(CARGO_ARGS) --test e2e -- --exact tests::faults::all_faults --ignored --nocapture

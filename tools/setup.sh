@@ -187,6 +187,18 @@ python_tools() {
     cp "$wanted" "$stamp"
 }
 
+# OpenDAL's client of an Actions cache, which is that of sccache (150 s of CPU time).
+opendal_client() {
+    local dir=e2e/opendal stamp=.tools/opendal-client.stamp
+    if [ -x "$bin/opendal-client" ] && cat $dir/Cargo.lock $dir/src/main.rs "$0" | cmp -s - "$stamp"; then
+        return 0
+    fi
+    say 'building opendal-client, a program of the tests (1 to 3 minutes)'
+    cargo build --quiet --locked --manifest-path $dir/Cargo.toml --target-dir .tools/opendal
+    cp .tools/opendal/debug/buildkit-gha-opendal "$bin/opendal-client"
+    cat $dir/Cargo.lock $dir/src/main.rs "$0" >"$stamp"
+}
+
 # What static programs are built for; the host's toolchain may have neither.
 musl_targets() {
     local said
@@ -236,6 +248,7 @@ go_tools actionlint "$bin" main github.com/rhysd/actionlint github.com/rhysd/act
 # What object storage is to the tests: S3 and Azure.
 go_tools minio "$bin" none github.com/minio/minio github.com/minio/minio
 npm_packages e2e/npm 'the npm client @actions/cache, and azurite'
+opendal_client
 npm_packages action 'what the action is made and tested with'
 python_tools
 musl_targets

@@ -49,7 +49,7 @@ pub use rapid_reset::RapidReset;
 pub use registry::Registry;
 pub use repeater::Repeater;
 pub use secret::{Secret, files_with};
-pub use service::{Api, Entry, PROGRAM, Service};
+pub use service::{Api, Entry, PROGRAM, Service, listening};
 pub use site::Site;
 pub use terminal::{Screens, Terminal};
 pub use tls::{Certificate, TlsFront};

@@ -71,6 +71,16 @@ pub fn data_dir(lab: &Lab) -> PathBuf {
     lab.path("cache")
 }
 
+/// Waits until a service says where it listens: with which scheme, and the address.
+pub fn listening(process: &mut Process) -> (String, SocketAddr) {
+    process.until("it says where it listens", SOON, |log| {
+        let mut lines = log.lines();
+        let line = lines.find_map(|line| line.strip_prefix("listening on "))?;
+        let (scheme, address) = line.split_once("://")?;
+        Some((scheme.to_owned(), address.parse().ok()?))
+    })
+}
+
 impl Api {
     /// The attributes that make a cache speak it, at this URL.
     pub fn attributes(self, url: &str) -> String {
@@ -104,12 +114,7 @@ impl Service {
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         serve.arg(data_dir(lab));
         let mut process = Process::start(lab, "serve", serve);
-        let (scheme, address) = process.until("it says where it listens", SOON, |log| {
-            let mut lines = log.lines();
-            let line = lines.find_map(|line| line.strip_prefix("listening on "))?;
-            let (scheme, address) = line.split_once("://")?;
-            Some((scheme.to_owned(), address.parse().ok()?))
-        });
+        let (scheme, address) = listening(&mut process);
         // Over TLS its clients are those that are tested.
         if scheme == "http" {
             process.until("/healthz answers", SOON, |_| {

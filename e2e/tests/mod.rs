@@ -39,6 +39,7 @@ mod pending;
 mod proxy;
 mod rapid_reset;
 mod recipes;
+mod replicas;
 mod round_trip;
 mod rows;
 mod scopes;

@@ -227,6 +227,8 @@ impl Serve {
             base_url: self.base_url,
             trusted_issuers,
             trusted_repositories: self.trust_repository,
+            forgejo_secret: self.front.forgejo_secret()?,
+            gitea_secret: self.front.gitea_secret()?,
             trusted_proxies: self.front.trusted_proxy,
             proxy_protocol: self.front.proxy_protocol,
             upstream_results: self.front.upstream_results_url,

@@ -116,7 +116,7 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 38] = [
+const OTHERS: [&str; 40] = [
     "ACCESS_LOG",
     "ADDR",
     "ADVERTISE",
@@ -126,9 +126,11 @@ const OTHERS: [&str; 38] = [
     "DATA_DIR",
     "DIRECT",
     "DRAIN_TIMEOUT",
+    "FORGEJO_SECRET_FILE",
     "FROM_DATABASE",
     "FROM_DATA_DIR",
     "FROM_STORE",
+    "GITEA_SECRET_FILE",
     "JWKS_URL",
     "LISTEN",
     "LOW_WATER",

@@ -6,11 +6,12 @@ use super::{
     api_error::ApiError,
     auth_error::AuthError,
     grant::{Role, TokenIdentity},
+    store::EntryName,
 };
 use crate::protocol::scope::Scope;
 
 /// How far the clock of whoever minted a token may be ahead of ours.
-const CLOCK_LEEWAY_SECS: i64 = 60;
+pub(super) const CLOCK_LEEWAY_SECS: i64 = 60;
 
 /// Who calls, as its verified token says.
 #[derive(Debug, Clone)]
@@ -65,6 +66,11 @@ impl Caller {
     pub(super) fn readable(&self) -> impl Iterator<Item = &str> {
         let readable = self.scopes.iter().filter(|s| s.permission.readable());
         readable.map(|scope| scope.name.as_str())
+    }
+
+    /// Whether it may read this entry.
+    pub(super) fn may_read(&self, name: &EntryName) -> bool {
+        self.repository == name.repository && self.readable().any(|scope| scope == name.scope)
     }
 
     /// The scopes whose entries it may delete.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::grant::TokenIdentity;
+use super::{forgejo_error::ForgejoError, grant::TokenIdentity};
 use crate::telemetry::Labels;
 
 /// Why a caller is not let in.
@@ -47,6 +47,14 @@ pub(super) enum AuthError {
     /// A token of a trusted issuer that does not answer.
     #[error("the keys of the token's issuer cannot be fetched now; try again later")]
     KeysUnavailable,
+    /// A runner of Gitea whose secret is another.
+    #[error(
+        "the secret of the runner (cache.external_secret) is not that of serve --gitea-secret-file"
+    )]
+    RunnerSecret,
+    /// A job of Forgejo whose runner's word is not good here.
+    #[error(transparent)]
+    Forgejo(#[from] ForgejoError),
 }
 
 /// The same for counters, which have no room for details.
@@ -117,14 +125,14 @@ impl From<&AuthError> for RefusalReason {
     fn from(error: &AuthError) -> Self {
         match error {
             AuthError::Missing => Self::Missing,
-            AuthError::Invalid => Self::Invalid,
-            AuthError::Expired(_) => Self::Expired,
-            AuthError::NotYet(_) => Self::NotYet,
+            AuthError::Invalid | AuthError::RunnerSecret => Self::Invalid,
+            AuthError::Expired(_) | AuthError::Forgejo(ForgejoError::Expired(_)) => Self::Expired,
+            AuthError::NotYet(_) | AuthError::Forgejo(ForgejoError::NotYet(_)) => Self::NotYet,
             AuthError::Revoked(_) => Self::Revoked,
             AuthError::RevocationsUnavailable => Self::RevocationsUnavailable,
             AuthError::Issuer(_) => Self::Issuer,
-            AuthError::Signature => Self::Signature,
-            AuthError::Claim(_) => Self::Claim,
+            AuthError::Signature | AuthError::Forgejo(ForgejoError::Mac) => Self::Signature,
+            AuthError::Claim(_) | AuthError::Forgejo(ForgejoError::Header(_)) => Self::Claim,
             AuthError::Repository(_) => Self::Repository,
             AuthError::KeysUnavailable => Self::KeysUnavailable,
         }

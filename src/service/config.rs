@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Resource, getrlimit};
 use url::Url;
 
-use crate::protocol::block_list::MAX_BLOCKS;
+use crate::{protocol::block_list::MAX_BLOCKS, secret::Secret};
 
 pub use super::{
     audit::AuditTarget,
@@ -121,6 +121,10 @@ pub struct Config {
     pub trusted_issuers: Vec<TrustedIssuer>,
     /// Which of their repositories may use the service; all if none is named.
     pub trusted_repositories: Vec<TrustedRepository>,
+    /// What the proxies of Forgejo's runners prove with that they speak for a job; `None` believes none.
+    pub forgejo_secret: Option<Secret>,
+    /// What Gitea's runners show that tell of their jobs; `None` takes none.
+    pub gitea_secret: Option<Secret>,
     /// Proxies whose `X-Forwarded-` headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Proxies whose connections begin with a header of the PROXY protocol.
@@ -179,6 +183,9 @@ impl Default for Config {
             trusted_issuers: Vec::new(),
             // Of an enterprise server all are somebody's own. For GitHub `warn_if_open` says what that means.
             trusted_repositories: Vec::new(),
+            // Whoever has no Forgejo and no Gitea has no secret of them.
+            forgejo_secret: None,
+            gitea_secret: None,
             // Anybody can write the headers of a proxy.
             trusted_proxies: Vec::new(),
             // Such a header is read from those that are named, and from nobody else.

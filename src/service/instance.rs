@@ -23,6 +23,8 @@ use super::{
     config::Config,
     data_dir::Lock,
     entries::Entries,
+    forgejo::ForgejoKey,
+    gitea::GiteaJobs,
     grant::Grant,
     issuer::Issuers,
     key::{MasterKey, new_secret},
@@ -50,6 +52,8 @@ struct Inner {
     tokens: Tokens,
     revocations: Revocations,
     issuers: Issuers,
+    forgejo: Option<ForgejoKey>,
+    gitea: Option<GiteaJobs>,
     signer: Signer,
     metrics: Metrics,
     quotas: Arc<Quotas>,
@@ -102,6 +106,7 @@ impl Service {
         let master = master.ok_or_else(|| unusable(StoresError::Secret))?;
         let audit = open_audit_log(&config, &clock).await?;
         let revocations = Revocations::new(Arc::clone(&stores.tokens), Arc::clone(&clock));
+        let (gitea_secret, tokens) = (config.gitea_secret.clone(), Arc::clone(&stores.tokens));
         let quotas = Arc::<Quotas>::default();
         let budgets = config.budgets;
         let entries = Entries::new(
@@ -115,6 +120,8 @@ impl Service {
             tokens: Tokens::new(&master),
             revocations,
             issuers,
+            forgejo: config.forgejo_secret.as_ref().map(ForgejoKey::new),
+            gitea: gitea_secret.map(|secret| GiteaJobs::new(secret, tokens)),
             signer: Signer::new(&master),
             metrics: Metrics::new(config.content_dir(), budgets),
             quotas,
@@ -182,6 +189,16 @@ impl Service {
 
     pub(super) fn issuers(&self) -> &Issuers {
         &self.0.issuers
+    }
+
+    /// What verifies jobs of Forgejo, if the service takes them.
+    pub(super) fn forgejo(&self) -> Option<&ForgejoKey> {
+        self.0.forgejo.as_ref()
+    }
+
+    /// The jobs of Gitea, if the service takes them.
+    pub(super) fn gitea(&self) -> Option<&GiteaJobs> {
+        self.0.gitea.as_ref()
     }
 
     pub(super) fn signer(&self) -> &Signer {

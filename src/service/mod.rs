@@ -16,6 +16,8 @@
 //! | `token_registry`, `revocations` | tokens that were made, and those that were revoked |
 //! | `auth`, `rights` | who calls, and what of a repository it may list and delete |
 //! | `issuer` | tokens of GitHub, verified with its public keys |
+//! | `forgejo`, `forgejo_error` | jobs for which the proxy of Forgejo's runner speaks |
+//! | `gitea` | jobs of which Gitea's runner has told |
 //! | `audit` | what was deleted, and who was refused |
 //! | `authenticate`, `auth_error` | which of both a token is, and why it is refused |
 //! | `data_dir` | whose the data directory is, and what stands in it |
@@ -46,7 +48,10 @@ mod data_dir;
 mod drain;
 mod entries;
 mod evictor;
+mod forgejo;
+mod forgejo_error;
 mod gc;
+mod gitea;
 mod grant;
 mod http2;
 mod instance;

@@ -237,7 +237,8 @@ fn max_ttl(grant: &Grant) -> Duration {
     }
 }
 
-fn is_repository(text: &str) -> bool {
+/// True for `owner/repo`.
+pub(super) fn is_repository(text: &str) -> bool {
     let part = |part: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         !part.is_empty() && part != "." && part != ".." && part.chars().all(allowed)

@@ -11,7 +11,7 @@ use super::{
     data_dir::DataDir,
     key::MasterKey,
     pairing::check_entries,
-    store::{PostgresTokens, SqliteTokens, StoreError, TokenRecord, TokenStore},
+    store::{JOB_ID_PREFIX, PostgresTokens, SqliteTokens, StoreError, TokenRecord, TokenStore},
     token::{MintError, Minted, NewToken, Tokens},
 };
 
@@ -83,9 +83,11 @@ impl TokenRegistry {
         Ok(minted)
     }
 
-    /// All tokens that were made, except those that ended long ago; the first that was made first.
+    /// All tokens that were made here, except those that ended long ago; the first that was made first.
     pub async fn list(&self) -> Result<Vec<TokenRecord>, RegistryError> {
-        let tokens = self.store.tokens().await?;
+        let mut tokens = self.store.tokens().await?;
+        // There are as many of these as there are jobs, and their runner ends them.
+        tokens.retain(|token| !token.id.starts_with(JOB_ID_PREFIX));
         AuditEvent::new(EventKind::TokensListed).log();
         Ok(tokens)
     }

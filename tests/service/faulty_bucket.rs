@@ -18,9 +18,6 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::{Body, Client, StatusCode};
 use tokio::net::TcpListener;
 
-/// Longest delay of an answer.
-const DELAY_MILLIS: u64 = 100;
-
 /// What happens to a call.
 enum Fault {
     Status(StatusCode),
@@ -34,6 +31,8 @@ enum Fault {
 struct Inner {
     bucket: String,
     http: Client,
+    /// Longest delay of an answer.
+    delay_millis: u64,
     rng: Mutex<StdRng>,
     faulty: AtomicBool,
     faults: AtomicU64,
@@ -46,12 +45,13 @@ pub struct FaultyBucket(Arc<Inner>);
 
 impl FaultyBucket {
     /// Starts one in front of `bucket`: itself, and its URL.
-    pub async fn start(bucket: String, seed: u64) -> (Self, String) {
+    pub async fn start(bucket: String, seed: u64, delay_millis: u64) -> (Self, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let proxy = Self(Arc::new(Inner {
             bucket,
             http: Client::builder().no_proxy().build().unwrap(),
+            delay_millis,
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
             faulty: AtomicBool::new(true),
             faults: AtomicU64::new(0),
@@ -97,7 +97,7 @@ impl FaultyBucket {
             3 => Fault::Reset,
             4 => Fault::DoneAndReset,
             5..10 => {
-                let millis = rng.random_range(0..DELAY_MILLIS);
+                let millis = rng.random_range(0..self.0.delay_millis);
                 return Fault::Delay(Duration::from_millis(millis));
             }
             _ => return Fault::None,

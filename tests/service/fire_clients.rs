@@ -1,18 +1,14 @@
 //! Clients of a service under fire: each upload knows its bytes, and what may have become of it.
 
-use std::time::Duration;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rand::{RngExt as _, rngs::StdRng, seq::SliceRandom as _};
 use reqwest::StatusCode;
+use tokio::sync::watch;
 
 use crate::program::{Answer, Gone, Remote};
 
 /// How often a call is made that fails on the other side.
 const TRIES: usize = 8;
-
-/// The pause of a client between two tries: together they outlast the restart of a replica.
-const PAUSE: Duration = Duration::from_millis(250);
 
 const MIB: usize = 1 << 20;
 
@@ -89,40 +85,51 @@ impl Upload {
     }
 
     /// Saves it as far as that goes.
-    pub async fn run(&mut self, remote: &Remote) {
+    pub async fn run(&mut self, remote: &Remote, fault: &watch::Receiver<bool>) {
         let saved = if self.v1 {
-            self.save_v1(remote).await
+            self.save_v1(remote, fault).await
         } else {
-            self.save_v2(remote).await
+            self.save_v2(remote, fault).await
         };
         if saved.is_ok() {
             self.outcome = Outcome::Committed;
         }
     }
 
-    async fn save_v1(&mut self, remote: &Remote) -> Result<(), Lost> {
-        let reserved = persist(async || remote.reserve(&self.key).await).await?;
+    async fn save_v1(
+        &mut self,
+        remote: &Remote,
+        fault: &watch::Receiver<bool>,
+    ) -> Result<(), Lost> {
+        let reserved = persist(fault, async || remote.reserve(&self.key).await).await?;
         let id = reserved.json()["cacheId"].as_i64().unwrap();
         for at in &self.order {
             let start = self.blocks[..*at].iter().sum();
             for block in self.sent(*at) {
-                persist(async || remote.patch(id, start, &block).await).await?;
+                persist(fault, async || remote.patch(id, start, &block).await).await?;
             }
         }
         self.outcome = Outcome::Unknown;
-        persist(async || remote.commit(id, self.size()).await).await?;
+        persist(fault, async || remote.commit(id, self.size()).await).await?;
         Ok(())
     }
 
-    async fn save_v2(&mut self, remote: &Remote) -> Result<(), Lost> {
-        let created = persist(async || remote.create(&self.key).await)
+    async fn save_v2(
+        &mut self,
+        remote: &Remote,
+        fault: &watch::Receiver<bool>,
+    ) -> Result<(), Lost> {
+        let created = persist(fault, async || remote.create(&self.key).await)
             .await?
             .json();
         let url = created["signed_upload_url"].as_str().unwrap();
         let id = |at: usize| STANDARD.encode(format!("{at:06}"));
         let put = async |at: usize, block: &[u8]| {
             let query = format!("&comp=block&blockid={}", id(at));
-            persist(async || remote.put(url, &query, block.to_vec()).await).await
+            persist(fault, async || {
+                remote.put(url, &query, block.to_vec()).await
+            })
+            .await
         };
         for at in &self.order {
             for block in self.sent(*at) {
@@ -134,9 +141,15 @@ impl Upload {
         let ids: Vec<_> = (0..self.blocks.len()).map(id).collect();
         let ids = ids.join("</Latest><Latest>");
         let list = format!("<BlockList><Latest>{ids}</Latest></BlockList>").into_bytes();
-        persist(async || remote.put(url, "&comp=blocklist", list.clone()).await).await?;
+        persist(fault, async || {
+            remote.put(url, "&comp=blocklist", list.clone()).await
+        })
+        .await?;
         self.outcome = Outcome::Unknown;
-        let finalized = persist(async || remote.finalize(&self.key, self.size()).await).await?;
+        let finalized = persist(fault, async || {
+            remote.finalize(&self.key, self.size()).await
+        })
+        .await?;
         assert_eq!(finalized.json()["ok"], true, "{}", finalized.text());
         Ok(())
     }
@@ -164,8 +177,12 @@ impl Upload {
 }
 
 /// Makes a call until it succeeds. What says that there is no such upload, or that its key is taken, is final; any other
-/// refusal is a fault of the service.
-async fn persist(mut call: impl AsyncFnMut() -> Result<Answer, Gone>) -> Result<Answer, Lost> {
+/// refusal is a fault of the service. It waits while `fault` says that one goes on.
+async fn persist(
+    fault: &watch::Receiver<bool>,
+    mut call: impl AsyncFnMut() -> Result<Answer, Gone>,
+) -> Result<Answer, Lost> {
+    let mut fault = fault.clone();
     for _ in 0..TRIES {
         if let Ok(answer) = call().await {
             let status = answer.status;
@@ -177,7 +194,7 @@ async fn persist(mut call: impl AsyncFnMut() -> Result<Answer, Gone>) -> Result<
             }
             assert!(status.is_server_error(), "{status}: {}", answer.text());
         }
-        tokio::time::sleep(PAUSE).await;
+        fault.wait_for(|fault| !fault).await.unwrap();
     }
     Err(Lost)
 }

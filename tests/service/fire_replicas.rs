@@ -2,7 +2,8 @@
 //! what was confirmed is whole, what was not is whole or absent, and nothing else is left.
 //!
 //! Everything random comes from one seed, which is printed; `FIRE_SEED` repeats a run as far as the scheduling of
-//! several processes can be repeated.
+//! several processes can be repeated. `FIRE_UPLOADS` says how many uploads there are for two replicas, and
+//! `FIRE_DELAY_MS` how late answers of the bucket may be; `make fire` has 1,000 and 2 s.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -17,7 +18,10 @@ use futures_util::future::join_all;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::{
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        mpsc::{Receiver, Sender, channel},
+        watch,
+    },
     task::block_in_place,
 };
 
@@ -26,11 +30,15 @@ use crate::{
     faulty_bucket::FaultyBucket,
     fire_clients::{Outcome, Upload},
     postgres::server::{Database, Postgres},
-    program::{Program, Remote, seed},
+    program::{Program, Remote, seed, setting},
     replicas::buckets::Buckets,
 };
 
+/// As many as CI has the time for.
 const UPLOADS: usize = 300;
+
+/// Longest delay of an answer of the bucket, in milliseconds.
+const DELAY_MILLIS: u64 = 100;
 
 /// Every so many are two multipart uploads.
 const LARGE: usize = 75;
@@ -103,7 +111,7 @@ impl Deployment<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_under_fire() {
-    under_fire(2, UPLOADS).await;
+    under_fire(2, setting("FIRE_UPLOADS").unwrap_or(UPLOADS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +123,9 @@ async fn under_fire(replicas: usize, uploads: usize) {
     let mut rng = StdRng::seed_from_u64(seed());
     let postgres = Postgres::start();
     let buckets = Buckets::s3();
-    let (bucket, bucket_url) = FaultyBucket::start(buckets.url().to_owned(), rng.random()).await;
+    let delay = setting("FIRE_DELAY_MS").unwrap_or(DELAY_MILLIS);
+    let bucket = FaultyBucket::start(buckets.url().to_owned(), rng.random(), delay);
+    let (bucket, bucket_url) = bucket.await;
     let mut team = Deployment {
         dir: tempfile::tempdir().unwrap(),
         database: postgres.database(),
@@ -136,12 +146,14 @@ async fn under_fire(replicas: usize, uploads: usize) {
             .collect(),
     );
     let (ended, ends) = channel(uploads);
+    let (fault, calm) = watch::channel(false);
     let clients = async {
         let ended = ended;
-        let clients = (0..CLIENTS).map(|_| client(&remote, &waiting, ended.clone()));
+        let clients = (0..CLIENTS).map(|_| client(&remote, &calm, &waiting, ended.clone()));
         join_all(clients).await
     };
-    let (uploads, ()) = tokio::join!(clients, faults(ends, &mut team, &postgres, &mut rng));
+    let faults = faults(ends, &fault, &mut team, &postgres, &mut rng);
+    let (uploads, ()) = tokio::join!(clients, faults);
     let uploads: Vec<_> = uploads.into_iter().flatten().collect();
     let faults = bucket.heal();
     team.end();
@@ -167,6 +179,7 @@ async fn under_fire(replicas: usize, uploads: usize) {
 /// Saves one upload after another until none is left.
 async fn client(
     remote: &Remote,
+    calm: &watch::Receiver<bool>,
     waiting: &Mutex<VecDeque<Upload>>,
     ended: Sender<()>,
 ) -> Vec<Upload> {
@@ -176,15 +189,16 @@ async fn client(
         let Some(mut upload) = next else {
             return uploads;
         };
-        upload.run(remote).await;
+        upload.run(remote, calm).await;
         uploads.push(upload);
         ended.send(()).await.unwrap();
     }
 }
 
-/// Does harm, again and again, for as long as there are clients.
+/// Does harm, again and again, for as long as there are clients; `fault` says while it does.
 async fn faults(
     mut ends: Receiver<()>,
+    fault: &watch::Sender<bool>,
     team: &mut Deployment<'_>,
     postgres: &Postgres,
     rng: &mut StdRng,
@@ -196,6 +210,7 @@ async fn faults(
             continue;
         }
         let replica = rng.random_range(0..team.replicas.len());
+        fault.send_replace(true);
         block_in_place(|| {
             if ended / LULL == DATABASE_FAULT {
                 postgres.stop();
@@ -204,6 +219,7 @@ async fn faults(
                 team.restart(replica);
             }
         });
+        fault.send_replace(false);
     }
 }
 

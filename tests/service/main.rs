@@ -30,6 +30,10 @@ mod fire_kill;
 mod fire_race;
 #[cfg(feature = "e2e")] // It runs servers.
 mod fire_replicas;
+#[cfg(feature = "e2e")] // It runs servers and programs of others.
+mod foreign_clients;
+mod forgejo;
+mod gitea;
 mod harness;
 mod hostile;
 mod issuers;

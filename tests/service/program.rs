@@ -1,10 +1,12 @@
 //! The real program on a data directory, and a client that survives its death.
 
 use std::{
+    fmt::Debug,
     fs::{self, File},
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    str::FromStr,
     time::Duration,
 };
 
@@ -313,15 +315,20 @@ impl Remote {
 
 /// What all that is random in a test comes from: a new one each time, or that of a run that is
 /// looked into. A test that fails shows it.
+pub fn seed() -> u64 {
+    let seed = setting("FIRE_SEED").unwrap_or_else(rand::random);
+    println!("FIRE_SEED={seed}");
+    seed
+}
+
+/// A number that whoever runs a test may choose by a variable.
 #[expect(
     clippy::disallowed_methods,
     reason = "a setting of the test, not of the program"
 )]
-pub fn seed() -> u64 {
-    let given = std::env::var("FIRE_SEED").ok();
-    let seed = given.map_or_else(rand::random, |seed| seed.parse().unwrap());
-    println!("FIRE_SEED={seed}");
-    seed
+pub fn setting<T: FromStr<Err: Debug>>(variable: &str) -> Option<T> {
+    let given = std::env::var(variable).ok();
+    given.map(|given| given.parse().unwrap())
 }
 
 /// Compares the files of a data directory that no program has open with the rows of its database.

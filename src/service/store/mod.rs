@@ -39,7 +39,7 @@ pub(super) use self::{
     files::{BLOBS as BLOBS_FOLDER, FileStore},
     postgres::{PostgresStore, PostgresTokens},
     sqlite::{FILE as SQLITE_FILE, SqliteStore, SqliteTokens},
-    token_store::TokenStore,
+    token_store::{JOB_ID_PREFIX, TokenStore},
 };
 pub use self::{
     bucket::BucketUrl,

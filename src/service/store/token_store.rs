@@ -11,6 +11,9 @@ use crate::{
     service::grant::{Grant, Role},
 };
 
+/// What the ids of tokens begin with that are those of jobs of Gitea, and were made by it.
+pub(crate) const JOB_ID_PREFIX: &str = "gitea-";
+
 /// What is known of a token that was made; never the token itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRecord {
@@ -106,6 +109,9 @@ pub(crate) trait TokenStore: Debug + Send + Sync {
 
     /// All that are known, the first that was made first.
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+
+    /// The one with this id, if it is known.
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>, StoreError>;
 
     /// Revokes the token with this id and all with this name, as far as that was not done before. Answers those that
     /// are revoked by this call.

@@ -68,21 +68,32 @@ async fn read(
             .service
             .run(async move |entries| entries.content(id).await)
             .await?;
-        context.access.entry(&entry.name);
-        context.access.size(entry.size);
         context.admit(&entry.name.repository)?;
-        let wanted = wanted_range(&headers, entry.size)?;
-        if method == Method::HEAD {
-            return answer(&context, entry, published, wanted, Some(0..0)).await;
-        }
-        match context.redirect(&headers, &entry, &published).await? {
-            Some(redirect) => Ok(redirect),
-            None => answer(&context, entry, published, wanted, None).await,
-        }
+        deliver(&context, &method, &headers, entry, published).await
     };
     let mut response = respond(Operation::Download, found.await, error_response);
     azure::identify(&mut response, &headers);
     response
+}
+
+/// The answer to who may read an entry: what it asks for of its content, or where that is.
+pub(super) async fn deliver(
+    context: &Context,
+    method: &Method,
+    headers: &HeaderMap,
+    entry: Entry,
+    published: Published,
+) -> Result<Response, ApiError> {
+    context.access.entry(&entry.name);
+    context.access.size(entry.size);
+    let wanted = wanted_range(headers, entry.size)?;
+    if method == Method::HEAD {
+        return answer(context, entry, published, wanted, Some(0..0)).await;
+    }
+    match context.redirect(headers, &entry, &published).await? {
+        Some(redirect) => Ok(redirect),
+        None => answer(context, entry, published, wanted, None).await,
+    }
 }
 
 /// The answer to who wants this range of an entry, or all of it: its bytes, or those of `instead`.

@@ -18,7 +18,9 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{access::Access, forward::Forwarder, forwarded::ProxyTrust, upstream::Upstream};
+use super::{
+    access::Access, forgejo_headers, forward::Forwarder, forwarded::ProxyTrust, upstream::Upstream,
+};
 use crate::{
     http1::{Peer, RequestPermit},
     secret::SecretUrl,
@@ -36,6 +38,9 @@ use crate::{
 
 /// Whose quota the requests of administrators are counted in. No repository has such a name.
 const ADMINISTRATORS: &str = "administrators";
+
+/// The same for what Gitea's runners say.
+pub(super) const RUNNERS: &str = "runners";
 
 /// Largest body of a call that is no upload: a lookup with eleven keys of 512 characters of four
 /// bytes each, escaped, still fits.
@@ -98,8 +103,9 @@ impl Context {
     /// Who calls, as its token says. The body comes after this.
     pub(super) async fn principal(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
         let header = headers.get(header::AUTHORIZATION);
-        let header = header.and_then(|value| value.to_str().ok());
-        let principal = self.service.authenticate(header).await;
+        let bearer = header.and_then(|value| value.to_str().ok());
+        let job = forgejo_headers::job_headers(headers);
+        let principal = self.service.authenticate(bearer, job).await;
         if let Err(AuthError::Revoked(token)) = &principal {
             self.access.revoked(token.clone());
         }
@@ -203,6 +209,13 @@ impl Context {
         service
             .signer()
             .sign(&self.base(headers), id, permission, expires)
+    }
+
+    /// Where the content `id` is read by way of the proxy of Forgejo's runner, if its request came so.
+    pub(super) fn proxied_url(&self, headers: &HeaderMap, id: i64) -> Option<SecretUrl> {
+        self.service.forgejo()?;
+        forgejo_headers::job_headers(headers)?;
+        forgejo_headers::proxied_url(headers, id)
     }
 
     /// How long a URL is good: no longer than the token, which ends at `expires`, would open what it leads to.

@@ -6,8 +6,11 @@ mod blob;
 mod context;
 mod direct;
 mod fallback;
+mod forgejo;
+mod forgejo_headers;
 mod forward;
 mod forwarded;
+mod gitea;
 mod replicas;
 mod request_span;
 mod response;
@@ -63,6 +66,8 @@ pub(super) fn router(service: Service, local: SocketAddr) -> Router {
     };
     Router::new()
         .merge(v1::routes())
+        .merge(forgejo::routes())
+        .merge(gitea::routes())
         .merge(v2::routes())
         .merge(blob::routes())
         .merge(rest::routes())

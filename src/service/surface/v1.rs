@@ -69,7 +69,10 @@ async fn lookup(
         };
         context.access.entry(&entry.name);
         context.access.size(entry.size);
-        let archive_location = context.download_url(&headers, expires, &entry).await?;
+        let archive_location = match context.proxied_url(&headers, entry.id) {
+            Some(url) => url,
+            None => context.download_url(&headers, expires, &entry).await?,
+        };
         let entry = Entry {
             cache_key: entry.name.key,
             scope: entry.name.scope,
@@ -165,12 +168,12 @@ fn content_range(headers: &HeaderMap) -> Result<std::ops::Range<u64>, ApiError> 
     Ok(range)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::malformed(error.to_string()))
 }
 
 /// Errors as version 1 words them.
-fn error_response(error: &ApiError) -> Response {
+pub(super) fn error_response(error: &ApiError) -> Response {
     let (status, type_key) = classify(error.kind());
     let body = ErrorBody {
         message: error.to_string(),

@@ -67,6 +67,9 @@ pub(super) async fn tokens_are_listed_as_they_were_made(stores: &Stores) {
         made.push(stores.record(token).await);
     }
     assert_eq!(stores.tokens.tokens().await.unwrap(), made);
+    let one = async |id| stores.tokens.token(id).await.unwrap();
+    assert_eq!(one("a").await.as_ref(), Some(&made[1]));
+    assert_eq!(one("ops").await, None, "that is a name");
 }
 
 pub(super) async fn a_token_is_revoked_by_its_id_or_its_name(stores: &Stores) {

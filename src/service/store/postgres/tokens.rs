@@ -37,6 +37,8 @@ const ALL: &str = concat!(
     " FROM tokens ORDER BY created_at, id"
 );
 
+const ONE: &str = concat!("SELECT ", columns!(), " FROM tokens WHERE id = $1");
+
 const REVOKE: &str = concat!(
     "UPDATE tokens SET revoked_at = $2 WHERE (id = $1 OR name = $1) AND revoked_at IS NULL \
      RETURNING ",
@@ -82,6 +84,12 @@ impl TokenStore for PostgresTokens {
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         let rows = self.connections.run(|client| all(client).boxed());
         rows.await?.into_iter().map(TryInto::try_into).collect()
+    }
+
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>, StoreError> {
+        let id = id.to_owned();
+        let row = self.connections.run(move |client| one(client, id).boxed());
+        row.await?.map(TryInto::try_into).transpose()
     }
 
     async fn revoke(
@@ -141,6 +149,12 @@ async fn all(client: &mut Client) -> Result<Vec<TokenColumns>, Error> {
     let all = client.prepare_cached(ALL).await?;
     let rows = client.query(&all, &[]).await?;
     rows.iter().map(columns_of).collect()
+}
+
+async fn one(client: &mut Client, id: String) -> Result<Option<TokenColumns>, Error> {
+    let one = client.prepare_cached(ONE).await?;
+    let row = client.query_opt(&one, &[&id]).await?;
+    row.as_ref().map(columns_of).transpose()
 }
 
 async fn revoke(

@@ -6,7 +6,7 @@ use std::{collections::HashSet, fs, io, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::{FILE, database::connect, schema, secure_files};
 use crate::service::{
@@ -37,6 +37,8 @@ const ALL: &str = concat!(
     columns!(),
     " FROM tokens ORDER BY created_at, id"
 );
+
+const ONE: &str = concat!("SELECT ", columns!(), " FROM tokens WHERE id = ?1");
 
 const REVOKE: &str = concat!(
     "UPDATE tokens SET revoked_at = ?2 WHERE (id = ?1 OR name = ?1) AND revoked_at IS NULL \
@@ -112,6 +114,15 @@ impl TokenStore for SqliteTokens {
                 .collect::<rusqlite::Result<Vec<_>>>()
         });
         rows.await?.into_iter().map(TryInto::try_into).collect()
+    }
+
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>, StoreError> {
+        let id = id.to_owned();
+        let row = self.run(move |connection| {
+            let mut one = connection.prepare_cached(ONE)?;
+            one.query_row([id], columns_of).optional()
+        });
+        row.await?.map(TryInto::try_into).transpose()
     }
 
     async fn revoke(
