@@ -247,6 +247,11 @@ impl Metrics {
         self.stored.evicted(cause, bytes);
     }
 
+    /// Contents of so many bytes in all have become others that are equal.
+    pub(super) fn joined(&self, bytes: u64) {
+        self.stored.joined(bytes);
+    }
+
     /// What there is.
     pub fn registry(&self) -> &Registry {
         &self.registry

@@ -9,6 +9,7 @@
 //! | `store` | two traits for metadata and content; SQLite or PostgreSQL, and files or a bucket behind them |
 //! | `stores`, `store_locations`, `pairing`, `stores_error`, `open_error` | which of these a service has, that both belong together, and why it has none |
 //! | `budgets`, `crossed_budgets`, `evictor` | what entries may take, who waits for room, what is evicted when |
+//! | `sharer` | joins equal contents of several scopes |
 //! | `migration` | moves all entries from one pair of stores to another |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas`, `rate_limits` | what one repository or one scope may take of the service, at once and in a minute |
@@ -65,6 +66,7 @@ mod replica;
 mod revocations;
 mod rights;
 mod server;
+mod sharer;
 mod sign;
 mod store;
 mod store_locations;

@@ -9,7 +9,7 @@ use super::{
     budgets::{Budgets, Cause, Limit},
     store::Totals,
 };
-use crate::telemetry::{CounterFamily, Labels, Registry, Value};
+use crate::telemetry::{Counter, CounterFamily, Labels, Registry, Value};
 
 /// The label of limits: whose they are.
 const OF: &[&str] = &["of"];
@@ -39,6 +39,7 @@ pub(super) struct StoredMetrics {
     found: Arc<Mutex<Option<Found>>>,
     evicted_bytes: CounterFamily<Cause>,
     evicted_entries: CounterFamily<Cause>,
+    joined_bytes: Counter,
 }
 
 impl StoredMetrics {
@@ -54,6 +55,10 @@ impl StoredMetrics {
             evicted_entries: registry.counters(
                 "buildkit_gha_service_evicted_entries",
                 "Entries that were evicted, by cause",
+            ),
+            joined_bytes: registry.counter(
+                "buildkit_gha_service_joined_bytes",
+                "Content that was stored twice, for several scopes of a repository, and is stored once now",
             ),
         };
         metrics.register_found(registry);
@@ -75,6 +80,11 @@ impl StoredMetrics {
             "buildkit_gha_service_stored_bytes",
             "Content of the entries of all repositories",
             usage(|totals| totals.all.bytes),
+        );
+        registry.gauge(
+            "buildkit_gha_service_physical_bytes",
+            "Content that is stored: what several entries share counts once",
+            usage(|totals| totals.all.bytes.saturating_sub(totals.shared_bytes)),
         );
         registry.gauge(
             "buildkit_gha_service_largest_repository_entries",
@@ -102,6 +112,11 @@ impl StoredMetrics {
     /// So much is stored, at `now`.
     pub(super) fn set_totals(&self, totals: Totals, now: Timestamp) {
         *self.found.lock() = Some(Found { totals, at: now });
+    }
+
+    /// Contents of so many bytes in all have become others that are equal.
+    pub(super) fn joined(&self, bytes: u64) {
+        self.joined_bytes.add(bytes);
     }
 
     /// An entry of so many bytes was evicted.
@@ -163,6 +178,7 @@ mod tests {
         let usage = |bytes, entries| Usage { bytes, entries };
         let totals = Totals {
             all: usage(60, 6),
+            shared_bytes: 20,
             largest_repository: usage(50, 5),
             least_recent: Some(Timestamp::from_second(10).unwrap()),
         };
@@ -173,6 +189,7 @@ mod tests {
         for sample in [
             "entries 6",
             "stored_bytes 60",
+            "physical_bytes 40",
             "largest_repository_entries 5",
             "largest_repository_bytes 50",
             "longest_idle_seconds 2.0",

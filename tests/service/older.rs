@@ -6,8 +6,8 @@ use buildkit_gha::service::Config;
 use reqwest::{Method, StatusCode};
 
 use crate::{
-    harness::{MAIN, Server, VERSION, body},
-    program::audit,
+    harness::{HOUR, MAIN, Server, VERSION, body},
+    program::{audit, names},
 };
 
 /// The tables of the first version.
@@ -83,6 +83,34 @@ async fn entries_of_the_second_version_count_and_go_in_their_turn() {
     assert_eq!(client.found_key("layer").await, None);
     let newest = client.found_key("index-app").await;
     assert_eq!(newest.as_deref(), Some("index-app-1-f921bd05#2"));
+    server.stop().await;
+    audit(dir.path());
+}
+
+/// Which of them are like others is found out, too.
+#[tokio::test]
+async fn entries_of_the_second_version_share_their_contents() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = dir.path().join("blobs");
+    fs::create_dir(&blobs).unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("entries.db")).unwrap();
+    db.execute_batch(SECOND).unwrap();
+    let insert = "INSERT INTO entries (id, repository, scope, version, key, size, stored, \
+                  created_at, accessed_at) VALUES (?1, 'local/cache', ?2, ?3, 'k', 8, 8, 1, 1)";
+    let extents: Vec<u8> = [0_u64, 8].into_iter().flat_map(u64::to_le_bytes).collect();
+    for (id, scope) in [(1, MAIN), (2, "one"), (3, "other")] {
+        db.execute(insert, (id, scope, VERSION)).unwrap();
+        let insert = "INSERT INTO contents (id, extents) VALUES (?1, ?2)";
+        db.execute(insert, (id, &extents)).unwrap();
+        fs::write(blobs.join(id.to_string()), "contents").unwrap();
+    }
+    drop(db);
+
+    let server = Server::start(dir.path()).await;
+    server.service.share_contents().await.unwrap();
+    server.advance(2 * HOUR);
+    server.service.collect().await.unwrap();
+    assert_eq!(names(&blobs), ["1"]);
     server.stop().await;
     audit(dir.path());
 }

@@ -5,7 +5,9 @@ use std::{collections::HashSet, fmt::Debug};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{error::StoreError, extent::Extent};
+use super::{
+    blob_store::Published, error::StoreError, extent::Extent, shared_contents::SharedContents,
+};
 use crate::protocol::{
     key::IndexName,
     rest::{Direction, SortBy},
@@ -42,6 +44,9 @@ impl EntryName {
 pub(crate) struct Entry {
     /// Its id, which was that of its reservation.
     pub(crate) id: i64,
+    /// The id of its content in the blob store: that of the upload that has brought it, which may have become another
+    /// entry (see [`SharedContents`]).
+    pub(crate) content: i64,
     pub(crate) name: EntryName,
     /// Its size in bytes.
     pub(crate) size: u64,
@@ -51,6 +56,14 @@ pub(crate) struct Entry {
     pub(crate) created: Timestamp,
     /// When it was last found.
     pub(crate) accessed: Timestamp,
+}
+
+impl Entry {
+    /// Its content, which lies in `extents`.
+    pub(crate) fn published(&self, extents: Vec<Extent>) -> Published {
+        let stored = self.stored;
+        Published { extents, stored }
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +78,7 @@ impl Entry {
         };
         Self {
             id,
+            content: id,
             name,
             size: 1,
             stored: 1,
@@ -80,6 +94,8 @@ pub(crate) struct Committed {
     /// Its place in that order.
     pub(crate) position: i64,
     pub(crate) id: i64,
+    /// Its content: [`Entry::content`].
+    pub(crate) content: i64,
     /// What its content needs: [`Entry::stored`].
     pub(crate) stored: u64,
 }
@@ -156,6 +172,8 @@ impl Usage {
 pub(crate) struct Totals {
     /// What all entries take.
     pub(crate) all: Usage,
+    /// Bytes of that which are not stored, since entries share their contents.
+    pub(crate) shared_bytes: u64,
     /// What those of one repository take at most: its bytes and its number may be of two.
     pub(crate) largest_repository: Usage,
     /// When the entry was found that nobody has found for longest. May be as late as what
@@ -179,7 +197,7 @@ pub(crate) struct LeastRecentlyUsed {
 /// What a method has answered is so for all that is asked after it, by whichever process shares the
 /// store; what [`EntryStore::insert`] and [`EntryStore::delete`] have answered survives a loss of power.
 #[async_trait]
-pub(crate) trait EntryStore: Debug + Send + Sync {
+pub(crate) trait EntryStore: SharedContents + Debug + Send + Sync {
     /// How many searches may run at once, so that calls that take no time find room beside them.
     fn max_searches(&self) -> usize;
 
@@ -193,7 +211,8 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// The entry with this id.
     async fn by_id(&self, id: i64) -> Result<Option<Entry>, StoreError>;
 
-    /// Those of `ids` whose content somebody needs: an entry, or an upload of another process that shares the store.
+    /// Those of `ids` that are contents somebody needs: an entry, an upload of another process that shares the store, or
+    /// whoever reads what [`SharedContents::share`] has released.
     async fn needed(&self, ids: Vec<i64>) -> Result<HashSet<i64>, StoreError>;
 
     /// The entry with this id, and where its bytes lie.
@@ -219,6 +238,10 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// is called every `RENEW_INTERVAL`.
     async fn renew_lease(&self) -> Result<(), StoreError>;
 
+    /// Whether this process collects garbage and joins contents for all that share the store. Whoever asks first does,
+    /// for as long as its lease runs.
+    async fn is_collector(&self) -> Result<bool, StoreError>;
+
     /// Whether other processes may share the store.
     fn is_shared(&self) -> bool;
 
@@ -231,16 +254,17 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// Gives up the reservation of the upload `id`, if it has one.
     async fn release(&self, id: i64) -> Result<(), StoreError>;
 
-    /// Adds an entry whose bytes lie in `extents`, and ends its reservation: at no time is the name free.
+    /// Adds an entry whose bytes lie in `extents`, and ends its reservation: at no time is the name free. Where its
+    /// content is another entry's already, that says where they lie.
     /// `Conflict` if somebody else has the name by now. Where the answer to a call can be lost, repeating it is a success.
     async fn insert(&self, entry: &Entry, extents: &[Extent]) -> Result<(), StoreError>;
 
     /// Notes that an entry was found. May be lost with the process.
     async fn touch(&self, id: i64, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes an entry; false if there is none. Works when there is no room for anything else, since this is
-    /// how room is made.
-    async fn delete(&self, id: i64) -> Result<bool, StoreError>;
+    /// Removes an entry, and answers its content, which others may need; `None` if there is none. Works when there is no
+    /// room for anything else, since this is how room is made.
+    async fn delete(&self, id: i64) -> Result<Option<i64>, StoreError>;
 
     /// The entries that were found least recently, the first of them first. Of those that are equal in that, the one
     /// that was committed first.
@@ -250,8 +274,8 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
         take: u32,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// Removes an entry that was listed so, as [`EntryStore::delete`] does; false if it was found since, or is gone.
-    async fn delete_unless_found(&self, entry: &Entry) -> Result<bool, StoreError>;
+    /// Removes an entry that was listed so, as [`EntryStore::delete`] does; `None` if it was found since, or is gone.
+    async fn delete_unless_found(&self, entry: &Entry) -> Result<Option<i64>, StoreError>;
 
     /// What the entries of a repository take, or all. Does not look at each entry.
     async fn usage(&self, repository: Option<&str>) -> Result<Usage, StoreError>;
@@ -266,7 +290,7 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     async fn flush(&self) -> Result<(), StoreError>;
 
     /// Ends what this process has under way: writes down what [`EntryStore::touch`] has noted, and gives up all that
-    /// it has reserved.
+    /// it has reserved, and collecting.
     async fn close(&self) -> Result<(), StoreError>;
 
     /// Prepares for the next full disk, now that whatever could go has gone.

@@ -17,6 +17,7 @@ mod extent;
 mod files;
 mod part_file;
 mod postgres;
+mod shared_contents;
 mod sqlite;
 mod store_url;
 mod store_url_error;
