@@ -11,6 +11,7 @@ mod blob_store;
 mod bucket;
 #[cfg(test)]
 mod contract;
+mod entry;
 mod entry_store;
 mod error;
 mod extent;

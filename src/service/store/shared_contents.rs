@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    entry_store::{Committed, Entry},
+    entry::{Committed, Entry},
     error::StoreError,
 };
 use crate::digest::Digest;
