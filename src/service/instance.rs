@@ -91,8 +91,9 @@ impl Service {
         let revocations = Revocations::new(Arc::clone(&stores.tokens), Arc::clone(&clock));
         let quotas = Arc::<Quotas>::default();
         let budgets = config.budgets;
+        let metrics = Metrics::new(config.content_dir(), budgets);
         let entries = Entries::new(
-            stores,
+            stores.metered(metrics.engines()),
             Arc::clone(&clock),
             Arc::clone(&quotas),
             Arc::clone(&audit),
@@ -103,7 +104,7 @@ impl Service {
             revocations,
             issuers,
             signer: Signer::new(&master),
-            metrics: Metrics::new(config.content_dir(), budgets),
+            metrics,
             quotas,
             rate_limiter: RateLimiter::new(config.rate_limits, Arc::clone(&clock)),
             searches: Semaphore::new(entries.max_searches()),

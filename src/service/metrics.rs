@@ -11,6 +11,7 @@ use rustix::fs::{StatVfs, statvfs};
 use super::{
     auth_error::RefusalReason,
     budgets::{Budgets, Cause},
+    engine_metrics::EngineMetrics,
     store::Totals,
     stored_metrics::StoredMetrics,
 };
@@ -92,9 +93,11 @@ pub struct Metrics {
     in_flight: Level,
     lookups: CounterFamily<Found>,
     refused_tokens: CounterFamily<RefusalReason>,
+    sent_on: CounterFamily<Answered>,
     received: Counter,
     sent: Counter,
     stored: StoredMetrics,
+    engines: EngineMetrics,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,6 +142,22 @@ impl Labels for Found {
     }
 }
 
+/// Whether a replica has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Answered(bool);
+
+impl Labels for Answered {
+    const NAMES: &'static [&'static str] = &["outcome"];
+
+    fn values(&self) -> Vec<String> {
+        vec![if self.0 { "answered" } else { "failed" }.to_owned()]
+    }
+
+    fn known() -> Vec<Self> {
+        vec![Self(true), Self(false)]
+    }
+}
+
 impl Metrics {
     /// Metrics of a service with this directory for its content, and these budgets.
     pub fn new(content_dir: &Path, budgets: Budgets) -> Self {
@@ -165,6 +184,10 @@ impl Metrics {
                 "buildkit_gha_service_refused_tokens",
                 "Requests whose token was refused, by reason",
             ),
+            sent_on: registry.counters(
+                "buildkit_gha_service_replica_requests",
+                "Requests that were sent on to the replica that takes their upload, by whether it has answered",
+            ),
             received: registry.counter(
                 "buildkit_gha_service_received_bytes",
                 "Content uploaded by clients",
@@ -174,6 +197,7 @@ impl Metrics {
                 "Content downloaded by clients",
             ),
             stored: StoredMetrics::new(&registry, budgets),
+            engines: EngineMetrics::new(&registry),
             registry,
         };
         metrics.register_values(content_dir);
@@ -227,6 +251,11 @@ impl Metrics {
         self.refused_tokens.increment(reason);
     }
 
+    /// A request was sent on to another replica.
+    pub(super) fn sent_on(&self, answered: bool) {
+        self.sent_on.increment(Answered(answered));
+    }
+
     /// Content came in.
     pub fn received(&self, bytes: u64) {
         self.received.add(bytes);
@@ -250,6 +279,11 @@ impl Metrics {
     /// Contents of so many bytes in all have become others that are equal.
     pub(super) fn joined(&self, bytes: u64) {
         self.stored.joined(bytes);
+    }
+
+    /// What counts calls to the database and the store.
+    pub(super) fn engines(&self) -> &EngineMetrics {
+        &self.engines
     }
 
     /// What there is.

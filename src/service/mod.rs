@@ -25,6 +25,7 @@
 //! | `instance` | an open service: all of this together |
 //! | `drain` | the end of a process whose uploads go on |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
+//! | `metered`, `engine_metrics` | stores that tell how long they take |
 //! | `tls` | the certificate, read again when it changes |
 //! | `peers` | who connects, and for whom a proxy does |
 //! | `network` | addresses of trusted proxies |
@@ -45,6 +46,7 @@ pub mod config;
 mod crossed_budgets;
 mod data_dir;
 mod drain;
+mod engine_metrics;
 mod entries;
 mod evictor;
 mod gc;
@@ -53,6 +55,7 @@ mod instance;
 mod issuer;
 mod key;
 mod lease;
+mod metered;
 mod metrics;
 mod migration;
 mod network;

@@ -98,6 +98,9 @@ async fn the_same_bytes_in_five_scopes_are_one_file_and_count_five_times() {
         let listed = body(listed.send().await.unwrap()).await;
         assert_eq!(listed["actions_caches"][0]["size_in_bytes"], size);
     }
+    let calls =
+        "engine_duration_seconds_count{engine=\"database\",operation=\"share\",outcome=\"ok\"}";
+    assert_eq!(server.number(calls).await, 4);
     server.stop().await;
     audit(dir.path());
 }
