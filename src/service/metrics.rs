@@ -12,6 +12,7 @@ use super::{
     auth_error::RefusalReason,
     budgets::{Budgets, Cause},
     engine_metrics::EngineMetrics,
+    quotas::OpenUploads,
     store::Totals,
     stored_metrics::StoredMetrics,
 };
@@ -264,6 +265,11 @@ impl Metrics {
     /// Content went out.
     pub fn sent(&self, bytes: u64) {
         self.sent.add(bytes);
+    }
+
+    /// So much is uploaded right now.
+    pub(super) fn set_open_uploads(&self, open: OpenUploads) {
+        self.stored.set_open_uploads(open);
     }
 
     /// So much is stored, at `now`.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::{
     budgets::{Budgets, Cause, Limit},
+    quotas::OpenUploads,
     store::Totals,
 };
 use crate::telemetry::{Counter, CounterFamily, Labels, Registry, Value};
@@ -37,6 +38,7 @@ struct Found {
 #[derive(Debug, Clone)]
 pub(super) struct StoredMetrics {
     found: Arc<Mutex<Option<Found>>>,
+    open_uploads: Arc<Mutex<OpenUploads>>,
     evicted_bytes: CounterFamily<Cause>,
     evicted_entries: CounterFamily<Cause>,
     joined_bytes: Counter,
@@ -47,6 +49,7 @@ impl StoredMetrics {
     pub(super) fn new(registry: &Registry, budgets: Budgets) -> Self {
         let metrics = Self {
             found: Arc::default(),
+            open_uploads: Arc::default(),
             evicted_bytes: registry.counters(
                 "buildkit_gha_service_evicted_bytes",
                 "Content of entries that were evicted, by cause: all entries or those of a repository took too many \
@@ -61,9 +64,27 @@ impl StoredMetrics {
                 "Content that was stored twice, for several scopes of a repository, and is stored once now",
             ),
         };
+        metrics.register_open_uploads(registry);
         metrics.register_found(registry);
         register_limits(registry, budgets);
         metrics
+    }
+
+    fn register_open_uploads(&self, registry: &Registry) {
+        let open = |value: fn(OpenUploads) -> u64| {
+            let open = Arc::clone(&self.open_uploads);
+            move || Some(value(*open.lock()))
+        };
+        registry.gauge(
+            "buildkit_gha_service_uploads_in_flight",
+            "Uploads that this process takes and that are no entries yet",
+            open(|open| open.uploads),
+        );
+        registry.gauge(
+            "buildkit_gha_service_upload_bytes",
+            "Content of these uploads that has come, or is on its way here",
+            open(|open| open.bytes),
+        );
     }
 
     fn register_found(&self, registry: &Registry) {
@@ -107,6 +128,11 @@ impl StoredMetrics {
                 Some(idle.as_secs_f64().max(0.0))
             },
         );
+    }
+
+    /// So much is uploaded right now.
+    pub(super) fn set_open_uploads(&self, open: OpenUploads) {
+        *self.open_uploads.lock() = open;
     }
 
     /// So much is stored, at `now`.

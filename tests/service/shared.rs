@@ -58,14 +58,6 @@ impl Server {
         self.advance(2 * HOUR);
         self.service.collect().await.unwrap();
     }
-
-    async fn number(&self, metric: &str) -> u64 {
-        let metrics = self.get(&format!("{}/metrics", self.url)).await;
-        let metrics = metrics.text().await.unwrap();
-        let metric = format!("buildkit_gha_service_{metric} ");
-        let line = metrics.lines().find_map(|line| line.strip_prefix(&metric));
-        line.unwrap().trim().parse().unwrap()
-    }
 }
 
 fn blobs(data_dir: &Path) -> BTreeSet<String> {
@@ -85,10 +77,21 @@ async fn the_same_bytes_in_five_scopes_are_one_file_and_count_five_times() {
     assert_eq!(blobs(dir.path()).len(), 1);
     server.assert_everywhere("k").await;
     let size = CONTENT.len() as u64;
-    assert_eq!(server.number("entries").await, 5);
-    assert_eq!(server.number("stored_bytes").await, 5 * size);
-    assert_eq!(server.number("physical_bytes").await, size);
-    assert_eq!(server.number("joined_bytes_total").await, 4 * size);
+    assert_eq!(server.metric("buildkit_gha_service_entries ").await, 5);
+    assert_eq!(
+        server.metric("buildkit_gha_service_stored_bytes ").await,
+        5 * size
+    );
+    assert_eq!(
+        server.metric("buildkit_gha_service_physical_bytes ").await,
+        size
+    );
+    assert_eq!(
+        server
+            .metric("buildkit_gha_service_joined_bytes_total ")
+            .await,
+        4 * size
+    );
     let path = format!("/repos/{DEFAULT_REPOSITORY}/actions/caches?key=k");
     let listed = server.keeper().request(Method::GET, &path);
     let listed = body(listed.send().await.unwrap()).await;
@@ -100,7 +103,7 @@ async fn the_same_bytes_in_five_scopes_are_one_file_and_count_five_times() {
     }
     let calls =
         "engine_duration_seconds_count{engine=\"database\",operation=\"share\",outcome=\"ok\"}";
-    assert_eq!(server.number(calls).await, 4);
+    assert_eq!(server.metric(calls).await, 4);
     server.stop().await;
     audit(dir.path());
 }
@@ -208,7 +211,7 @@ async fn a_shared_content_that_is_damaged_is_no_entry_of_any_scope() {
     fs::write(dir.path().join("blobs").join(blob), "cut").unwrap();
     assert_eq!(server.scope("three").found_key("k").await, None);
     assert!(blobs(dir.path()).is_empty());
-    assert_eq!(server.number("entries").await, 0);
+    assert_eq!(server.metric("buildkit_gha_service_entries ").await, 0);
     server.save_everywhere("k").await;
     server.assert_everywhere("k").await;
     server.stop().await;
