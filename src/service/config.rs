@@ -44,6 +44,12 @@ pub(super) const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// How often abandoned reservations and stray files are collected.
 pub(super) const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
+/// How often entries are compared that came since: until then what is equal takes its room twice.
+pub(super) const SHARE_INTERVAL: Duration = COLLECT_INTERVAL;
+
+/// How long the URL of a redirect to the store is good: whoever follows one does so at once.
+pub(super) const REDIRECT_TTL: Duration = Duration::from_mins(5);
+
 /// How often a process says that what it has reserved is still its own: four times in the life of a lease, so that a
 /// database may be away for most of a minute.
 pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(15);

@@ -8,6 +8,7 @@
 //! - Nothing is visible before its commit, and a commit must name the exact size: see [`commit`].
 //! - An entry whose content is not all there does not exist: see [`damage`].
 //! - Entries that nobody needs go when there are too many: see [`evict`].
+//! - The same bytes in several scopes are stored once: see [`share`].
 //!
 //! A rule runs to its end, whoever waits for it: see [`super::blocking::run_rule`].
 
@@ -18,6 +19,7 @@ mod direct;
 mod evict;
 mod garbage;
 mod listing;
+mod share;
 
 use std::{ops::Range, sync::Arc};
 
@@ -65,6 +67,8 @@ pub(super) struct Entries {
     crossed_budgets: Arc<CrossedBudgets>,
     /// Whoever evicts has its turn: two would evict for the same excess.
     evictions: tokio::sync::Mutex<()>,
+    /// Whoever joins contents has its turn, too: two would read the same ones.
+    sharing: tokio::sync::Mutex<()>,
 }
 
 impl Entries {
@@ -86,6 +90,7 @@ impl Entries {
             budgets,
             crossed_budgets: Arc::default(),
             evictions: tokio::sync::Mutex::default(),
+            sharing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -184,8 +189,8 @@ impl Entries {
     pub(super) async fn content(&self, id: i64) -> Result<(Entry, Published), ApiError> {
         let found = self.store.content(id).await?;
         let (entry, extents) = found.ok_or_else(ApiError::not_found)?;
-        let stored = entry.stored;
-        Ok((entry, Published { extents, stored }))
+        let content = entry.published(extents);
+        Ok((entry, content))
     }
 
     /// Begins to read the bytes of `range` of the content of an entry.
@@ -195,7 +200,7 @@ impl Entries {
         content: Published,
         range: Range<u64>,
     ) -> Result<ContentStream, ApiError> {
-        let opened = self.blobs.open(entry.id, content, range).await;
+        let opened = self.blobs.open(entry.content, content, range).await;
         let opened = self.found_intact(entry, opened).await?;
         opened.ok_or_else(ApiError::not_found)
     }
@@ -224,6 +229,11 @@ impl Entries {
     /// Says where other replicas reach this one.
     pub(super) async fn announce(&self, address: String) -> Result<(), ApiError> {
         Ok(self.store.announce(address).await?)
+    }
+
+    /// Whether this process collects for all that share the entries.
+    pub(super) async fn is_collector(&self) -> Result<bool, ApiError> {
+        Ok(self.store.is_collector().await?)
     }
 
     /// Whether other processes share the entries.

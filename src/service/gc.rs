@@ -1,5 +1,7 @@
-//! Collects what was abandoned: reservations that nobody finishes and files that no entry needs; evicts entries that
+//! Collects what was abandoned: reservations that nobody finishes and contents that no entry needs; evicts entries that
 //! nobody needs; drops those whose content is not all there; and forgets tokens that ended long ago.
+//!
+//! Of several replicas one goes through all contents and entries for all of them.
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +21,18 @@ impl Service {
         let (uploads, files) = self
             .run(async move |entries| {
                 entries.note_accesses().await;
-                entries.drop_all_damaged().await?;
+                let for_all = entries.is_collector().await?;
+                if for_all {
+                    entries.drop_all_damaged().await?;
+                }
                 let uploads = entries.expire_uploads(before).await?;
                 entries.evict(&metrics).await?;
-                Ok((uploads, entries.collect_blobs().await?))
+                let files = if for_all {
+                    entries.collect_blobs().await?
+                } else {
+                    0
+                };
+                Ok((uploads, files))
             })
             .await?;
         self.revocations().forget_expired().await?;

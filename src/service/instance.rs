@@ -109,8 +109,9 @@ impl Service {
         let (gitea_secret, tokens) = (config.gitea_secret.clone(), Arc::clone(&stores.tokens));
         let quotas = Arc::<Quotas>::default();
         let budgets = config.budgets;
+        let metrics = Metrics::new(config.content_dir(), budgets);
         let entries = Entries::new(
-            stores,
+            stores.metered(metrics.engines()),
             Arc::clone(&clock),
             Arc::clone(&quotas),
             Arc::clone(&audit),
@@ -123,7 +124,7 @@ impl Service {
             forgejo: config.forgejo_secret.as_ref().map(ForgejoKey::new),
             gitea: gitea_secret.map(|secret| GiteaJobs::new(secret, tokens)),
             signer: Signer::new(&master),
-            metrics: Metrics::new(config.content_dir(), budgets),
+            metrics,
             quotas,
             rate_limiter: RateLimiter::new(config.rate_limits, Arc::clone(&clock)),
             searches: Semaphore::new(entries.max_searches()),

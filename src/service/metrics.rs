@@ -11,6 +11,8 @@ use rustix::fs::{StatVfs, statvfs};
 use super::{
     auth_error::RefusalReason,
     budgets::{Budgets, Cause},
+    engine_metrics::EngineMetrics,
+    quotas::OpenUploads,
     store::Totals,
     stored_metrics::StoredMetrics,
 };
@@ -93,10 +95,12 @@ pub struct Metrics {
     in_flight: Level,
     lookups: CounterFamily<Found>,
     refused_tokens: CounterFamily<RefusalReason>,
+    sent_on: CounterFamily<Answered>,
     received: Counter,
     sent: Counter,
     stored: StoredMetrics,
     spans: SpanMetrics,
+    engines: EngineMetrics,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,6 +145,22 @@ impl Labels for Found {
     }
 }
 
+/// Whether a replica has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Answered(bool);
+
+impl Labels for Answered {
+    const NAMES: &'static [&'static str] = &["outcome"];
+
+    fn values(&self) -> Vec<String> {
+        vec![if self.0 { "answered" } else { "failed" }.to_owned()]
+    }
+
+    fn known() -> Vec<Self> {
+        vec![Self(true), Self(false)]
+    }
+}
+
 impl Metrics {
     /// Metrics of a service with this directory for its content, and these budgets.
     pub fn new(content_dir: &Path, budgets: Budgets) -> Self {
@@ -167,6 +187,10 @@ impl Metrics {
                 "buildkit_gha_service_refused_tokens",
                 "Requests whose token was refused, by reason",
             ),
+            sent_on: registry.counters(
+                "buildkit_gha_service_replica_requests",
+                "Requests that were sent on to the replica that takes their upload, by whether it has answered",
+            ),
             received: registry.counter(
                 "buildkit_gha_service_received_bytes",
                 "Content uploaded by clients",
@@ -177,6 +201,7 @@ impl Metrics {
             ),
             stored: StoredMetrics::new(&registry, budgets),
             spans: SpanMetrics::new(&registry),
+            engines: EngineMetrics::new(&registry),
             registry,
         };
         metrics.register_values(content_dir);
@@ -230,6 +255,11 @@ impl Metrics {
         self.refused_tokens.increment(reason);
     }
 
+    /// A request was sent on to another replica.
+    pub(super) fn sent_on(&self, answered: bool) {
+        self.sent_on.increment(Answered(answered));
+    }
+
     /// Content came in.
     pub fn received(&self, bytes: u64) {
         self.received.add(bytes);
@@ -238,6 +268,11 @@ impl Metrics {
     /// Content went out.
     pub fn sent(&self, bytes: u64) {
         self.sent.add(bytes);
+    }
+
+    /// So much is uploaded right now.
+    pub(super) fn set_open_uploads(&self, open: OpenUploads) {
+        self.stored.set_open_uploads(open);
     }
 
     /// So much is stored, at `now`.
@@ -253,6 +288,16 @@ impl Metrics {
     /// Those of spans.
     pub fn spans(&self) -> &SpanMetrics {
         &self.spans
+    }
+
+    /// Contents of so many bytes in all have become others that are equal.
+    pub(super) fn joined(&self, bytes: u64) {
+        self.stored.joined(bytes);
+    }
+
+    /// What counts calls to the database and the store.
+    pub(super) fn engines(&self) -> &EngineMetrics {
+        &self.engines
     }
 
     /// What there is.

@@ -9,6 +9,7 @@
 //! | `store` | two traits for metadata and content; SQLite or PostgreSQL, and files or a bucket behind them |
 //! | `stores`, `store_locations`, `pairing`, `stores_error`, `open_error` | which of these a service has, that both belong together, and why it has none |
 //! | `budgets`, `crossed_budgets`, `evictor` | what entries may take, who waits for room, what is evicted when |
+//! | `sharer` | joins equal contents of several scopes |
 //! | `migration` | moves all entries from one pair of stores to another |
 //! | `lease`, `replica` | say that this process is still there, and where others reach it |
 //! | `quotas`, `rate_limits` | what one repository or one scope may take of the service, at once and in a minute |
@@ -26,6 +27,7 @@
 //! | `instance` | an open service: all of this together |
 //! | `drain` | the end of a process whose uploads go on |
 //! | `gc`, `metrics`, `server` | garbage, counters, connections |
+//! | `metered`, `engine_metrics` | stores that tell how long they take |
 //! | `tls` | the certificate, read again when it changes |
 //! | `peers` | who connects, and for whom a proxy does |
 //! | `network` | addresses of trusted proxies |
@@ -46,6 +48,7 @@ pub mod config;
 mod crossed_budgets;
 mod data_dir;
 mod drain;
+mod engine_metrics;
 mod entries;
 mod evictor;
 mod forgejo;
@@ -58,6 +61,7 @@ mod instance;
 mod issuer;
 mod key;
 mod lease;
+mod metered;
 mod metrics;
 mod migration;
 mod network;
@@ -71,6 +75,7 @@ mod replica;
 mod revocations;
 mod rights;
 mod server;
+mod sharer;
 mod sign;
 mod store;
 mod store_locations;

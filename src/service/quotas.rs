@@ -24,6 +24,9 @@ use super::{
     store::EntryName,
 };
 
+/// Stands between a repository and its scope: no repository has it in its name.
+const SCOPE_MARK: char = '\n';
+
 /// The quotas that anybody has asked for so far.
 #[derive(Debug, Default)]
 pub(super) struct Quotas(RwLock<HashMap<String, Arc<Quota>>>);
@@ -45,7 +48,28 @@ pub(super) struct Quota {
     pub(super) held: Arc<LimitedCounter>,
 }
 
+/// What is uploaded and no entry yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct OpenUploads {
+    /// Reservations that are open.
+    pub(super) uploads: u64,
+    /// Bytes that have come for them, or are expected now.
+    pub(super) bytes: u64,
+}
+
 impl Quotas {
+    /// What all repositories upload.
+    pub(super) fn open_uploads(&self) -> OpenUploads {
+        let all = self.0.read();
+        let repositories = all.iter().filter(|(name, _)| !name.contains(SCOPE_MARK));
+        let mut open = OpenUploads::default();
+        for (_, quota) in repositories {
+            open.uploads += quota.uploads.used.load(Ordering::Relaxed);
+            open.bytes += quota.bytes.used.load(Ordering::Relaxed);
+        }
+        open
+    }
+
     /// The quota of a repository.
     pub(super) fn repository(&self, repository: &str) -> Arc<Quota> {
         self.get(repository, || Quota::new(1))
@@ -53,8 +77,7 @@ impl Quotas {
 
     /// The quota of one scope: a pull request cannot take the share of the default branch.
     pub(super) fn scope(&self, repository: &str, scope: &str) -> Arc<Quota> {
-        // No repository has this character in its name.
-        let name = format!("{repository}\n{scope}");
+        let name = format!("{repository}{SCOPE_MARK}{scope}");
         self.get(&name, || Quota::new(SCOPES_SHARE))
     }
 
@@ -215,8 +238,18 @@ mod tests {
         assert!(quotas.scope("o/r", "a").uploads.acquire(1).is_err());
         quotas.scope("o/r", "b").uploads.acquire(1).unwrap();
         quotas.repository("o/r").uploads.acquire(1).unwrap();
-        quotas.repository("o/s").uploads.acquire(1).unwrap();
-        drop(taken);
+        let open = quotas.repository("o/s").uploads.acquire(2).unwrap();
+        let bytes = quotas.repository("o/r").bytes.acquire(7).unwrap();
+        let expected = OpenUploads {
+            uploads: 2,
+            bytes: 7,
+        };
+        assert_eq!(
+            quotas.open_uploads(),
+            expected,
+            "what a scope has is its repository's"
+        );
+        drop((taken, open, bytes));
         quotas.scope("o/r", "a").uploads.acquire(1).unwrap();
     }
 }

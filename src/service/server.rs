@@ -68,6 +68,10 @@ pub async fn serve(listener: TcpListener, service: Service, tasks: &Tasks) -> io
     tasks.spawn("service eviction", async move {
         evicting.evict_until(shutdown).await;
     });
+    let (shutdown, sharing) = (tasks.shutdown().clone(), service.clone());
+    tasks.spawn("shared contents", async move {
+        sharing.share_until(shutdown).await;
+    });
     let config = service.config();
     let peers = Arc::new(Peers::new(
         capacity(),

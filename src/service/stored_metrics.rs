@@ -7,9 +7,10 @@ use parking_lot::Mutex;
 
 use super::{
     budgets::{Budgets, Cause, Limit},
+    quotas::OpenUploads,
     store::Totals,
 };
-use crate::telemetry::{CounterFamily, Labels, Registry, Value};
+use crate::telemetry::{Counter, CounterFamily, Labels, Registry, Value};
 
 /// The label of limits: whose they are.
 const OF: &[&str] = &["of"];
@@ -37,8 +38,10 @@ struct Found {
 #[derive(Debug, Clone)]
 pub(super) struct StoredMetrics {
     found: Arc<Mutex<Option<Found>>>,
+    open_uploads: Arc<Mutex<OpenUploads>>,
     evicted_bytes: CounterFamily<Cause>,
     evicted_entries: CounterFamily<Cause>,
+    joined_bytes: Counter,
 }
 
 impl StoredMetrics {
@@ -46,6 +49,7 @@ impl StoredMetrics {
     pub(super) fn new(registry: &Registry, budgets: Budgets) -> Self {
         let metrics = Self {
             found: Arc::default(),
+            open_uploads: Arc::default(),
             evicted_bytes: registry.counters(
                 "buildkit_gha_service_evicted_bytes",
                 "Content of entries that were evicted, by cause: all entries or those of a repository took too many \
@@ -55,10 +59,32 @@ impl StoredMetrics {
                 "buildkit_gha_service_evicted_entries",
                 "Entries that were evicted, by cause",
             ),
+            joined_bytes: registry.counter(
+                "buildkit_gha_service_joined_bytes",
+                "Content that was stored twice, for several scopes of a repository, and is stored once now",
+            ),
         };
+        metrics.register_open_uploads(registry);
         metrics.register_found(registry);
         register_limits(registry, budgets);
         metrics
+    }
+
+    fn register_open_uploads(&self, registry: &Registry) {
+        let open = |value: fn(OpenUploads) -> u64| {
+            let open = Arc::clone(&self.open_uploads);
+            move || Some(value(*open.lock()))
+        };
+        registry.gauge(
+            "buildkit_gha_service_uploads_in_flight",
+            "Uploads that this process takes and that are no entries yet",
+            open(|open| open.uploads),
+        );
+        registry.gauge(
+            "buildkit_gha_service_upload_bytes",
+            "Content of these uploads that has come, or is on its way here",
+            open(|open| open.bytes),
+        );
     }
 
     fn register_found(&self, registry: &Registry) {
@@ -75,6 +101,11 @@ impl StoredMetrics {
             "buildkit_gha_service_stored_bytes",
             "Content of the entries of all repositories",
             usage(|totals| totals.all.bytes),
+        );
+        registry.gauge(
+            "buildkit_gha_service_physical_bytes",
+            "Content that is stored: what several entries share counts once",
+            usage(|totals| totals.all.bytes.saturating_sub(totals.shared_bytes)),
         );
         registry.gauge(
             "buildkit_gha_service_largest_repository_entries",
@@ -99,9 +130,19 @@ impl StoredMetrics {
         );
     }
 
+    /// So much is uploaded right now.
+    pub(super) fn set_open_uploads(&self, open: OpenUploads) {
+        *self.open_uploads.lock() = open;
+    }
+
     /// So much is stored, at `now`.
     pub(super) fn set_totals(&self, totals: Totals, now: Timestamp) {
         *self.found.lock() = Some(Found { totals, at: now });
+    }
+
+    /// Contents of so many bytes in all have become others that are equal.
+    pub(super) fn joined(&self, bytes: u64) {
+        self.joined_bytes.add(bytes);
     }
 
     /// An entry of so many bytes was evicted.
@@ -163,6 +204,7 @@ mod tests {
         let usage = |bytes, entries| Usage { bytes, entries };
         let totals = Totals {
             all: usage(60, 6),
+            shared_bytes: 20,
             largest_repository: usage(50, 5),
             least_recent: Some(Timestamp::from_second(10).unwrap()),
         };
@@ -173,6 +215,7 @@ mod tests {
         for sample in [
             "entries 6",
             "stored_bytes 60",
+            "physical_bytes 40",
             "largest_repository_entries 5",
             "largest_repository_bytes 50",
             "longest_idle_seconds 2.0",

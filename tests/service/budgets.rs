@@ -73,13 +73,6 @@ impl Server {
         keys.map(|entry| entry["key"].as_str().unwrap().to_owned())
             .collect()
     }
-
-    async fn metric(&self, name: &str) -> u64 {
-        let metrics = self.get(&format!("{}/metrics", self.url)).await;
-        let metrics = metrics.text().await.unwrap();
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap().trim().parse().unwrap()
-    }
 }
 
 #[tokio::test]

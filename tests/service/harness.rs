@@ -126,6 +126,14 @@ impl Server {
         self.plain(Method::GET, url).send().await.unwrap()
     }
 
+    /// The value of the metric whose line begins so.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let metrics = self.get(&format!("{}/metrics", self.url)).await;
+        let metrics = metrics.text().await.unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().parse().unwrap()
+    }
+
     pub async fn get_range(&self, url: &str, range: &str) -> Response {
         let request = self.plain(Method::GET, url).header("range", range);
         request.send().await.unwrap()

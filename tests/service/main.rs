@@ -57,6 +57,9 @@ mod rules;
 #[cfg(feature = "e2e")] // It runs servers.
 mod rules_of_replicas;
 mod runner;
+mod shared;
+#[cfg(feature = "e2e")] // It runs servers.
+mod shared_replicas;
 mod tls;
 mod tokens;
 mod traces;

@@ -59,17 +59,17 @@ async fn assert_whole(remote: &Remote) {
 }
 
 /// A service of this machine, and what replicas are to share.
-struct Move {
-    team: Deployment,
+pub struct Move {
+    pub team: Deployment,
 }
 
 impl Move {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let team = Deployment::new(Buckets::s3());
         Self { team }
     }
 
-    fn start(&self, name: &str) -> Program {
+    pub fn start(&self, name: &str) -> Program {
         let log = self.team.data_dir(&format!("{name}.log"));
         Program::start(&self.team.data_dir(name), &log)
     }
@@ -94,13 +94,13 @@ impl Move {
             .unwrap()
     }
 
-    fn to_replicas(&self, name: &str) -> Output {
+    pub fn to_replicas(&self, name: &str) -> Output {
         self.migrate(("from", name), "to")
             .wait_with_output()
             .unwrap()
     }
 
-    fn to_directory(&self, name: &str) -> Output {
+    pub fn to_directory(&self, name: &str) -> Output {
         std::fs::create_dir_all(self.team.data_dir("spool")).unwrap();
         self.migrate(("to", name), "from")
             .wait_with_output()
@@ -120,7 +120,7 @@ fn count(database: &Database<'_>) -> Option<u64> {
 }
 
 #[track_caller]
-fn report(output: &Output) -> Value {
+pub fn report(output: &Output) -> Value {
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{words}");
     serde_json::from_slice(&output.stdout).unwrap()

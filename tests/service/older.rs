@@ -1,13 +1,16 @@
 //! A data directory that an older version has written.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use buildkit_gha::service::Config;
 use reqwest::{Method, StatusCode};
 
 use crate::{
-    harness::{MAIN, Server, VERSION, body},
-    program::audit,
+    harness::{HOUR, MAIN, Server, VERSION, body},
+    program::{audit, names},
 };
 
 /// The tables of the first version.
@@ -51,30 +54,36 @@ CREATE TRIGGER content_of_entry AFTER DELETE ON entries BEGIN
 END;
 PRAGMA user_version = 2;";
 
+/// Makes a data directory of the second version with entries of these ids, scopes and keys, each a second after the one
+/// before it. Answers where their contents are.
+fn fill_second(data_dir: &Path, entries: &[(i64, &str, &str)]) -> PathBuf {
+    let blobs = data_dir.join("blobs");
+    fs::create_dir(&blobs).unwrap();
+    let db = rusqlite::Connection::open(data_dir.join("entries.db")).unwrap();
+    db.execute_batch(SECOND).unwrap();
+    let insert = "INSERT INTO entries (id, repository, scope, version, key, size, stored, \
+                  created_at, accessed_at) VALUES (?1, 'local/cache', ?2, ?3, ?4, 8, 8, ?5, ?5)";
+    let extents: Vec<u8> = [0_u64, 8].into_iter().flat_map(u64::to_le_bytes).collect();
+    for (id, scope, key) in entries {
+        db.execute(insert, (id, scope, VERSION, key, id * 1_000))
+            .unwrap();
+        let insert = "INSERT INTO contents (id, extents) VALUES (?1, ?2)";
+        db.execute(insert, (id, &extents)).unwrap();
+        fs::write(blobs.join(id.to_string()), "contents").unwrap();
+    }
+    blobs
+}
+
 /// What it did not know is found out: how much its entries take, and which of them are the newest indexes.
 #[tokio::test]
 async fn entries_of_the_second_version_count_and_go_in_their_turn() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = dir.path().join("blobs");
-    fs::create_dir(&blobs).unwrap();
-    let db = rusqlite::Connection::open(dir.path().join("entries.db")).unwrap();
-    db.execute_batch(SECOND).unwrap();
-    let insert = "INSERT INTO entries (id, repository, scope, version, key, size, stored, \
-                  created_at, accessed_at) VALUES (?1, 'local/cache', ?2, ?3, ?4, 8, 8, ?5, ?5)";
-    for (id, key) in [
-        (1, "index-app-1-f921bd05#1"),
-        (2, "index-app-1-f921bd05#2"),
-        (3, "layer"),
-    ] {
-        db.execute(insert, (id, MAIN, VERSION, key, id * 1_000))
-            .unwrap();
-        let extents: Vec<u8> = [0_u64, 8].into_iter().flat_map(u64::to_le_bytes).collect();
-        let insert = "INSERT INTO contents (id, extents) VALUES (?1, ?2)";
-        db.execute(insert, (id, extents)).unwrap();
-        fs::write(blobs.join(id.to_string()), "contents").unwrap();
-    }
-    drop(db);
-
+    let entries = [
+        (1, MAIN, "index-app-1-f921bd05#1"),
+        (2, MAIN, "index-app-1-f921bd05#2"),
+        (3, MAIN, "layer"),
+    ];
+    fill_second(dir.path(), &entries);
     let mut config = Config::new(dir.path());
     config.budgets.all.bytes = Some(9);
     let server = Server::start_with(config).await;
@@ -83,6 +92,21 @@ async fn entries_of_the_second_version_count_and_go_in_their_turn() {
     assert_eq!(client.found_key("layer").await, None);
     let newest = client.found_key("index-app").await;
     assert_eq!(newest.as_deref(), Some("index-app-1-f921bd05#2"));
+    server.stop().await;
+    audit(dir.path());
+}
+
+/// Which of them are like others is found out, too.
+#[tokio::test]
+async fn entries_of_the_second_version_share_their_contents() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries = [(1, MAIN, "k"), (2, "one", "k"), (3, "other", "k")];
+    let blobs = fill_second(dir.path(), &entries);
+    let server = Server::start(dir.path()).await;
+    server.service.share_contents().await.unwrap();
+    server.advance(2 * HOUR);
+    server.service.collect().await.unwrap();
+    assert_eq!(names(&blobs), ["1"]);
     server.stop().await;
     audit(dir.path());
 }

@@ -108,17 +108,22 @@ impl Program {
     /// The same for another repository.
     pub fn client_of(&self, data_dir: &Path, repository: &str) -> Remote {
         let place = ["--data-dir", data_dir.to_str().unwrap()];
-        self.client_from(place, repository)
+        self.client_from(place, repository, MAIN)
     }
 
     /// A client of a service whose secret is in a database.
     pub fn client_of_database(&self, url: &str) -> Remote {
-        self.client_from(["--database", url], DEFAULT_REPOSITORY)
+        self.client_in(["--database", url], MAIN)
     }
 
-    fn client_from(&self, place: [&str; 2], repository: &str) -> Remote {
+    /// A client of another scope; its secret is in a data directory or a database.
+    pub fn client_in(&self, place: [&str; 2], scope: &str) -> Remote {
+        self.client_from(place, DEFAULT_REPOSITORY, scope)
+    }
+
+    fn client_from(&self, place: [&str; 2], repository: &str, scope: &str) -> Remote {
         let token = Command::new(env!("CARGO_BIN_EXE_buildkit-gha"))
-            .args(["token", "--scope", &format!("{MAIN}=rwd")])
+            .args(["token", "--scope", &format!("{scope}=rwd")])
             .args(["--repository", repository])
             .args(place)
             .output()
@@ -334,7 +339,8 @@ pub fn setting<T: FromStr<Err: Debug>>(variable: &str) -> Option<T> {
 /// Compares the files of a data directory that no program has open with the rows of its database.
 pub fn audit(data_dir: &Path) {
     let db = rusqlite::Connection::open(data_dir.join("entries.db")).unwrap();
-    let rows = "SELECT id, size, stored, extents FROM entries JOIN contents USING (id)";
+    let rows =
+        "SELECT c.id, size, stored, extents FROM entries JOIN contents c ON c.id = content_id";
     let mut rows = db.prepare(rows).unwrap();
     let rows = rows.query_map([], |row| {
         let number = |at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.cast_unsigned());

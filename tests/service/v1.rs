@@ -135,3 +135,22 @@ async fn malformed_bodies_are_the_client_s_fault() {
     let answer = request.body(huge).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+#[tokio::test]
+async fn an_upload_is_in_flight_until_it_is_an_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let in_flight = async || {
+        let uploads = server.metric("buildkit_gha_service_uploads_in_flight ");
+        (
+            uploads.await,
+            server.metric("buildkit_gha_service_upload_bytes ").await,
+        )
+    };
+    assert_eq!(in_flight().await, (0, 0));
+    let id = server.main().reserved("k").await;
+    server.main().patch(id, "bytes 0-2/*", "abc").await;
+    assert_eq!(in_flight().await, (1, 3));
+    server.main().commit(id, 3).await;
+    assert_eq!(in_flight().await, (0, 0));
+}

@@ -128,6 +128,7 @@ impl Entries {
         let now = (self.clock)();
         let entry = Entry {
             id: upload.id,
+            content: upload.id,
             name: upload.name.clone(),
             size,
             stored: published.stored,

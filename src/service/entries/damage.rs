@@ -1,6 +1,7 @@
 //! Entries whose content is not what was recorded: a disk that failed us may leave the row of a
 //! commit that was answered with an error, and people tidy up by hand. Such an entry is dropped
-//! where it is seen, since its key would stay taken and every build that finds it would fail.
+//! where it is seen, since its key would stay taken and every build that finds it would fail. All that share the
+//! content go with it.
 
 use super::Entries;
 use crate::service::{
@@ -11,11 +12,11 @@ use crate::service::{
 impl Entries {
     /// True if the content of an entry is all there; else the entry is dropped.
     pub(super) async fn is_intact(&self, entry: &Entry) -> Result<bool, ApiError> {
-        let checked = self.blobs.check(entry.id, entry.stored).await;
+        let checked = self.blobs.check(entry.content, entry.stored).await;
         Ok(self.found_intact(entry, checked).await?.is_some())
     }
 
-    /// What was found of the content of an entry, unless it is not all there: then the entry is dropped.
+    /// What was found of the content of an entry, unless it is not all there: then all entries that have it are dropped.
     pub(super) async fn found_intact<T>(
         &self,
         entry: &Entry,
@@ -29,37 +30,12 @@ impl Entries {
                 _ => return Err(error.into()),
             },
         };
-        self.drop_damaged(entry, stored).await?;
-        Ok(None)
-    }
-
-    /// Drops the entry of a content of which `stored` bytes are there, or nothing.
-    async fn drop_damaged(&self, entry: &Entry, stored: Option<u64>) -> Result<(), ApiError> {
         // One that was deleted meanwhile is no damage.
-        if !self.store.delete(entry.id).await? {
-            return Ok(());
+        for damaged in self.store.delete_content(entry.content).await? {
+            log_damage(&damaged, stored);
         }
-        let name = &entry.name;
-        let (repository, scope, key) = (&*name.repository, &*name.scope, &*name.key);
-        let recorded = entry.stored;
-        match stored {
-            None => tracing::warn!(
-                repository,
-                scope,
-                key,
-                recorded,
-                "an entry is dropped: its content is missing"
-            ),
-            Some(stored) => tracing::warn!(
-                repository,
-                scope,
-                key,
-                recorded,
-                stored,
-                "an entry is dropped: its content is shorter than recorded"
-            ),
-        }
-        Ok(self.blobs.remove(entry.id).await?)
+        self.remove_unneeded(entry.content).await?;
+        Ok(None)
     }
 
     /// Drops all entries whose content is not all there. Answers how many.
@@ -71,8 +47,14 @@ impl Entries {
                 return Ok(dropped);
             };
             last = end.position;
-            for Committed { id, stored, .. } in entries {
-                if self.blobs.check(id, stored).await.is_err()
+            for Committed {
+                id,
+                content,
+                stored,
+                ..
+            } in entries
+            {
+                if self.blobs.check(content, stored).await.is_err()
                     && let Some(entry) = self.store.by_id(id).await?
                     && !self.is_intact(&entry).await?
                 {
@@ -80,5 +62,29 @@ impl Entries {
                 }
             }
         }
+    }
+}
+
+/// Says that an entry is dropped of whose content `stored` bytes are there, or nothing.
+fn log_damage(entry: &Entry, stored: Option<u64>) {
+    let name = &entry.name;
+    let (repository, scope, key) = (&*name.repository, &*name.scope, &*name.key);
+    let recorded = entry.stored;
+    match stored {
+        None => tracing::warn!(
+            repository,
+            scope,
+            key,
+            recorded,
+            "an entry is dropped: its content is missing"
+        ),
+        Some(stored) => tracing::warn!(
+            repository,
+            scope,
+            key,
+            recorded,
+            stored,
+            "an entry is dropped: its content is shorter than recorded"
+        ),
     }
 }

@@ -68,10 +68,11 @@ impl Entries {
 
     /// The entry first: a content without an entry is garbage, the opposite would be damage.
     async fn remove(&self, entry: &Entry, rights: &Rights) -> Result<(), ApiError> {
-        if self.store.delete(entry.id).await? {
-            let deleted = AuditEvent::deleted(entry.clone(), rights.actor.clone());
-            self.audit.record(deleted).await;
-        }
-        Ok(self.blobs.remove(entry.id).await?)
+        let Some(content) = self.store.delete(entry.id).await? else {
+            return Ok(());
+        };
+        let deleted = AuditEvent::deleted(entry.clone(), rights.actor.clone());
+        self.audit.record(deleted).await;
+        self.remove_unneeded(content).await
     }
 }

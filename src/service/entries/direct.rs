@@ -27,9 +27,9 @@ impl Entries {
         content: &Published,
         ttl: Duration,
     ) -> Option<SecretUrl> {
-        let url = usable(self.blobs.direct_read(entry.id, content, ttl).await)?;
+        let url = usable(self.blobs.direct_read(entry.content, content, ttl).await)?;
         // Content that is missing is found to be so by whoever reads by way of the service, and nowhere else.
-        let there = self.blobs.open(entry.id, content.clone(), 0..0).await;
+        let there = self.blobs.open(entry.content, content.clone(), 0..0).await;
         there.is_ok().then_some(url)
     }
 

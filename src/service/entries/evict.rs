@@ -252,9 +252,9 @@ impl Entries {
         cause: Cause,
         counters: &mut EvictionCounters<'_>,
     ) -> Result<bool, ApiError> {
-        if !self.store.delete_unless_found(entry).await? {
+        let Some(content) = self.store.delete_unless_found(entry).await? else {
             return Ok(false);
-        }
+        };
         counters.add(cause, entry.size);
         let name = &entry.name;
         tracing::debug!(
@@ -267,8 +267,9 @@ impl Entries {
             "an entry is evicted"
         );
         // The next collection removes what stays.
-        if let Err(error) = self.blobs.remove(entry.id).await {
-            tracing::warn!(%error, "the bytes of an evicted entry stay for now");
+        if let Err(error) = self.remove_unneeded(content).await {
+            let cause = error.cause();
+            tracing::warn!(%error, cause, "the bytes of an evicted entry stay for now");
         }
         Ok(true)
     }

@@ -25,9 +25,21 @@ impl Entries {
         Ok(expired)
     }
 
+    /// Removes a content, unless another entry has it, too.
+    pub(super) async fn remove_unneeded(&self, content: i64) -> Result<(), ApiError> {
+        if self.store.needed(vec![content]).await?.is_empty() {
+            self.blobs.remove(content).await?;
+        }
+        Ok(())
+    }
+
     /// Removes contents that no entry needs. Answers how many.
     pub(in crate::service) async fn collect_blobs(&self) -> Result<usize, ApiError> {
         let mut removed = 0;
+        // On a full disk, where that fails, there are others to remove.
+        if let Err(error) = self.store.forget_released((self.clock)()).await {
+            tracing::warn!(%error, "contents that nobody reads any more stay for now");
+        }
         // In this order: an upload is forgotten only after its entry is there.
         let strange = self
             .blobs

@@ -1,4 +1,4 @@
-//! Copies one entry: its content first, then its row.
+//! Copies one entry: its content first, then its row. A content that several entries have is copied once.
 
 use std::sync::Arc;
 
@@ -44,11 +44,20 @@ pub(super) enum Copied {
     LeftOut(u64),
 }
 
+/// What can be said of an entry before those that come before it are inserted.
+pub(super) enum Begun {
+    /// One of them has its content, too.
+    Sharing(Box<Entry>),
+    /// All.
+    Copied(Copied),
+}
+
 /// An entry whose content is at the target, and which is to be inserted.
 pub(super) struct Ready {
     entry: Entry,
     published: Published,
-    blob: Arc<dyn StagedBlob>,
+    /// None if another entry has brought the content.
+    blob: Option<Arc<dyn StagedBlob>>,
 }
 
 impl Ready {
@@ -72,26 +81,69 @@ impl Copier {
         Arc::clone(&self.source.entries)
     }
 
-    /// Copies the content of the entry `id`, unless the target has the entry.
-    pub(super) async fn copy(&self, id: i64) -> Result<Copied, MigrationError> {
-        let found = self.source.entries.content(id).await;
+    /// Copies the content of the entry `id`, unless the target has the entry, or it is not the `first` that has this
+    /// content.
+    pub(super) async fn begin(&self, id: i64, first: bool) -> Result<Begun, MigrationError> {
+        let found = self.source.entries.by_id(id).await;
+        let found = found.map_err(store_error(SideRole::Source))?;
+        let entry = found.ok_or(MigrationError::SourceChanged)?;
+        if self.is_there(&entry).await? {
+            self.meter.add_bytes(entry.size);
+            self.meter.add_entry();
+            return Ok(Begun::Copied(Copied::AlreadyThere(entry.size)));
+        }
+        if !first || self.stored(&entry).await?.is_some() {
+            return Ok(Begun::Sharing(Box::new(entry)));
+        }
+        self.copy_content(entry).await.map(Begun::Copied)
+    }
+
+    /// Goes on when all entries before it are inserted.
+    pub(super) async fn go_on(&self, begun: Begun) -> Result<Copied, MigrationError> {
+        match begun {
+            Begun::Sharing(entry) => self.share(*entry).await,
+            Begun::Copied(copied) => Ok(copied),
+        }
+    }
+
+    /// Prepares an entry whose content another has brought, if that has; else copies it.
+    async fn share(&self, entry: Entry) -> Result<Copied, MigrationError> {
+        let Some(stored) = self.stored(&entry).await? else {
+            return self.copy_content(entry).await;
+        };
+        self.reserve(&entry).await?;
+        self.meter.add_bytes(entry.size);
+        let entry = Entry { stored, ..entry };
+        Ok(Copied::Ready(Box::new(Ready {
+            published: entry.published(Vec::new()),
+            entry,
+            blob: None,
+        })))
+    }
+
+    /// What the content of an entry needs at the target, if that has it.
+    async fn stored(&self, entry: &Entry) -> Result<Option<u64>, MigrationError> {
+        let stored = self.target.entries.stored(entry.content).await;
+        stored.map_err(|error| at_target(entry, &error))
+    }
+
+    async fn reserve(&self, entry: &Entry) -> Result<(), MigrationError> {
+        let reserved = self.target.entries.reserve(&entry.name, entry.id).await;
+        reserved.map_err(|error| at_target(entry, &error))
+    }
+
+    async fn copy_content(&self, entry: Entry) -> Result<Copied, MigrationError> {
+        let found = self.source.entries.content(entry.id).await;
         let found = found.map_err(store_error(SideRole::Source))?;
         let (entry, extents) = found.ok_or(MigrationError::SourceChanged)?;
-        let size = entry.size;
-        if self.is_there(&entry).await? {
-            self.meter.add_bytes(size);
-            self.meter.add_entry();
-            return Ok(Copied::AlreadyThere(size));
-        }
         let Some(pieces) = self.read(&entry, extents).await? else {
             let (repository, key) = (&*entry.name.repository, &*entry.name.key);
             tracing::warn!(repository, key, "left out: its content is not all there");
-            self.meter.add_bytes(size);
-            return Ok(Copied::LeftOut(size));
+            self.meter.add_bytes(entry.size);
+            return Ok(Copied::LeftOut(entry.size));
         };
-        let reserved = self.target.entries.reserve(&entry.name, id).await;
-        reserved.map_err(|error| at_target(&entry, &error))?;
-        let blob = self.stage(id).await;
+        self.reserve(&entry).await?;
+        let blob = self.stage(entry.content).await;
         let blob = blob.map_err(|error| at_target(&entry, &error))?;
         let (published, digest) = self.write(&entry, pieces, &*blob).await?;
         if self.verify {
@@ -104,7 +156,7 @@ impl Copier {
         Ok(Copied::Ready(Box::new(Ready {
             entry,
             published,
-            blob,
+            blob: Some(blob),
         })))
     }
 
@@ -117,7 +169,9 @@ impl Copier {
         } = ready;
         let inserted = self.target.entries.insert(entry, &published.extents).await;
         inserted.map_err(|error| at_target(entry, &error))?;
-        blob.trim(published).await;
+        if let Some(blob) = blob {
+            blob.trim(published).await;
+        }
         self.meter.add_entry();
         Ok(())
     }
@@ -141,9 +195,11 @@ impl Copier {
         if extents.iter().map(|extent| extent.len).sum::<u64>() != entry.size {
             return Ok(None);
         }
-        let stored = entry.stored;
-        let content = Published { extents, stored };
-        let opened = self.source.blobs.open(entry.id, content, 0..entry.size);
+        let content = entry.published(extents);
+        let opened = self
+            .source
+            .blobs
+            .open(entry.content, content, 0..entry.size);
         match opened.await {
             Ok(pieces) => Ok(Some(pieces)),
             Err(error) => match error.kind() {
@@ -153,7 +209,7 @@ impl Copier {
         }
     }
 
-    /// A place for a content, without what an earlier run has left of it.
+    /// A place for the content `id`, without what an earlier run has left of it.
     async fn stage(&self, id: i64) -> Result<Arc<dyn StagedBlob>, StoreError> {
         if self.resumed {
             self.target.blobs.remove(id).await?;
@@ -195,7 +251,10 @@ impl Copier {
     ) -> Result<(), MigrationError> {
         let content = published.clone();
         let read = async {
-            let opened = self.target.blobs.open(entry.id, content, 0..entry.size);
+            let opened = self
+                .target
+                .blobs
+                .open(entry.content, content, 0..entry.size);
             let mut pieces = opened.await?;
             let mut hasher = Hasher::default();
             while let Some(piece) = pieces.try_next().await? {

@@ -10,13 +10,13 @@ mod meter;
 mod report;
 mod side;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{Instant, interval_at};
 
 use self::{
-    copier::{Copied, Copier},
+    copier::{Begun, Copied, Copier},
     error::store_error,
     side::OpenSide,
 };
@@ -28,7 +28,7 @@ pub use self::{
 };
 use super::{
     config::RENEW_INTERVAL,
-    store::{EntryStore, StoreError},
+    store::{Committed, EntryStore, StoreError},
 };
 use crate::lifecycle::Tasks;
 
@@ -87,8 +87,8 @@ impl Migration {
         let copier = Arc::new(Copier::new(self, total, on_progress));
         let mut all = Box::pin(copies(&copier).try_buffered(MAX_COPIES));
         let mut report = MigrationReport::new(self.verify);
-        while let Some(copied) = all.try_next().await? {
-            match copied {
+        while let Some(begun) = all.try_next().await? {
+            match copier.go_on(begun).await? {
                 Copied::Ready(ready) => {
                     copier.finish(&ready).await?;
                     report.copied.add(ready.size());
@@ -147,23 +147,25 @@ impl Migration {
 /// The copies of all entries of the source, in the order of their commits. Each begins when it is polled first.
 fn copies(
     copier: &Arc<Copier>,
-) -> impl Stream<Item = Result<impl Future<Output = Result<Copied, MigrationError>>, MigrationError>>
+) -> impl Stream<Item = Result<impl Future<Output = Result<Begun, MigrationError>>, MigrationError>>
 {
     let tasks = Tasks::default();
-    let ids = committed(copier.source_entries()).map_err(store_error(SideRole::Source));
-    ids.map_ok(move |id| {
+    let entries = committed(copier.source_entries()).map_err(store_error(SideRole::Source));
+    let mut contents = HashSet::new();
+    entries.map_ok(move |entry| {
+        let first = contents.insert(entry.content);
         // A task of its own, so that it goes on while an entry is inserted.
         let (tasks, copier) = (tasks.clone(), Arc::clone(copier));
         async move {
-            let copy = async move { copier.copy(id).await };
+            let copy = async move { copier.begin(entry.id, first).await };
             let ended = tasks.spawn_joined("copy of an entry", copy).await;
             ended.unwrap_or_else(|failed| Err(MigrationError::Task(failed.to_string())))
         }
     })
 }
 
-/// The ids of all entries, in the order of their commits.
-fn committed(entries: Arc<dyn EntryStore>) -> impl Stream<Item = Result<i64, StoreError>> {
+/// All entries, in the order of their commits.
+fn committed(entries: Arc<dyn EntryStore>) -> impl Stream<Item = Result<Committed, StoreError>> {
     let pages = stream::try_unfold(i64::MIN, move |last| {
         let entries = Arc::clone(&entries);
         async move {
@@ -171,8 +173,8 @@ fn committed(entries: Arc<dyn EntryStore>) -> impl Stream<Item = Result<i64, Sto
             let Some(end) = page.last().map(|entry| entry.position) else {
                 return Ok(None);
             };
-            let ids: Vec<_> = page.into_iter().map(|entry| Ok(entry.id)).collect();
-            Ok::<_, StoreError>(Some((stream::iter(ids), end)))
+            let page = stream::iter(page.into_iter().map(Ok));
+            Ok::<_, StoreError>(Some((page, end)))
         }
     });
     pages.try_flatten().boxed()

@@ -3,6 +3,7 @@
 mod blobs;
 mod entries;
 mod eviction;
+mod sharing;
 mod tokens;
 
 use std::{
@@ -136,6 +137,7 @@ impl Stores {
     async fn insert(&self, id: i64, name: EntryName, at: &Published) -> Result<(), StoreError> {
         let entry = Entry {
             id,
+            content: id,
             name,
             size: at.extents.iter().map(|extent| extent.len).sum(),
             stored: at.stored,
@@ -154,9 +156,8 @@ impl Stores {
 
     async fn read(&self, id: i64, range: std::ops::Range<u64>) -> Result<Vec<u8>, StoreError> {
         let (entry, extents) = self.entries.content(id).await?.unwrap();
-        let stored = entry.stored;
-        let content = Published { extents, stored };
-        let pieces = self.blobs.open(id, content, range).await?;
+        let content = entry.published(extents);
+        let pieces = self.blobs.open(entry.content, content, range).await?;
         let pieces: Vec<Bytes> = pieces.try_collect().await?;
         Ok(pieces.concat())
     }
@@ -197,6 +198,14 @@ macro_rules! contract {
                 who_was_found_meanwhile_stays
                 what_entries_take_follows_what_there_is
                 what_entries_take_is_right_after_many_at_once
+            }
+            contract! { @ $stores sharing
+                entries_are_like_those_of_other_scopes
+                equal_contents_become_one
+                a_content_stays_until_its_last_entry_goes
+                only_what_is_equal_and_there_is_shared
+                an_entry_comes_with_a_content_that_is_there
+                a_damaged_content_takes_all_its_entries_with_it
             }
             contract! { @ $stores tokens
                 tokens_are_listed_as_they_were_made

@@ -5,11 +5,9 @@ use std::{collections::HashSet, fmt::Debug};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{error::StoreError, extent::Extent};
-use crate::protocol::{
-    key::IndexName,
-    rest::{Direction, SortBy},
-};
+pub(crate) use super::entry::{Committed, Entry, EntryName};
+use super::{error::StoreError, extent::Extent, shared_contents::SharedContents};
+use crate::protocol::rest::{Direction, SortBy};
 
 /// No key may hold this character (see `entries`), so it ends the range of keys with a prefix.
 pub(crate) const AFTER_ALL_KEYS: char = char::MAX;
@@ -17,71 +15,6 @@ pub(crate) const AFTER_ALL_KEYS: char = char::MAX;
 /// Where the range of keys with a prefix ends.
 pub(crate) fn end_of(prefix: &str) -> String {
     format!("{prefix}{AFTER_ALL_KEYS}")
-}
-
-/// What makes an entry unique.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct EntryName {
-    /// `owner/repo`.
-    pub(crate) repository: String,
-    /// The ref.
-    pub(crate) scope: String,
-    pub(crate) key: String,
-    pub(crate) version: String,
-}
-
-impl EntryName {
-    /// Of an index of BuildKit's, what it shares with those that it replaces, beside repository, scope and version.
-    pub(super) fn index_base(&self) -> Option<String> {
-        IndexName::parse(&self.key).map(|index| index.base)
-    }
-}
-
-/// A committed entry.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    /// Its id, which was that of its reservation.
-    pub(crate) id: i64,
-    pub(crate) name: EntryName,
-    /// Its size in bytes.
-    pub(crate) size: u64,
-    /// What its content needs in the blob store: see [`super::blob_store::Published`].
-    pub(crate) stored: u64,
-    /// When it was committed.
-    pub(crate) created: Timestamp,
-    /// When it was last found.
-    pub(crate) accessed: Timestamp,
-}
-
-#[cfg(test)]
-impl Entry {
-    /// An entry of one byte.
-    pub(crate) fn of_one_byte(id: i64, key: &str) -> Self {
-        let name = EntryName {
-            repository: "o/r".to_owned(),
-            scope: "main".to_owned(),
-            key: key.to_owned(),
-            version: "v".to_owned(),
-        };
-        Self {
-            id,
-            name,
-            size: 1,
-            stored: 1,
-            created: Timestamp::UNIX_EPOCH,
-            accessed: Timestamp::UNIX_EPOCH,
-        }
-    }
-}
-
-/// An entry in the order of all commits, which decides which of several is the newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Committed {
-    /// Its place in that order.
-    pub(crate) position: i64,
-    pub(crate) id: i64,
-    /// What its content needs: [`Entry::stored`].
-    pub(crate) stored: u64,
 }
 
 /// A lookup. Scopes come before keys, and each key counts first exactly and then as a prefix: the first
@@ -156,6 +89,8 @@ impl Usage {
 pub(crate) struct Totals {
     /// What all entries take.
     pub(crate) all: Usage,
+    /// Bytes of that which are not stored, since entries share their contents.
+    pub(crate) shared_bytes: u64,
     /// What those of one repository take at most: its bytes and its number may be of two.
     pub(crate) largest_repository: Usage,
     /// When the entry was found that nobody has found for longest. May be as late as what
@@ -179,7 +114,7 @@ pub(crate) struct LeastRecentlyUsed {
 /// What a method has answered is so for all that is asked after it, by whichever process shares the
 /// store; what [`EntryStore::insert`] and [`EntryStore::delete`] have answered survives a loss of power.
 #[async_trait]
-pub(crate) trait EntryStore: Debug + Send + Sync {
+pub(crate) trait EntryStore: SharedContents + Debug + Send + Sync {
     /// How many searches may run at once, so that calls that take no time find room beside them.
     fn max_searches(&self) -> usize;
 
@@ -193,7 +128,8 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// The entry with this id.
     async fn by_id(&self, id: i64) -> Result<Option<Entry>, StoreError>;
 
-    /// Those of `ids` whose content somebody needs: an entry, or an upload of another process that shares the store.
+    /// Those of `ids` that are contents somebody needs: an entry, an upload of another process that shares the store, or
+    /// whoever reads what [`SharedContents::share`] has released.
     async fn needed(&self, ids: Vec<i64>) -> Result<HashSet<i64>, StoreError>;
 
     /// The entry with this id, and where its bytes lie.
@@ -219,6 +155,10 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// is called every `RENEW_INTERVAL`.
     async fn renew_lease(&self) -> Result<(), StoreError>;
 
+    /// Whether this process collects garbage and joins contents for all that share the store. Whoever asks first does,
+    /// for as long as its lease runs.
+    async fn is_collector(&self) -> Result<bool, StoreError>;
+
     /// Whether other processes may share the store.
     fn is_shared(&self) -> bool;
 
@@ -231,16 +171,17 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     /// Gives up the reservation of the upload `id`, if it has one.
     async fn release(&self, id: i64) -> Result<(), StoreError>;
 
-    /// Adds an entry whose bytes lie in `extents`, and ends its reservation: at no time is the name free.
+    /// Adds an entry whose bytes lie in `extents`, and ends its reservation: at no time is the name free. Where its
+    /// content is another entry's already, that says where they lie.
     /// `Conflict` if somebody else has the name by now. Where the answer to a call can be lost, repeating it is a success.
     async fn insert(&self, entry: &Entry, extents: &[Extent]) -> Result<(), StoreError>;
 
     /// Notes that an entry was found. May be lost with the process.
     async fn touch(&self, id: i64, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes an entry; false if there is none. Works when there is no room for anything else, since this is
-    /// how room is made.
-    async fn delete(&self, id: i64) -> Result<bool, StoreError>;
+    /// Removes an entry, and answers its content, which others may need; `None` if there is none. Works when there is no
+    /// room for anything else, since this is how room is made.
+    async fn delete(&self, id: i64) -> Result<Option<i64>, StoreError>;
 
     /// The entries that were found least recently, the first of them first. Of those that are equal in that, the one
     /// that was committed first.
@@ -250,8 +191,8 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
         take: u32,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// Removes an entry that was listed so, as [`EntryStore::delete`] does; false if it was found since, or is gone.
-    async fn delete_unless_found(&self, entry: &Entry) -> Result<bool, StoreError>;
+    /// Removes an entry that was listed so, as [`EntryStore::delete`] does; `None` if it was found since, or is gone.
+    async fn delete_unless_found(&self, entry: &Entry) -> Result<Option<i64>, StoreError>;
 
     /// What the entries of a repository take, or all. Does not look at each entry.
     async fn usage(&self, repository: Option<&str>) -> Result<Usage, StoreError>;
@@ -266,7 +207,7 @@ pub(crate) trait EntryStore: Debug + Send + Sync {
     async fn flush(&self) -> Result<(), StoreError>;
 
     /// Ends what this process has under way: writes down what [`EntryStore::touch`] has noted, and gives up all that
-    /// it has reserved.
+    /// it has reserved, and collecting.
     async fn close(&self) -> Result<(), StoreError>;
 
     /// Prepares for the next full disk, now that whatever could go has gone.

@@ -29,7 +29,7 @@ pub(crate) enum StoreErrorKind {
 }
 
 /// Which of the two stores it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum StoreKind {
     /// The metadata.
     Database,
@@ -48,7 +48,7 @@ pub(crate) struct StoreError {
 
 impl StoreError {
     /// A failure that has no other cause.
-    pub(super) fn new(store: StoreKind, kind: StoreErrorKind) -> Self {
+    pub(crate) fn new(store: StoreKind, kind: StoreErrorKind) -> Self {
         Self {
             kind,
             store,

@@ -11,23 +11,24 @@ mod blob_store;
 mod bucket;
 #[cfg(test)]
 mod contract;
+mod entry;
 mod entry_store;
 mod error;
 mod extent;
 mod files;
 mod part_file;
 mod postgres;
+mod shared_contents;
 mod sqlite;
 mod store_url;
 mod store_url_error;
 mod token_store;
 mod touches;
 
-#[cfg(test)]
-pub(super) use self::blob_store::PartStream;
 pub(super) use self::{
     blob_store::{
-        BlobStore, BodyError, ContentStream, DirectProtocol, Published, PutError, StagedBlob,
+        BlobStore, BodyError, ContentStream, DirectProtocol, PartStream, Published, PutError,
+        StagedBlob,
     },
     bucket::BucketStore,
     entry_store::{
@@ -38,6 +39,7 @@ pub(super) use self::{
     extent::{Extent, merge},
     files::{BLOBS as BLOBS_FOLDER, FileStore},
     postgres::{PostgresStore, PostgresTokens},
+    shared_contents::SharedContents,
     sqlite::{FILE as SQLITE_FILE, SqliteStore, SqliteTokens},
     token_store::{JOB_ID_PREFIX, TokenStore},
 };

@@ -1,6 +1,6 @@
 //! URLs for clients: of this service, or with `--direct` of the store itself.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     http::{HeaderMap, StatusCode, header},
@@ -13,15 +13,13 @@ use crate::{
     secret::SecretUrl,
     service::{
         api_error::ApiError,
+        config::REDIRECT_TTL,
         entries::Entries,
         sign::Permission,
         store::{DirectProtocol, Entry, Published},
         upload::Upload,
     },
 };
-
-/// How long the URL of a redirect is good: whoever follows one does so at once.
-const REDIRECT_TTL: Duration = Duration::from_mins(5);
 
 impl Context {
     /// The URL that reads the content of an entry, until `expires` at the latest.

@@ -172,6 +172,8 @@ async fn healthy(context: Context) -> Response {
 async fn metrics(context: Context) -> Response {
     let service = context.service;
     // A database that cannot be read is what /healthz is for.
+    let open_uploads = service.quotas().open_uploads();
+    service.metrics().set_open_uploads(open_uploads);
     if let Ok(totals) = service.run(async |entries| entries.totals().await).await {
         service.metrics().set_totals(totals, service.now());
     }

@@ -48,6 +48,7 @@ impl Context {
         url.set_path(head.path());
         url.set_query(head.query());
         let forwarded = self.forwarder().forward(url, head, body).await;
+        self.service.metrics().sent_on(forwarded.is_ok());
         forwarded.map_err(|error| failed(&error))
     }
 }

@@ -70,8 +70,8 @@ pub(super) async fn a_name_is_taken_from_its_reservation_until_its_entry_goes(st
     };
     let second = stores.insert(6, name("main", "k"), &published).await;
     assert_kind(second, StoreErrorKind::Conflict);
-    assert!(entries.delete(4).await.unwrap());
-    assert!(!entries.delete(4).await.unwrap());
+    assert_eq!(entries.delete(4).await.unwrap(), Some(4));
+    assert_eq!(entries.delete(4).await.unwrap(), None);
     assert!(entries.content(4).await.unwrap().is_none());
     entries.reserve(&name("main", "k"), 7).await.unwrap();
 }

@@ -86,9 +86,9 @@ pub(super) async fn the_newest_index_of_each_kind_is_marked(stores: &Stores) {
     // By commits, as lookups have it, and not by number.
     assert_eq!(stores.idle(&newest_indexes(), 10).await, [3, 4, 5, 6]);
     assert_eq!(stores.idle(&others(), 10).await, [1, 2, 7]);
-    assert!(stores.entries.delete(3).await.unwrap());
+    assert!(stores.entries.delete(3).await.unwrap().is_some());
     assert_eq!(stores.idle(&newest_indexes(), 10).await, [2, 4, 5, 6]);
-    assert!(stores.entries.delete(1).await.unwrap());
+    assert!(stores.entries.delete(1).await.unwrap().is_some());
     assert_eq!(stores.idle(&newest_indexes(), 10).await, [2, 4, 5, 6]);
     stores.save(8, name("branch", &index("app", 2)), b"x").await;
     assert_eq!(stores.idle(&newest_indexes(), 10).await, [2, 5, 6, 8]);
@@ -104,12 +104,15 @@ pub(super) async fn who_was_found_meanwhile_stays(stores: &Stores) {
         panic!("three were stored")
     };
     stores.entries.touch(1, time(100)).await.unwrap();
-    assert!(!stores.entries.delete_unless_found(a).await.unwrap());
+    assert_eq!(stores.entries.delete_unless_found(a).await.unwrap(), None);
     stores.entries.touch(2, time(100)).await.unwrap();
     stores.entries.flush().await.unwrap();
-    assert!(!stores.entries.delete_unless_found(b).await.unwrap());
-    assert!(stores.entries.delete_unless_found(c).await.unwrap());
-    assert!(!stores.entries.delete_unless_found(c).await.unwrap());
+    assert_eq!(stores.entries.delete_unless_found(b).await.unwrap(), None);
+    assert_eq!(
+        stores.entries.delete_unless_found(c).await.unwrap(),
+        Some(3)
+    );
+    assert_eq!(stores.entries.delete_unless_found(c).await.unwrap(), None);
     assert_eq!(stores.idle(&others(), 10).await, [1, 2]);
 }
 
@@ -133,6 +136,7 @@ pub(super) async fn what_entries_take_follows_what_there_is(stores: &Stores) {
     let totals = entries.totals().await.unwrap();
     let expected = Totals {
         all: usage(9, 3),
+        shared_bytes: 0,
         largest_repository: usage(6, 2),
         least_recent: Some(time(2)),
     };
@@ -146,8 +150,8 @@ pub(super) async fn what_entries_take_follows_what_there_is(stores: &Stores) {
     assert_eq!(above(6, 1).await, ["o/r"]);
     assert_eq!(above(2, u64::MAX).await, ["o/r", "o/s"]);
     assert!(above(u64::MAX, 2).await.is_empty());
-    assert!(entries.delete(1).await.unwrap());
-    assert!(entries.delete(3).await.unwrap());
+    assert!(entries.delete(1).await.unwrap().is_some());
+    assert!(entries.delete(3).await.unwrap().is_some());
     assert_eq!(stores.usage(Some("o/s")).await, Usage::default());
     assert_eq!(stores.usage(None).await, usage(2, 1));
 }
@@ -167,6 +171,7 @@ pub(super) async fn what_entries_take_is_right_after_many_at_once(stores: &Store
             };
             let entry = crate::service::store::Entry {
                 id,
+                content: id,
                 name: name.clone(),
                 size: extent.len,
                 stored: extent.len,
@@ -175,7 +180,7 @@ pub(super) async fn what_entries_take_is_right_after_many_at_once(stores: &Store
             };
             entries.reserve(&name, id).await.unwrap();
             entries.insert(&entry, &[extent]).await.unwrap();
-            id % 3 == 0 && entries.delete(id).await.unwrap()
+            id % 3 == 0 && entries.delete(id).await.unwrap() == Some(id)
         }
     };
     let deleted = join_all((1..=MANY).map(save)).await;

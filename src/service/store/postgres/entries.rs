@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 
 use deadpool_postgres::Client;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Error;
 
-use super::rows::{columns, decode, entry, lock_repository, namespace_of};
+use super::rows::{self, columns, decode, entry, lock_repository, namespace_of};
 use crate::service::store::{
     entry_store::{Committed, Entry, EntryName},
     extent::Extent,
 };
 
 /// How many entries are read at once of all that were committed.
-const PAGE: i64 = 10_000;
+pub(super) const PAGE: i64 = 10_000;
 
 const BY_NAME: &str = concat!(
     "SELECT ",
@@ -25,28 +25,33 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM entries e WHERE e.id =
 const CONTENT: &str = concat!(
     "SELECT ",
     columns!(),
-    ", c.extents FROM entries e JOIN contents c ON c.id = e.id WHERE e.id = $1"
+    ", c.extents FROM entries e JOIN contents c ON c.id = e.content_id WHERE e.id = $1"
 );
 
 /// An index is the newest of its kind when it comes.
 const INSERT: &str = "INSERT INTO entries \
      (id, namespace, repository, scope, version, key, size, stored, created_at, accessed_at, \
-      index_base, newest_index) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11::text IS NOT NULL)";
+      index_base, newest_index, content_id) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11::text IS NOT NULL, $12)";
+
+/// Another entry may have brought it.
+const INSERT_CONTENT: &str =
+    "INSERT INTO contents (id, extents) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
 
 const DELETE: &str = concat!(
     lock_repository!(),
-    "DELETE FROM entries e USING locked WHERE e.id = locked.id"
+    "DELETE FROM entries e USING locked WHERE e.id = locked.id RETURNING e.content_id"
 );
 
 const END_RESERVATION: &str =
     "DELETE FROM reservations WHERE namespace = $1 AND key = $2 AND id = $3";
 
 /// One statement, so one moment: an upload is an entry from the moment on at which it has no reservation any more.
-const NEEDED: &str = "SELECT id FROM entries WHERE id = ANY ($1) \
-     UNION ALL SELECT id FROM reservations WHERE id = ANY ($1)";
+const NEEDED: &str = "SELECT content_id FROM entries WHERE content_id = ANY ($1) \
+     UNION ALL SELECT id FROM reservations WHERE id = ANY ($1) \
+     UNION ALL SELECT id FROM released_contents WHERE id = ANY ($1)";
 
-/// Those of `ids` that are an entry's or a reservation's.
+/// Those of `ids` that are an entry's or a reservation's, or that may still be read.
 pub(super) async fn needed(client: &mut Client, ids: Vec<i64>) -> Result<HashSet<i64>, Error> {
     let needed = client.prepare_cached(NEEDED).await?;
     let rows = client.query(&needed, &[&ids]).await?;
@@ -74,21 +79,15 @@ pub(super) async fn content(
     let Some(row) = client.query_opt(&content, &[&id]).await? else {
         return Ok(None);
     };
-    Ok(Some((entry(&row)?, decode(row.try_get(9)?))))
+    Ok(Some((entry(&row)?, decode(row.try_get(10)?))))
 }
 
 pub(super) async fn committed(client: &mut Client, after: i64) -> Result<Vec<Committed>, Error> {
-    let sql = "SELECT seq, id, stored FROM entries WHERE seq > $1 ORDER BY seq LIMIT $2";
-    let committed = client.prepare_cached(sql).await?;
-    let rows = client.query(&committed, &[&after, &PAGE]).await?;
-    let committed = |row: &Row| {
-        Ok(Committed {
-            position: row.try_get(0)?,
-            id: row.try_get(1)?,
-            stored: row.try_get::<_, i64>(2)?.cast_unsigned(),
-        })
-    };
-    rows.iter().map(committed).collect()
+    let sql =
+        "SELECT seq, id, content_id, stored FROM entries WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let page = client.prepare_cached(sql).await?;
+    let rows = client.query(&page, &[&after, &PAGE]).await?;
+    rows.iter().map(rows::committed).collect()
 }
 
 /// Adds an entry in place of its reservation. False if the upload has none any more. One that is there already is a
@@ -125,19 +124,20 @@ pub(super) async fn insert(
             &entry.created.as_millisecond(),
             &entry.accessed.as_millisecond(),
             &name.index_base(),
+            &entry.content,
         ],
     )
     .await?;
-    let insert = "INSERT INTO contents (id, extents) VALUES ($1, $2)";
-    let insert = both.prepare_cached(insert).await?;
-    both.execute(&insert, &[&entry.id, &extents]).await?;
+    let insert = both.prepare_cached(INSERT_CONTENT).await?;
+    both.execute(&insert, &[&entry.content, &extents]).await?;
     both.commit().await?;
     Ok(true)
 }
 
-pub(super) async fn delete(client: &mut Client, id: i64) -> Result<bool, Error> {
+pub(super) async fn delete(client: &mut Client, id: i64) -> Result<Option<i64>, Error> {
     let delete = client.prepare_cached(DELETE).await?;
-    Ok(client.execute(&delete, &[&id]).await? > 0)
+    let deleted = client.query_opt(&delete, &[&id]).await?;
+    deleted.map(|row| row.try_get(0)).transpose()
 }
 
 pub(super) async fn ping(client: &mut Client) -> Result<(), Error> {

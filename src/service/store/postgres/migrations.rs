@@ -3,10 +3,11 @@
 use deadpool_postgres::Client;
 use tokio_postgres::{Error, Transaction};
 
+use super::version_5::VERSION_5;
 use crate::secret::Secret;
 
 /// What makes each version of the one before it. A version that was released is never changed.
-const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// Held while the tables are made: many processes may start at once. A number that nobody else is likely to use.
 const LOCK: i64 = 0x6275_696c_646b_6974;

@@ -10,6 +10,7 @@ mod migrations;
 mod reservations;
 mod rows;
 mod search;
+mod sharing;
 mod stale_reservations;
 #[cfg(test)]
 #[cfg(feature = "e2e")] // They run a server.
@@ -18,6 +19,7 @@ mod tls;
 mod tokens;
 mod touches;
 mod usage;
+mod version_5;
 
 use std::sync::Arc;
 
@@ -245,7 +247,7 @@ impl EntryStore for PostgresStore {
         Ok(())
     }
 
-    async fn delete(&self, id: i64) -> Result<bool, StoreError> {
+    async fn delete(&self, id: i64) -> Result<Option<i64>, StoreError> {
         self.connections
             .run(move |client| entries::delete(client, id).boxed())
             .await
@@ -266,9 +268,9 @@ impl EntryStore for PostgresStore {
         Ok(entries)
     }
 
-    async fn delete_unless_found(&self, entry: &Entry) -> Result<bool, StoreError> {
+    async fn delete_unless_found(&self, entry: &Entry) -> Result<Option<i64>, StoreError> {
         if self.touches.is_later(entry) {
-            return Ok(false);
+            return Ok(None);
         }
         let (id, accessed) = (entry.id, entry.accessed.as_millisecond());
         self.connections
@@ -309,6 +311,13 @@ impl EntryStore for PostgresStore {
             Err(_) => self.touches.put_back(&all),
         }
         written
+    }
+
+    async fn is_collector(&self) -> Result<bool, StoreError> {
+        let owner = self.owner;
+        self.connections
+            .run(move |client| leases::is_collector(client, owner).boxed())
+            .await
     }
 
     fn is_shared(&self) -> bool {

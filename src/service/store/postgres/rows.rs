@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::{Error, Row};
 
 use crate::service::store::{
-    entry_store::{Entry, EntryName},
+    entry_store::{Committed, Entry, EntryName},
     extent::{Extent, ObjectId},
 };
 
@@ -15,18 +15,26 @@ const EXTENT_BYTES: usize = 24;
 /// The columns that [`entry`] reads, in its order, of the table `e`.
 macro_rules! columns {
     () => {
-        "e.id, e.repository, e.scope, e.version, e.key, e.size, e.stored, e.created_at, e.accessed_at"
+        "e.id, e.repository, e.scope, e.version, e.key, e.size, e.stored, e.created_at, e.accessed_at, \
+         e.content_id"
     };
 }
 pub(super) use columns;
 
-/// The turn of whoever removes the entry `$1`: its repository is locked before any row is, for the rest of the
-/// transaction. An insert takes the same lock by a trigger.
+/// The turn of whoever removes the entries that have `$1` in a column: their repository is locked before any row is, for
+/// the rest of the transaction. An insert takes the same lock by a trigger.
 macro_rules! lock_repository {
     () => {
-        "WITH locked AS MATERIALIZED ( \
+        lock_repository!("id")
+    };
+    ($column:literal) => {
+        concat!(
+            "WITH locked AS MATERIALIZED ( \
              SELECT id, pg_advisory_xact_lock(hashtextextended(repository, 0)) \
-             FROM entries WHERE id = $1) "
+             FROM entries WHERE ",
+            $column,
+            " = $1) "
+        )
     };
 }
 pub(super) use lock_repository;
@@ -38,6 +46,7 @@ pub(super) fn time(millisecond: i64) -> Timestamp {
 pub(super) fn entry(row: &Row) -> Result<Entry, Error> {
     Ok(Entry {
         id: row.try_get(0)?,
+        content: row.try_get(9)?,
         name: EntryName {
             repository: row.try_get(1)?,
             scope: row.try_get(2)?,
@@ -48,6 +57,16 @@ pub(super) fn entry(row: &Row) -> Result<Entry, Error> {
         stored: row.try_get::<_, i64>(6)?.cast_unsigned(),
         created: time(row.try_get(7)?),
         accessed: time(row.try_get(8)?),
+    })
+}
+
+/// A row of `seq, id, content_id, stored`.
+pub(super) fn committed(row: &Row) -> Result<Committed, Error> {
+    Ok(Committed {
+        position: row.try_get(0)?,
+        id: row.try_get(1)?,
+        content: row.try_get(2)?,
+        stored: row.try_get::<_, i64>(3)?.cast_unsigned(),
     })
 }
 

@@ -13,6 +13,7 @@ use crate::{
         entry_store::{Entry, EntryStore, Filter, LeastRecentlyUsed, Search, Totals, Usage},
         error::{StoreError, StoreErrorKind},
         extent::{Extent, ObjectId},
+        shared_contents::SharedContents as _,
     },
 };
 
@@ -144,7 +145,7 @@ async fn many_that_start_at_once_make_the_tables_once() {
     let database = Postgres::shared().database();
     let opened = futures_util::future::join_all((0..8).map(|_| open(&database))).await;
     assert!(opened.iter().all(Result::is_ok), "{opened:?}");
-    assert_eq!(database.query("SELECT version FROM schema_version"), "4");
+    assert_eq!(database.query("SELECT version FROM schema_version"), "5");
     assert_eq!(database.query("SELECT count(*) FROM instances"), "8");
 }
 
@@ -179,10 +180,53 @@ async fn entries_of_the_first_version_count_and_are_known_as_indexes() {
     };
     let expected = Totals {
         all: usage,
+        shared_bytes: 0,
         largest_repository: usage,
         least_recent: Some(Timestamp::from_millisecond(1).unwrap()),
     };
     assert_eq!(store.totals().await.unwrap(), expected);
+}
+
+/// One that was there before takes each content for that of one entry, and goes on inserting.
+#[tokio::test]
+async fn nothing_is_shared_beside_a_replica_of_the_version_before() {
+    let database = Postgres::shared().database();
+    let store = open(&database).await.unwrap();
+    assert!(store.may_share().await.unwrap());
+    database.query(
+        "INSERT INTO instances (id, expires_at) VALUES (7, clock_timestamp() + interval '1 hour')",
+    );
+    assert!(!store.may_share().await.unwrap());
+    database.query(
+        "INSERT INTO entries (id, namespace, repository, scope, version, key, size, stored, \
+             created_at, accessed_at) VALUES (9, 'n', 'o/r', 'main', 'v', 'k', 1, 1, 1, 1); \
+         INSERT INTO contents (id, extents) VALUES (9, '')",
+    );
+    assert_eq!(store.content(9).await.unwrap().unwrap().0.content, 9);
+    database.query("UPDATE instances SET expires_at = clock_timestamp() WHERE id = 7");
+    assert!(store.may_share().await.unwrap());
+}
+
+#[tokio::test]
+async fn one_of_all_collects_until_it_is_gone() {
+    let database = Postgres::shared().database();
+    let [one, other, third] = [
+        open(&database).await.unwrap(),
+        open(&database).await.unwrap(),
+        open(&database).await.unwrap(),
+    ];
+    assert!(one.is_collector().await.unwrap());
+    assert!(!other.is_collector().await.unwrap());
+    assert!(one.is_collector().await.unwrap());
+    one.close().await.unwrap();
+    assert!(other.is_collector().await.unwrap());
+    assert!(!third.is_collector().await.unwrap());
+    // It has died, and its lease has run out.
+    database.query("UPDATE instances SET expires_at = clock_timestamp()");
+    third.renew_lease().await.unwrap();
+    assert!(third.is_collector().await.unwrap());
+    other.renew_lease().await.unwrap();
+    assert!(!other.is_collector().await.unwrap());
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use crate::service::store::entry_store::{Entry, LeastRecentlyUsed, Totals, Usage
 /// A row that was found meanwhile is looked at again when its turn has come, and stays.
 const DELETE_IF_IDLE: &str = concat!(
     lock_repository!(),
-    "DELETE FROM entries e USING locked WHERE e.id = locked.id AND e.accessed_at <= $2"
+    "DELETE FROM entries e USING locked WHERE e.id = locked.id AND e.accessed_at <= $2 \
+     RETURNING e.content_id"
 );
 
 /// In the order of an index: the first are found without a look at the others.
@@ -31,7 +32,8 @@ const IDLE_OF_REPOSITORY: &str = concat!(
 const TOTALS: &str = "SELECT coalesce(sum(bytes), 0)::bigint, coalesce(sum(entries), 0)::bigint, \
      coalesce(max(bytes), 0)::bigint, coalesce(max(entries), 0)::bigint, \
      least((SELECT min(accessed_at) FROM entries WHERE newest_index), \
-           (SELECT min(accessed_at) FROM entries WHERE NOT newest_index)) \
+           (SELECT min(accessed_at) FROM entries WHERE NOT newest_index)), \
+     coalesce(sum(shared_bytes), 0)::bigint \
      FROM repository_usage";
 
 const USAGE: &str = "SELECT coalesce(sum(bytes), 0)::bigint, coalesce(sum(entries), 0)::bigint \
@@ -64,9 +66,10 @@ pub(super) async fn delete_unless_found(
     client: &mut Client,
     id: i64,
     accessed: i64,
-) -> Result<bool, Error> {
+) -> Result<Option<i64>, Error> {
     let delete = client.prepare_cached(DELETE_IF_IDLE).await?;
-    Ok(client.execute(&delete, &[&id, &accessed]).await? > 0)
+    let deleted = client.query_opt(&delete, &[&id, &accessed]).await?;
+    deleted.map(|row| row.try_get(0)).transpose()
 }
 
 pub(super) async fn usage(client: &mut Client, repository: Option<String>) -> Result<Usage, Error> {
@@ -99,6 +102,7 @@ pub(super) async fn totals(client: &mut Client) -> Result<Totals, Error> {
     let row = client.query_one(&totals, &[]).await?;
     Ok(Totals {
         all: read(&row, 0)?,
+        shared_bytes: row.try_get::<_, i64>(5)?.cast_unsigned(),
         largest_repository: read(&row, 2)?,
         least_recent: row.try_get::<_, Option<i64>>(4)?.map(time),
     })

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, named_params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, named_params};
 
 use super::{
     pool::Pool,
-    rows::{columns, decode, encode, entry},
+    rows::{columns, committed, decode, encode, entry},
     schema,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How many entries are read at once of all that were committed.
-const PAGE: u32 = 10_000;
+pub(super) const PAGE: u32 = 10_000;
 
 const BY_NAME: &str = concat!(
     "SELECT ",
@@ -43,13 +43,29 @@ const NEWEST: &str = concat!(
 
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM entries WHERE id = ?1");
 
+/// One statement, so one moment: its content may become another.
+const CONTENT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", (SELECT extents FROM contents c WHERE c.id = content_id) FROM entries WHERE id = ?1"
+);
+
 /// An index is the newest of its kind when it comes.
 const INSERT: &str = concat!(
     "INSERT INTO entries (",
     columns!(),
-    ", index_base, newest_index) VALUES (:id, :repository, :scope, :version, :key, :size, :stored, \
-     :created, :accessed, :index_base, :index_base IS NOT NULL)"
+    ", index_base, newest_index, uncompared) VALUES (:id, :repository, :scope, :version, :key, :size, :stored, \
+     :created, :accessed, :content, :index_base, :index_base IS NOT NULL, :size > 0 AND EXISTS ( \
+         SELECT 1 FROM entries e WHERE e.repository = :repository AND e.key = :key \
+         AND e.version = :version AND e.size = :size AND e.content_id <> :content))"
 );
+
+/// Another entry may have brought it.
+const INSERT_CONTENT: &str =
+    "INSERT INTO contents (id, extents) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
+
+const IS_CONTENT: &str = "SELECT EXISTS (SELECT 1 FROM entries WHERE content_id = ?1) \
+     OR EXISTS (SELECT 1 FROM released_contents WHERE id = ?1)";
 
 /// The database of one data directory.
 #[derive(Debug)]
@@ -75,8 +91,8 @@ impl Database {
         let places = extents.iter().map(|extent| (extent.offset, extent.len));
         let mut write = self.write.lock();
         let both = write.transaction()?;
-        both.prepare_cached("INSERT INTO contents (id, extents) VALUES (?1, ?2)")?
-            .execute((entry.id, encode(places)))?;
+        both.prepare_cached(INSERT_CONTENT)?
+            .execute((entry.content, encode(places)))?;
         both.prepare_cached(INSERT)?.execute(named_params! {
             ":id": entry.id,
             ":repository": entry.name.repository,
@@ -87,6 +103,7 @@ impl Database {
             ":stored": entry.stored.cast_signed(),
             ":created": entry.created.as_millisecond(),
             ":accessed": entry.accessed.as_millisecond(),
+            ":content": entry.content,
             ":index_base": entry.name.index_base(),
         })?;
         both.commit()
@@ -126,29 +143,33 @@ impl Database {
         statement.query_row([id], entry).optional()
     }
 
-    pub(super) fn content(&self, id: i64) -> rusqlite::Result<Option<(Entry, Vec<Extent>)>> {
-        let Some(entry) = self.by_id(id)? else {
-            return Ok(None);
-        };
+    /// Whether an entry has the content, or whoever reads it may still do so.
+    pub(super) fn is_content(&self, content: i64) -> rusqlite::Result<bool> {
         let read = self.read.get();
-        let mut statement = read.prepare_cached("SELECT extents FROM contents WHERE id = ?1")?;
-        let extents = statement.query_row([id], |row| {
-            Ok(decode(ObjectId(id), row.get_ref(0)?.as_blob()?))
+        let mut statement = read.prepare_cached(IS_CONTENT)?;
+        statement.query_row([content], |row| row.get(0))
+    }
+
+    pub(super) fn content(&self, id: i64) -> rusqlite::Result<Option<(Entry, Vec<Extent>)>> {
+        let read = self.read.get();
+        let mut statement = read.prepare_cached(CONTENT)?;
+        let content = statement.query_row([id], |row| {
+            let entry = entry(row)?;
+            let extents = row.get_ref(10)?.as_blob_or_null()?;
+            Ok(extents.map(|extents| {
+                let extents = decode(ObjectId(entry.content), extents);
+                (entry, extents)
+            }))
         });
-        Ok(extents.optional()?.map(|extents| (entry, extents)))
+        Ok(content.optional()?.flatten())
     }
 
     pub(super) fn committed(&self, after: i64) -> rusqlite::Result<Vec<Committed>> {
         let read = self.read.get();
-        let sql = "SELECT seq, id, stored FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let sql =
+            "SELECT seq, id, content_id, stored FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
         let mut statement = read.prepare_cached(sql)?;
-        let rows = statement.query_map((after, PAGE), |row| {
-            Ok(Committed {
-                position: row.get(0)?,
-                id: row.get(1)?,
-                stored: row.get::<_, i64>(2)?.cast_unsigned(),
-            })
-        })?;
+        let rows = statement.query_map((after, PAGE), committed)?;
         rows.collect()
     }
 
@@ -216,10 +237,10 @@ impl Database {
         Ok(rows)
     }
 
-    pub(super) fn delete(&self, id: i64) -> rusqlite::Result<bool> {
+    pub(super) fn delete(&self, id: i64) -> rusqlite::Result<Option<i64>> {
         let write = self.write.lock();
-        let deleted = write.execute("DELETE FROM entries WHERE id = ?1", [id])?;
-        Ok(deleted > 0)
+        let sql = "DELETE FROM entries WHERE id = ?1 RETURNING content_id";
+        deleted(&write, sql, [id])
     }
 
     pub(super) fn ping(&self) -> rusqlite::Result<()> {
@@ -233,6 +254,19 @@ impl Drop for Database {
             tracing::warn!(%error, "the last times of access could not be noted");
         }
     }
+}
+
+/// The content of the entry that `sql` deletes, if it does. It goes to the end of the statement: whether a disk has room for
+/// it shows there.
+pub(super) fn deleted(
+    write: &Connection,
+    sql: &str,
+    params: impl Params,
+) -> rusqlite::Result<Option<i64>> {
+    let mut delete = write.prepare_cached(sql)?;
+    let contents = delete.query_map(params, |row| row.get(0))?;
+    let contents = contents.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(contents.first().copied())
 }
 
 fn exact(

@@ -6,6 +6,7 @@ mod pool;
 mod reservations;
 mod rows;
 mod schema;
+mod sharing;
 mod tokens;
 mod usage;
 
@@ -98,10 +99,10 @@ impl Inner {
     }
 
     /// Runs a deletion, on a full disk with the room that is set aside for it.
-    fn delete(
+    fn delete<T>(
         &self,
-        delete: impl Fn(&Database) -> rusqlite::Result<bool>,
-    ) -> Result<bool, StoreError> {
+        delete: impl Fn(&Database) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         match delete(&self.database).map_err(StoreError::from) {
             Err(error) if error.kind() == StoreErrorKind::Full => {
                 self.ballast.release();
@@ -140,7 +141,7 @@ impl EntryStore for SqliteStore {
             let mut needed = HashSet::new();
             for id in ids {
                 let reserved = inner.reservations.lock().has(id);
-                if reserved || inner.database.by_id(id)?.is_some() {
+                if reserved || inner.database.is_content(id)? {
                     needed.insert(id);
                 }
             }
@@ -191,7 +192,7 @@ impl EntryStore for SqliteStore {
         // The tables have no column for another object than the file with the entry's id.
         if extents
             .iter()
-            .any(|extent| extent.object != ObjectId(entry.id))
+            .any(|extent| extent.object != ObjectId(entry.content))
         {
             let kind = StoreErrorKind::Unavailable;
             let reason = "an entry of this database has one file";
@@ -210,7 +211,7 @@ impl EntryStore for SqliteStore {
         self.query(move |database| database.touch(id, now)).await
     }
 
-    async fn delete(&self, id: i64) -> Result<bool, StoreError> {
+    async fn delete(&self, id: i64) -> Result<Option<i64>, StoreError> {
         self.run(move |inner| inner.delete(|database| database.delete(id)))
             .await
     }
@@ -225,7 +226,7 @@ impl EntryStore for SqliteStore {
             .await
     }
 
-    async fn delete_unless_found(&self, entry: &Entry) -> Result<bool, StoreError> {
+    async fn delete_unless_found(&self, entry: &Entry) -> Result<Option<i64>, StoreError> {
         let entry = entry.clone();
         self.run(move |inner| inner.delete(|database| database.delete_unless_found(&entry)))
             .await
@@ -253,6 +254,11 @@ impl EntryStore for SqliteStore {
     /// Reservations go with the process.
     async fn close(&self) -> Result<(), StoreError> {
         self.flush().await
+    }
+
+    /// There is nobody else.
+    async fn is_collector(&self) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
     /// Nobody else can take them.

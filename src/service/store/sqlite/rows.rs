@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Row;
 
 use crate::service::store::{
-    entry_store::{Entry, EntryName},
+    entry_store::{Committed, Entry, EntryName},
     extent::{Extent, ObjectId},
 };
 
@@ -14,7 +14,7 @@ const EXTENT_BYTES: usize = 16;
 /// The columns that [`entry`] reads, in its order.
 macro_rules! columns {
     () => {
-        "id, repository, scope, version, key, size, stored, created_at, accessed_at"
+        "id, repository, scope, version, key, size, stored, created_at, accessed_at, content_id"
     };
 }
 pub(super) use columns;
@@ -28,6 +28,7 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         id: row.get(0)?,
+        content: row.get(9)?,
         name: EntryName {
             repository: row.get(1)?,
             scope: row.get(2)?,
@@ -38,6 +39,16 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         stored: row.get::<_, i64>(6)?.cast_unsigned(),
         created: time(row, 7)?,
         accessed: time(row, 8)?,
+    })
+}
+
+/// A row of `seq, id, content_id, stored`.
+pub(super) fn committed(row: &Row<'_>) -> rusqlite::Result<Committed> {
+    Ok(Committed {
+        position: row.get(0)?,
+        id: row.get(1)?,
+        content: row.get(2)?,
+        stored: row.get::<_, i64>(3)?.cast_unsigned(),
     })
 }
 

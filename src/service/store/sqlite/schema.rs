@@ -6,7 +6,7 @@ use super::rows::encode;
 use crate::{protocol::key::IndexName, service::store::entry_store::end_of};
 
 /// Counts up when the schema changes.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// `seq` is the order of commits, and so decides which entry is newest. `stored` is how long the content
 /// file must be at least. Times are milliseconds since 1970.
@@ -95,6 +95,47 @@ CREATE TABLE tokens (
     revoked_at INTEGER
 ) STRICT;";
 
+/// What contents that are shared need, since version 5: `content_id` is the row of `contents`, which goes with the last
+/// entry that has it; `uncompared` marks entries that others are like; `released_contents` are those that no entry has and that
+/// may still be read; `shared_bytes` is what entries take and contents do not.
+const SHARING: &str = "
+ALTER TABLE entries ADD COLUMN content_id INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE entries ADD COLUMN uncompared INTEGER NOT NULL DEFAULT 0;
+UPDATE entries SET content_id = id;
+CREATE INDEX entries_content ON entries (content_id);
+CREATE INDEX entries_key ON entries (repository, key);
+CREATE INDEX entries_uncompared ON entries (seq) WHERE uncompared = 1;
+UPDATE entries SET uncompared = 1 WHERE size > 0 AND EXISTS (
+    SELECT 1 FROM entries e WHERE e.repository = entries.repository AND e.key = entries.key
+    AND e.version = entries.version AND e.size = entries.size AND e.seq < entries.seq);
+ALTER TABLE contents ADD COLUMN digest TEXT;
+ALTER TABLE repository_usage ADD COLUMN shared_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE released_contents (
+    id         INTEGER PRIMARY KEY,
+    keep_until INTEGER NOT NULL
+) STRICT;
+DROP TRIGGER content_of_entry;
+CREATE TRIGGER content_of_entry AFTER DELETE ON entries
+    WHEN NOT EXISTS (SELECT 1 FROM entries WHERE content_id = OLD.content_id) BEGIN
+    DELETE FROM contents WHERE id = OLD.content_id;
+END;
+DROP TRIGGER usage_of_new_entry;
+CREATE TRIGGER usage_of_new_entry AFTER INSERT ON entries BEGIN
+    INSERT INTO repository_usage VALUES (NEW.repository, NEW.size, 1, NEW.size * EXISTS (
+            SELECT 1 FROM entries WHERE content_id = NEW.content_id AND seq <> NEW.seq))
+        ON CONFLICT (repository) DO UPDATE
+        SET bytes = bytes + excluded.bytes, entries = entries + 1,
+            shared_bytes = shared_bytes + excluded.shared_bytes;
+END;
+DROP TRIGGER usage_of_removed_entry;
+CREATE TRIGGER usage_of_removed_entry AFTER DELETE ON entries BEGIN
+    UPDATE repository_usage SET bytes = bytes - OLD.size, entries = entries - 1,
+        shared_bytes = shared_bytes - OLD.size * EXISTS (
+            SELECT 1 FROM entries WHERE content_id = OLD.content_id)
+        WHERE repository = OLD.repository;
+    DELETE FROM repository_usage WHERE repository = OLD.repository AND entries = 0;
+END;";
+
 /// Brings the tables of a database to this version. Only what is new is written: a database on a full
 /// disk must open.
 pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -119,6 +160,9 @@ pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     if !all.table_exists(None, "tokens")? {
         all.execute_batch(TOKENS)?;
+    }
+    if !all.table_exists(None, "released_contents")? {
+        all.execute_batch(SHARING)?;
     }
     all.pragma_update(None, "user_version", VERSION)?;
     all.commit()

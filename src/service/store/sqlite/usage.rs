@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, named_params};
 
 use super::{
-    database::Database,
+    database::{Database, deleted},
     rows::{columns, entry, time},
 };
 use crate::service::store::entry_store::{Entry, LeastRecentlyUsed, Totals, Usage};
@@ -28,7 +28,8 @@ const TOTALS: &str = "SELECT coalesce(sum(bytes), 0), coalesce(sum(entries), 0),
      coalesce(max(bytes), 0), coalesce(max(entries), 0), \
      (SELECT min(at) FROM ( \
          SELECT min(accessed_at) AS at FROM entries WHERE newest_index = 0 \
-         UNION ALL SELECT min(accessed_at) FROM entries WHERE newest_index = 1)) \
+         UNION ALL SELECT min(accessed_at) FROM entries WHERE newest_index = 1)), \
+     coalesce(sum(shared_bytes), 0) \
      FROM repository_usage";
 
 impl Database {
@@ -67,14 +68,14 @@ impl Database {
         Ok(rows)
     }
 
-    pub(super) fn delete_unless_found(&self, entry: &Entry) -> rusqlite::Result<bool> {
+    pub(super) fn delete_unless_found(&self, entry: &Entry) -> rusqlite::Result<Option<i64>> {
         let write = self.write.lock();
         if self.touches.is_later(entry) {
-            return Ok(false);
+            return Ok(None);
         }
-        let sql = "DELETE FROM entries WHERE id = ?1 AND accessed_at <= ?2";
-        let deleted = write.execute(sql, (entry.id, entry.accessed.as_millisecond()))?;
-        Ok(deleted > 0)
+        let sql = "DELETE FROM entries WHERE id = ?1 AND accessed_at <= ?2 RETURNING content_id";
+        let idle = (entry.id, entry.accessed.as_millisecond());
+        deleted(&write, sql, idle)
     }
 
     pub(super) fn usage(&self, repository: Option<&str>) -> rusqlite::Result<Usage> {
@@ -106,6 +107,7 @@ impl Database {
             let least_recent = row.get::<_, Option<i64>>(4)?.map(|_| time(row, 4));
             Ok(Totals {
                 all: usage(row, 0)?,
+                shared_bytes: row.get::<_, i64>(5)?.cast_unsigned(),
                 largest_repository: usage(row, 2)?,
                 least_recent: least_recent.transpose()?,
             })
