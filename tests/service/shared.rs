@@ -101,8 +101,7 @@ async fn the_same_bytes_in_five_scopes_are_one_file_and_count_five_times() {
         let listed = body(listed.send().await.unwrap()).await;
         assert_eq!(listed["actions_caches"][0]["size_in_bytes"], size);
     }
-    let calls =
-        "engine_duration_seconds_count{engine=\"database\",operation=\"share\",outcome=\"ok\"}";
+    let calls = "buildkit_gha_service_engine_duration_seconds_count{engine=\"database\",operation=\"share\",outcome=\"ok\"}";
     assert_eq!(server.metric(calls).await, 4);
     server.stop().await;
     audit(dir.path());
