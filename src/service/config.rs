@@ -44,6 +44,9 @@ pub(super) const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// How often abandoned reservations and stray files are collected.
 pub(super) const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
+/// For how many days it is kept what has happened in each repository: a quarter, of which people compare the months.
+pub(super) const ACTIVITY_DAYS: u32 = 90;
+
 /// How often a process says that what it has reserved is still its own: four times in the life of a lease, so that a
 /// database may be away for most of a minute.
 pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(15);
@@ -131,6 +134,8 @@ pub struct Config {
     pub proxy_protocol: Vec<Network>,
     /// Where requests go that are not for the cache; `None` answers 404.
     pub upstream_results: Option<UpstreamUrl>,
+    /// Whether the page for administrators is served.
+    pub page: bool,
     /// Whether each request is a line of the log.
     pub access_log: bool,
     /// Where the audit log goes, beside the log of the process.
@@ -192,6 +197,8 @@ impl Default for Config {
             proxy_protocol: Vec::new(),
             // Whom tokens are sent to is somebody's choice.
             upstream_results: None,
+            // It shows nothing without an administrator's token.
+            page: true,
             // What people ask for first when a build misses its cache.
             access_log: true,
             // Its events are in the log of the process, too.

@@ -19,6 +19,7 @@ impl Service {
         let (uploads, files) = self
             .run(async move |entries| {
                 entries.note_accesses().await;
+                entries.write_activity().await;
                 entries.drop_all_damaged().await?;
                 let uploads = entries.expire_uploads(before).await?;
                 entries.evict(&metrics).await?;

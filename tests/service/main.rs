@@ -44,6 +44,7 @@ mod migrate;
 #[cfg(feature = "e2e")] // It runs servers.
 mod migrate_replicas;
 mod older;
+mod page;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;
 mod program;

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::{Error, Row};
 
 use crate::service::store::{
-    entry_store::{Entry, EntryName},
+    entry_store::{Entry, EntryName, Usage},
     extent::{Extent, ObjectId},
 };
 
@@ -48,6 +48,15 @@ pub(super) fn entry(row: &Row) -> Result<Entry, Error> {
         stored: row.try_get::<_, i64>(6)?.cast_unsigned(),
         created: time(row.try_get(7)?),
         accessed: time(row.try_get(8)?),
+    })
+}
+
+/// Bytes and number, from the column `first` on.
+pub(super) fn usage(row: &Row, first: usize) -> Result<Usage, Error> {
+    let number = |column| Ok::<_, Error>(row.try_get::<_, i64>(column)?.cast_unsigned());
+    Ok(Usage {
+        bytes: number(first)?,
+        entries: number(first + 1)?,
     })
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Row;
 
 use crate::service::store::{
-    entry_store::{Entry, EntryName},
+    entry_store::{Entry, EntryName, Usage},
     extent::{Extent, ObjectId},
 };
 
@@ -38,6 +38,15 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         stored: row.get::<_, i64>(6)?.cast_unsigned(),
         created: time(row, 7)?,
         accessed: time(row, 8)?,
+    })
+}
+
+/// Bytes and number, from the column `first` on.
+pub(super) fn usage(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
+    let number = |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
+    Ok(Usage {
+        bytes: number(first)?,
+        entries: number(first + 1)?,
     })
 }
 
