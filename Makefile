@@ -86,6 +86,10 @@ compare: tools ## Figures of stock and ours side by side (root; a quarter of an 
 screens: tools ## The build's log of some builds, stock beside ours; writes docs/BUILD-LOG.md (root)
 	cargo test $(CARGO_ARGS) --test e2e -- --exact tests::screens::all_screens --ignored --nocapture
 
+.PHONY: page-screens
+page-screens: tools ## Pictures of the page of `serve` for docs/SERVE.md
+	cargo test $(CARGO_ARGS) --test service -- --exact browser::all_page_screens --ignored --nocapture
+
 # Of `bench`: `--rounds N`, `--page` (write the page of what is run), and words in the names of rows.
 BENCH_ARGS :=
 

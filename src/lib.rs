@@ -15,6 +15,7 @@ pub(crate) mod doctor;
 pub(crate) mod error_chain;
 pub mod gateway;
 pub mod http1;
+pub mod index_format;
 pub mod lifecycle;
 pub(crate) mod maintenance;
 pub mod net;

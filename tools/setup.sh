@@ -70,6 +70,8 @@ missing_packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     have systemd-analyze || echo systemd
+    # The page of `serve` is tested in a browser.
+    { have chromium || have google-chrome; } || echo chromium
 }
 
 install_packages() {
@@ -247,7 +249,7 @@ go_tools act "$bin" main github.com/nektos/act github.com/nektos/act
 go_tools actionlint "$bin" main github.com/rhysd/actionlint github.com/rhysd/actionlint/cmd/actionlint
 # What object storage is to the tests: S3 and Azure.
 go_tools minio "$bin" none github.com/minio/minio github.com/minio/minio
-npm_packages e2e/npm 'the npm client @actions/cache, and azurite'
+npm_packages e2e/npm 'the npm client @actions/cache, azurite, and what drives a browser'
 opendal_client
 npm_packages action 'what the action is made and tested with'
 python_tools

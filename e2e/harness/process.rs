@@ -92,6 +92,7 @@ impl Process {
     }
 
     /// Its process id.
+    #[allow(dead_code, reason = "for benches")]
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }

@@ -32,7 +32,6 @@ mod fetch_error;
 pub mod graph;
 mod import;
 mod index;
-pub mod index_format;
 mod known_blobs;
 mod layer_size;
 mod listing;
@@ -55,6 +54,8 @@ mod unreachable;
 mod wait_rows;
 
 pub use crate::actions::{Budgets, PerMinute};
+/// What indexes are written in. The service reads them, too, so that it stands in the base.
+pub use crate::index_format;
 pub use blob::Blob;
 pub use config::Config;
 pub use content_import::ContentImport;

@@ -21,6 +21,7 @@ mod logging;
 mod ls;
 mod metrics_page;
 mod migrate;
+mod page;
 mod prune;
 mod rate_limits;
 mod remote;

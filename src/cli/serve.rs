@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     budgets::BudgetFlags, database::Database, exit::fail, front::FrontFlags, logging::Logging,
-    migrate::Migrate, rate_limits::RateLimitFlags, serve_traces,
+    migrate::Migrate, page::PageFlags, rate_limits::RateLimitFlags, serve_traces,
 };
 use crate::{
     lifecycle::{ENDING, Signals, Tasks, raise_file_limit},
@@ -164,6 +164,9 @@ pub struct Serve {
     rate_limits: RateLimitFlags,
 
     #[command(flatten)]
+    page: PageFlags,
+
+    #[command(flatten)]
     logging: Logging,
 }
 
@@ -232,6 +235,7 @@ impl Serve {
             trusted_proxies: self.front.trusted_proxy,
             proxy_protocol: self.front.proxy_protocol,
             upstream_results: self.front.upstream_results_url,
+            page: self.page.page,
             access_log: self.access_log,
             audit_log: self.audit_log,
             budgets: self.budgets.budgets(),

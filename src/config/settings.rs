@@ -116,7 +116,7 @@ pub const SETTINGS: [Setting; 26] = [
 ];
 
 /// Variables of the other commands, whose flags clap reads.
-const OTHERS: [&str; 40] = [
+const OTHERS: [&str; 41] = [
     "ACCESS_LOG",
     "ADDR",
     "ADVERTISE",
@@ -141,6 +141,7 @@ const OTHERS: [&str; 40] = [
     "MAX_REPOSITORY_SIZE",
     "MAX_RESERVATIONS_PER_MINUTE",
     "MAX_SIZE",
+    "PAGE",
     "PROXY_PROTOCOL",
     "RESERVATION_AGE",
     "ROOT",

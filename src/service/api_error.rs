@@ -152,6 +152,12 @@ impl ApiError {
         Self::new(ErrorKind::PermissionDenied, message)
     }
 
+    pub(super) fn needs_administrator() -> Self {
+        let message = "only an administrator's token opens this page (buildkit-gha token --role read), and this is one of \
+             a build";
+        Self::new(ErrorKind::PermissionDenied, message)
+    }
+
     pub(super) fn role_needed(own: Role, needed: Role) -> Self {
         let message = format!(
             "the token's role is {own}, and this needs the role {needed} (buildkit-gha token --role {needed})"

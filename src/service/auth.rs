@@ -43,6 +43,8 @@ impl Principal {
     pub(super) fn check_repository(&self, repository: &str) -> Result<(), ApiError> {
         match self.repository() {
             Some(own) if !own.eq_ignore_ascii_case(repository) => Err(ApiError::not_found()),
+            // Not every database takes it in a text.
+            _ if repository.contains('\0') => Err(ApiError::not_found()),
             _ => Ok(()),
         }
     }

@@ -50,6 +50,9 @@ pub(super) const SHARE_INTERVAL: Duration = COLLECT_INTERVAL;
 /// How long the URL of a redirect to the store is good: whoever follows one does so at once.
 pub(super) const REDIRECT_TTL: Duration = Duration::from_mins(5);
 
+/// For how many days it is kept what has happened in each repository: a quarter, of which people compare the months.
+pub(super) const ACTIVITY_DAYS: u32 = 90;
+
 /// How often a process says that what it has reserved is still its own: four times in the life of a lease, so that a
 /// database may be away for most of a minute.
 pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(15);
@@ -137,6 +140,8 @@ pub struct Config {
     pub proxy_protocol: Vec<Network>,
     /// Where requests go that are not for the cache; `None` answers 404.
     pub upstream_results: Option<UpstreamUrl>,
+    /// Whether the page for administrators is served.
+    pub page: bool,
     /// Whether each request is a line of the log.
     pub access_log: bool,
     /// Where the audit log goes, beside the log of the process.
@@ -198,6 +203,8 @@ impl Default for Config {
             proxy_protocol: Vec::new(),
             // Whom tokens are sent to is somebody's choice.
             upstream_results: None,
+            // It shows nothing without an administrator's token.
+            page: true,
             // What people ask for first when a build misses its cache.
             access_log: true,
             // Its events are in the log of the process, too.

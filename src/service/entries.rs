@@ -18,14 +18,22 @@ mod deletion;
 mod direct;
 mod evict;
 mod garbage;
+mod index_layers;
+mod index_tree;
 mod listing;
+mod overview;
 mod share;
 
 use std::{ops::Range, sync::Arc};
 
 use jiff::Timestamp;
 
-pub(super) use self::commit::Commit;
+pub(super) use self::{
+    commit::Commit,
+    index_layers::LayerNode,
+    index_tree::{IndexEntry, IndexTree},
+    overview::RepositoryOverview,
+};
 use super::{
     active_uploads::ActiveUploads,
     api_error::ApiError,
@@ -37,8 +45,8 @@ use super::{
     crossed_budgets::CrossedBudgets,
     quotas::{Quotas, UploadUsage},
     store::{
-        AFTER_ALL_KEYS, BlobStore, ContentStream, Entry, EntryName, EntryStore, Published, Search,
-        StoreErrorKind,
+        AFTER_ALL_KEYS, Activity, BlobStore, ContentStream, Entry, EntryName, EntryStore,
+        OverviewStore, Published, Search, StoreErrorKind,
     },
     stores::Stores,
     upload::Upload,
@@ -59,6 +67,7 @@ const FILES_PER_UPLOAD: u64 = 4;
 pub(super) struct Entries {
     store: Arc<dyn EntryStore>,
     blobs: Arc<dyn BlobStore>,
+    overviews: Arc<dyn OverviewStore>,
     uploads: ActiveUploads,
     quotas: Arc<Quotas>,
     audit: Arc<AuditLog>,
@@ -83,6 +92,7 @@ impl Entries {
         Self {
             store: stores.entries,
             blobs: stores.blobs,
+            overviews: stores.overviews,
             uploads: ActiveUploads::new(affordable(MAX_OPEN_UPLOADS, FILES_PER_UPLOAD)),
             quotas,
             audit,
@@ -134,8 +144,12 @@ impl Entries {
             if let Err(error) = self.store.touch(entry.id, (self.clock)()).await {
                 tracing::warn!(%error, "the time of an access could not be noted");
             }
+            self.note_activity(&search.repository, Activity::lookup(true))
+                .await;
             return Ok(Some(entry));
         }
+        self.note_activity(&search.repository, Activity::lookup(false))
+            .await;
         Ok(None)
     }
 

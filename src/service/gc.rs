@@ -21,6 +21,7 @@ impl Service {
         let (uploads, files) = self
             .run(async move |entries| {
                 entries.note_accesses().await;
+                entries.write_activity().await;
                 let for_all = entries.is_collector().await?;
                 if for_all {
                     entries.drop_all_damaged().await?;

@@ -79,7 +79,7 @@ impl fmt::Display for Grant {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// See which entries there are, and what they take; not what is in them.
+    /// See which entries there are, what they take, and what indexes name; not what is in layers.
     Read,
     /// Delete entries, too.
     Prune,

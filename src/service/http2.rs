@@ -125,10 +125,10 @@ mod tests {
         router: Router,
         tasks: &Tasks,
     ) -> (SendRequest<Empty<Bytes>>, JoinHandle<Result<(), BoxError>>) {
-        let (client, server): (DuplexStream, _) = tokio::io::duplex(64 << 10);
-        let served = serve_connection(server, |_| (), router, LIMITS, tasks.clone());
+        let (client, server_side): (DuplexStream, _) = tokio::io::duplex(64 << 10);
+        let connection = serve_connection(server_side, |_| (), router, LIMITS, tasks.clone());
         #[expect(clippy::disallowed_methods, reason = "the test waits for it")]
-        let served = tokio::spawn(served);
+        let served = tokio::spawn(connection);
         let (sender, connection) = handshake(StreamTasks(tasks.clone()), TokioIo::new(client))
             .await
             .unwrap();

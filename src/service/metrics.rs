@@ -6,11 +6,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rustix::fs::{StatVfs, statvfs};
 
 use super::{
     auth_error::RefusalReason,
     budgets::{Budgets, Cause},
+    disk_space::DiskSpace,
     engine_metrics::EngineMetrics,
     quotas::OpenUploads,
     store::Totals,
@@ -45,16 +45,18 @@ pub enum Operation {
     Download,
     /// The REST listing.
     List,
-    /// The REST deletion.
+    /// A deletion over REST or on the page.
     Delete,
     /// What is not the cache and goes to the results service upstream.
     Forward,
+    /// The page for administrators, and what it asks for.
+    Page,
     /// Anything else.
     Other,
 }
 
 impl Operation {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Lookup,
         Self::Reserve,
         Self::UploadPart,
@@ -65,6 +67,7 @@ impl Operation {
         Self::List,
         Self::Delete,
         Self::Forward,
+        Self::Page,
         Self::Other,
     ];
 
@@ -81,6 +84,7 @@ impl Operation {
             Self::List => "list",
             Self::Delete => "delete",
             Self::Forward => "forward",
+            Self::Page => "page",
             Self::Other => "other",
         }
     }
@@ -209,22 +213,19 @@ impl Metrics {
     }
 
     fn register_values(&self, content_dir: &Path) {
-        let disk = |measure: fn(&StatVfs) -> u64| {
+        let disk = |measure: fn(DiskSpace) -> u64| {
             let content_dir = PathBuf::from(content_dir);
-            move || {
-                let disk = statvfs(&content_dir).ok()?;
-                Some(measure(&disk).saturating_mul(disk.f_frsize))
-            }
+            move || DiskSpace::of(&content_dir).map(measure)
         };
         self.registry.gauge(
             "buildkit_gha_service_disk_free_bytes",
             "Free space on the disk of the data directory, or of a --store that is a directory",
-            disk(|disk| disk.f_bavail),
+            disk(|disk| disk.free),
         );
         self.registry.gauge(
             "buildkit_gha_service_disk_size_bytes",
             "Size of that disk",
-            disk(|disk| disk.f_blocks),
+            disk(|disk| disk.size),
         );
         build_info::register(&self.registry);
         process::register(&self.registry);

@@ -21,6 +21,7 @@
 //! | `gitea` | jobs of which Gitea's runner has told |
 //! | `audit` | what was deleted, and who was refused |
 //! | `authenticate`, `auth_error` | which of both a token is, and why it is refused |
+//! | `disk_space` | how much room a disk has |
 //! | `data_dir` | whose the data directory is, and what stands in it |
 //! | `transfer` | bodies of requests into the store |
 //! | `blocking` | the one place that leaves the async threads |
@@ -47,6 +48,7 @@ mod clock;
 pub mod config;
 mod crossed_budgets;
 mod data_dir;
+mod disk_space;
 mod drain;
 mod engine_metrics;
 mod entries;

@@ -127,6 +127,11 @@ impl UploadUsage {
         })
     }
 
+    /// How many bytes its parts have.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes[0].amount
+    }
+
     /// Counts a part of `len` bytes.
     pub(super) fn grow(&mut self, len: u64) -> Result<(), ApiError> {
         grow(&mut self.bytes, len)?;

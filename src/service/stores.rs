@@ -8,8 +8,8 @@ use super::{
     open_error::OpenError,
     pairing::{Pairing, check_directory, name_of_content},
     store::{
-        BlobStore, BucketStore, BucketUrl, DatabaseUrl, EntryStore, FileStore, PostgresStore,
-        SqliteStore, SqliteTokens, StoreError, StoreUrl, TokenStore,
+        BlobStore, BucketStore, BucketUrl, DatabaseUrl, EntryStore, FileStore, OverviewStore,
+        PostgresStore, SqliteStore, SqliteTokens, StoreError, StoreUrl, TokenStore,
     },
     store_locations::StoreLocations,
     stores_error::StoresError,
@@ -21,6 +21,7 @@ pub(super) struct Stores {
     pub(super) entries: Arc<dyn EntryStore>,
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) tokens: Arc<dyn TokenStore>,
+    pub(super) overviews: Arc<dyn OverviewStore>,
 }
 
 /// Open stores, and the lock of their data directory.
@@ -86,6 +87,7 @@ impl StoreLocations<'_> {
         let stores = Stores {
             tokens: Arc::new(database.tokens()),
             entries: Arc::<PostgresStore>::clone(&database),
+            overviews: Arc::<PostgresStore>::clone(&database),
             blobs,
         };
         let pairing = Pairing::Database { database, content };
@@ -149,6 +151,7 @@ fn sqlite_and_files(
     };
     let tokens = SqliteTokens::beside_store(&data_dir).map_err(StoresError::DataDir)?;
     let stores = Stores {
+        overviews: Arc::new(entries.clone()),
         entries: Arc::new(entries),
         blobs,
         tokens: Arc::new(tokens),

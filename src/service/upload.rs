@@ -29,6 +29,19 @@ pub(super) struct Unconfirmed {
     pub(super) published: Published,
 }
 
+/// An upload that this process takes.
+pub(super) struct UploadOverview {
+    pub(super) name: EntryName,
+    /// Bytes that have come or are on their way. What goes to the store itself is not among them.
+    pub(super) bytes: u64,
+    /// Whether its client sends the bytes to the store itself.
+    pub(super) direct: bool,
+    /// When its key was reserved.
+    pub(super) begun: Timestamp,
+    /// When something has happened to it last.
+    pub(super) last_active: Timestamp,
+}
+
 /// A reservation and what was uploaded for it.
 #[derive(Debug)]
 pub(super) struct Upload {
@@ -37,6 +50,7 @@ pub(super) struct Upload {
     /// Its name.
     pub(super) name: EntryName,
     blob: Arc<dyn StagedBlob>,
+    begun: Timestamp,
     parts: Mutex<Parts>,
     commits: tokio::sync::Mutex<Option<Unconfirmed>>,
 }
@@ -156,8 +170,21 @@ impl Upload {
             id,
             name,
             blob,
+            begun: now,
             parts: Mutex::new(parts),
             commits: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What people see of it.
+    pub(super) fn overview(&self) -> UploadOverview {
+        let parts = self.parts.lock();
+        UploadOverview {
+            name: self.name.clone(),
+            bytes: parts.usage.bytes(),
+            direct: parts.direct,
+            begun: self.begun,
+            last_active: parts.last_active,
         }
     }
 

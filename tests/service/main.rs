@@ -10,6 +10,8 @@ mod audit;
 #[cfg(feature = "e2e")] // It runs a server.
 mod balancer;
 mod blobs;
+#[cfg(feature = "e2e")] // It runs a browser.
+mod browser;
 mod budgets;
 mod crash;
 mod crowd;
@@ -44,6 +46,7 @@ mod migrate;
 #[cfg(feature = "e2e")] // It runs servers.
 mod migrate_replicas;
 mod older;
+mod page;
 #[cfg(feature = "e2e")] // It runs a server.
 mod postgres;
 mod program;

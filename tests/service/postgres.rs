@@ -18,7 +18,7 @@ use crate::{
     tokens::{a_revoked_token_is_refused, token},
 };
 
-fn config(data_dir: &Path, database: &Database<'_>) -> Config {
+pub fn config(data_dir: &Path, database: &Database<'_>) -> Config {
     let url = DatabaseUrl::parse(&Secret::new(database.url()));
     Config {
         database: Some(url.unwrap()),

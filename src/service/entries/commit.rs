@@ -4,7 +4,7 @@ use super::{Entries, check_name, may_write, written_name};
 use crate::service::{
     api_error::ApiError,
     auth::Caller,
-    store::{Entry, Published, StoreErrorKind},
+    store::{Activity, Entry, Published, StoreErrorKind},
     upload::{Unconfirmed, Upload},
 };
 
@@ -88,6 +88,8 @@ impl Entries {
             Ok(()) => {
                 upload.blob().trim(&content.published).await;
                 self.uploads.remove(upload.id);
+                let added = Activity::added(content.entry.size);
+                self.note_activity(&upload.name.repository, added).await;
                 self.note_growth(&upload.name.repository).await;
                 Ok(upload.id)
             }

@@ -7,8 +7,18 @@ use crate::{
         api_error::ApiError,
         audit::AuditEvent,
         rights::Rights,
-        store::{Entry, Filter, Page},
+        store::{Entry, Filter, Page, Usage},
     },
+};
+
+/// How many entries of a scope one request deletes: each takes some milliseconds.
+const DELETED_AT_ONCE: u32 = 200;
+
+const ALL: Page = Page {
+    sort: SortBy::CreatedAt,
+    direction: Direction::Asc,
+    skip: 0,
+    take: u32::MAX,
 };
 
 impl Entries {
@@ -28,14 +38,9 @@ impl Entries {
             repository: Some(rights.repository.clone()),
             scopes: scopes.into_filter(),
             key_prefix: key.to_owned(),
+            ..Filter::default()
         };
-        let all = Page {
-            sort: SortBy::CreatedAt,
-            direction: Direction::Asc,
-            skip: 0,
-            take: u32::MAX,
-        };
-        let mut entries = self.store.list(&filter, all).await?;
+        let mut entries = self.store.list(&filter, ALL).await?;
         entries.retain(|entry| entry.name.key == key);
         if entries.is_empty() {
             return Err(ApiError::not_found());
@@ -64,6 +69,52 @@ impl Entries {
         } else {
             ApiError::not_found()
         })
+    }
+
+    /// Deletes those of these entries that are still there. Answers what they had.
+    pub(in crate::service) async fn delete_all(
+        &self,
+        rights: &Rights,
+        ids: Vec<i64>,
+    ) -> Result<Usage, ApiError> {
+        let mut deleted = Usage::default();
+        for id in ids {
+            let entry = self.store.by_id(id).await?;
+            let own = entry.filter(|entry| entry.name.repository == rights.repository);
+            let Some(entry) = own else { continue };
+            if !rights.deletable.contains(&entry.name.scope) {
+                return Err(ApiError::deletion_denied());
+            }
+            self.remove(&entry, rights).await?;
+            deleted = deleted.with(entry.size);
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes at most [`DELETED_AT_ONCE`] entries of a scope. Answers what they had, and how many are left.
+    pub(in crate::service) async fn delete_scope(
+        &self,
+        rights: &Rights,
+        scope: &str,
+    ) -> Result<(Usage, u64), ApiError> {
+        if !rights.deletable.contains(scope) {
+            return Err(ApiError::deletion_denied());
+        }
+        let filter = Filter {
+            repository: Some(rights.repository.clone()),
+            scopes: Some(vec![scope.to_owned()]),
+            ..Filter::default()
+        };
+        let some = Page {
+            take: DELETED_AT_ONCE,
+            ..ALL
+        };
+        let mut deleted = Usage::default();
+        for entry in self.store.list(&filter, some).await? {
+            self.remove(&entry, rights).await?;
+            deleted = deleted.with(entry.size);
+        }
+        Ok((deleted, self.store.count(&filter).await?))
     }
 
     /// The entry first: a content without an entry is garbage, the opposite would be damage.

@@ -14,7 +14,7 @@ use crate::service::{
     budgets::{Cause, EvictionTarget, Limit, in_order_of_eviction},
     crossed_budgets::{CrossedBudgets, Domain},
     metrics::Metrics,
-    store::{Entry, LeastRecentlyUsed, Usage},
+    store::{Activity, Entry, LeastRecentlyUsed, Usage},
 };
 
 /// How many entries are looked for at once. Whoever waits for room waits for one batch, which takes milliseconds for
@@ -256,6 +256,8 @@ impl Entries {
             return Ok(false);
         };
         counters.add(cause, entry.size);
+        let gone = Activity::evicted(entry.size);
+        self.note_activity(&entry.name.repository, gone).await;
         let name = &entry.name;
         tracing::debug!(
             repository = name.repository,

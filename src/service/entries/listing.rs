@@ -25,6 +25,7 @@ impl Entries {
             repository: Some(rights.repository.clone()),
             scopes: rights.readable.named(scope).into_filter(),
             key_prefix,
+            ..Filter::default()
         };
         let count = self.store.count(&filter).await?;
         Ok((count, self.store.list(&filter, page).await?))
@@ -47,6 +48,7 @@ impl Entries {
             repository: Some(rights.repository.clone()),
             scopes,
             key_prefix: key_prefix.to_owned(),
+            ..Filter::default()
         };
         let all = self.store.count(&filter(None)).await?;
         let readable = self.store.count(&filter(Some(readable))).await?;

@@ -15,6 +15,7 @@ impl Stores {
             entries: Arc::new(MeteredEntries::new(self.entries, metrics.clone())),
             blobs: Arc::new(MeteredBlobs::new(self.blobs, metrics.clone())),
             tokens: self.tokens,
+            overviews: self.overviews,
         }
     }
 }

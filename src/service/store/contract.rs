@@ -3,6 +3,7 @@
 mod blobs;
 mod entries;
 mod eviction;
+mod overviews;
 mod sharing;
 mod tokens;
 
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+#[cfg(feature = "e2e")]
+use super::postgres::PostgresStore;
 use super::{
     blob_store::{BlobStore, BodyError, Published, StagedBlob},
     bucket::BucketStore,
@@ -23,6 +26,7 @@ use super::{
     error::{StoreError, StoreErrorKind},
     extent::Extent,
     files::FileStore,
+    overview_store::OverviewStore,
     sqlite::{SqliteStore, SqliteTokens},
     token_store::TokenStore,
 };
@@ -33,14 +37,17 @@ struct Stores {
     entries: Arc<dyn EntryStore>,
     blobs: Arc<dyn BlobStore>,
     tokens: Arc<dyn TokenStore>,
+    overviews: Arc<dyn OverviewStore>,
     _ground: Box<dyn Any>,
 }
 
 fn sqlite_and_files() -> impl Future<Output = Stores> {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = DataDir::open(dir.path()).unwrap();
+    let entries = SqliteStore::open(&data_dir).unwrap();
     ready(Stores {
-        entries: Arc::new(SqliteStore::open(&data_dir).unwrap()),
+        overviews: Arc::new(entries.clone()),
+        entries: Arc::new(entries),
         blobs: Arc::new(FileStore::open(&data_dir).unwrap()),
         tokens: Arc::new(SqliteTokens::beside_store(&data_dir).unwrap()),
         _ground: Box::new(dir),
@@ -51,10 +58,11 @@ fn sqlite_and_files() -> impl Future<Output = Stores> {
 async fn postgres_and_files() -> Stores {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = DataDir::open(dir.path()).unwrap();
-    let entries = super::postgres::open_new().await;
+    let entries = Arc::new(super::postgres::open_new().await);
     Stores {
         tokens: Arc::new(entries.tokens()),
-        entries: Arc::new(entries),
+        overviews: Arc::<PostgresStore>::clone(&entries),
+        entries,
         blobs: Arc::new(FileStore::open(&data_dir).unwrap()),
         _ground: Box::new(dir),
     }
@@ -63,8 +71,10 @@ async fn postgres_and_files() -> Stores {
 async fn sqlite_and_memory() -> Stores {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = DataDir::open(dir.path()).unwrap();
+    let entries = SqliteStore::open(&data_dir).unwrap();
     Stores {
-        entries: Arc::new(SqliteStore::open(&data_dir).unwrap()),
+        overviews: Arc::new(entries.clone()),
+        entries: Arc::new(entries),
         blobs: Arc::new(BucketStore::in_memory(&data_dir)),
         tokens: Arc::new(SqliteTokens::beside_store(&data_dir).unwrap()),
         _ground: Box::new(dir),
@@ -75,10 +85,11 @@ async fn sqlite_and_memory() -> Stores {
 async fn postgres_and(open: fn(&DataDir) -> BucketStore) -> Stores {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = DataDir::open(dir.path()).unwrap();
-    let entries = super::postgres::open_new().await;
+    let entries = Arc::new(super::postgres::open_new().await);
     Stores {
         tokens: Arc::new(entries.tokens()),
-        entries: Arc::new(entries),
+        overviews: Arc::<PostgresStore>::clone(&entries),
+        entries,
         blobs: Arc::new(open(&data_dir)),
         _ground: Box::new(dir),
     }
@@ -206,6 +217,13 @@ macro_rules! contract {
                 only_what_is_equal_and_there_is_shared
                 an_entry_comes_with_a_content_that_is_there
                 a_damaged_content_takes_all_its_entries_with_it
+            }
+            contract! { @ $stores overviews
+                what_has_happened_is_summed_by_repository_and_day
+                repositories_are_listed_with_what_they_take
+                scopes_are_listed_with_what_they_take
+                entries_are_found_by_their_keys_without_numbers
+                who_shares_the_store_is_known
             }
             contract! { @ $stores tokens
                 tokens_are_listed_as_they_were_made

@@ -1,6 +1,6 @@
 //! Metadata: which entries there are, and which keys are reserved.
 
-use std::{collections::HashSet, fmt::Debug};
+use std::{collections::HashSet, fmt::Debug, ops::AddAssign};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -36,6 +36,8 @@ pub(crate) struct Filter {
     pub(crate) repository: Option<String>,
     /// What keys begin with; empty for all.
     pub(crate) key_prefix: String,
+    /// What keys have somewhere, whatever the case of its letters from A to Z; empty for all.
+    pub(crate) key_text: String,
     /// The scopes; `None` for all.
     pub(crate) scopes: Option<Vec<String>>,
 }
@@ -59,6 +61,13 @@ pub(crate) struct Usage {
     pub(crate) bytes: u64,
     /// How many there are.
     pub(crate) entries: u64,
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.entries += other.entries;
+    }
 }
 
 impl Usage {

@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Whose quota the requests of administrators are counted in. No repository has such a name.
-const ADMINISTRATORS: &str = "administrators";
+pub(super) const ADMINISTRATORS: &str = "administrators";
 
 /// The same for what Gitea's runners say.
 pub(super) const RUNNERS: &str = "runners";

@@ -11,11 +11,17 @@ use axum::{
 use super::{context::Context, forward::RequestHead};
 use crate::{
     protocol::v2::BASE_PATH,
-    service::{metrics::Operation, sign::BLOB_PATH},
+    service::{metrics::Operation, sign::BLOB_PATH, surface::page::PAGE_PATH},
 };
 
 /// What paths of the cache begin with: what is wrong with one of these is ours to say.
-const OWN_PATHS: [&str; 4] = ["/_apis/artifactcache/", "/repos/", BLOB_PATH, BASE_PATH];
+const OWN_PATHS: [&str; 5] = [
+    "/_apis/artifactcache/",
+    "/repos/",
+    BLOB_PATH,
+    BASE_PATH,
+    PAGE_PATH,
+];
 
 /// A request for which there is no route here.
 pub(super) async fn forward(context: Context, head: RequestHead, body: Body) -> Response {
@@ -65,6 +71,7 @@ mod tests {
             ),
             ("/_apis/artifactcache/x", true),
             ("/repos/o/r/actions/caches/x/y", true),
+            ("/ui/api/v1/unknown", true),
             (
                 "/twirp/github.actions.results.api.v1.ArtifactService/ListArtifacts",
                 false,

@@ -11,6 +11,7 @@ mod forgejo_headers;
 mod forward;
 mod forwarded;
 mod gitea;
+mod page;
 mod replicas;
 mod request_span;
 mod response;
@@ -64,7 +65,13 @@ pub(super) fn router(service: Service, local: SocketAddr) -> Router {
         told_of_proxy: Arc::default(),
         forwarder: Arc::new(Forwarder::to_replicas()),
     };
+    let page = if state.service.config().page {
+        page::routes()
+    } else {
+        Router::new()
+    };
     Router::new()
+        .merge(page)
         .merge(v1::routes())
         .merge(forgejo::routes())
         .merge(gitea::routes())

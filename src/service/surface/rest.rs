@@ -130,6 +130,16 @@ async fn rights(
     needed: Role,
 ) -> Result<Rights, ApiError> {
     let principal = context.principal(headers).await?;
+    rights_of(context, principal, repository, needed)
+}
+
+/// The same of somebody who is known.
+pub(super) fn rights_of(
+    context: &Context,
+    principal: Principal,
+    repository: String,
+    needed: Role,
+) -> Result<Rights, ApiError> {
     if let Err(error) = principal.check_repository(&repository) {
         context.access.deny(
             EventKind::AccessDenied,
@@ -147,12 +157,12 @@ async fn rights(
     }
 }
 
-fn invalid_query(error: &QueryRejection) -> ApiError {
+pub(super) fn invalid_query(error: &QueryRejection) -> ApiError {
     ApiError::malformed(error.body_text())
 }
 
 /// Errors as GitHub's REST API words them.
-fn error_response(error: &ApiError) -> Response {
+pub(super) fn error_response(error: &ApiError) -> Response {
     let message = match error.kind() {
         ErrorKind::Unauthenticated => format!("Bad credentials: {error}"),
         _ => error.to_string(),

@@ -15,7 +15,10 @@ use crate::{
         budgets::{Budgets, Limit},
         data_dir::DataDir,
         entries::Entries,
-        store::{BlobStore, Entry, EntryStore, FileStore, SqliteStore, SqliteTokens, TokenStore},
+        store::{
+            BlobStore, Entry, EntryStore, FileStore, OverviewStore, SqliteStore, SqliteTokens,
+            TokenStore,
+        },
         stores::Stores,
         system_clock,
         upload::Upload,
@@ -99,7 +102,9 @@ async fn who_finds_no_room_in_time_is_told_so() {
 async fn two_who_evict_at_once_evict_no_more_than_one() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = DataDir::open(dir.path()).unwrap();
-    let store: Arc<dyn EntryStore> = Arc::new(SqliteStore::open(&data_dir).unwrap());
+    let database = SqliteStore::open(&data_dir).unwrap();
+    let overviews: Arc<dyn OverviewStore> = Arc::new(database.clone());
+    let store: Arc<dyn EntryStore> = Arc::new(database);
     let blobs: Arc<dyn BlobStore> = Arc::new(FileStore::open(&data_dir).unwrap());
     let tokens: Arc<dyn TokenStore> = Arc::new(SqliteTokens::beside_store(&data_dir).unwrap());
     for id in 0..50 {
@@ -115,6 +120,7 @@ async fn two_who_evict_at_once_evict_no_more_than_one() {
     let metrics = Metrics::new(dir.path(), budgets);
     let process = || {
         let stores = Stores {
+            overviews: Arc::clone(&overviews),
             entries: Arc::clone(&store),
             blobs: Arc::clone(&blobs),
             tokens: Arc::clone(&tokens),

@@ -122,6 +122,7 @@ pub(super) async fn entries_are_listed_by_what_they_are_sorted_by(stores: &Store
         repository: Some("o/r".to_owned()),
         key_prefix: "a".to_owned(),
         scopes: Some(vec!["main".to_owned(), "other".to_owned()]),
+        ..Filter::default()
     };
     let by_size = Page {
         sort: SortBy::SizeInBytes,
@@ -131,7 +132,12 @@ pub(super) async fn entries_are_listed_by_what_they_are_sorted_by(stores: &Store
     };
     assert_eq!(stores.entries.count(&filter).await.unwrap(), 2);
     assert_eq!(stores.listed(&filter, by_size).await, [1, 2]);
+    filter.key_text = "A2".to_owned();
+    assert_eq!(stores.listed(&filter, by_size).await, [2]);
+    filter.key_text = "%".to_owned();
+    assert_eq!(stores.entries.count(&filter).await.unwrap(), 0);
     filter.key_prefix.clear();
+    filter.key_text.clear();
     let second = Page {
         skip: 1,
         take: 1,

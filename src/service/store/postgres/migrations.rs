@@ -7,7 +7,9 @@ use super::version_5::VERSION_5;
 use crate::secret::Secret;
 
 /// What makes each version of the one before it. A version that was released is never changed.
-const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+pub(super) const MIGRATIONS: [&str; 6] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6,
+];
 
 /// Held while the tables are made: many processes may start at once. A number that nobody else is likely to use.
 const LOCK: i64 = 0x6275_696c_646b_6974;
@@ -139,6 +141,21 @@ CREATE TABLE tokens (
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     revoked_at bigint
+);
+"#;
+
+/// What has happened in each repository on each day; see [`crate::service::store::Activity`].
+const VERSION_6: &str = r#"
+CREATE TABLE repository_days (
+    repository      text COLLATE "C" NOT NULL,
+    day             bigint NOT NULL,
+    hits            bigint NOT NULL,
+    misses          bigint NOT NULL,
+    added_bytes     bigint NOT NULL,
+    added_entries   bigint NOT NULL,
+    evicted_bytes   bigint NOT NULL,
+    evicted_entries bigint NOT NULL,
+    PRIMARY KEY (repository, day)
 );
 "#;
 

@@ -7,6 +7,7 @@ mod entries;
 mod error;
 mod leases;
 mod migrations;
+mod overview;
 mod reservations;
 mod rows;
 mod search;
@@ -39,6 +40,7 @@ use self::{
     connections::Connections, reservations::Reservation, stale_reservations::StaleReservations,
 };
 use super::{
+    activity::ActivitySums,
     entry_store::{
         Committed, Entry, EntryName, EntryStore, Filter, LeastRecentlyUsed, Page, Search, Totals,
         Usage,
@@ -60,6 +62,7 @@ pub(crate) struct PostgresStore {
     address: Mutex<Option<String>>,
     stale: StaleReservations,
     touches: Touches,
+    activity: ActivitySums,
 }
 
 impl PostgresStore {
@@ -71,6 +74,7 @@ impl PostgresStore {
             address: Mutex::default(),
             stale: StaleReservations::default(),
             touches: Touches::default(),
+            activity: ActivitySums::default(),
         };
         store
             .connections
@@ -353,6 +357,7 @@ impl EntryStore for PostgresStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        self.write_sums().await?;
         self.flush().await?;
         let owner = self.owner;
         self.connections

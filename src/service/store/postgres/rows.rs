@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::{Error, Row};
 
 use crate::service::store::{
-    entry_store::{Committed, Entry, EntryName},
+    entry_store::{Committed, Entry, EntryName, Usage},
     extent::{Extent, ObjectId},
 };
 
@@ -67,6 +67,15 @@ pub(super) fn committed(row: &Row) -> Result<Committed, Error> {
         id: row.try_get(1)?,
         content: row.try_get(2)?,
         stored: row.try_get::<_, i64>(3)?.cast_unsigned(),
+    })
+}
+
+/// Bytes and number, from the column `first` on.
+pub(super) fn usage(row: &Row, first: usize) -> Result<Usage, Error> {
+    let number = |column| Ok::<_, Error>(row.try_get::<_, i64>(column)?.cast_unsigned());
+    Ok(Usage {
+        bytes: number(first)?,
+        entries: number(first + 1)?,
     })
 }
 

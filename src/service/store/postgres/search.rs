@@ -32,7 +32,8 @@ const FIND: &str = concat!(
 /// The condition of a filter.
 const MATCHES: &str = "($1::text IS NULL OR e.repository = $1) \
      AND e.key >= $2 COLLATE \"C\" AND e.key < $3 COLLATE \"C\" \
-     AND ($4::text[] IS NULL OR e.scope = ANY ($4))";
+     AND ($4::text[] IS NULL OR e.scope = ANY ($4)) \
+     AND ($5 = '' OR strpos(lower(e.key), lower($5)) > 0)";
 
 /// PostgreSQL's texts hold all characters but this one, and so no entry has it in its key.
 const NUL: char = '\0';
@@ -51,7 +52,7 @@ pub(super) async fn find(client: &mut Client, search: Search) -> Result<Option<E
 }
 
 pub(super) async fn count(client: &mut Client, filter: Filter) -> Result<u64, Error> {
-    if filter.key_prefix.contains(NUL) {
+    if matches_nothing(&filter) {
         return Ok(0);
     }
     let sql = format!("SELECT count(*) FROM entries e WHERE {MATCHES}");
@@ -59,7 +60,10 @@ pub(super) async fn count(client: &mut Client, filter: Filter) -> Result<u64, Er
     let end = end_of(&filter.key_prefix);
     let (repository, prefix, scopes) = (&filter.repository, &filter.key_prefix, &filter.scopes);
     let row = client
-        .query_one(&count, &[repository, prefix, &end, scopes])
+        .query_one(
+            &count,
+            &[repository, prefix, &end, scopes, &filter.key_text],
+        )
         .await?;
     Ok(row.try_get::<_, i64>(0)?.cast_unsigned())
 }
@@ -69,7 +73,7 @@ pub(super) async fn list(
     filter: Filter,
     page: Page,
 ) -> Result<Vec<Entry>, Error> {
-    if filter.key_prefix.contains(NUL) {
+    if matches_nothing(&filter) {
         return Ok(Vec::new());
     }
     let column = match page.sort {
@@ -83,7 +87,7 @@ pub(super) async fn list(
     };
     let sql = format!(
         "SELECT {} FROM entries e WHERE {MATCHES} \
-         ORDER BY {column} {direction}, e.seq {direction} LIMIT $5 OFFSET $6",
+         ORDER BY {column} {direction}, e.seq {direction} LIMIT $6 OFFSET $7",
         columns!(),
     );
     let list = client.prepare_cached(&sql).await?;
@@ -92,7 +96,27 @@ pub(super) async fn list(
     let take = i64::from(page.take);
     let skip = i64::try_from(page.skip).unwrap_or(i64::MAX);
     let rows = client
-        .query(&list, &[repository, prefix, &end, scopes, &take, &skip])
+        .query(
+            &list,
+            &[
+                repository,
+                prefix,
+                &end,
+                scopes,
+                &filter.key_text,
+                &take,
+                &skip,
+            ],
+        )
         .await?;
     rows.iter().map(entry).collect()
+}
+
+/// Whether a filter has what no entry has, and PostgreSQL refuses.
+fn matches_nothing(filter: &Filter) -> bool {
+    let texts = [&filter.key_prefix, &filter.key_text].into_iter();
+    let mut texts = texts
+        .chain(&filter.repository)
+        .chain(filter.scopes.iter().flatten());
+    texts.any(|text| text.contains(NUL))
 }

@@ -2,9 +2,9 @@
 
 use deadpool_postgres::Client;
 use jiff::Timestamp;
-use tokio_postgres::{Error, Row, types::ToSql};
+use tokio_postgres::{Error, types::ToSql};
 
-use super::rows::{columns, entry, lock_repository, time};
+use super::rows::{columns, entry, lock_repository, time, usage as row_usage};
 use crate::service::store::entry_store::{Entry, LeastRecentlyUsed, Totals, Usage};
 
 /// A row that was found meanwhile is looked at again when its turn has come, and stays.
@@ -75,13 +75,13 @@ pub(super) async fn delete_unless_found(
 pub(super) async fn usage(client: &mut Client, repository: Option<String>) -> Result<Usage, Error> {
     let Some(repository) = repository else {
         let all = client.prepare_cached(USAGE).await?;
-        return read(&client.query_one(&all, &[]).await?, 0);
+        return row_usage(&client.query_one(&all, &[]).await?, 0);
     };
     let sql = "SELECT bytes, entries FROM repository_usage WHERE repository = $1";
     let of_repository = client.prepare_cached(sql).await?;
     let row = client.query_opt(&of_repository, &[&repository]).await?;
     Ok(row
-        .map(|row| read(&row, 0))
+        .map(|row| row_usage(&row, 0))
         .transpose()?
         .unwrap_or_default())
 }
@@ -101,18 +101,9 @@ pub(super) async fn totals(client: &mut Client) -> Result<Totals, Error> {
     let totals = client.prepare_cached(TOTALS).await?;
     let row = client.query_one(&totals, &[]).await?;
     Ok(Totals {
-        all: read(&row, 0)?,
+        all: row_usage(&row, 0)?,
         shared_bytes: row.try_get::<_, i64>(5)?.cast_unsigned(),
-        largest_repository: read(&row, 2)?,
+        largest_repository: row_usage(&row, 2)?,
         least_recent: row.try_get::<_, Option<i64>>(4)?.map(time),
-    })
-}
-
-/// Bytes and number, from the column `first` on.
-fn read(row: &Row, first: usize) -> Result<Usage, Error> {
-    let number = |column| Ok::<_, Error>(row.try_get::<_, i64>(column)?.cast_unsigned());
-    Ok(Usage {
-        bytes: number(first)?,
-        entries: number(first + 1)?,
     })
 }

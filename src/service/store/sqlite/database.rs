@@ -16,6 +16,7 @@ use super::{
 use crate::{
     protocol::rest::{Direction, SortBy},
     service::store::{
+        activity::ActivitySums,
         entry_store::{Committed, Entry, EntryName, Filter, Page, Search, end_of},
         extent::{Extent, ObjectId},
         touches::{Times, Touches},
@@ -73,6 +74,7 @@ pub(super) struct Database {
     pub(super) read: Pool,
     pub(super) write: Mutex<Connection>,
     pub(super) touches: Touches,
+    pub(super) activity: ActivitySums,
 }
 
 impl Database {
@@ -84,6 +86,7 @@ impl Database {
             read: Pool::open(|| connect(path))?,
             write: Mutex::new(write),
             touches: Touches::default(),
+            activity: ActivitySums::default(),
         })
     }
 
@@ -184,7 +187,7 @@ impl Database {
         let Some(all) = self.touches.take() else {
             return Ok(());
         };
-        let written = self.write_touches(&all);
+        let written = self.write_lazily(|write| update_touches(write, &all));
         match written {
             Ok(()) => self.touches.written(&all),
             Err(_) => self.touches.put_back(&all),
@@ -192,13 +195,16 @@ impl Database {
         written
     }
 
-    fn write_touches(&self, all: &Times) -> rusqlite::Result<()> {
+    /// Writes what may be lost with the machine: nobody waits for the disk because of a time stamp or a sum.
+    pub(super) fn write_lazily(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
         let mut write = self.write.lock();
-        // Nobody waits for the disk because of a time stamp.
         write.pragma_update(None, "synchronous", "NORMAL")?;
-        let updated = update_touches(&mut write, all);
+        let written = work(&mut write);
         write.pragma_update(None, "synchronous", "FULL")?;
-        updated
+        written
     }
 
     pub(super) fn count(&self, filter: &Filter) -> rusqlite::Result<u64> {
@@ -331,7 +337,12 @@ fn matches(filter: &Filter) -> String {
         Some(_) => "scope IN (SELECT value FROM json_each(:scopes))",
         None => ":scopes IS NULL",
     };
-    format!("{repository} AND key >= :prefix AND key < :end AND {scopes}")
+    let text = if filter.key_text.is_empty() {
+        ":text = ''"
+    } else {
+        "instr(lower(key), lower(:text)) > 0"
+    };
+    format!("{repository} AND key >= :prefix AND key < :end AND {scopes} AND {text}")
 }
 
 macro_rules! filter_params {
@@ -340,6 +351,7 @@ macro_rules! filter_params {
             ":repository": $filter.repository,
             ":prefix": $filter.key_prefix,
             ":end": end_of(&$filter.key_prefix),
+            ":text": $filter.key_text,
             ":scopes": $filter.scopes.as_ref().map(|scopes| serde_json::json!(scopes).to_string()),
         }
     };

@@ -2,6 +2,7 @@
 
 mod ballast;
 mod database;
+mod overview;
 mod pool;
 mod reservations;
 mod rows;
@@ -64,6 +65,10 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
         run_blocking(move || work(&inner)).await
+    }
+
+    fn database(&self) -> &Database {
+        &self.0.database
     }
 
     async fn query<T: Send + 'static>(
@@ -253,6 +258,7 @@ impl EntryStore for SqliteStore {
 
     /// Reservations go with the process.
     async fn close(&self) -> Result<(), StoreError> {
+        self.query(Database::write_sums).await?;
         self.flush().await
     }
 

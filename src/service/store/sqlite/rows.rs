@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Row;
 
 use crate::service::store::{
-    entry_store::{Committed, Entry, EntryName},
+    entry_store::{Committed, Entry, EntryName, Usage},
     extent::{Extent, ObjectId},
 };
 
@@ -49,6 +49,15 @@ pub(super) fn committed(row: &Row<'_>) -> rusqlite::Result<Committed> {
         id: row.get(1)?,
         content: row.get(2)?,
         stored: row.get::<_, i64>(3)?.cast_unsigned(),
+    })
+}
+
+/// Bytes and number, from the column `first` on.
+pub(super) fn usage(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
+    let number = |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
+    Ok(Usage {
+        bytes: number(first)?,
+        entries: number(first + 1)?,
     })
 }
 

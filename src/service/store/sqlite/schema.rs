@@ -6,7 +6,7 @@ use super::rows::encode;
 use crate::{protocol::key::IndexName, service::store::entry_store::end_of};
 
 /// Counts up when the schema changes.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// `seq` is the order of commits, and so decides which entry is newest. `stored` is how long the content
 /// file must be at least. Times are milliseconds since 1970.
@@ -136,6 +136,20 @@ CREATE TRIGGER usage_of_removed_entry AFTER DELETE ON entries BEGIN
     DELETE FROM repository_usage WHERE repository = OLD.repository AND entries = 0;
 END;";
 
+/// What has happened in each repository on each day, since version 6; see [`crate::service::store::Activity`].
+const DAYS: &str = "
+CREATE TABLE repository_days (
+    repository      TEXT NOT NULL,
+    day             INTEGER NOT NULL,
+    hits            INTEGER NOT NULL,
+    misses          INTEGER NOT NULL,
+    added_bytes     INTEGER NOT NULL,
+    added_entries   INTEGER NOT NULL,
+    evicted_bytes   INTEGER NOT NULL,
+    evicted_entries INTEGER NOT NULL,
+    PRIMARY KEY (repository, day)
+) STRICT, WITHOUT ROWID;";
+
 /// Brings the tables of a database to this version. Only what is new is written: a database on a full
 /// disk must open.
 pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -163,6 +177,9 @@ pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     if !all.table_exists(None, "released_contents")? {
         all.execute_batch(SHARING)?;
+    }
+    if !all.table_exists(None, "repository_days")? {
+        all.execute_batch(DAYS)?;
     }
     all.pragma_update(None, "user_version", VERSION)?;
     all.commit()

@@ -1,11 +1,11 @@
 //! How much entries take, and which of them nobody needs: the queries of the eviction. All block.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Row, named_params};
+use rusqlite::{OptionalExtension as _, named_params};
 
 use super::{
     database::{Database, deleted},
-    rows::{columns, entry, time},
+    rows::{columns, entry, time, usage},
 };
 use crate::service::store::entry_store::{Entry, LeastRecentlyUsed, Totals, Usage};
 
@@ -113,15 +113,6 @@ impl Database {
             })
         })
     }
-}
-
-/// Bytes and number, from the column `first` on.
-fn usage(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
-    let number = |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
-    Ok(Usage {
-        bytes: number(first)?,
-        entries: number(first + 1)?,
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use super::{
     *,
 };
 
-const STOCK: &[u8] = include_bytes!("../../../tests/fixtures/local-export/config.json");
+const STOCK: &[u8] = include_bytes!("../../tests/fixtures/local-export/config.json");
 
 fn digest(n: usize) -> Digest {
     Digest::sha256(n.to_string())

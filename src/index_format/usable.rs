@@ -126,7 +126,7 @@ fn leading_to_results(records: &[Record]) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cache::index_format::{self, IndexError};
+    use crate::index_format::{self, IndexError};
 
     const LAYERS: &str = r#""layers":[{"blob":"sha256:0000000000000000000000000000000000000000000000000000000000000000","parent":-1}]"#;
 

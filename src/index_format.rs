@@ -48,7 +48,7 @@ mod usable;
 
 pub(crate) use check::MAX_BYTES;
 pub use check::{IndexError, parse};
-pub(super) use check::{layer_order, record_order};
+pub(crate) use check::{layer_order, record_order};
 pub use step_table::{LayerPrefix, MAX_STEPS, StepEntry, StepKey, StepLayer, StepTable};
 pub use time::{InvalidTime, Time};
 
@@ -180,7 +180,7 @@ pub struct Link {
 impl CacheConfig {
     /// When the newest result or blob was made, which is about when the index was written: nobody
     /// keeps that.
-    pub(super) fn newest_creation(&self) -> Option<Timestamp> {
+    pub(crate) fn newest_creation(&self) -> Option<Timestamp> {
         let blobs = self.layers.iter().filter_map(|layer| {
             let annotations = layer.annotations.as_ref()?;
             annotations.created_at.moment()

@@ -184,7 +184,7 @@ fn is_false(flag: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::index_format;
+    use crate::index_format;
 
     fn table(json: &str) -> Option<StepTable> {
         let json = format!(r#"{{"buildkit-gha:steps":{json}}}"#);

@@ -142,7 +142,7 @@ fn bad_reference(what: &str, at: usize, named: &'static str, place: i64) -> Inde
 }
 
 /// The layers' places, each parent before its children.
-pub(in crate::cache) fn layer_order(config: &CacheConfig) -> Result<Vec<usize>, IndexError> {
+pub(crate) fn layer_order(config: &CacheConfig) -> Result<Vec<usize>, IndexError> {
     let count = config.layers.len();
     let mut parents = Vec::with_capacity(count);
     for (at, layer) in config.layers.iter().enumerate() {
@@ -158,7 +158,7 @@ pub(in crate::cache) fn layer_order(config: &CacheConfig) -> Result<Vec<usize>, 
 }
 
 /// The records' places, each record after all that it links to.
-pub(in crate::cache) fn record_order(config: &CacheConfig) -> Result<Vec<usize>, IndexError> {
+pub(crate) fn record_order(config: &CacheConfig) -> Result<Vec<usize>, IndexError> {
     let count = config.records.len();
     for (at, record) in config.records.iter().enumerate() {
         for link in record.inputs.iter().flatten() {
