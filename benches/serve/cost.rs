@@ -59,10 +59,10 @@ pub fn measure(
     database: &Database<'_>,
 ) -> (Vec<Cost>, Rows) {
     let costs = Work::ALL.map(|work| {
-        let before = counters(engines, database);
+        let before = counters(runtime, engines, database);
         let done = runtime.block_on(repeat(server, work));
         done.unwrap_or_else(|failure| panic!("{}: {}", work.name(), failure.0));
-        let after = counters(engines, database);
+        let after = counters(runtime, engines, database);
         let each = |of: fn(&Counters) -> f64| (of(&after) - of(&before)) / f64::from(TIMES);
         let requests = after.requests.iter().map(|(name, count)| {
             let before = before.requests.get(name).copied().unwrap_or_default();
@@ -87,8 +87,8 @@ async fn repeat(server: &Server, work: Work) -> Result<(), Failure> {
     Ok(())
 }
 
-fn counters(engines: &Engines, database: &Database<'_>) -> Counters {
-    std::thread::sleep(SETTLED);
+fn counters(runtime: &Runtime, engines: &Engines, database: &Database<'_>) -> Counters {
+    runtime.block_on(tokio::time::sleep(SETTLED));
     let row = database.query(
         "SELECT xact_commit + xact_rollback, tup_inserted + tup_updated + tup_deleted,
              pg_current_wal_lsn() - '0/0' FROM pg_stat_database WHERE datname = current_database()",
