@@ -1,5 +1,7 @@
 //! What the service counts and measures, in the text form that Prometheus reads.
 
+mod labels;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -7,6 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 
+use self::labels::{Answered, RequestLabels};
+pub use self::labels::{Found, Operation};
 use super::{
     auth_error::RefusalReason,
     budgets::{Budgets, Cause},
@@ -17,78 +21,14 @@ use super::{
     stored_metrics::StoredMetrics,
 };
 use crate::telemetry::{
-    Counter, CounterFamily, HistogramFamily, InLevel, Labels, Level, Registry, SpanMetrics,
-    build_info, process,
+    Counter, CounterFamily, HistogramFamily, InLevel, Level, Registry, SpanMetrics, build_info,
+    process,
 };
 
 /// Bounds for requests: a lookup takes below a millisecond, and a part of an upload seconds on a slow link.
 const REQUEST_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
-
-/// What a request asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// Either API's search for an entry.
-    Lookup,
-    /// Either API's reservation of a key.
-    Reserve,
-    /// One part of an upload: `PATCH` or Put Block.
-    UploadPart,
-    /// Put Blob.
-    PutBlob,
-    /// Put Block List.
-    PutBlockList,
-    /// Either API's commit of an upload.
-    Commit,
-    /// Reading content, or asking for its size.
-    Download,
-    /// The REST listing.
-    List,
-    /// A deletion over REST or on the page.
-    Delete,
-    /// What is not the cache and goes to the results service upstream.
-    Forward,
-    /// The page for administrators, and what it asks for.
-    Page,
-    /// Anything else.
-    Other,
-}
-
-impl Operation {
-    const ALL: [Self; 12] = [
-        Self::Lookup,
-        Self::Reserve,
-        Self::UploadPart,
-        Self::PutBlob,
-        Self::PutBlockList,
-        Self::Commit,
-        Self::Download,
-        Self::List,
-        Self::Delete,
-        Self::Forward,
-        Self::Page,
-        Self::Other,
-    ];
-
-    /// What counters and the log call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lookup => "lookup",
-            Self::Reserve => "reserve",
-            Self::UploadPart => "upload_part",
-            Self::PutBlob => "put_blob",
-            Self::PutBlockList => "put_block_list",
-            Self::Commit => "commit",
-            Self::Download => "download",
-            Self::List => "list",
-            Self::Delete => "delete",
-            Self::Forward => "forward",
-            Self::Page => "page",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// The service's metrics since its start. A clone counts in the same place.
 #[derive(Debug, Clone)]
@@ -105,64 +45,6 @@ pub struct Metrics {
     stored: StoredMetrics,
     spans: SpanMetrics,
     engines: EngineMetrics,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct RequestLabels {
-    operation: Operation,
-    code: u16,
-}
-
-impl Labels for RequestLabels {
-    const NAMES: &'static [&'static str] = &["operation", "code"];
-
-    fn values(&self) -> Vec<String> {
-        vec![self.operation.name().to_owned(), self.code.to_string()]
-    }
-}
-
-impl Labels for Operation {
-    const NAMES: &'static [&'static str] = &["operation"];
-
-    fn values(&self) -> Vec<String> {
-        vec![self.name().to_owned()]
-    }
-
-    fn known() -> Vec<Self> {
-        Self::ALL.to_vec()
-    }
-}
-
-/// What a lookup has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Found(bool);
-
-impl Labels for Found {
-    const NAMES: &'static [&'static str] = &["result"];
-
-    fn values(&self) -> Vec<String> {
-        vec![if self.0 { "hit" } else { "miss" }.to_owned()]
-    }
-
-    fn known() -> Vec<Self> {
-        vec![Self(true), Self(false)]
-    }
-}
-
-/// Whether a replica has answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Answered(bool);
-
-impl Labels for Answered {
-    const NAMES: &'static [&'static str] = &["outcome"];
-
-    fn values(&self) -> Vec<String> {
-        vec![if self.0 { "answered" } else { "failed" }.to_owned()]
-    }
-
-    fn known() -> Vec<Self> {
-        vec![Self(true), Self(false)]
-    }
 }
 
 impl Metrics {
@@ -185,7 +67,8 @@ impl Metrics {
             ),
             lookups: registry.counters(
                 "buildkit_gha_service_lookups",
-                "Lookups that were answered, by what they found",
+                "Lookups that were answered, by what they found: the entry with the key that is wanted most (exact), one with another of \
+                 the keys or whose key begins with one (prefix), or nothing (miss)",
             ),
             refused_tokens: registry.counters(
                 "buildkit_gha_service_refused_tokens",
@@ -247,8 +130,8 @@ impl Metrics {
     }
 
     /// A lookup was answered.
-    pub fn looked_up(&self, found: bool) {
-        self.lookups.increment(Found(found));
+    pub fn looked_up(&self, found: Found) {
+        self.lookups.increment(found);
     }
 
     /// A token, or a request without one, was refused.
@@ -323,7 +206,8 @@ mod tests {
         metrics.answered(Operation::Lookup, 200);
         metrics.received(7);
         metrics.sent(9);
-        metrics.looked_up(true);
+        metrics.looked_up(Found::of("key", Some("key")));
+        metrics.looked_up(Found::of("key", Some("key-older")));
         metrics.took(Operation::Commit, Duration::from_millis(20));
         let answering = metrics.begin_request();
         let text = metrics.render();
@@ -331,7 +215,8 @@ mod tests {
             "buildkit_gha_service_requests_total{operation=\"lookup\",code=\"200\"} 2",
             "buildkit_gha_service_received_bytes_total 7",
             "buildkit_gha_service_sent_bytes_total 9",
-            "buildkit_gha_service_lookups_total{result=\"hit\"} 1",
+            "buildkit_gha_service_lookups_total{result=\"exact\"} 1",
+            "buildkit_gha_service_lookups_total{result=\"prefix\"} 1",
             "buildkit_gha_service_lookups_total{result=\"miss\"} 0",
             "buildkit_gha_service_requests_in_flight 1",
             "buildkit_gha_service_request_duration_seconds_sum{operation=\"commit\"} 0.02",

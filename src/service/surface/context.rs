@@ -29,9 +29,10 @@ use crate::{
         auth::{Caller, Principal},
         auth_error::AuthError,
         instance::Service,
+        metrics::Found,
         rate_limits::Counted,
         sign::Permission,
-        store::ContentStream,
+        store::{ContentStream, Entry},
         transfer::next_frame,
     },
 };
@@ -155,6 +156,16 @@ impl Context {
     pub(super) fn authorized(&self) {
         if let Some(permit) = &self.permit {
             permit.authorized();
+        }
+    }
+
+    /// Notes what a lookup has come to that wants `primary` most.
+    pub(super) fn looked_up(&self, primary: &str, entry: Option<&Entry>) {
+        let key = entry.map(|entry| entry.name.key.as_str());
+        self.service.metrics().looked_up(Found::of(primary, key));
+        if let Some(entry) = entry {
+            self.access.entry(&entry.name);
+            self.access.size(entry.size);
         }
     }
 

@@ -60,15 +60,15 @@ async fn lookup(
         context.count(Counted::Lookup, &caller)?;
         let keys: Vec<String> = query.keys.split(',').map(str::to_owned).collect();
         let (repository, expires) = (caller.repository.clone(), caller.expires);
+        // There is one, be it empty.
+        let primary = keys[0].clone();
         let find =
             async move |entries: Arc<Entries>| entries.lookup(&caller, keys, query.version).await;
         let found = context.service.search(&repository, find).await?;
-        context.service.metrics().looked_up(found.is_some());
+        context.looked_up(&primary, found.as_ref());
         let Some(entry) = found else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
-        context.access.entry(&entry.name);
-        context.access.size(entry.size);
         let archive_location = match context.proxied_url(&headers, entry.id) {
             Some(url) => url,
             None => context.download_url(&headers, expires, &entry).await?,

@@ -126,14 +126,11 @@ async fn lookup(context: Context, headers: HeaderMap, body: Body) -> Response {
         context.access.key(&keys.join(","), None);
         context.count(Counted::Lookup, &caller)?;
         let (repository, expires) = (caller.repository.clone(), caller.expires);
+        let primary = keys[0].clone();
         let find =
             async move |entries: Arc<Entries>| entries.lookup(&caller, keys, request.version).await;
         let found = context.service.search(&repository, find).await?;
-        context.service.metrics().looked_up(found.is_some());
-        if let Some(entry) = &found {
-            context.access.entry(&entry.name);
-            context.access.size(entry.size);
-        }
+        context.looked_up(&primary, found.as_ref());
         let response = match found {
             Some(entry) => LookupResponse {
                 ok: true,
