@@ -102,9 +102,9 @@ bench-quick: tools ## A few rows of it, in less than three minutes
 bench-hop: tools ## What the hop through the gateway costs, beside the daemon alone (root)
 	cargo bench $(CARGO_ARGS) --bench hop
 
-bench-serve: tools ## What the service can do, beside `dd`; FALCONDEV=DIR, a checkout of github-actions-cache-server, adds it and act (root)
+bench-serve: tools ## What the service can do; FALCONDEV=DIR, a checkout of github-actions-cache-server, adds it and act; BENCH_ARGS=parts (root)
 	$(if $(FALCONDEV),benches/serve/peers/build.sh target/bench/peers $(FALCONDEV))
-	cargo bench $(CARGO_ARGS) --bench serve -- $(if $(FALCONDEV),$(CURDIR)/target/bench/peers)
+	cargo bench $(CARGO_ARGS) --bench serve -- $(BENCH_ARGS) $(if $(FALCONDEV),$(CURDIR)/target/bench/peers)
 
 bench-growth: tools ## How the gateway's cost grows: BENCH_ARGS='layers together index', or some of these (root)
 	cargo bench $(CARGO_ARGS) --bench growth -- $(BENCH_ARGS)

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long each load lasts; what has begun is finished and counts, with the time it takes.
-const LASTING: Duration = Duration::from_secs(3);
+const LASTING: Duration = Duration::from_secs(2);
 
 /// What came of a load.
 #[derive(Debug, Serialize)]

@@ -62,40 +62,55 @@ const CLIENTS: [usize; 3] = [1, 16, 256];
 /// How often everything is measured.
 const ROUNDS: usize = 3;
 
+/// What can be measured, by the words that choose it.
+const PARTS: [&str; 5] = ["embedded", "engines", "scaled", "costs", "large"];
+
 fn main() {
     // `cargo bench` adds a flag of its own.
-    let dir = std::env::args()
-        .skip(1)
-        .find(|word| !word.starts_with("--"));
-    let peers = dir.map(|dir| Peers::new(dir.into()));
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words = words.iter().filter(|word| !word.starts_with("--"));
+    let (chosen, dirs): (Vec<_>, Vec<_>) = words.partition(|word| PARTS.contains(&word.as_str()));
+    let peers = dirs.first().map(|dir| Peers::new(dir.into()));
+    let is_chosen = |part: &str| chosen.is_empty() || chosen.iter().any(|word| *word == part);
     let runtime = Runtime::new().expect("a runtime");
-    let engines: &'static Engines = Box::leak(Box::new(Engines::start()));
-
-    let embedded = measure(&runtime, || servers::embedded(peers.as_ref()));
-    let on_engines = measure(&runtime, || servers::on_engines(peers.as_ref(), engines));
-    let scaled = measure(&runtime, || servers::scaled(engines));
-    let database = engines.database();
-    let replica = servers::one_replica(engines, &database);
-    prepare(&runtime, &replica);
-    let (costs, rows) = cost::measure(&runtime, &replica, engines, &database);
-    drop(replica);
-    let large = large::measure(&runtime, &servers::embedded(None)[0]);
-
-    for loads in [&embedded, &on_engines, &scaled] {
-        let comparison = Comparison::new(loads);
-        println!("{}\n{}", comparison.rates(), comparison.costs());
+    for part in PARTS.into_iter().filter(|part| is_chosen(part)) {
+        println!("{}", measure(part, &runtime, peers.as_ref()));
     }
-    println!("{}\n{}", table::costs(&costs, &rows), table::large(&large));
+}
 
-    let all = serde_json::json!({
-        "embedded": embedded, "engines": on_engines, "scaled": scaled,
-        "costs": costs, "rows": rows, "large": large,
-    });
-    figures::save("serve.json", &all);
+/// Measures a part, saves its figures, and answers its tables.
+fn measure(part: &str, runtime: &Runtime, peers: Option<&Peers>) -> String {
+    let save = |figures: &serde_json::Value| figures::save(&format!("serve-{part}.json"), figures);
+    let compared = |loads: Vec<Load>| {
+        save(&serde_json::json!(loads));
+        let comparison = Comparison::new(&loads);
+        format!("{}\n{}", comparison.rates(), comparison.costs())
+    };
+    match part {
+        "embedded" => compared(in_turns(runtime, || servers::embedded(peers))),
+        "engines" => compared(in_turns(runtime, || {
+            servers::on_engines(peers, Engines::shared())
+        })),
+        "scaled" => compared(in_turns(runtime, || servers::scaled(Engines::shared()))),
+        "costs" => {
+            let engines = Engines::shared();
+            let database = engines.database();
+            let replica = servers::one_replica(engines, &database);
+            prepare(runtime, &replica);
+            let (costs, rows) = cost::measure(runtime, &replica, engines, &database);
+            save(&serde_json::json!({ "costs": costs, "rows": rows }));
+            table::costs(&costs, &rows)
+        }
+        _ => {
+            let large = large::measure(runtime, &servers::embedded(None)[0]);
+            save(&serde_json::json!(large));
+            table::large(&large)
+        }
+    }
 }
 
 /// Puts all loads on servers, in turns.
-fn measure(runtime: &Runtime, start: impl Fn() -> Vec<Server>) -> Vec<Load> {
+fn in_turns(runtime: &Runtime, start: impl Fn() -> Vec<Server>) -> Vec<Load> {
     let mut loads = Vec::new();
     for round in 0..ROUNDS {
         let servers = start();

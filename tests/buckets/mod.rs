@@ -1,4 +1,5 @@
-//! Object storage for tests: `MinIO` and Azurite, servers of their own that end with the process that has started them.
+//! Object storage for tests: `MinIO`, Azurite, and `MinIO` as a stand-in for Google's, servers of their own that end with
+//! the process that has started them.
 
 #![allow(dead_code, reason = "not all who share this use all of it")]
 
@@ -14,8 +15,8 @@ use std::{
 
 use futures_util::TryStreamExt as _;
 use object_store::{
-    ObjectMeta, ObjectStore, ObjectStoreExt as _, aws::AmazonS3Builder,
-    azure::MicrosoftAzureBuilder, path::Path,
+    ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, aws::AmazonS3Builder,
+    azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder, path::Path,
 };
 
 /// The account and key that everybody's Azurite has.
@@ -48,6 +49,12 @@ impl Buckets {
     pub fn azure() -> &'static Self {
         static SHARED: OnceLock<Buckets> = OnceLock::new();
         SHARED.get_or_init(|| Self::start("az"))
+    }
+
+    /// A stand-in for Google's, of all tests of this process. It lets everybody in.
+    pub fn gcs() -> &'static Self {
+        static SHARED: OnceLock<Buckets> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start("gs"))
     }
 
     fn start(scheme: &'static str) -> Self {
@@ -129,28 +136,43 @@ impl Buckets {
                 Arc::new(configured.build().unwrap())
             }};
         }
-        if self.scheme == "s3" {
-            client!(AmazonS3Builder)
-        } else {
-            client!(MicrosoftAzureBuilder)
+        match self.scheme {
+            "s3" => client!(AmazonS3Builder),
+            "gs" => Arc::new(
+                GoogleCloudStorageBuilder::new()
+                    .with_url(place)
+                    .with_service_account_key(self.google_key())
+                    .with_client_options(ClientOptions::new().with_allow_http(true))
+                    .build()
+                    .unwrap(),
+            ),
+            _ => client!(MicrosoftAzureBuilder),
         }
+    }
+
+    /// A key of Google's that opens nothing and says where the stand-in is.
+    fn google_key(&self) -> String {
+        format!(
+            r#"{{"gcs_base_url":"{}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#,
+            self.url
+        )
     }
 
     /// The variables by which clients reach it.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        let variables: &[(&str, &str)] = if self.scheme == "s3" {
-            &[
+        let variables: &[(&str, &str)] = match self.scheme {
+            "gs" => return vec![("GOOGLE_SERVICE_ACCOUNT_KEY", self.google_key())],
+            "s3" => &[
                 ("AWS_ENDPOINT_URL", ""),
                 ("AWS_REGION", "us-east-1"),
                 ("AWS_ACCESS_KEY_ID", S3_USER),
                 ("AWS_SECRET_ACCESS_KEY", S3_PASSWORD),
-            ]
-        } else {
-            &[
+            ],
+            _ => &[
                 ("AZURE_STORAGE_ENDPOINT", "/devstoreaccount1"),
                 ("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT),
                 ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY),
-            ]
+            ],
         };
         let value = |name: &str, value: &str| {
             let base = if name.contains("ENDPOINT") {

@@ -222,6 +222,11 @@ async fn any_replica_takes_any_call_on_azure() {
 }
 
 #[tokio::test]
+async fn any_replica_takes_any_call_on_a_stand_in_for_google() {
+    any_replica_takes_any_call(Deployment::new(Buckets::gcs())).await;
+}
+
+#[tokio::test]
 async fn any_replica_takes_any_call_in_a_directory() {
     any_replica_takes_any_call(Deployment::in_directory()).await;
 }

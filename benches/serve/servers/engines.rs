@@ -7,6 +7,8 @@ mod buckets;
 #[allow(clippy::unwrap_used, reason = "shared with tests")]
 mod postgres;
 
+use std::sync::LazyLock;
+
 pub use self::postgres::Database;
 use self::{buckets::Buckets, postgres::Postgres};
 
@@ -17,11 +19,13 @@ pub struct Engines {
 }
 
 impl Engines {
-    pub fn start() -> Self {
-        Self {
+    /// Those of all servers, started when they are first asked for.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<Engines> = LazyLock::new(|| Engines {
             postgres: Postgres::shared(),
             bucket: Buckets::s3(),
-        }
+        });
+        &SHARED
     }
 
     /// A new database.

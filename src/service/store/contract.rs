@@ -105,6 +105,11 @@ async fn postgres_and_azure() -> Stores {
     postgres_and(super::bucket::open_azure).await
 }
 
+#[cfg(feature = "e2e")]
+async fn postgres_and_gcs() -> Stores {
+    postgres_and(super::bucket::open_gcs).await
+}
+
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
@@ -254,4 +259,9 @@ macro_rules! contract {
 
 contract!(sqlite_and_files, sqlite_and_memory);
 #[cfg(feature = "e2e")]
-contract!(postgres_and_files, postgres_and_s3, postgres_and_azure);
+contract!(
+    postgres_and_files,
+    postgres_and_s3,
+    postgres_and_azure,
+    postgres_and_gcs
+);

@@ -27,7 +27,7 @@ use futures_util::stream::BoxStream;
 pub use self::bucket_url::BucketUrl;
 #[cfg(test)]
 #[cfg(feature = "e2e")]
-pub(super) use self::tests::{open_azure, open_s3};
+pub(super) use self::tests::{open_azure, open_gcs, open_s3};
 use self::{client::Client, signed_urls::SignedUrls, spool::Spool, staged_object::StagedObject};
 use super::{
     blob_store::{BlobStore, ContentStream, DirectProtocol, Published, StagedBlob},

@@ -25,11 +25,16 @@ pub(in crate::service::store) fn open_azure(data_dir: &DataDir) -> BucketStore {
     open(Buckets::azure(), data_dir)
 }
 
+/// A new place in a bucket of a stand-in for Google's.
+pub(in crate::service::store) fn open_gcs(data_dir: &DataDir) -> BucketStore {
+    open(Buckets::gcs(), data_dir)
+}
+
 #[tokio::test]
 async fn a_place_has_one_name_and_no_other_has_it() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = DataDir::open(dir.path()).unwrap();
-    for buckets in [Buckets::s3(), Buckets::azure()] {
+    for buckets in [Buckets::s3(), Buckets::azure(), Buckets::gcs()] {
         let (place, other) = (open(buckets, &data_dir), open(buckets, &data_dir));
         let names = futures_util::future::join_all((0..8).map(|_| place.name())).await;
         let names: Vec<_> = names.into_iter().map(Result::unwrap).collect();
