@@ -17,9 +17,9 @@ use crate::{
 /// How often each is done.
 const TIMES: u32 = 50;
 
-/// PostgreSQL's processes report what they have done a second later, and the service is busy with an entry for
-/// a moment after its last answer.
-const SETTLED: Duration = Duration::from_secs(3);
+/// PostgreSQL's processes report what they have done 10 s after they have become idle, and the service is busy with an
+/// entry for a moment after its last answer.
+const SETTLED: Duration = Duration::from_secs(12);
 
 /// What was counted so far.
 #[derive(Clone, Debug, Default)]
@@ -58,8 +58,8 @@ pub fn measure(
     engines: &Engines,
     database: &Database<'_>,
 ) -> (Vec<Cost>, Rows) {
+    let mut before = counters(runtime, engines, database);
     let costs = Work::ALL.map(|work| {
-        let before = counters(runtime, engines, database);
         let done = runtime.block_on(repeat(server, work));
         done.unwrap_or_else(|failure| panic!("{}: {}", work.name(), failure.0));
         let after = counters(runtime, engines, database);
@@ -68,13 +68,15 @@ pub fn measure(
             let before = before.requests.get(name).copied().unwrap_or_default();
             (name.clone(), (count - before) / f64::from(TIMES))
         });
-        Cost {
+        let cost = Cost {
             work,
             transactions: each(|counters| counters.transactions),
             rows: each(|counters| counters.rows),
             wal: each(|counters| counters.wal),
             requests: requests.filter(|(_, each)| *each > 0.0).collect(),
-        }
+        };
+        before = after;
+        cost
     });
     (costs.into(), rows(database))
 }
@@ -88,7 +90,7 @@ async fn repeat(server: &Server, work: Work) -> Result<(), Failure> {
 }
 
 fn counters(runtime: &Runtime, engines: &Engines, database: &Database<'_>) -> Counters {
-    runtime.block_on(tokio::time::sleep(SETTLED));
+    runtime.block_on(async { tokio::time::sleep(SETTLED).await });
     let row = database.query(
         "SELECT xact_commit + xact_rollback, tup_inserted + tup_updated + tup_deleted,
              pg_current_wal_lsn() - '0/0' FROM pg_stat_database WHERE datname = current_database()",
