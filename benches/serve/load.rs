@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::{runtime::Runtime, task::JoinSet};
+use tokio::{runtime::Runtime, task::JoinSet, time::timeout};
 
 use crate::{
     client::Client,
@@ -15,6 +15,9 @@ use crate::{
 
 /// How long each load lasts; what has begun is finished and counts, with the time it takes.
 const LASTING: Duration = Duration::from_secs(2);
+
+/// How long one thing may take: then it counts as failed, as a job would give up.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What came of a load.
 #[derive(Debug, Serialize)]
@@ -84,7 +87,9 @@ async fn share(address: Address, work: Work, mut client: Client, until: Instant)
     let mut share = Share::default();
     while Instant::now() < until {
         let begun = Instant::now();
-        match work.once(&mut client).await {
+        let once = timeout(DEADLINE, work.once(&mut client)).await;
+        let late = || Failure(format!("no answer within {DEADLINE:?}"));
+        match once.unwrap_or_else(|_| Err(late())) {
             Ok(bytes) => {
                 share.bytes += bytes as u64;
                 share.done += 1;
