@@ -12,11 +12,14 @@ use crate::{
 /// A whole lookup. For each scope and key the exact entry comes before the newest with the prefix, which is looked
 /// for in the index of names and nowhere else: `+ 0` keeps the database from walking through all entries by age
 /// until one fits.
+///
+/// `(SELECT $1)` hides from the planner how many scopes and keys there are. Where it sees that, it makes a plan for
+/// each lookup (0.45 ms on PostgreSQL 15, of which the plan runs 0.07 ms), and otherwise one for all after the fifth.
 const FIND: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM unnest($1::bytea[]) WITH ORDINALITY AS s(namespace, rank) \
-     CROSS JOIN unnest($2::text[], $3::text[]) WITH ORDINALITY AS k(key, after, rank) \
+    " FROM unnest((SELECT $1::bytea[])) WITH ORDINALITY AS s(namespace, rank) \
+     CROSS JOIN unnest((SELECT $2::text[]), (SELECT $3::text[])) WITH ORDINALITY AS k(key, after, rank) \
      CROSS JOIN LATERAL ( \
          SELECT coalesce( \
              (SELECT x.seq FROM entries x \
