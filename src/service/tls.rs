@@ -72,7 +72,9 @@ pub(super) fn acceptor(identity: Identity) -> Result<TlsAcceptor, TlsError> {
     let mut config = builder
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    // The first one that the client offers is spoken: parts of one client on connections of their own are faster than
+    // on one (ADR 61).
+    config.alpn_protocols = vec![HTTP1.to_vec(), HTTP2.to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
